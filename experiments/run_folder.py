@@ -1,0 +1,125 @@
+"""Where a run's results lie on disk, written so that a kill never leaves half a file."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyro_ssl.errors import ResultsError
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace the file `path` by `text` in one step.
+
+    Raises:
+        ResultsError: if the folder cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResultsError(
+            f"{path} cannot be written ({error}): choose another folder with --results-root"
+        ) from error
+
+
+class RunFolder:
+    """The results of one model under one configuration, one set of files a seed.
+
+    Args:
+        path: `results/<experiment>/<model>-<dataset>-<labels>[-<tag>]`.
+        config: what decides the results; another configuration needs another folder.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = json.loads(json.dumps(config))
+
+    def claim(self, overwrite: bool) -> None:
+        """Make the folder this configuration's.
+
+        Raises:
+            ResultsError: if it holds another configuration's results, or cannot be written.
+        """
+        config_file = self.path / "config.json"
+        if config_file.exists():
+            theirs = json.loads(config_file.read_text())
+            keys = {**self.config, **theirs}
+            differing = [k for k in keys if theirs.get(k) != self.config.get(k)]
+            if differing and not overwrite:
+                changes = ", ".join(
+                    f"{k} ({theirs.get(k)} there, {self.config.get(k)} now)" for k in differing
+                )
+                raise ResultsError(
+                    f"{self.path} holds results of another configuration: {changes}. Give this "
+                    "one a folder of its own with --tag NAME, or replace them with --overwrite"
+                )
+            if differing:
+                shutil.rmtree(self.path)
+        write_atomic(config_file, json.dumps(self.config, indent=2) + "\n")
+
+    def file(self, seed: int, suffix: str) -> Path:
+        """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
+        return self.path / f"seed_{seed}{suffix}"
+
+    def begin(self, seed: int, resume: bool, overwrite: bool) -> bool:
+        """Prepare a seed; return False if it is finished already.
+
+        Raises:
+            ResultsError: if an unfinished run lies there and neither way on was chosen.
+        """
+        if overwrite:
+            for file in [*self.path.glob(f"seed_{seed}.*"), *self.path.glob(f"seed_{seed}_*")]:
+                file.unlink()
+        if self.file(seed, ".json").exists():
+            return False
+        if self.file(seed, ".pt").exists() and not resume:
+            raise ResultsError(
+                f"{self.file(seed, '.pt')} is an unfinished run: go on with --resume, or start "
+                "again with --overwrite"
+            )
+        return True
+
+    def log(self, seed: int, message: str) -> None:
+        """Append a line with the time to the seed's log file."""
+        with self.file(seed, ".log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def results(self, seed: int) -> dict[str, Any]:
+        """Return the content of a finished seed's JSON file."""
+        return json.loads(self.file(seed, ".json").read_text())
+
+
+def environment() -> dict[str, Any]:
+    """Return versions and git commit, flat, for a results file."""
+    from importlib.metadata import version
+
+    packages = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
+    return {
+        "commit": _git_commit(),
+        "version_pyro_ssl": version("pyro_ssl"),
+        "version_python": sys.version.split()[0],
+        **{f"version_{p}": version(p) for p in packages},
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of this source tree, with `-dirty` if code was changed since."""
+    here = Path(__file__).parent.parent
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(here), *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        dirty = git("status", "--porcelain", "--", "pyro_ssl", "experiments", "pyproject.toml")
+        return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,276 @@
+"""Runs a semi-supervised model and its labelled-only baseline over seeds, to files."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from experiments.run_folder import RunFolder, environment, write_atomic
+from pyro_ssl import plots
+from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
+from pyro_ssl.errors import ConfigError, PyroSSLError
+from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.infer.trainer import Row
+from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
+from pyro_ssl.models import M2, MLPClassifier, SSLModel
+
+if TYPE_CHECKING:
+    from experiments.mnist_m2 import Config
+
+# Options that say where and how to run, not what: they do not tell configurations apart.
+_NOT_RESULTS = ("seeds", "device", "data_root", "results_root", "resume", "overwrite", "quiet")
+# The labelled rows alone are a few batches: a step count of its own gives the baseline
+# as many looks at them as validation can tell apart.
+_BASELINE_STEPS_PER_EPOCH = 25
+
+
+def run_guarded(experiment: str, config: "Config") -> int:
+    """Run an experiment; turn its errors into a line on the screen and an exit status."""
+    try:
+        SemiSupervisedExperiment(experiment, config).run()
+    except PyroSSLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        arguments = [a for a in sys.argv[1:] if a not in ("--overwrite", "--resume")]
+        command = shlex.join(["python", "-m", f"experiments.{experiment}", *arguments, "--resume"])
+        print(
+            f"\ninterrupted; the last whole epoch is in the checkpoint. Go on with:\n  {command}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of the comparison.
+
+    Attributes:
+        model: the model, newly initialised.
+        data: the rows it may see.
+        fit_config: how it is trained.
+    """
+
+    model: SSLModel
+    data: SSLData
+    fit_config: FitConfig
+
+
+class SemiSupervisedExperiment:
+    """M2 against the classifier on the labelled rows alone, for every seed.
+
+    Args:
+        name: name of the experiment, also of its folder.
+        config: its options.
+    """
+
+    def __init__(self, name: str, config: "Config") -> None:
+        self.name, self.config = name, config
+        self.device = resolve_device(config.device)
+        decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
+        suffix = f"{config.dataset}-{config.labels}" + (f"-{config.tag}" if config.tag else "")
+        root = Path(config.results_root) / name
+        names = ["mlpclassifier", "m2"] if config.baseline and config.labels else ["m2"]
+        self.folders = {n: RunFolder(root / f"{n}-{suffix}", decisive) for n in names}
+
+    def run(self) -> None:
+        """Train, test and write every seed, then print the comparison."""
+        for folder in self.folders.values():
+            folder.claim(self.config.overwrite)
+        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        for seed in self.config.seeds:
+            split = split_labels(
+                dataset.train_ys.numpy(),
+                dataset.num_classes,
+                self.config.labels,
+                self.config.validation,
+                seed,
+            )
+            data = SSLData.from_split(dataset, split).to(self.device)
+            for name, folder in self.folders.items():
+                if not folder.begin(seed, self.config.resume, self.config.overwrite):
+                    print(f"{name} seed {seed} is finished in {folder.path}: kept")
+                    continue
+                self._run_one(name, seed, data, dataset, split.digest)
+        self._print_summary()
+
+    def _contender(self, name: str, seed: int, data: SSLData) -> Contender:
+        config = self.config
+        torch.manual_seed(seed)
+        network: dict[str, Any] = {
+            "input_shape": data.input_shape,
+            "num_classes": data.num_classes,
+            "hidden_dims": config.hidden_dims,
+            "batch_norm": config.batch_norm,
+            "input_dropout": config.input_dropout,
+        }
+        how: dict[str, Any] = {
+            "epochs": config.epochs,
+            "learning_rate": config.learning_rate,
+            "binarise": config.binarise,
+            "precision": config.precision,
+            "keep_best": config.keep_best,
+            "patience": config.patience,
+            "seed": seed,
+        }
+        if name == "mlpclassifier":
+            batch_size = min(config.batch_size, data.num_labelled)
+            how |= {"batch_size": batch_size, "steps_per_epoch": _BASELINE_STEPS_PER_EPOCH}
+            model: SSLModel = MLPClassifier(**network)
+            return Contender(model.to(self.device), data.labelled_only(), FitConfig(**how))
+        total = data.num_labelled + data.num_unlabelled
+        weight = config.alpha * total / max(data.num_labelled, 1)
+        model = M2(latent_dim=config.latent_dim, classification_weight=weight, **network)
+        how |= {"batch_size": config.batch_size}
+        return Contender(model.to(self.device), data, FitConfig(**how))
+
+    def _run_one(
+        self, name: str, seed: int, data: SSLData, dataset: ImageDataset, digest: str
+    ) -> None:
+        """Train and test one model with one seed and write all its files."""
+        folder, contender = self.folders[name], self._contender(name, seed, data)
+        checkpoint = folder.file(seed, ".pt")
+        resume = self.config.resume and checkpoint.exists()
+        fit_config = contender.fit_config
+        folder.log(seed, f"{'resume' if resume else 'start'} on {self.device}: {self.config}")
+        with tqdm(
+            total=fit_config.epochs,
+            desc=f"{name} seed {seed}",
+            unit="epoch",
+            disable=self.config.quiet,
+        ) as bar:
+
+            def on_epoch(rows: list[Row]) -> None:
+                frame = pd.DataFrame(rows)
+                write_atomic(folder.file(seed, ".csv"), frame.to_csv(index=False))
+                last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
+                folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
+                shown = ("unlabelled_elbo", "loss", "validation_accuracy")
+                bar.set_postfix({k: last[k] for k in shown if k in last})
+                bar.update(len(rows) - bar.n)
+
+            history = fit(
+                contender.model,
+                contender.data,
+                fit_config,
+                checkpoint=checkpoint,
+                resume=resume,
+                on_epoch=on_epoch,
+            )
+        self._test(name, seed, contender, history, dataset, digest)
+
+    def _test(
+        self,
+        name: str,
+        seed: int,
+        contender: Contender,
+        history: History,
+        dataset: ImageDataset,
+        digest: str,
+    ) -> None:
+        """Read the test set, once, and write the seed's JSON file and figures."""
+        folder, data = self.folders[name], contender.data
+        test_ys = dataset.test_ys.to(self.device)
+        probabilities = predict_in_chunks(contender.model, dataset.test_xs.to(self.device))
+        frame = history.to_frame()
+        result = {
+            "experiment": self.name,
+            "model": name,
+            "dataset": self.config.dataset,
+            "labels": self.config.labels,
+            "seed": seed,
+            "test_accuracy": accuracy(probabilities, test_ys),
+            "test_ece": expected_calibration_error(probabilities, test_ys),
+            "test_rows": len(test_ys),
+            "validation_rows": len(data.validation_xs),
+            "unlabelled_rows": data.num_unlabelled,
+            "selection": history.selection,
+            "selected_epoch": history.selected_epoch,
+            "termination": history.termination,
+            "seconds_per_epoch": frame["seconds"].median(),
+            "split_digest": digest,
+            "device": describe_device(self.device),
+            **environment(),
+            "config": folder.config,
+        }
+        title = f"{name}, {self.config.dataset}, {self.config.labels} labels, seed {seed}"
+        figures = {
+            "learning_curves": plots.learning_curves(frame, title),
+            "reliability": plots.reliability(probabilities, test_ys, f"{title}\ntest set"),
+        }
+        if isinstance(contender.model, M2):
+            torch.manual_seed(seed)
+            figures["samples"] = plots.class_samples(contender.model)
+            examples = (data.validation_xs if len(data.validation_xs) else data.unlabelled_xs)[:10]
+            figures["analogies"] = plots.analogies(contender.model, examples)
+        for figure_name, figure in figures.items():
+            figure.savefig(folder.file(seed, f"_{figure_name}.png"), dpi=110)
+        write_json(folder.file(seed, ".json"), result)
+        folder.log(seed, f"test accuracy {result['test_accuracy']:.4f}, {history.selection}")
+
+    def _print_summary(self) -> None:
+        results = [f.results(s) for f in self.folders.values() for s in self.config.seeds]
+        print(f"\n{self.config.dataset}, {self.config.labels} labels, test set:")
+        print(summary_table(results))
+        for folder in self.folders.values():
+            print(f"{folder.path}/seed_*: .csv a row an epoch, .json results, .pt checkpoint, .png")
+
+
+def summary_table(results: Sequence[dict[str, Any]]) -> str:
+    """Format mean, standard deviation over seeds and their number, a row for each model."""
+    grouped = pd.DataFrame(results).groupby("model", sort=False)
+    rows = []
+    for model, group in grouped:
+        cells = [
+            f"{100 * group[column].mean():6.2f} +- {100 * group[column].std(ddof=1):.2f}"
+            if len(group) > 1
+            else f"{100 * group[column].mean():6.2f}"
+            for column in ("test_accuracy", "test_ece")
+        ]
+        rows.append([model, *cells, len(group)])
+    columns = ["model", "test accuracy %", "calibration error %", "seeds"]
+    return pd.DataFrame(rows, columns=columns).to_string(index=False)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path` in one step."""
+    import json
+
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: "
+                "use --device cpu"
+            )
+        return torch.device("cuda", index)
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the name of a GPU, or `cpu` with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,37 @@
+"""The errors this library raises on purpose, one small family."""
+
+
+class PyroSSLError(Exception):
+    """Base of every error raised on purpose; its text names the cause and a remedy."""
+
+
+class DataError(PyroSSLError, ValueError):
+    """Arrays, labels, splits or data files that cannot be used as they are."""
+
+
+class ConfigError(PyroSSLError, ValueError):
+    """An option, or a combination of options, that cannot work."""
+
+
+class CheckpointError(PyroSSLError):
+    """A checkpoint that is truncated, foreign, or belongs to another configuration."""
+
+
+class ResultsError(PyroSSLError):
+    """A results folder that cannot be written or holds another configuration's results."""
+
+
+class NonFiniteError(PyroSSLError, ArithmeticError):
+    """The loss or its gradient stopped being finite.
+
+    Attributes:
+        site: name of the first Pyro site, or parameter gradient, that was not finite.
+        epoch: zero-based epoch in which it happened.
+        step: zero-based step within that epoch.
+    """
+
+    def __init__(self, message: str, site: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.site = site
+        self.epoch = epoch
+        self.step = step

@@ -1,0 +1,87 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+
+from pyro_ssl.errors import CheckpointError, ResultsError
+
+FORMAT = "pyro_ssl checkpoint 1"
+REQUIRED = (
+    "format",
+    "model_class",
+    "config",
+    "epoch",
+    "history",
+    "model",
+    "optimiser",
+    "rng",
+    "best",
+)
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the state of every generator training draws from: torch's on CPU and on `device`."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Put back what `random_states` returned."""
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write `state` to `path` so that a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"format": FORMAT, **state}, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ResultsError(f"checkpoint {path} cannot be written: {error}") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, tensors onto the CPU, without running code from the file.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, or no checkpoint of this library.
+    """
+    remedy = "delete it, or start afresh with --overwrite"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path} to resume from") from error
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        BadZipFile,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is truncated or no checkpoint ({reason}): {remedy}"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a {FORMAT!r} file: {remedy}")
+    missing = [key for key in REQUIRED if key not in state]
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}: {remedy}")
+    return state

@@ -1,0 +1,160 @@
+"""The training loop."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyro
+import torch
+
+from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.errors import DataError
+from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
+from pyro_ssl.infer.trainer import FitConfig, Row, Trainer
+from pyro_ssl.models.base import SSLModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class History:
+    """What a run did.
+
+    Attributes:
+        rows: one dict an epoch, columns as in `pyro_ssl.infer.terms.objective_terms`, with
+            `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
+            parameters, before the step), `validation_accuracy` and `validation_ece`.
+        selection: which epoch's weights the model holds now: `best validation accuracy` or
+            `last epoch`.
+        selected_epoch: that epoch.
+        termination: `all epochs` or `patience`.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    selection: str = "last epoch"
+    selected_epoch: int = -1
+    termination: str = "all epochs"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the rows as a pandas data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+
+def fit(
+    model: SSLModel,
+    data: SSLData,
+    config: FitConfig | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[list[Row]], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> History:
+    """Train `model` on `data` in place, one objective and one Adam step a minibatch.
+
+    The global random state is left as it was; the model ends in evaluation mode. The state
+    after every whole epoch is written to `checkpoint`, so that an interrupt, a kill or a
+    loss that is no longer finite costs one epoch at the most. A resumed run ends as one
+    never stopped, bit for bit on a CPU.
+
+    Args:
+        model: what to train, on the device of the data.
+        data: what to train it on.
+        config: how to train; all defaults if None.
+        checkpoint: file to keep the state in; None to keep none.
+        resume: start from `checkpoint` instead of the model's present weights.
+        on_epoch: called with the rows so far after every epoch.
+        on_step: called after every step.
+
+    Raises:
+        ConfigError: if the configuration does not suit the data.
+        DataError: if the data does not suit the model.
+        CheckpointError: if `resume` meets no usable checkpoint of this run.
+        NonFiniteError: naming the site that ceased to be finite; the model and the
+            checkpoint then hold the last good epoch.
+    """
+    config = config or FitConfig()
+    _check_fits(model, data)
+    path = Path(checkpoint) if checkpoint is not None else None
+    with _own_random_state(data), pyro.validation_enabled(False):
+        torch.manual_seed(config.seed)
+        trainer = Trainer(model, data, config)
+        if resume:
+            if path is None:
+                raise DataError("resume=True needs the checkpoint to resume from")
+            trainer.load_state(load_checkpoint(path))
+        termination = _train(trainer, path, on_epoch, on_step)
+    history = History(trainer.history, selected_epoch=trainer.epoch - 1, termination=termination)
+    if config.keep_best and trainer.best is not None:
+        model.load_state_dict(trainer.best["model"])
+        history.selection = "best validation accuracy"
+        history.selected_epoch = trainer.best["epoch"]
+    model.eval()
+    return history
+
+
+def _train(
+    trainer: Trainer,
+    path: Path | None,
+    on_epoch: Callable[[list[Row]], None] | None,
+    on_step: Callable[[], None] | None,
+) -> str:
+    """Run the remaining epochs and return why they ended."""
+    config = trainer.config
+    snapshot = trainer.state()
+    if path is not None:
+        save_checkpoint(snapshot, path)
+    while trainer.epoch < config.epochs:
+        if _out_of_patience(trainer):
+            return "patience"
+        row = trainer.run_epoch(on_step)
+        if not all(math.isfinite(value) for value in row.values()):
+            raise trainer.locate_non_finite(snapshot)
+        row.update(trainer.validate())
+        trainer.history.append(row)
+        _remember_best(trainer, row)
+        snapshot = trainer.state()
+        if path is not None:
+            save_checkpoint(snapshot, path)
+        if on_epoch is not None:
+            on_epoch(trainer.history)
+    return "all epochs"
+
+
+def _remember_best(trainer: Trainer, row: Row) -> None:
+    score = row.get("validation_accuracy")
+    if score is not None and (trainer.best is None or score > trainer.best["accuracy"]):
+        weights = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+        trainer.best = {"epoch": int(row["epoch"]), "accuracy": score, "model": weights}
+
+
+def _out_of_patience(trainer: Trainer) -> bool:
+    patience, best = trainer.config.patience, trainer.best
+    return patience is not None and best is not None and trainer.epoch > best["epoch"] + patience
+
+
+def _check_fits(model: SSLModel, data: SSLData) -> None:
+    if model.input_shape != data.input_shape:
+        raise DataError(
+            f"the model's input_shape is {model.input_shape}, the data's {data.input_shape}"
+        )
+    if model.num_classes != data.num_classes:
+        raise DataError(
+            f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
+        )
+    device = next(model.parameters()).device
+    if device != data.labelled_xs.device:
+        raise DataError(
+            f"the model is on {device}, the data on {data.labelled_xs.device}: move one by .to()"
+        )
+
+
+def _own_random_state(data: SSLData) -> AbstractContextManager[Any]:
+    device = data.labelled_xs.device
+    devices = [device] if device.type == "cuda" else []
+    return torch.random.fork_rng(devices=devices)

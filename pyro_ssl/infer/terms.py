@@ -1,0 +1,117 @@
+"""The terms of an enumerated ELBO, read off the traces of the step that trained on them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from pyro.poutine import Trace
+from torch import Tensor
+
+Traces = tuple[Trace, Trace]
+
+
+class TraceRecorder:
+    """Keeps the (model, guide) traces of an ELBO's latest evaluation.
+
+    Every Pyro ELBO makes its traces in `_get_trace`, the method its subclasses implement;
+    this wraps that method on one instance, so that no second pass is needed for reporting.
+
+    Args:
+        elbo: the ELBO to listen to.
+    """
+
+    def __init__(self, elbo: ELBO) -> None:
+        self._traces: Traces | None = None
+        get_trace: Callable[..., Traces] = elbo._get_trace
+
+        def recording_get_trace(*args: Any) -> Traces:
+            self._traces = get_trace(*args)
+            return self._traces
+
+        elbo._get_trace = recording_get_trace
+
+    def pop(self) -> Traces:
+        """Return the latest traces and forget them, so that their graph can be freed."""
+        assert self._traces is not None, "no ELBO was evaluated since the last pop"
+        traces, self._traces = self._traces, None
+        return traces
+
+
+def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
+    """Return the means over rows of every term of the objective, in nats per example.
+
+    Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
+
+    - `elbo`: the bound itself, without the classification term;
+    - `kl_SITE`: E_q[log q - log p] of a latent site;
+    - `log_prob_SITE`: E_q[log p] of an observed site;
+    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted.
+
+    Expectations over enumerated sites are exact sums, others are the step's own samples.
+    """
+    terms: dict[str, Tensor] = {}
+    weights = _enumeration_weights(guide_trace)
+    for name, site in _sample_sites(guide_trace):
+        value = _expectation(site, weights.get(_part(name)))
+        if site["infer"].get("is_auxiliary"):
+            _add(terms, name.split("/")[-1], value)
+        else:
+            _add(terms, _term(name, "kl"), value)
+            _add(terms, _term(name, "elbo", ""), -value)
+    for name, site in _sample_sites(model_trace):
+        value = _expectation(site, weights.get(_part(name)))
+        if name in guide_trace.nodes:
+            _add(terms, _term(name, "kl"), -value)
+        else:
+            _add(terms, _term(name, "log_prob"), value)
+        _add(terms, _term(name, "elbo", ""), value)
+    return terms
+
+
+def first_non_finite(model_trace: Trace, guide_trace: Trace) -> str | None:
+    """Return the first site, guide before model, whose value or log-probability is not finite."""
+    for trace in (guide_trace, model_trace):
+        for name, site in _sample_sites(trace):
+            for tensor in (site["value"], site["unscaled_log_prob"]):
+                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                    return name
+    return None
+
+
+def _sample_sites(trace: Trace) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((n, s) for n, s in trace.nodes.items() if s["type"] == "sample")
+
+
+def _part(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _term(name: str, kind: str, site: str | None = None) -> str:
+    part, _, own = name.rpartition("/")
+    return "_".join(filter(None, [part, kind, own if site is None else site]))
+
+
+def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
+    terms[name] = terms[name] + value if name in terms else value
+
+
+def _enumeration_weights(guide_trace: Trace) -> dict[str, Tensor]:
+    """Return for each part the joint probability of its enumerated guide sites."""
+    weights: dict[str, Tensor] = {}
+    for name, site in _sample_sites(guide_trace):
+        if site["infer"].get("_enumerate_dim") is not None:
+            probability = site["unscaled_log_prob"].detach().exp()
+            part = _part(name)
+            weights[part] = weights[part] * probability if part in weights else probability
+    return weights
+
+
+def _expectation(site: dict[str, Any], weight: Tensor | None) -> Tensor:
+    """Return E_q of a site's log-probability, averaged over the rows of its plate."""
+    log_prob = site["unscaled_log_prob"].detach()
+    rows = log_prob.shape[-1]
+    if weight is not None:
+        # A class of probability 0 may have log-probability -inf: its share is 0, not NaN.
+        log_prob = torch.where(weight > 0, weight * log_prob, 0.0)
+    return log_prob.sum() / rows

@@ -1,0 +1,84 @@
+"""What every model shares: identity in Pyro's parameter store, evaluation mode, checks."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro.infer import ELBO, TraceEnum_ELBO
+from torch import Tensor, nn
+
+from pyro_ssl.data.checks import check_inputs
+
+_serial = itertools.count()
+
+
+class SSLModel(nn.Module):
+    """Base of the semi-supervised models.
+
+    A subclass is a pair of Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
+    same arguments, and the methods below. It registers its parameters with
+    `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
+    `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
+    Pyro's parameter store and the second would silently never train.
+
+    Args:
+        input_shape: shape of one input, without the batch dimension.
+        num_classes: number of classes `K`.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.input_shape = tuple(input_shape)
+        self.num_classes = num_classes
+        self._name = self._new_name()
+
+    def _new_name(self) -> str:
+        return f"{type(self).__name__.lower()}_{next(_serial)}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._name = self._new_name()
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run the generative program; see `pyro_ssl.models.rows.split_rows` for arguments."""
+        raise NotImplementedError
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run the variational program; arguments as for `model`."""
+        raise NotImplementedError
+
+    def make_elbo(self) -> ELBO:
+        """Return the Pyro ELBO these programs are meant to be trained with."""
+        return TraceEnum_ELBO(max_plate_nesting=1)
+
+    def class_logits(self, xs: Tensor) -> Tensor:
+        """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def predict_proba(self, xs: Tensor) -> Tensor:
+        """Return q(y|x), `[B, K]` with rows that sum to 1, in evaluation mode.
+
+        Args:
+            xs: inputs `[B, *input_shape]`, floating point, in [0, 1].
+
+        Raises:
+            DataError: if `xs` has the wrong shape, dtype or range, or is not finite.
+        """
+        check_inputs(xs, self.input_shape)
+        with evaluating(self):
+            return self.class_logits(xs).softmax(-1)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put `module` in evaluation mode, and afterwards every submodule back as it was."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode

@@ -1,0 +1,158 @@
+"""M2: the semi-supervised VAE of Kingma et al. (2014), with the label summed out."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.likelihoods import bernoulli
+from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+
+class M2(SSLModel):
+    """Generative semi-supervised model, M2.
+
+    Generative program, with K classes and D latent dimensions::
+
+        p(y) = Categorical(1/K)    p(z) = Normal(0, I_D)    p(x|y,z) = Bernoulli(decoder(z, y))
+
+    Guide::
+
+        q(y|x) = Categorical(classifier(x))    q(z|x,y) = Normal(loc(x, y), diag scale(x, y)^2)
+
+    Objective, maximised, for a labelled row (eq. 6) and an unlabelled one (eq. 7)::
+
+        -L(x,y) = E_q(z|x,y)[log p(x|y,z) + log p(y) + log p(z) - log q(z|x,y)]
+        -U(x)   = sum_y q(y|x) (-L(x,y) - log q(y|x))
+
+    plus, for each labelled row of a call, `classification_weight * log q(y|x)` (eq. 9). A call
+    returns the sum over its rows; `pyro_ssl.infer.fit` scales both parts to the whole data.
+    The paper's alpha = 0.1 N, spread over N_l labelled rows as in eq. 9, is a
+    `classification_weight` of 0.1 N / N_l, where N counts labelled and unlabelled rows.
+
+    With `ys` given as a whole, the label is known to model and guide alike. Do not condition
+    the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
+    objective and only makes Pyro warn.
+
+    Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
+    models", NeurIPS 2014, section 2.
+
+    Differs from the paper: the label enters the first layer of encoder and decoder by an added
+    embedding (the same function as concatenating a one-hot label); rectified linear units and
+    two hidden layers by default, where the paper has softplus; batch norm and input dropout in the
+    classifier are options; scales are softplus of the network's output plus 1e-4, where the
+    paper's network gives the log-variance; no weight decay (the paper's prior on the weights).
+
+    Args:
+        input_shape: shape of one input; pixels in [0, 1].
+        num_classes: number of classes K.
+        latent_dim: number of latent dimensions D.
+        hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        batch_norm: use batch norm in the classifier.
+        input_dropout: dropout probability at the classifier's input.
+        classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...] = (1, 28, 28),
+        num_classes: int = 10,
+        latent_dim: int = 50,
+        hidden_dims: Sequence[int] = (500, 500),
+        activation: str = "relu",
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+        classification_weight: float = 1.0,
+    ) -> None:
+        super().__init__(input_shape, num_classes)
+        self.latent_dim = latent_dim
+        self.classification_weight = classification_weight
+        pixels = math.prod(self.input_shape)
+        self.classifier = MLP(
+            pixels,
+            hidden_dims,
+            num_classes,
+            activation=activation,
+            batch_norm=batch_norm,
+            input_dropout=input_dropout,
+        )
+        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, num_classes, activation)
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, num_classes, activation)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
+        pyro.module(self._name, self)
+        class_logits = xs.new_zeros(self.num_classes)
+        origin = xs.new_zeros(self.latent_dim)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                y = pyro.sample("y", dist.Categorical(logits=class_logits), obs=rows.ys)
+                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                likelihood = bernoulli(self._pixel_logits(z, y), len(self.input_shape))
+                pyro.sample("x", likelihood, obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
+        pyro.module(self._name, self)
+        class_logits = self.class_logits(xs)
+        for rows in split_rows(xs, ys, num_labelled):
+            q_y = dist.Categorical(logits=class_logits[rows.index])
+            with rows.plate():
+                if rows.ys is None:
+                    y = pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+                else:
+                    y = rows.ys
+                    # The ELBO subtracts the guide's log-probability, hence the sign. The term is a
+                    # differentiable function of the parameters and draws nothing, hence
+                    # has_rsample=True: False would add a score-function gradient on top.
+                    with poutine.scale(scale=self.classification_weight):
+                        pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
+                pyro.sample("z", self._q_z(rows.xs, y))
+
+    def class_logits(self, xs: Tensor) -> Tensor:
+        """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
+        return self.classifier(self._flat(xs))
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            ys: labels `[B]`; the likeliest under q(y|x) if None.
+        """
+        with evaluating(self):
+            if ys is None:
+                ys = self.class_logits(xs).argmax(-1)
+            q_z = self._q_z(xs, ys).base_dist
+            return q_z.loc, q_z.scale
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+        """Return the mean of p(x|y,z), `[B, *input_shape]`, of `zs` `[B, D]` and `ys` `[B]`."""
+        with evaluating(self):
+            return self._pixel_logits(zs, ys).sigmoid()
+
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw z from its prior for each label of `ys` `[B]` and return the means of p(x|y,z)."""
+        parameter = next(self.parameters())
+        zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
+        return self.decode(zs, ys)
+
+    def _flat(self, xs: Tensor) -> Tensor:
+        return xs.flatten(-len(self.input_shape))
+
+    def _q_z(self, xs: Tensor, ys: Tensor) -> dist.TorchDistribution:
+        loc, raw_scale = self.encoder(self._flat(xs), ys).chunk(2, -1)
+        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+
+    def _pixel_logits(self, zs: Tensor, ys: Tensor) -> Tensor:
+        return self.decoder(zs, ys).unflatten(-1, self.input_shape)

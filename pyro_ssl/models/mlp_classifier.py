@@ -1,0 +1,72 @@
+"""The labelled-only baseline: a multi-layer perceptron."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+from pyro.infer import ELBO, Trace_ELBO
+from torch import Tensor
+
+from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+
+class MLPClassifier(SSLModel):
+    """Discriminative classifier p(y|x), the same network as M2's q(y|x).
+
+    Generative program: `p(y|x) = Categorical(classifier(x))`; the guide is empty, so the
+    objective, maximised, is the sum of log p(y|x) over labelled rows. Unlabelled rows
+    contribute nothing. It is what M2 is compared with: what did the unlabelled rows buy?
+
+    Differs from the paper: no paper; in the role of "NN" in Kingma et al. 2014, table 1.
+
+    Args:
+        input_shape: shape of one input; pixels in [0, 1].
+        num_classes: number of classes K.
+        hidden_dims: widths of the hidden layers.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        batch_norm: use batch norm.
+        input_dropout: dropout probability at the input.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...] = (1, 28, 28),
+        num_classes: int = 10,
+        hidden_dims: Sequence[int] = (500, 500),
+        activation: str = "relu",
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(input_shape, num_classes)
+        self.classifier = MLP(
+            math.prod(self.input_shape),
+            hidden_dims,
+            num_classes,
+            activation=activation,
+            batch_norm=batch_norm,
+            input_dropout=input_dropout,
+        )
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(y|x) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
+        pyro.module(self._name, self)
+        class_logits = self.class_logits(xs)
+        for rows in split_rows(xs, ys, num_labelled):
+            if rows.ys is None:
+                continue
+            with rows.plate():
+                pyro.sample("y", dist.Categorical(logits=class_logits[rows.index]), obs=rows.ys)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Nothing is latent; arguments as for `model`."""
+
+    def make_elbo(self) -> ELBO:
+        """Return `Trace_ELBO`: with an empty guide it is the log-likelihood itself."""
+        return Trace_ELBO(max_plate_nesting=1)
+
+    def class_logits(self, xs: Tensor) -> Tensor:
+        """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
+        return self.classifier(xs.flatten(-len(self.input_shape)))

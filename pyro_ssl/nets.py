@@ -1,0 +1,93 @@
+"""Networks shared by the models.
+
+Every network accepts leading batch dimensions of any number, so that a Pyro plate,
+an enumerated label and a particle dimension all pass through unchanged, and returns
+its input's dtype even under autocast, so that log-probabilities never see bfloat16.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "softplus": F.softplus,
+    "elu": F.elu,
+    "tanh": torch.tanh,
+}
+
+
+class LabelledLinear(nn.Module):
+    """Affine map of an input and a label, `W x + E[y] + b`.
+
+    The same function as a linear layer on `[x, one_hot(y)]`, but the `W x` half does not
+    see the label: for `K` enumerated labels it is computed once per row, not `K` times.
+
+    Args:
+        in_features: size of the last dimension of `xs`.
+        num_classes: number of labels `K`.
+        out_features: size of the last dimension of the result.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.embedding = nn.Embedding(num_classes, out_features)
+        # The bound nn.Linear would draw from had the one-hot label been concatenated.
+        bound = (in_features + num_classes) ** -0.5
+        nn.init.uniform_(self.embedding.weight, -bound, bound)
+
+    def forward(self, xs: Tensor, ys: Tensor) -> Tensor:
+        """Map `xs` `[..., in_features]` and labels `ys` `[...]`, broadcast against each other."""
+        hs = self.linear(xs)
+        return hs + self.embedding(ys).to(hs.dtype)
+
+
+class MLP(nn.Module):
+    """Multi-layer perceptron, optionally conditioned on a label in its first layer.
+
+    Args:
+        in_features: size of the last dimension of the input.
+        hidden_dims: width of each hidden layer; empty for a linear map.
+        out_features: size of the last dimension of the output.
+        num_classes: if given, `forward` takes labels too, see `LabelledLinear`.
+        activation: a key of `ACTIVATIONS`.
+        batch_norm: normalise before each activation over all leading dimensions.
+        input_dropout: probability of dropping each input in training mode.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_dims: Sequence[int],
+        out_features: int,
+        num_classes: int | None = None,
+        activation: str = "relu",
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.input_dropout = nn.Dropout(input_dropout)
+        dims = [in_features, *hidden_dims, out_features]
+        layers: list[nn.Module] = [nn.Linear(i, o) for i, o in pairwise(dims)]
+        if num_classes is not None:
+            layers[0] = LabelledLinear(dims[0], num_classes, dims[1])
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(width) if batch_norm else nn.Identity() for width in hidden_dims
+        )
+
+    def forward(self, xs: Tensor, ys: Tensor | None = None) -> Tensor:
+        """Map `xs` `[..., in_features]` (and labels `ys` `[...]`) to `[..., out_features]`."""
+        hs = self.input_dropout(xs)
+        hs = self.layers[0](hs) if ys is None else self.layers[0](hs, ys)
+        activate = ACTIVATIONS[self.activation]
+        for norm, layer in zip(self.norms, self.layers[1:], strict=True):
+            # BatchNorm1d knows one batch dimension; Identity does not mind the reshaping.
+            hs = norm(hs.flatten(0, -2)).view(hs.shape)
+            hs = layer(activate(hs))
+        return hs.to(xs.dtype)

@@ -1,0 +1,124 @@
+"""Every figure the project draws; each function returns a matplotlib `Figure`."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_ssl.models.m2 import M2
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
+    """Draw bounds, classification term and validation figures over epochs.
+
+    Args:
+        frame: one row an epoch, as `History.to_frame` gives.
+        title: what was trained on what.
+    """
+    wanted = {
+        "bound (nats per example)": ["labelled_elbo", "unlabelled_elbo"],
+        "KL divergence (nats per example)": [c for c in frame.columns if "_kl_" in c],
+        "classification term (nats per labelled row)": ["classification"],
+        "validation": ["validation_accuracy", "validation_ece"],
+    }
+    present = {label: [c for c in names if c in frame] for label, names in wanted.items()}
+    panels = [(label, columns) for label, columns in present.items() if columns]
+    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    for axes, (label, columns) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for column in columns:
+            axes.plot(frame["epoch"] + 1, frame[column], label=column.replace("_", " "))
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+    bound = figure.axes[0]
+    if "unlabelled_elbo" in frame and len(frame) > 4:
+        # The first epochs fall far below the rest and would flatten everything after them.
+        later = frame[[c for c in ("labelled_elbo", "unlabelled_elbo") if c in frame]].iloc[2:]
+        margin = 0.05 * (later.max().max() - later.min().min() + 1e-9)
+        bound.set_ylim(later.min().min() - margin, later.max().max() + margin)
+    figure.suptitle(title)
+    return figure
+
+
+def class_samples(model: M2, columns: int = 10) -> Figure:
+    """Draw means of p(x|y,z), a row for each class, z drawn from its prior.
+
+    Args:
+        model: the generative model.
+        columns: draws a class.
+    """
+    device = next(model.parameters()).device
+    ys = torch.arange(model.num_classes, device=device).repeat_interleave(columns)
+    images = model.sample(ys)
+    figure = _image_grid(images, model.num_classes, columns)
+    figure.suptitle("samples from p(x | y), a class in each row")
+    return figure
+
+
+def analogies(model: M2, xs: Tensor) -> Figure:
+    """Draw, for each input, the same style under every class.
+
+    Args:
+        model: the generative model.
+        xs: inputs `[R, *input_shape]`, a row each; z is the mean of q(z|x, likeliest y).
+    """
+    loc, _ = model.encode(xs)
+    ys = torch.arange(model.num_classes, device=xs.device)
+    images = model.decode(
+        loc.repeat_interleave(model.num_classes, 0), ys.repeat(len(xs))
+    ).unflatten(0, (len(xs), model.num_classes))
+    together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
+    figure = _image_grid(together, len(xs), model.num_classes + 1)
+    figure.suptitle("analogies: an input, then its style under each class")
+    return figure
+
+
+def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -> Figure:
+    """Draw accuracy against confidence of the likeliest class, and how often each occurs.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1.
+        ys: labels `[N]`.
+        title: what was measured on what.
+        bins: number of equally wide bins of confidence.
+    """
+    confidence, predicted = (t.cpu().numpy() for t in probabilities.max(-1))
+    correct = predicted == ys.cpu().numpy()
+    edges = np.linspace(0, 1, bins + 1)
+    bin_of = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        accuracy = np.bincount(bin_of, correct, bins) / counts
+        mean_confidence = np.bincount(bin_of, confidence, bins) / counts
+    figure = Figure(figsize=(4.4, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    top.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect calibration")
+    top.plot(mean_confidence, accuracy, marker="o", label="measured")
+    top.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
+    top.legend(frameon=False)
+    bottom.bar(edges[:-1], counts, width=1 / bins, align="edge", edgecolor="white")
+    bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1))
+    return figure
+
+
+def _image_grid(images: Tensor, rows: int, columns: int) -> Figure:
+    """Draw `[rows * columns, C, H, W]` images, grey or colour, as one grid."""
+    channels, height, width = images.shape[1:]
+    grid = images.cpu().view(rows, columns, channels, height, width)
+    picture = grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+    figure = Figure(figsize=(0.55 * columns, 0.55 * rows + 0.5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture.squeeze(-1).numpy(), cmap="gray_r", vmin=0, vmax=1)
+    for edge in range(1, columns):
+        axes.axvline(edge * width - 0.5, color="0.85", linewidth=0.5)
+    for edge in range(1, rows):
+        axes.axhline(edge * height - 0.5, color="0.85", linewidth=0.5)
+    axes.set_axis_off()
+    return figure
