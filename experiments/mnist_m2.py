@@ -29,7 +29,9 @@ class Config:
     batch_size: int = 200
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
     learning_rate: float = 1e-3
-    """Adam's step size."""
+    """Adam's step size, at the start."""
+    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
+    """Step size over the epochs: constant, or falling to 0 along a half cosine."""
     alpha: float = 50.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats (the paper's alpha is this times the number N of training rows: 0.1)."""

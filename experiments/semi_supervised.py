@@ -114,6 +114,7 @@ class SemiSupervisedExperiment:
         how: dict[str, Any] = {
             "epochs": config.epochs,
             "learning_rate": config.learning_rate,
+            "learning_rate_schedule": config.learning_rate_schedule,
             "binarise": config.binarise,
             "precision": config.precision,
             "keep_best": config.keep_best,

@@ -2,6 +2,18 @@
 
 import pyro.distributions as dist
 from torch import Tensor
+from torch.nn import functional as F
+
+
+class _BernoulliPixels(dist.Bernoulli):
+    """Bernoulli whose log-probability is linear in the value: `x * logit - softplus(logit)`.
+
+    The same number as torch's, at about half the time, which is the largest share of an
+    M2 step after its matrix products.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value * self.logits - F.softplus(self.logits)
 
 
 def bernoulli(logits: Tensor, event_dim: int) -> dist.TorchDistribution:
@@ -11,4 +23,4 @@ def bernoulli(logits: Tensor, event_dim: int) -> dist.TorchDistribution:
     negative cross-entropy, the expected log-probability of pixels binarised with
     those means. Support validation is therefore off; range is checked where data enters.
     """
-    return dist.Bernoulli(logits=logits, validate_args=False).to_event(event_dim)
+    return _BernoulliPixels(logits=logits, validate_args=False).to_event(event_dim)

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -52,7 +53,8 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         torch.save({"format": FORMAT, **state}, temporary)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise ResultsError(f"checkpoint {path} cannot be written: {error}") from error
 
 

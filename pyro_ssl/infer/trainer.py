@@ -1,6 +1,7 @@
 """One run's moving parts: objective, optimiser, epochs, and a state that can be put back."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_ch
 from pyro_ssl.models.base import SSLModel
 
 Row = dict[str, float]
+SCHEDULES = ("constant", "cosine")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -31,7 +33,9 @@ class FitConfig:
         batch_size: unlabelled rows a step.
         labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
         steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
-        learning_rate: Adam's step size.
+        learning_rate: Adam's step size, at the start.
+        learning_rate_schedule: `constant`, or `cosine` for a half cosine over the epochs, from
+            `learning_rate` towards 0.
         binarise: draw pixels from a Bernoulli anew whenever a row is visited.
         precision: `float32`, or `bfloat16` for autocast matrix products.
         keep_best: end with the weights of the epoch of highest validation accuracy.
@@ -44,6 +48,7 @@ class FitConfig:
     labelled_batch_size: int | None = None
     steps_per_epoch: int | None = None
     learning_rate: float = 1e-3
+    learning_rate_schedule: str = "constant"
     binarise: bool = True
     precision: str = "float32"
     keep_best: bool = True
@@ -56,9 +61,19 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}, expected a positive number")
-        if self.precision not in PRECISIONS:
-            expected = " or ".join(PRECISIONS)
-            raise ConfigError(f"precision is {self.precision!r}, expected {expected}")
+        for name, choices in (
+            ("precision", tuple(PRECISIONS)),
+            ("learning_rate_schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in choices:
+                expected = " or ".join(choices)
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Return the step size of an epoch, counted from 0."""
+        if self.learning_rate_schedule == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        return self.learning_rate
 
 
 class Trainer:
@@ -96,6 +111,7 @@ class Trainer:
         finite, the row says so and `locate_non_finite` finds out where.
         """
         self.model.train()
+        self._set_learning_rate()
         started = time.perf_counter()
         sums: dict[str, Tensor] = {}
         for batch in self.batches.epoch():
@@ -124,6 +140,7 @@ class Trainer:
         """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state."""
         self.load_state(snapshot)
         self.model.train()
+        self._set_learning_rate()
         # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
         site, step = "loss", -1
         for number, batch in enumerate(self.batches.epoch()):
@@ -172,6 +189,10 @@ class Trainer:
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
         set_random_states(state["rng"], self.device)
 
+    def _set_learning_rate(self) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate_at(self.epoch)
+
     def _step(self, batch: tuple[Tensor, Tensor, int]) -> dict[str, Tensor]:
         """Make one optimiser step and return its terms, still on the device."""
         self.optimiser.zero_grad()
@@ -206,9 +227,11 @@ class Trainer:
                 f"the checkpoint is of a {state['model_class']}, not of a "
                 f"{type(self.model).__name__}: resume with the model that wrote it"
             )
-        # More epochs continue the very same run; anything else would be another one.
         ours, theirs = asdict(self.config), dict(state["config"])
-        differing = [k for k in ours if k != "epochs" and ours[k] != theirs.get(k)]
+        # At a constant step size more epochs continue the very same run; any other change
+        # would make it another one.
+        free = {"epochs"} if self.config.learning_rate_schedule == "constant" else set()
+        differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
         if differing:
             changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)
             raise CheckpointError(f"the checkpoint was written with another {changes}")

@@ -51,7 +51,8 @@ class SSLModel(nn.Module):
 
     def make_elbo(self) -> ELBO:
         """Return the Pyro ELBO these programs are meant to be trained with."""
-        return TraceEnum_ELBO(max_plate_nesting=1)
+        # A call whose labels are all known has nothing to enumerate, which is no mistake.
+        return TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""

@@ -1,0 +1,21 @@
+"""A small problem that every training test can afford."""
+
+import torch
+
+from pyro_ssl.data import SSLData
+from pyro_ssl.models import M2
+
+
+def blobs(rows: int = 120, labels: int = 12, classes: int = 3, seed: int = 0) -> SSLData:
+    """Noisy copies of one random binary picture a class."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.rand(classes, 1, 4, 4, generator=generator).round() * 0.8 + 0.1
+    ys = torch.arange(rows + 60) % classes
+    xs = torch.bernoulli(pictures[ys], generator=generator)
+    return SSLData(xs[:labels], ys[:labels], xs[labels:rows], classes, xs[rows:], ys[rows:])
+
+
+def small_m2(seed: int = 0, **options) -> M2:
+    torch.manual_seed(seed)
+    options = {"latent_dim": 2, "hidden_dims": (16,), "classification_weight": 5.0} | options
+    return M2((1, 4, 4), 3, **options)

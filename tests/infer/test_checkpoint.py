@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from pyro_ssl.errors import CheckpointError, ResultsError
+from pyro_ssl.infer import FitConfig, fit, load_checkpoint, save_checkpoint
+from tests.infer.problems import blobs, small_m2
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(small_m2(), blobs(), FitConfig(epochs=1, batch_size=36), checkpoint=path)
+    return path
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
+def test_truncated_file_is_an_error_that_says_so(checkpoint, kept):
+    content = checkpoint.read_bytes()
+    size = kept if isinstance(kept, int) else int(kept * len(content))
+    checkpoint.write_bytes(content[:size])
+    with pytest.raises(CheckpointError, match="truncated or no checkpoint"):
+        load_checkpoint(checkpoint)
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ("code ran from a checkpoint",))
+
+
+@pytest.mark.parametrize("content", [{"weights": 1}, [1, 2], torch.zeros(3)])
+def test_foreign_file_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match="is not a"):
+        load_checkpoint(tmp_path / "foreign.pt")
+
+
+def test_file_that_carries_code_is_refused_and_not_run(tmp_path, capsys):
+    torch.save(Payload(), tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "evil.pt")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_incomplete_state_is_named(tmp_path, checkpoint):
+    state = load_checkpoint(checkpoint)
+    del state["optimiser"]
+    save_checkpoint(state, tmp_path / "partial.pt")
+    with pytest.raises(CheckpointError, match="lacks optimiser"):
+        load_checkpoint(tmp_path / "partial.pt")
+
+
+def test_unwritable_place_is_named_and_leaves_no_rubbish(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultsError, match="cannot be written"):
+        save_checkpoint({}, tmp_path / "file" / "run.pt")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_failed_write_keeps_the_old_file(checkpoint, monkeypatch):
+    before = checkpoint.read_bytes()
+
+    def full_disk(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(ResultsError, match="no space left"):
+        save_checkpoint({}, checkpoint)
+    assert checkpoint.read_bytes() == before

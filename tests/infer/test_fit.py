@@ -1,0 +1,245 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from pyro.distributions import Categorical
+
+from pyro_ssl.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from pyro_ssl.infer import FitConfig, fit, load_checkpoint
+from pyro_ssl.models import MLPClassifier
+from tests.infer.problems import blobs, small_m2
+
+CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01)
+
+
+def same_weights(first, second) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def without_seconds(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_learns_and_reports_every_epoch():
+    history = fit(small_m2(), blobs(), replace(CONFIG, epochs=40))
+    frame = history.to_frame()
+    assert list(frame["epoch"]) == list(range(40))
+    assert frame["unlabelled_elbo"].iloc[-5:].mean() > frame["unlabelled_elbo"].iloc[:5].mean() + 1
+    assert frame["validation_accuracy"].max() > 0.9
+    assert not frame.isna().any().any()
+
+
+def test_same_seed_same_run_and_global_random_state_untouched():
+    models = [small_m2(), small_m2()]
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    histories = [fit(m, blobs(), CONFIG) for m in models]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same_weights(*models)
+    assert without_seconds(histories[0].rows) == without_seconds(histories[1].rows)
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
+def test_resumed_run_ends_bit_identical_to_one_never_stopped(tmp_path, schedule, error):
+    options = {"batch_norm": True, "input_dropout": 0.2}
+    config = replace(CONFIG, learning_rate_schedule=schedule, epochs=6)
+    never_stopped = small_m2(**options)
+    whole = fit(never_stopped, blobs(), config)
+
+    path, steps = tmp_path / "run.pt", iter(range(100))
+
+    def stop_in_the_middle_of_the_third_epoch():
+        if next(steps) == 7:
+            raise error
+
+    with pytest.raises(error):
+        fit(
+            small_m2(**options),
+            blobs(),
+            config,
+            checkpoint=path,
+            on_step=stop_in_the_middle_of_the_third_epoch,
+        )
+    assert load_checkpoint(path)["epoch"] == 2
+    resumed = small_m2(seed=99, **options)
+    torch.manual_seed(1234)
+    rest = fit(resumed, blobs(), config, checkpoint=path, resume=True)
+    assert same_weights(resumed, never_stopped)
+    assert without_seconds(rest.rows) == without_seconds(whole.rows)
+    assert rest.selected_epoch == whole.selected_epoch
+
+
+def test_more_epochs_at_a_constant_rate_continue_the_same_run(tmp_path):
+    whole, parted = small_m2(), small_m2()
+    config = replace(CONFIG, keep_best=False)
+    fit(whole, blobs(), config)
+    path = tmp_path / "run.pt"
+    fit(parted, blobs(), replace(config, epochs=2), checkpoint=path)
+    fit(parted, blobs(), config, checkpoint=path, resume=True)
+    assert same_weights(whole, parted)
+
+
+def test_keeps_the_best_epoch_or_the_last(tmp_path):
+    best, last = small_m2(), small_m2()
+    config = replace(CONFIG, epochs=12)
+    history = fit(best, blobs(), config)
+    scores = history.to_frame()["validation_accuracy"]
+    assert history.selection == "best validation accuracy"
+    assert history.selected_epoch == scores.idxmax()
+    data = blobs()
+    share = (best.predict_proba(data.validation_xs).argmax(-1) == data.validation_ys).float().mean()
+    assert share.item() == pytest.approx(scores.max())
+    history = fit(last, data, replace(config, keep_best=False))
+    assert (history.selection, history.selected_epoch) == ("last epoch", 11)
+
+
+def test_stops_when_patience_is_out():
+    history = fit(small_m2(), blobs(), replace(CONFIG, epochs=500, patience=3))
+    scores = history.to_frame()["validation_accuracy"]
+    assert history.termination == "patience"
+    assert len(scores) == scores.idxmax() + 4 < 500
+
+
+def test_without_labels_the_bound_still_rises_and_nothing_is_labelled():
+    history = fit(small_m2(), blobs(labels=0), replace(CONFIG, epochs=30))
+    frame = history.to_frame()
+    assert not [c for c in frame if c.startswith("labelled") or c == "classification"]
+    assert frame["unlabelled_elbo"].iloc[-1] > frame["unlabelled_elbo"].iloc[0]
+
+
+def test_with_every_row_labelled_it_trains_on_labels_alone():
+    data = blobs(rows=120, labels=120)
+    history = fit(small_m2(), data, replace(CONFIG, epochs=30, batch_size=40))
+    frame = history.to_frame()
+    assert not [c for c in frame if c.startswith("unlabelled")]
+    assert frame["validation_accuracy"].max() > 0.9
+
+
+def test_baseline_trains_on_labelled_rows_alone():
+    torch.manual_seed(0)
+    model = MLPClassifier((1, 4, 4), 3, hidden_dims=(16,))
+    config = replace(CONFIG, batch_size=12, steps_per_epoch=10, epochs=10)
+    frame = fit(model, blobs().labelled_only(), config).to_frame()
+    assert frame["validation_accuracy"].max() > 0.8
+    loss_is_cross_entropy = -frame["labelled_log_prob_y"]
+    assert frame["loss"].tolist() == pytest.approx(loss_is_cross_entropy.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("site", ["classification", "x"])
+def test_nan_stops_the_run_naming_its_site_and_keeps_the_last_good_state(tmp_path, site):
+    path = tmp_path / "run.pt"
+    model = small_m2()
+    weights = copy.deepcopy(model.state_dict())
+    data = blobs()
+    with torch.no_grad():
+        last = {"classification": model.classifier, "x": model.decoder}[site].layers[-1]
+        last.bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match="lower the learning rate") as caught:
+        fit(model, data, CONFIG, checkpoint=path)
+    assert caught.value.site.endswith(f"/{site}")
+    assert caught.value.epoch == 0
+    assert caught.value.step == 0
+    assert weights.keys() == load_checkpoint(path)["model"].keys()
+
+
+def test_nan_in_a_later_epoch_keeps_the_checkpoint_of_the_epoch_before(tmp_path):
+    path, epochs = tmp_path / "run.pt", []
+    model = small_m2()
+    kept = {}
+
+    def poison_after_two(rows):
+        epochs.append(len(rows))
+        if len(rows) == 2:
+            kept.update(copy.deepcopy(model.state_dict()))
+            # The state is already saved: from here on the next step must go wrong.
+            trigger["on"] = True
+
+    trigger = {"on": False}
+    model.encoder.register_forward_hook(
+        lambda module, inputs, output: output * float("nan") if trigger["on"] else output
+    )
+    with pytest.raises(NonFiniteError) as caught:
+        fit(model, blobs(), CONFIG, checkpoint=path, on_epoch=poison_after_two)
+    assert caught.value.site == "labelled/z"
+    assert caught.value.epoch == 2
+    state = load_checkpoint(path)
+    assert state["epoch"] == 2
+    assert all(torch.equal(kept[k], state["model"][k]) for k in kept)
+    assert all(torch.equal(kept[k], model.state_dict()[k]) for k in kept)
+
+
+def test_gradient_that_is_not_finite_is_named():
+    model = small_m2()
+    weight = model.decoder.layers[-1].weight
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(NonFiniteError) as caught:
+        fit(model, blobs(), CONFIG)
+    assert caught.value.site == "gradient of decoder.layers.1.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch_size": 109}, "only 108 such rows"),
+        ({"labelled_batch_size": 13}, "only 12 such rows"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"precision": "float16"}, "precision is 'float16'"),
+        ({"learning_rate_schedule": "linear"}, "learning_rate_schedule is 'linear'"),
+    ],
+)
+def test_configurations_that_cannot_work_are_refused(change, says):
+    with pytest.raises(ConfigError, match=says):
+        fit(small_m2(), blobs(), replace(CONFIG, **change))
+
+
+def test_model_and_data_must_fit_each_other():
+    with pytest.raises(DataError, match="num_classes is 3, the data's 4"):
+        fit(small_m2(), blobs(classes=4), CONFIG)
+    data = blobs()
+    wide = replace(
+        data,
+        **{
+            f"{p}_xs": getattr(data, f"{p}_xs").repeat(1, 1, 1, 2)
+            for p in ("labelled", "unlabelled", "validation")
+        },
+    )
+    with pytest.raises(DataError, match="input_shape"):
+        fit(small_m2(), wide, CONFIG)
+
+
+def test_resume_refuses_another_configuration_or_model(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(small_m2(), blobs(), CONFIG, checkpoint=path)
+    with pytest.raises(CheckpointError, match=r"learning_rate \(0.01 then, 0.02 now\)"):
+        fit(small_m2(), blobs(), replace(CONFIG, learning_rate=0.02), path, resume=True)
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        fit(small_m2(hidden_dims=(9,)), blobs(), CONFIG, path, resume=True)
+    classifier = MLPClassifier((1, 4, 4), 3)
+    with pytest.raises(CheckpointError, match="is of a M2"):
+        fit(classifier, blobs(), CONFIG, path, resume=True)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        fit(small_m2(), blobs(), CONFIG, tmp_path / "none.pt", resume=True)
+
+
+def test_bfloat16_step_agrees_with_float32_and_keeps_densities_in_float32():
+    runs = {}
+    for precision in ("float32", "bfloat16"):
+        config = replace(CONFIG, precision=precision, epochs=1, keep_best=False)
+        runs[precision] = fit(small_m2(), blobs(), config).rows[0]
+    assert runs["bfloat16"]["loss"] == pytest.approx(runs["float32"]["loss"], rel=0.01)
+    assert runs["bfloat16"]["loss"] != runs["float32"]["loss"]
+
+
+def test_validation_is_off_inside_and_back_on_after():
+    fit(small_m2(), blobs(), replace(CONFIG, epochs=1))
+    with pytest.raises(ValueError, match="logits"):
+        Categorical(logits=torch.tensor([float("nan"), 0.0]))

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from pyro_ssl.infer import Objective, objective_terms
+from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.models import MLPClassifier
+from tests import oracle
+from tests.infer.problems import blobs, small_m2
+
+
+def batch_of(data):
+    xs = torch.cat([data.labelled_xs[:4], data.unlabelled_xs[:9]]).double()
+    ys = torch.cat([data.labelled_ys[:4], torch.full((9,), -1)])
+    return xs, ys, 4
+
+
+def test_loss_and_terms_are_the_weighted_sums_of_the_formulas():
+    data, model = blobs(), small_m2().double()
+    objective = Objective(model, num_labelled=12, num_unlabelled=108)
+    xs, ys, n = batch_of(data)
+    loss = objective(xs, ys, n)
+    traces = objective.pop_traces()
+    z_l = traces[0].nodes["labelled/z"]["value"]
+    z_u = traces[0].nodes["unlabelled/z"]["value"]
+    eps_l = oracle.noise(model, xs[:n], ys[:n], z_l)
+    noise = [oracle.noise(model, xs[n:], torch.full((9,), k), z_u[k]) for k in range(3)]
+    eps_u = torch.stack(noise)
+    bound_l = oracle.labelled_bound(model, xs[:n], ys[:n], eps_l).mean()
+    bound_u = oracle.unlabelled_bound(model, xs[n:], eps_u).mean()
+    cross_entropy = oracle.classification(model, xs[:n], ys[:n]).mean()
+    by_hand = -(12 / 120) * (bound_l - 5.0 * cross_entropy) - (108 / 120) * bound_u
+    torch.testing.assert_close(loss, by_hand)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+
+    terms = objective_terms(*traces)
+    torch.testing.assert_close(terms["labelled_elbo"], bound_l.detach())
+    torch.testing.assert_close(terms["unlabelled_elbo"], bound_u.detach())
+    torch.testing.assert_close(terms["classification"], cross_entropy.detach())
+    # A bound is its reconstruction less its divergences, with nothing left over.
+    for part, known in (("labelled", True), ("unlabelled", False)):
+        whole = terms[f"{part}_log_prob_x"] - terms[f"{part}_kl_z"]
+        whole += terms[f"{part}_log_prob_y"] if known else -terms[f"{part}_kl_y"]
+        torch.testing.assert_close(terms[f"{part}_elbo"], whole)
+    q = model.predict_proba(xs[n:])
+    kl_y = (q * (q * 3).log()).sum(-1).mean()
+    torch.testing.assert_close(terms["unlabelled_kl_y"], kl_y)
+
+
+def test_minibatch_loss_is_unbiased_for_the_whole_data():
+    data = blobs(rows=48, labels=48)
+    model = MLPClassifier((1, 4, 4), 3, hidden_dims=(8,)).eval()
+    objective = Objective(model, 48, 0)
+    whole = objective(data.labelled_xs, data.labelled_ys, 48)
+    batches = MiniBatches(data, batch_size=12, binarise=False)
+    parts = [objective(*batch) for batch in batches.epoch()]
+    # The batches of one epoch partition the rows.
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+
+
+def test_compute_dtype_reaches_the_networks_but_no_density():
+    objective = Objective(small_m2(), 12, 108, torch.bfloat16)
+    seen = []
+    objective.model.decoder.layers[0].linear.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.dtype)
+    )
+    xs, ys, n = batch_of(blobs())
+    objective(xs.float(), ys, n).backward()
+    assert set(seen) == {torch.bfloat16}
+    for trace in objective.pop_traces():
+        for site in trace.nodes.values():
+            if site["type"] == "sample":
+                assert site["log_prob"].dtype == torch.float32
+                assert site["value"].dtype in (torch.float32, torch.int64)
+
+
+def test_recorder_forgets_what_it_gave():
+    objective = Objective(small_m2(), 12, 108)
+    xs, ys, n = batch_of(blobs())
+    objective(xs.float(), ys, n)
+    objective.pop_traces()
+    with pytest.raises(AssertionError, match="no ELBO was evaluated"):
+        objective.pop_traces()

@@ -1,0 +1,162 @@
+import math
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import SVI, Predictive, TraceEnum_ELBO
+
+from pyro_ssl.errors import DataError
+from pyro_ssl.infer.terms import TraceRecorder
+from pyro_ssl.models import M2
+from tests import oracle
+
+WEIGHT = 3.5
+
+
+@pytest.fixture
+def model() -> M2:
+    torch.manual_seed(1)
+    model = M2(
+        input_shape=(1, 2, 3),
+        num_classes=4,
+        latent_dim=2,
+        hidden_dims=(7, 5),
+        classification_weight=WEIGHT,
+    )
+    # Away from its initial values every density is far from flat.
+    for parameter in model.parameters():
+        parameter.data.mul_(2.0)
+    return model.double()
+
+
+@pytest.fixture
+def xs() -> torch.Tensor:
+    return torch.rand(5, 1, 2, 3).bernoulli().double()
+
+
+def run(model, xs, ys=None, **kwargs):
+    """Return Pyro's loss and the model trace it came from."""
+    elbo = model.make_elbo()
+    recorder = TraceRecorder(elbo)
+    loss = elbo.differentiable_loss(model.model, model.guide, xs, ys, **kwargs)
+    return loss, recorder.pop()[0]
+
+
+def class_noise(model, xs, zs):
+    """Noise `[K, B, D]` behind enumerated latents."""
+    ks = torch.arange(model.num_classes)
+    return torch.stack([oracle.noise(model, xs, k.expand(len(xs)), zs[k]) for k in ks])
+
+
+def test_unlabelled_elbo_and_gradients_equal_a_loop_over_classes(model, xs):
+    loss, trace = run(model, xs)
+    eps = class_noise(model, xs, trace.nodes["z"]["value"])
+    by_hand = -oracle.unlabelled_bound(model, xs, eps).sum()
+    torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+
+
+def test_labelled_elbo_and_gradients_equal_the_formula(model, xs):
+    ys = torch.tensor([0, 3, 1, 1, 2])
+    loss, trace = run(model, xs, ys)
+    eps = oracle.noise(model, xs, ys, trace.nodes["z"]["value"])
+    by_hand = -(
+        oracle.labelled_bound(model, xs, ys, eps) - WEIGHT * oracle.classification(model, xs, ys)
+    ).sum()
+    torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+
+
+@pytest.mark.parametrize("ys", [[2, -1, 0, -1, -1], [1, 3, -1, -1, -1]])
+def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys):
+    ys = torch.tensor(ys)
+    known = ys >= 0
+    in_front = known.tolist() == sorted(known.tolist(), reverse=True)
+    loss, trace = run(model, xs, ys, num_labelled=int(known.sum()) if in_front else None)
+    eps_l = oracle.noise(model, xs[known], ys[known], trace.nodes["labelled/z"]["value"])
+    eps_u = class_noise(model, xs[~known], trace.nodes["unlabelled/z"]["value"])
+    labelled = oracle.labelled_bound(model, xs[known], ys[known], eps_l)
+    labelled = labelled - WEIGHT * oracle.classification(model, xs[known], ys[known])
+    by_hand = -labelled.sum() - oracle.unlabelled_bound(model, xs[~known], eps_u).sum()
+    torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+
+
+@pytest.mark.parametrize("ys", [[1, 0, 3, 2, 2], [-1, -1, -1, -1, -1]])
+def test_all_known_and_all_unknown_are_the_plain_programs(model, xs, ys):
+    _, trace = run(model, xs, torch.tensor(ys))
+    assert {"y", "z", "x"} <= trace.nodes.keys()
+
+
+def test_classification_gradient_is_plain_autograds(model, xs):
+    ys = torch.tensor([0, 3, 1, 1, 2])
+    plain = oracle.gradients(oracle.classification(model, xs, ys).sum(), model)
+    loss, _ = run(model, xs, ys)
+    ours = oracle.gradients(loss, model)
+    for name, gradient in plain.items():
+        if name.startswith("classifier"):
+            # Nothing else in the labelled objective reaches the classifier.
+            torch.testing.assert_close(ours[name], WEIGHT * gradient, atol=1e-9, rtol=1e-9)
+            assert gradient.abs().max() > 1e-3 or "bias" in name
+
+
+def test_label_reaches_encoder_and_decoder(model, xs):
+    zs = torch.randn(5, 2).double()
+    first, second = torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)
+    assert (model.encode(xs, first)[0] - model.encode(xs, second)[0]).abs().max() > 1e-3
+    assert (model.decode(zs, first) - model.decode(zs, second)).abs().max() > 1e-3
+
+
+def test_predict_proba_is_the_guides_q_and_leaves_the_mode_alone(xs):
+    model = M2((1, 2, 3), 4, batch_norm=True, input_dropout=0.5, hidden_dims=(6,)).double()
+    model.train()
+    proba = model.predict_proba(xs)
+    assert model.training
+    assert model.classifier.norms[0].training
+    assert torch.equal(model.classifier.norms[0].num_batches_tracked, torch.tensor(0))
+    model.eval()
+    trace = poutine.trace(model.guide).get_trace(xs)
+    torch.testing.assert_close(proba, trace.nodes["y"]["fn"].probs)
+    torch.testing.assert_close(proba.sum(-1), torch.ones(5).double())
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (torch.zeros(2, 6), "shape"),
+        (torch.zeros(2, 1, 2, 3, dtype=torch.int64), "dtype"),
+        (torch.full((2, 1, 2, 3), 255.0), "ranges from 255"),
+        (torch.full((2, 1, 2, 3), math.nan), "NaN"),
+        (torch.full((2, 1, 2, 3), math.inf), "infinite"),
+    ],
+)
+def test_predict_proba_refuses_what_it_cannot_use(model, bad, says):
+    with pytest.raises(DataError, match=says):
+        model.float().predict_proba(bad)
+
+
+def test_sample_and_decode_give_pixel_means(model):
+    ys = torch.tensor([0, 1, 2])
+    images = model.sample(ys)
+    assert images.shape == (3, 1, 2, 3)
+    assert images.min() > 0
+    assert images.max() < 1
+    zs = torch.randn(3, 2).double()
+    by_hand = model.decoder(zs, ys).sigmoid().view(3, 1, 2, 3)
+    torch.testing.assert_close(model.decode(zs, ys), by_hand)
+
+
+def test_predictive_draws_labels_from_the_guide(model, xs):
+    draws = Predictive(model.model, guide=model.guide, num_samples=2000)(xs)
+    frequency = torch.nn.functional.one_hot(draws["y"], 4).double().mean(0)
+    # Five standard errors of a frequency over 2000 draws are at most 0.056.
+    torch.testing.assert_close(frequency, model.predict_proba(xs), atol=0.056, rtol=0)
+
+
+def test_svi_with_pyros_own_elbo_lowers_the_loss(xs):
+    model = M2((1, 2, 3), 4, hidden_dims=(16,))
+    xs = xs.float()
+    svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 0.02}), TraceEnum_ELBO(1))
+    losses = [svi.step(xs) for _ in range(150)]
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
