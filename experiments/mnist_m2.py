@@ -6,6 +6,7 @@ training set; the test set is read once, at the end. Writes per-seed CSV, JSON, 
 and figures to RESULTS_ROOT/mnist_m2/.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,9 +70,9 @@ class Config:
     """No progress bars."""
 
 
-def main() -> int:
-    """Parse the command line and run the experiment."""
-    config = tyro.cli(Config, description=__doc__)
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the experiment with command-line arguments, `sys.argv`'s if None."""
+    config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
     from experiments.semi_supervised import run_guarded
 

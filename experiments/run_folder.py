@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyro_ssl.errors import ResultsError
+import torch
+
+from pyro_ssl.errors import ConfigError, ResultsError
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -92,6 +94,10 @@ class RunFolder:
         with self.file(seed, ".log").open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
+    def write(self, seed: int, suffix: str, text: str) -> None:
+        """Replace a seed's file by `text` in one step."""
+        write_atomic(self.file(seed, suffix), text)
+
     def results(self, seed: int) -> dict[str, Any]:
         """Return the content of a finished seed's JSON file."""
         return json.loads(self.file(seed, ".json").read_text())
@@ -123,3 +129,31 @@ def _git_commit() -> str | None:
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdigit() or name == kind):
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return torch.device("cpu")
+    index = int(number or 0)
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use --device cpu"
+        )
+    return torch.device("cuda", index)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the name of a GPU, or `cpu` with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,8 +1,8 @@
 """Runs a semi-supervised model and its labelled-only baseline over seeds, to files."""
 
+import json
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from experiments.run_folder import RunFolder, environment, write_atomic
+from experiments.report import summarise
+from experiments.run_folder import RunFolder, describe_device, environment, resolve_device
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
-from pyro_ssl.errors import ConfigError, PyroSSLError
+from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer import FitConfig, History, fit
 from pyro_ssl.infer.trainer import Row
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from experiments.mnist_m2 import Config
 
 # Options that say where and how to run, not what: they do not tell configurations apart.
-_NOT_RESULTS = ("seeds", "device", "data_root", "results_root", "resume", "overwrite", "quiet")
+_NOT_RESULTS = (
+    "seeds",
+    "baseline",
+    "device",
+    "data_root",
+    "results_root",
+    "resume",
+    "overwrite",
+    "quiet",
+)
 # The labelled rows alone are a few batches: a step count of its own gives the baseline
 # as many looks at them as validation can tell apart.
 _BASELINE_STEPS_PER_EPOCH = 25
@@ -150,7 +160,7 @@ class SemiSupervisedExperiment:
 
             def on_epoch(rows: list[Row]) -> None:
                 frame = pd.DataFrame(rows)
-                write_atomic(folder.file(seed, ".csv"), frame.to_csv(index=False))
+                folder.write(seed, ".csv", frame.to_csv(index=False))
                 last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
                 folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
                 shown = ("unlabelled_elbo", "loss", "validation_accuracy")
@@ -213,65 +223,16 @@ class SemiSupervisedExperiment:
             figures["analogies"] = plots.analogies(contender.model, examples)
         for figure_name, figure in figures.items():
             figure.savefig(folder.file(seed, f"_{figure_name}.png"), dpi=110)
-        write_json(folder.file(seed, ".json"), result)
+        folder.write(seed, ".json", json.dumps(result, indent=2) + "\n")
         folder.log(seed, f"test accuracy {result['test_accuracy']:.4f}, {history.selection}")
 
     def _print_summary(self) -> None:
         results = [f.results(s) for f in self.folders.values() for s in self.config.seeds]
         print(f"\n{self.config.dataset}, {self.config.labels} labels, test set:")
-        print(summary_table(results))
+        shown = ["model", "test_accuracy_%", "test_ece_%", "seeds", "seconds_per_epoch"]
+        print(summarise(pd.DataFrame(results))[shown].to_string(index=False))
         for folder in self.folders.values():
-            print(f"{folder.path}/seed_*: .csv a row an epoch, .json results, .pt checkpoint, .png")
-
-
-def summary_table(results: Sequence[dict[str, Any]]) -> str:
-    """Format mean, standard deviation over seeds and their number, a row for each model."""
-    grouped = pd.DataFrame(results).groupby("model", sort=False)
-    rows = []
-    for model, group in grouped:
-        cells = [
-            f"{100 * group[column].mean():6.2f} +- {100 * group[column].std(ddof=1):.2f}"
-            if len(group) > 1
-            else f"{100 * group[column].mean():6.2f}"
-            for column in ("test_accuracy", "test_ece")
-        ]
-        rows.append([model, *cells, len(group)])
-    columns = ["model", "test accuracy %", "calibration error %", "seeds"]
-    return pd.DataFrame(rows, columns=columns).to_string(index=False)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` to `path` in one step."""
-    import json
-
-    write_atomic(path, json.dumps(content, indent=2) + "\n")
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        ConfigError: if there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda":
-        index = device.index or 0
-        if index >= torch.cuda.device_count():
-            raise ConfigError(
-                f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: "
-                "use --device cpu"
-            )
-        return torch.device("cuda", index)
-    return device
-
-
-def describe_device(device: torch.device) -> str:
-    """Return the name of a GPU, or `cpu` with the number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+            print(f"\n{folder.path}/")
+            for seed in self.config.seeds:
+                names = sorted(file.name for file in folder.path.glob(f"seed_{seed}[._]*"))
+                print("  " + " ".join(names))

@@ -2,18 +2,20 @@
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class _BernoulliPixels(dist.Bernoulli):
-    """Bernoulli whose log-probability is linear in the value: `x * logit - softplus(logit)`.
+    """Bernoulli with the same log-probability as torch's, several times faster on a CPU.
 
-    The same number as torch's, at about half the time, which is the largest share of an
-    M2 step after its matrix products.
+    With l the logit, `log p(x) = x l - softplus(l)` and
+    `softplus(l) = (l + |l|) / 2 + log(1 + exp(-|l|))`, whose argument never overflows. torch
+    takes log1p instead of log(1 + .), exact to the last bit but with no fast vector form; here
+    the absolute error is at most half a unit in the last place of 1 for each pixel.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return value * self.logits - F.softplus(self.logits)
+        size = self.logits.abs()
+        return (value - 0.5) * self.logits - 0.5 * size - (1 + (-size).exp()).log()
 
 
 def bernoulli(logits: Tensor, event_dim: int) -> dist.TorchDistribution:

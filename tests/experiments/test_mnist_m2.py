@@ -1,0 +1,204 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from experiments import mnist_m2
+from experiments.run_folder import resolve_device
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import load_checkpoint
+
+TINY = (
+    "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
+    "--quiet --no-baseline"
+).split()
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(*arguments, root=None):
+        return mnist_m2.main([*TINY, "--results-root", str(root or tmp_path), *arguments])
+
+    call.folder = tmp_path / "mnist_m2" / "m2-digits-20"
+    return call
+
+
+def weights(run, seed=0):
+    return load_checkpoint(run.folder / f"seed_{seed}.pt")["model"]
+
+
+def test_results_hold_what_they_promise(run):
+    assert run("--seeds", "0", "3") == 0
+    frame = pd.read_csv(run.folder / "seed_3.csv")
+    assert {
+        "epoch", "seconds", "loss", "labelled_elbo", "unlabelled_elbo", "classification",
+        "labelled_kl_z", "unlabelled_kl_z", "unlabelled_kl_y", "gradient_norm",
+        "validation_accuracy", "validation_ece",
+    } <= set(frame)  # fmt: skip
+    assert frame["epoch"].tolist() == [0, 1, 2]
+    result = json.loads((run.folder / "seed_3.json").read_text())
+    assert (result["model"], result["dataset"], result["labels"], result["seed"]) == (
+        "m2", "digits", 20, 3,
+    )  # fmt: skip
+    assert 0.1 < result["test_accuracy"] <= 1
+    assert 0 <= result["test_ece"] <= 1
+    assert result["test_rows"] == 397
+    assert result["validation_rows"] == 50
+    assert result["unlabelled_rows"] == 1400 - 70
+    assert result["selected_epoch"] == frame["validation_accuracy"].idxmax()
+    assert result["version_torch"] == torch.__version__
+    other = json.loads((run.folder / "seed_0.json").read_text())
+    assert other["split_digest"] != result["split_digest"]
+    assert other["config"] == result["config"]
+
+
+def test_same_command_gives_the_same_numbers(run, tmp_path):
+    run()
+    run(root=tmp_path / "again")
+    first = json.loads((run.folder / "seed_0.json").read_text())
+    again = tmp_path / "again" / "mnist_m2" / "m2-digits-20" / "seed_0.json"
+    second = json.loads(again.read_text())
+    assert first.pop("seconds_per_epoch") > 0
+    second.pop("seconds_per_epoch")
+    assert first == second
+
+
+def test_another_configuration_needs_its_own_folder(run, capsys):
+    run()
+    kept = (run.folder / "seed_0.json").read_text()
+    assert run("--alpha", "7") == 1
+    message = capsys.readouterr().err
+    for needed in ("alpha (50.0 there, 7.0 now)", "--tag", "--overwrite"):
+        assert needed in message
+    assert (run.folder / "seed_0.json").read_text() == kept
+    assert run("--alpha", "7", "--tag", "seven") == 0
+    assert (run.folder.parent / "m2-digits-20-seven" / "seed_0.json").exists()
+    assert run("--alpha", "7", "--overwrite") == 0
+    assert json.loads((run.folder / "config.json").read_text())["alpha"] == 7
+
+
+def test_finished_seed_is_kept_and_a_new_one_joins_it(run, capsys):
+    run()
+    before = (run.folder / "seed_0.json").stat().st_mtime_ns
+    assert run("--seeds", "0", "1") == 0
+    assert "seed 0 is finished" in capsys.readouterr().out
+    assert (run.folder / "seed_0.json").stat().st_mtime_ns == before
+    assert (run.folder / "seed_1.json").exists()
+
+
+def test_killed_run_leaves_whole_epochs_and_resumes_to_the_same_end(run, tmp_path, capsys):
+    run(root=tmp_path / "whole")
+    whole = tmp_path / "whole" / "mnist_m2" / "m2-digits-20"
+
+    class KilledError(BaseException):
+        pass
+
+    kills = iter([False, True])
+    original = mnist_m2.Config
+
+    import experiments.run_folder as folder_module
+
+    write = folder_module.RunFolder.write
+
+    def write_and_die(self, seed, suffix, text):
+        write(self, seed, suffix, text)
+        if suffix == ".csv" and next(kills, False):
+            raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_module.RunFolder, "write", write_and_die)
+        with pytest.raises(KilledError):
+            run()
+    assert original is mnist_m2.Config
+    assert pd.read_csv(run.folder / "seed_0.csv")["epoch"].tolist() == [0, 1]
+    assert not (run.folder / "seed_0.json").exists()
+    assert run() == 1
+    assert "--resume" in capsys.readouterr().err
+    assert run("--resume") == 0
+    expected = load_checkpoint(whole / "seed_0.pt")["model"]
+    assert all(torch.equal(expected[k], v) for k, v in weights(run).items())
+    columns = [c for c in pd.read_csv(run.folder / "seed_0.csv") if c != "seconds"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(run.folder / "seed_0.csv")[columns],
+        pd.read_csv(whole / "seed_0.csv")[columns],
+        check_exact=True,
+    )
+
+
+def test_damaged_checkpoint_stops_the_resume_and_loses_nothing(run, capsys):
+    run()
+    (run.folder / "seed_0.json").unlink()
+    csv = (run.folder / "seed_0.csv").read_text()
+    (run.folder / "seed_0.pt").write_bytes(b"PK but no more")
+    assert run("--resume") == 1
+    assert "truncated or no checkpoint" in capsys.readouterr().err
+    assert (run.folder / "seed_0.csv").read_text() == csv
+
+
+def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
+    arguments = [*TINY, "--epochs", "100000", "--results-root", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.mnist_m2", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    csv = tmp_path / "mnist_m2" / "m2-digits-20" / "seed_0.csv"
+    deadline = time.monotonic() + 120
+    while not csv.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert "experiments.mnist_m2 --dataset digits" in message
+    assert message.strip().endswith("--resume")
+    epochs = load_checkpoint(csv.with_suffix(".pt"))["epoch"]
+    assert epochs >= len(pd.read_csv(csv)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--labels", "2000"], "labels=2000 asks for"),
+        (["--batch-size", "1331"], "batch_size is 1331, but there are only 1330"),
+        (["--device", "tpu"], "device is 'tpu'"),
+        (["--device", "cuda:99"], "use --device cpu"),
+        (["--learning-rate", "0"], "learning_rate is 0"),
+        (["--hidden-dims", "0"], "hidden_dims"),
+        (["--seeds"], "seeds"),
+    ],
+)
+def test_options_that_cannot_work_are_one_clear_line(run, capsys, arguments, says):
+    assert run(*arguments) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_unwritable_results_folder_is_one_clear_line(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(root=tmp_path / "file") == 1
+    assert "--results-root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--labels", "0"], ["--labels", "1350"]])
+def test_no_labels_and_all_labels_work(run, arguments):
+    assert run(*arguments) == 0
+
+
+def test_without_validation_the_last_epoch_is_tested(run):
+    assert run("--validation", "0") == 0
+    result = json.loads((run.folder / "seed_0.json").read_text())
+    assert (result["selection"], result["selected_epoch"]) == ("last epoch", 2)
+
+
+def test_devices_by_name():
+    assert resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError):
+        resolve_device("cuda:x")

@@ -1,0 +1,86 @@
+"""Runs every experiment for a few steps on tiny data, from a table that must be complete."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import experiments
+
+TINY_M2 = "--dataset digits --labels 20 --validation 50 --epochs 2 --hidden-dims 16 --latent-dim 3"
+
+# One row an experiment: its arguments and the files it must leave under the results root.
+EXPERIMENTS = {
+    "mnist_m2": (
+        f"{TINY_M2} --quiet",
+        [
+            f"mnist_m2/{model}-digits-20/{file}"
+            for model, figures in (
+                ("m2", ["learning_curves", "samples", "analogies", "reliability"]),
+                ("mlpclassifier", ["learning_curves", "reliability"]),
+            )
+            for file in [
+                "config.json",
+                *(f"seed_0.{suffix}" for suffix in ("csv", "json", "pt", "log")),
+                *(f"seed_0_{figure}.png" for figure in figures),
+            ]
+        ],
+    ),
+    "report": ("", ["summary.csv", "summary.md"]),
+}
+
+
+def commands() -> set[str]:
+    folder = Path(experiments.__file__).parent
+    return {f.stem for f in folder.glob("*.py") if "__main__" in f.read_text()}
+
+
+def test_every_experiment_is_in_the_table():
+    assert commands() == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_runs_and_leaves_its_files(name, tmp_path):
+    arguments, files = EXPERIMENTS[name]
+    if name == "report":
+        run("mnist_m2", EXPERIMENTS["mnist_m2"][0], tmp_path)
+    assert run(name, arguments, tmp_path) == 0
+    missing = [
+        f for f in files if not (tmp_path / f).is_file() or not (tmp_path / f).stat().st_size
+    ]
+    assert not missing
+    assert not list(tmp_path.glob("**/*.tmp"))
+
+
+def run(name: str, arguments: str, root: Path) -> int:
+    module = importlib.import_module(f"experiments.{name}")
+    return module.main([*arguments.split(), "--results-root", str(root)])
+
+
+def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
+    folder = tmp_path / "somewhere" / "m2-mnist-100"
+    folder.mkdir(parents=True)
+    for seed, (accuracy, ece) in enumerate([(0.90, 0.01), (0.94, 0.03)]):
+        result = {
+            "model": "m2", "dataset": "mnist", "labels": 100, "seed": seed,
+            "test_accuracy": accuracy, "test_ece": ece, "validation_rows": 10,
+            "seconds_per_epoch": 2.0 + seed, "device": "cpu",
+        }  # fmt: skip
+        (folder / f"seed_{seed}.json").write_text(json.dumps(result))
+    assert run("report", "", tmp_path) == 0
+    (row,) = pd.read_csv(tmp_path / "summary.csv").to_dict("records")
+    assert row["run"] == "somewhere/m2-mnist-100"
+    assert row["test_accuracy_%"] == "92.00 +- 2.83"
+    assert row["test_ece_%"] == "2.00 +- 1.41"
+    assert (row["seeds"], row["seconds_per_epoch"]) == (2, 2.5)
+    assert (
+        "| somewhere/m2-mnist-100 | mnist | 100 | 92.00 +- 2.83 |"
+        in (tmp_path / "summary.md").read_text()
+    )
+
+
+def test_report_without_results_says_so(tmp_path, capsys):
+    assert run("report", "", tmp_path) == 1
+    assert "no finished runs" in capsys.readouterr().out
