@@ -15,7 +15,7 @@ from experiments.report import summarise
 from experiments.run_folder import RunFolder, describe_device, environment, resolve_device
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
-from pyro_ssl.errors import PyroSSLError
+from pyro_ssl.errors import ConfigError, PyroSSLError
 from pyro_ssl.infer import FitConfig, History, fit
 from pyro_ssl.infer.trainer import Row
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
@@ -82,6 +82,8 @@ class SemiSupervisedExperiment:
     """
 
     def __init__(self, name: str, config: "Config") -> None:
+        if not config.seeds:
+            raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
         self.name, self.config = name, config
         self.device = resolve_device(config.device)
         decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_ssl.errors import ConfigError
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "softplus": F.softplus,
@@ -57,6 +59,9 @@ class MLP(nn.Module):
         activation: a key of `ACTIVATIONS`.
         batch_norm: normalise before each activation over all leading dimensions.
         input_dropout: probability of dropping each input in training mode.
+
+    Raises:
+        ConfigError: if a width is below 1, the activation unknown, or a probability outside [0, 1).
     """
 
     def __init__(
@@ -70,9 +75,16 @@ class MLP(nn.Module):
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        dims = [in_features, *hidden_dims, out_features]
+        if min(dims) < 1:
+            raise ConfigError(f"hidden_dims is {tuple(hidden_dims)}, expected widths of at least 1")
+        if activation not in ACTIVATIONS:
+            expected = ", ".join(ACTIVATIONS)
+            raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
+        if not 0 <= input_dropout < 1:
+            raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
         self.activation = activation
         self.input_dropout = nn.Dropout(input_dropout)
-        dims = [in_features, *hidden_dims, out_features]
         layers: list[nn.Module] = [nn.Linear(i, o) for i, o in pairwise(dims)]
         if num_classes is not None:
             layers[0] = LabelledLinear(dims[0], num_classes, dims[1])

@@ -32,7 +32,7 @@ def picture(figure):
 def test_class_samples_have_a_class_in_each_row():
     model = M2((1, 4, 4), 3, latent_dim=2, hidden_dims=(5,))
     # Make every class a flat grey of its own, whatever z is.
-    model.decoder = lambda zs, ys: (ys.float() - 1).unsqueeze(-1).expand(-1, 16)
+    model.decoder.forward = lambda zs, ys: (ys.float() - 1).unsqueeze(-1).expand(-1, 16)
     grid = picture(plots.class_samples(model, columns=2))
     assert grid.shape == (12, 8)
     for k in range(3):

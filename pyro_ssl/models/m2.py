@@ -10,6 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import bernoulli
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.rows import split_rows
@@ -59,6 +60,9 @@ class M2(SSLModel):
         batch_norm: use batch norm in the classifier.
         input_dropout: dropout probability at the classifier's input.
         classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
+
+    Raises:
+        ConfigError: if a width, a probability or the activation cannot work.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class M2(SSLModel):
         classification_weight: float = 1.0,
     ) -> None:
         super().__init__(input_shape, num_classes)
+        if latent_dim < 1:
+            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
         self.latent_dim = latent_dim
         self.classification_weight = classification_weight
         pixels = math.prod(self.input_shape)

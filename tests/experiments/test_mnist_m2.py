@@ -52,7 +52,7 @@ def test_results_hold_what_they_promise(run):
     assert result["validation_rows"] == 50
     assert result["unlabelled_rows"] == 1400 - 70
     assert result["selected_epoch"] == frame["validation_accuracy"].idxmax()
-    assert result["version_torch"] == torch.__version__
+    assert torch.__version__.startswith(result["version_torch"])
     other = json.loads((run.folder / "seed_0.json").read_text())
     assert other["split_digest"] != result["split_digest"]
     assert other["config"] == result["config"]
