@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,7 @@ class RunFolder:
         self.config = json.loads(json.dumps(config))
 
     def claim(self, overwrite: bool) -> None:
-        """Make the folder this configuration's.
+        """Make the folder this configuration's; a folder without any seed's files is free.
 
         Raises:
             ResultsError: if it holds another configuration's results, or cannot be written.
@@ -55,6 +56,7 @@ class RunFolder:
             theirs = json.loads(config_file.read_text())
             keys = {**self.config, **theirs}
             differing = [k for k in keys if theirs.get(k) != self.config.get(k)]
+            differing = differing if any(self.path.glob("seed_*")) else []
             if differing and not overwrite:
                 changes = ", ".join(
                     f"{k} ({theirs.get(k)} there, {self.config.get(k)} now)" for k in differing
@@ -153,7 +155,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return the name of a GPU, or `cpu` with the number of threads."""
+    """Return the name of a GPU, or the kind of a processor with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}, torch threads: {torch.get_num_threads()}"

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_ch
 from pyro_ssl.models import M2, MLPClassifier, SSLModel
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from experiments.mnist_m2 import Config
 
 # Options that say where and how to run, not what: they do not tell configurations apart.
@@ -60,17 +62,28 @@ def run_guarded(experiment: str, config: "Config") -> int:
 
 @dataclass(frozen=True)
 class Contender:
-    """One model of the comparison.
+    """One model of the comparison, with one seed.
 
     Attributes:
+        name: the model's name in files and tables.
+        seed: the seed.
         model: the model, newly initialised.
         data: the rows it may see.
         fit_config: how it is trained.
+        split_digest: which rows are labelled, unlabelled, for validation.
     """
 
+    name: str
+    seed: int
     model: SSLModel
     data: SSLData
     fit_config: FitConfig
+    split_digest: str
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.fit_config.batches(self.data).steps
 
 
 class SemiSupervisedExperiment:
@@ -94,28 +107,27 @@ class SemiSupervisedExperiment:
 
     def run(self) -> None:
         """Train, test and write every seed, then print the comparison."""
+        config = self.config
+        dataset = load_dataset(config.dataset, config.data_root)
+        # Whatever is wrong with the options shows here, before any result is touched.
+        for contender in self._contenders(dataset, config.seeds[0]):
+            contender.fit_config.batches(contender.data)
         for folder in self.folders.values():
-            folder.claim(self.config.overwrite)
-        dataset = load_dataset(self.config.dataset, self.config.data_root)
-        for seed in self.config.seeds:
-            split = split_labels(
-                dataset.train_ys.numpy(),
-                dataset.num_classes,
-                self.config.labels,
-                self.config.validation,
-                seed,
-            )
-            data = SSLData.from_split(dataset, split).to(self.device)
-            for name, folder in self.folders.items():
-                if not folder.begin(seed, self.config.resume, self.config.overwrite):
-                    print(f"{name} seed {seed} is finished in {folder.path}: kept")
-                    continue
-                self._run_one(name, seed, data, dataset, split.digest)
+            folder.claim(config.overwrite)
+        for seed in config.seeds:
+            for contender in self._contenders(dataset, seed):
+                folder = self.folders[contender.name]
+                if folder.begin(seed, config.resume, config.overwrite):
+                    self._test(contender, self._fit(contender), dataset)
+                else:
+                    print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
         self._print_summary()
 
-    def _contender(self, name: str, seed: int, data: SSLData) -> Contender:
+    def _contenders(self, dataset: ImageDataset, seed: int) -> list[Contender]:
         config = self.config
-        torch.manual_seed(seed)
+        train_ys = dataset.train_ys.numpy()
+        split = split_labels(train_ys, dataset.num_classes, config.labels, config.validation, seed)
+        data = SSLData.from_split(dataset, split).to(self.device)
         network: dict[str, Any] = {
             "input_shape": data.input_shape,
             "num_classes": data.num_classes,
@@ -123,110 +135,115 @@ class SemiSupervisedExperiment:
             "batch_norm": config.batch_norm,
             "input_dropout": config.input_dropout,
         }
-        how: dict[str, Any] = {
-            "epochs": config.epochs,
-            "learning_rate": config.learning_rate,
-            "learning_rate_schedule": config.learning_rate_schedule,
-            "binarise": config.binarise,
-            "precision": config.precision,
-            "keep_best": config.keep_best,
-            "patience": config.patience,
-            "seed": seed,
-        }
-        if name == "mlpclassifier":
-            batch_size = min(config.batch_size, data.num_labelled)
-            how |= {"batch_size": batch_size, "steps_per_epoch": _BASELINE_STEPS_PER_EPOCH}
-            model: SSLModel = MLPClassifier(**network)
-            return Contender(model.to(self.device), data.labelled_only(), FitConfig(**how))
-        total = data.num_labelled + data.num_unlabelled
-        weight = config.alpha * total / max(data.num_labelled, 1)
-        model = M2(latent_dim=config.latent_dim, classification_weight=weight, **network)
-        how |= {"batch_size": config.batch_size}
-        return Contender(model.to(self.device), data, FitConfig(**how))
+        how = FitConfig(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            learning_rate_schedule=config.learning_rate_schedule,
+            binarise=config.binarise,
+            precision=config.precision,
+            keep_best=config.keep_best,
+            patience=config.patience,
+            seed=seed,
+        )
+        contenders = []
+        for name in self.folders:
+            torch.manual_seed(seed)
+            if name == "mlpclassifier":
+                model: SSLModel = MLPClassifier(**network)
+                rows, fit_config = data.labelled_only(), _baseline_config(how, data)
+            else:
+                total = data.num_labelled + data.num_unlabelled
+                weight = config.alpha * total / max(data.num_labelled, 1)
+                model = M2(latent_dim=config.latent_dim, classification_weight=weight, **network)
+                rows, fit_config = data, how
+            model = model.to(self.device)
+            contenders.append(Contender(name, seed, model, rows, fit_config, split.digest))
+        return contenders
 
-    def _run_one(
-        self, name: str, seed: int, data: SSLData, dataset: ImageDataset, digest: str
-    ) -> None:
-        """Train and test one model with one seed and write all its files."""
-        folder, contender = self.folders[name], self._contender(name, seed, data)
+    def _fit(self, contender: Contender) -> History:
+        """Train, writing the CSV after every epoch and the checkpoint beside it."""
+        folder, seed = self.folders[contender.name], contender.seed
         checkpoint = folder.file(seed, ".pt")
         resume = self.config.resume and checkpoint.exists()
-        fit_config = contender.fit_config
         folder.log(seed, f"{'resume' if resume else 'start'} on {self.device}: {self.config}")
+        steps = contender.steps
         with tqdm(
-            total=fit_config.epochs,
-            desc=f"{name} seed {seed}",
-            unit="epoch",
+            total=contender.fit_config.epochs * steps,
+            desc=f"{contender.name} seed {seed}",
+            unit="step",
             disable=self.config.quiet,
         ) as bar:
 
             def on_epoch(rows: list[Row]) -> None:
-                frame = pd.DataFrame(rows)
-                folder.write(seed, ".csv", frame.to_csv(index=False))
+                folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
                 last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
                 folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
-                shown = ("unlabelled_elbo", "loss", "validation_accuracy")
-                bar.set_postfix({k: last[k] for k in shown if k in last})
-                bar.update(len(rows) - bar.n)
+                shown = ("epoch", "unlabelled_elbo", "loss", "validation_accuracy")
+                bar.set_postfix({k: last[k] for k in shown if k in last}, refresh=False)
+                bar.update(len(rows) * steps - bar.n)
 
-            history = fit(
+            def on_step() -> None:
+                bar.update()
+
+            return fit(
                 contender.model,
                 contender.data,
-                fit_config,
+                contender.fit_config,
                 checkpoint=checkpoint,
                 resume=resume,
                 on_epoch=on_epoch,
+                on_step=on_step,
             )
-        self._test(name, seed, contender, history, dataset, digest)
 
-    def _test(
-        self,
-        name: str,
-        seed: int,
-        contender: Contender,
-        history: History,
-        dataset: ImageDataset,
-        digest: str,
-    ) -> None:
-        """Read the test set, once, and write the seed's JSON file and figures."""
-        folder, data = self.folders[name], contender.data
+    def _test(self, contender: Contender, history: History, dataset: ImageDataset) -> None:
+        """Read the test set, once, and write the seed's figures and JSON file."""
+        folder, seed = self.folders[contender.name], contender.seed
         test_ys = dataset.test_ys.to(self.device)
         probabilities = predict_in_chunks(contender.model, dataset.test_xs.to(self.device))
         frame = history.to_frame()
         result = {
             "experiment": self.name,
-            "model": name,
+            "model": contender.name,
             "dataset": self.config.dataset,
             "labels": self.config.labels,
             "seed": seed,
             "test_accuracy": accuracy(probabilities, test_ys),
             "test_ece": expected_calibration_error(probabilities, test_ys),
             "test_rows": len(test_ys),
-            "validation_rows": len(data.validation_xs),
-            "unlabelled_rows": data.num_unlabelled,
+            "validation_rows": len(contender.data.validation_xs),
+            "unlabelled_rows": contender.data.num_unlabelled,
             "selection": history.selection,
             "selected_epoch": history.selected_epoch,
             "termination": history.termination,
             "seconds_per_epoch": frame["seconds"].median(),
-            "split_digest": digest,
+            "split_digest": contender.split_digest,
             "device": describe_device(self.device),
             **environment(),
             "config": folder.config,
         }
-        title = f"{name}, {self.config.dataset}, {self.config.labels} labels, seed {seed}"
+        title = f"{contender.name}, {self.config.dataset}, {self.config.labels} labels, seed {seed}"
         figures = {
             "learning_curves": plots.learning_curves(frame, title),
             "reliability": plots.reliability(probabilities, test_ys, f"{title}\ntest set"),
+            **self._generative_figures(contender),
         }
-        if isinstance(contender.model, M2):
-            torch.manual_seed(seed)
-            figures["samples"] = plots.class_samples(contender.model)
-            examples = (data.validation_xs if len(data.validation_xs) else data.unlabelled_xs)[:10]
-            figures["analogies"] = plots.analogies(contender.model, examples)
-        for figure_name, figure in figures.items():
-            figure.savefig(folder.file(seed, f"_{figure_name}.png"), dpi=110)
+        for name, figure in figures.items():
+            figure.savefig(folder.file(seed, f"_{name}.png"), dpi=110)
         folder.write(seed, ".json", json.dumps(result, indent=2) + "\n")
         folder.log(seed, f"test accuracy {result['test_accuracy']:.4f}, {history.selection}")
+
+    def _generative_figures(self, contender: Contender) -> dict[str, "Figure"]:
+        model, data = contender.model, contender.data
+        if not isinstance(model, M2):
+            return {}
+        torch.manual_seed(contender.seed)
+        examples = data.validation_xs if len(data.validation_xs) else data.unlabelled_xs
+        examples = examples if len(examples) else data.labelled_xs
+        return {
+            "samples": plots.class_samples(model),
+            "analogies": plots.analogies(model, examples[:10]),
+        }
 
     def _print_summary(self) -> None:
         results = [f.results(s) for f in self.folders.values() for s in self.config.seeds]
@@ -238,3 +255,11 @@ class SemiSupervisedExperiment:
             for seed in self.config.seeds:
                 names = sorted(file.name for file in folder.path.glob(f"seed_{seed}[._]*"))
                 print("  " + " ".join(names))
+
+
+def _baseline_config(how: FitConfig, data: SSLData) -> FitConfig:
+    return replace(
+        how,
+        batch_size=min(how.batch_size, data.num_labelled),
+        steps_per_epoch=_BASELINE_STEPS_PER_EPOCH,
+    )

@@ -69,6 +69,20 @@ class FitConfig:
                 expected = " or ".join(choices)
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
+    def batches(self, data: SSLData) -> MiniBatches:
+        """Return the minibatches of `data`.
+
+        Raises:
+            ConfigError: if a batch asks for more rows than there are.
+        """
+        return MiniBatches(
+            data,
+            self.batch_size,
+            self.labelled_batch_size,
+            self.steps_per_epoch,
+            self.binarise,
+        )
+
     def learning_rate_at(self, epoch: int) -> float:
         """Return the step size of an epoch, counted from 0."""
         if self.learning_rate_schedule == "cosine":
@@ -88,13 +102,7 @@ class Trainer:
     def __init__(self, model: SSLModel, data: SSLData, config: FitConfig) -> None:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
-        self.batches = MiniBatches(
-            data,
-            config.batch_size,
-            config.labelled_batch_size,
-            config.steps_per_epoch,
-            config.binarise,
-        )
+        self.batches = config.batches(data)
         self.objective = Objective(
             model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
         )

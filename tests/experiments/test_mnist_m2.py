@@ -175,10 +175,13 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
     ],
 )
 def test_options_that_cannot_work_are_one_clear_line(run, capsys, arguments, says):
-    assert run(*arguments) == 1
+    run()
+    kept = (run.folder / "seed_0.json").read_text()
+    assert run(*arguments, "--overwrite") == 1
     error = capsys.readouterr().err
     assert says in error
     assert "Traceback" not in error
+    assert (run.folder / "seed_0.json").read_text() == kept
 
 
 def test_unwritable_results_folder_is_one_clear_line(run, tmp_path, capsys):
