@@ -29,7 +29,7 @@ class Config:
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 200
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
     """Step size over the epochs: constant, or falling to 0 along a half cosine."""
@@ -42,12 +42,12 @@ class Config:
     """Units of each hidden layer of classifier and encoder, reversed in the decoder."""
     batch_norm: bool = True
     """Batch norm in the classifier."""
-    input_dropout: float = 0.2
+    input_dropout: float = 0.5
     """Probability of dropping a pixel at the classifier's input."""
     binarise: bool = True
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of matrix products; bfloat16 halves the time on processors that have it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
     keep_best: bool = True
     """Test the epoch of the highest validation accuracy; else the last epoch."""
     patience: int | None = None

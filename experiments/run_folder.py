@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from pyro_ssl.errors import ConfigError, ResultsError
+from pyro_ssl.errors import ResultsError
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -131,32 +128,3 @@ def _git_commit() -> str | None:
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        ConfigError: if there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or not (number.isdigit() or name == kind):
-        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
-    if kind == "cpu":
-        return torch.device("cpu")
-    index = int(number or 0)
-    if index >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use --device cpu"
-        )
-    return torch.device("cuda", index)
-
-
-def describe_device(device: torch.device) -> str:
-    """Return the name of a GPU, or the kind of a processor with the number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return f"{kind}, torch threads: {torch.get_num_threads()}"

@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from experiments.devices import describe_device, resolve_device, resolve_precision
 from experiments.report import summarise
-from experiments.run_folder import RunFolder, describe_device, environment, resolve_device
+from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
 from pyro_ssl.errors import ConfigError, PyroSSLError
@@ -141,7 +142,7 @@ class SemiSupervisedExperiment:
             learning_rate=config.learning_rate,
             learning_rate_schedule=config.learning_rate_schedule,
             binarise=config.binarise,
-            precision=config.precision,
+            precision=resolve_precision(config.precision, self.device),
             keep_best=config.keep_best,
             patience=config.patience,
             seed=seed,
@@ -216,6 +217,7 @@ class SemiSupervisedExperiment:
             "selection": history.selection,
             "selected_epoch": history.selected_epoch,
             "termination": history.termination,
+            "precision": contender.fit_config.precision,
             "seconds_per_epoch": frame["seconds"].median(),
             "split_digest": contender.split_digest,
             "device": describe_device(self.device),

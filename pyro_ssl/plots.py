@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from pyro_ssl.models.m2 import M2
 
@@ -21,20 +22,19 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         title: what was trained on what.
     """
     wanted = {
-        "bound (nats per example)": ["labelled_elbo", "unlabelled_elbo"],
-        "KL divergence (nats per example)": [c for c in frame.columns if "_kl_" in c],
-        "classification term (nats per labelled row)": ["classification"],
-        "validation": ["validation_accuracy", "validation_ece"],
+        ("bound", "nats per example"): ["labelled_elbo", "unlabelled_elbo"],
+        ("KL divergence", "nats per example"): [c for c in frame.columns if "_kl_" in c],
+        ("classification term", "nats per labelled example"): ["classification"],
+        ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
     }
-    present = {label: [c for c in names if c in frame] for label, names in wanted.items()}
-    panels = [(label, columns) for label, columns in present.items() if columns]
-    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
-    for axes, (label, columns) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
+    present = {heading: [c for c in names if c in frame] for heading, names in wanted.items()}
+    panels = {heading: columns for heading, columns in present.items() if columns}
+    figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, ((heading, unit), columns) in zip(all_axes, panels.items(), strict=True):
         for column in columns:
             axes.plot(frame["epoch"] + 1, frame[column], label=column.replace("_", " "))
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(title=heading, xlabel="epoch", ylabel=unit)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     bound = figure.axes[0]
@@ -57,9 +57,7 @@ def class_samples(model: M2, columns: int = 10) -> Figure:
     device = next(model.parameters()).device
     ys = torch.arange(model.num_classes, device=device).repeat_interleave(columns)
     images = model.sample(ys)
-    figure = _image_grid(images, model.num_classes, columns)
-    figure.suptitle("samples from p(x | y), a class in each row")
-    return figure
+    return _image_grid(images, columns, "samples from p(x | y), a class in each row")
 
 
 def analogies(model: M2, xs: Tensor) -> Figure:
@@ -75,9 +73,7 @@ def analogies(model: M2, xs: Tensor) -> Figure:
         loc.repeat_interleave(model.num_classes, 0), ys.repeat(len(xs))
     ).unflatten(0, (len(xs), model.num_classes))
     together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
-    figure = _image_grid(together, len(xs), model.num_classes + 1)
-    figure.suptitle("analogies: an input, then its style under each class")
-    return figure
+    return _image_grid(together, model.num_classes + 1, "an input, then its style in each class")
 
 
 def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -> Figure:
@@ -108,17 +104,15 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     return figure
 
 
-def _image_grid(images: Tensor, rows: int, columns: int) -> Figure:
-    """Draw `[rows * columns, C, H, W]` images, grey or colour, as one grid."""
-    channels, height, width = images.shape[1:]
-    grid = images.cpu().view(rows, columns, channels, height, width)
-    picture = grid.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
-    figure = Figure(figsize=(0.55 * columns, 0.55 * rows + 0.5), layout="constrained")
+def _image_grid(images: Tensor, columns: int, title: str) -> Figure:
+    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps."""
+    grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.3)
+    picture = grid.permute(1, 2, 0) if images.shape[1] == 3 else grid[0]
+    height, width = picture.shape[:2]
+    inches = 0.55 * columns
+    figure = Figure(figsize=(inches, inches * height / width + 0.4), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(picture.squeeze(-1).numpy(), cmap="gray_r", vmin=0, vmax=1)
-    for edge in range(1, columns):
-        axes.axvline(edge * width - 0.5, color="0.85", linewidth=0.5)
-    for edge in range(1, rows):
-        axes.axhline(edge * height - 0.5, color="0.85", linewidth=0.5)
+    axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1)
     axes.set_axis_off()
+    axes.set_title(title, fontsize="medium")
     return figure

@@ -1,0 +1,48 @@
+"""Which device a run is on, and what it can do."""
+
+import platform
+
+import torch
+
+from pyro_ssl.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdigit() or name == kind):
+        raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return torch.device("cpu")
+    index = int(number or 0)
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use --device cpu"
+        )
+    return torch.device("cuda", index)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the name of a GPU, or the kind of a processor with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}, torch threads: {torch.get_num_threads()}"
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Return `name`, or for `auto` bfloat16 where `device` computes in it natively, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return "bfloat16" if native else "float32"
