@@ -37,7 +37,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Return `name`, or for `auto` bfloat16 where `device` computes in it natively, else float32."""
+    """Return `name`, or for `auto` bfloat16 if `device` computes in it natively, else float32."""
     if name != "auto":
         return name
     if device.type == "cuda":

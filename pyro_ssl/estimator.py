@@ -1,0 +1,130 @@
+"""A scikit-learn classifier for arrays of one's own."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pyro_ssl.data import SSLData, split_labels
+from pyro_ssl.errors import DataError
+from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.models import M2
+
+
+class M2Classifier(ClassifierMixin, BaseEstimator):
+    """M2 as a semi-supervised classifier, with scikit-learn's manners.
+
+    As in `sklearn.semi_supervised`, a label of -1 means unknown. Parameters are stored by
+    the constructor and validated by `fit`.
+
+    Args:
+        latent_dim: dimensions of the latent.
+        hidden_dims: widths of the hidden layers.
+        batch_norm: batch norm in the classifier.
+        input_dropout: dropout probability at the classifier's input.
+        alpha: weight of the mean classification term beside the bound per example, in nats.
+        epochs: passes over the unlabelled rows.
+        batch_size: unlabelled rows a step, at most as many as there are.
+        learning_rate: Adam's step size at the start; it falls to 0 along a half cosine.
+        validation: labelled rows set aside to choose the epoch on; 0 keeps the last epoch.
+        binarise: draw features from a Bernoulli anew whenever a row is visited.
+        device: where to train, as torch names it.
+        random_state: seed of weights, validation rows and noise.
+
+    Attributes:
+        classes_: known labels, sorted, `[K]`.
+        model_: the trained `M2`.
+        history_: what `fit` did, a `pyro_ssl.infer.History`.
+        n_features_in_: number of features.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 50,
+        hidden_dims: tuple[int, ...] = (500, 500),
+        batch_norm: bool = True,
+        input_dropout: float = 0.5,
+        alpha: float = 50.0,
+        epochs: int = 60,
+        batch_size: int = 200,
+        learning_rate: float = 3e-3,
+        validation: int = 0,
+        binarise: bool = True,
+        device: str = "cpu",
+        random_state: int = 0,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.hidden_dims = hidden_dims
+        self.batch_norm = batch_norm
+        self.input_dropout = input_dropout
+        self.alpha = alpha
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation = validation
+        self.binarise = binarise
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "M2Classifier":  # noqa: N803
+        """Train on features `X` `[N, F]` in [0, 1] and labels `y` `[N]`, -1 where unknown.
+
+        Raises:
+            DataError: if features or labels cannot be used as they are.
+            ConfigError: if a parameter cannot work.
+        """
+        features, labels = validate_data(self, X, y)
+        known = labels != -1
+        if not known.any():
+            raise DataError("y is -1 throughout, expected some known labels")
+        self.classes_, codes = np.unique(labels[known], return_inverse=True)
+        ys = np.full(len(labels), -1, dtype=np.int64)
+        ys[known] = codes
+        data = self._split(torch.from_numpy(features).float(), ys).to(self.device)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.random_state)
+            self.model_ = M2(
+                (features.shape[1],),
+                len(self.classes_),
+                latent_dim=self.latent_dim,
+                hidden_dims=self.hidden_dims,
+                batch_norm=self.batch_norm,
+                input_dropout=self.input_dropout,
+                classification_weight=self.alpha
+                * (data.num_labelled + data.num_unlabelled)
+                / data.num_labelled,
+            ).to(self.device)
+        config = FitConfig(
+            epochs=self.epochs,
+            batch_size=min(self.batch_size, data.num_unlabelled or data.num_labelled),
+            learning_rate=self.learning_rate,
+            learning_rate_schedule="cosine",
+            binarise=self.binarise,
+            seed=self.random_state,
+        )
+        self.history_ = fit(self.model_, data, config)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:  # noqa: N803
+        """Return q(y|x), `[N, K]`, columns in the order of `classes_`."""
+        check_is_fitted(self)
+        features = torch.from_numpy(validate_data(self, X, reset=False)).float()
+        return self.model_.predict_proba(features.to(self.device)).cpu().numpy()
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
+        """Return the likeliest label of each row, `[N]`."""
+        return self.classes_[self.predict_proba(X).argmax(-1)]
+
+    def _split(self, xs: torch.Tensor, ys: NDArray[np.int64]) -> SSLData:
+        """Set validation rows aside from the labelled ones."""
+        known = np.flatnonzero(ys >= 0)
+        split = split_labels(
+            ys[known], len(self.classes_), None, self.validation, self.random_state
+        )
+        validation = known[split.validation]
+        kept = np.setdiff1d(np.arange(len(ys)), validation)
+        data = SSLData.from_arrays(xs[kept], torch.from_numpy(ys[kept]), len(self.classes_))
+        return data.with_validation(xs[validation], torch.from_numpy(ys[validation]))
