@@ -1,0 +1,19 @@
+"""Data sets, label splits, and bring-your-own data."""
+
+from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
+from pyro_ssl.data.splits import LabelSplit, split_labels
+from pyro_ssl.data.ssl_data import SSLData
+
+__all__ = [
+    "DATASETS",
+    "DATA_VARIABLE",
+    "ImageDataset",
+    "LabelSplit",
+    "SSLData",
+    "check_inputs",
+    "check_labels",
+    "data_root",
+    "load_dataset",
+    "split_labels",
+]

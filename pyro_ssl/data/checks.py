@@ -1,0 +1,74 @@
+"""Checks of arrays, made once where data enters and never on a training step."""
+
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import DataError
+
+
+def check_inputs(xs: Tensor, input_shape: tuple[int, ...], name: str = "xs") -> None:
+    """Check that `xs` are finite floating-point inputs in [0, 1] of shape `[B, *input_shape]`.
+
+    Args:
+        xs: the inputs.
+        input_shape: shape of one input.
+        name: what to call them in an error.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    if not isinstance(xs, Tensor):
+        raise DataError(f"{name} must be a torch.Tensor, got {type(xs).__name__}")
+    if tuple(xs.shape[1:]) != tuple(input_shape):
+        raise DataError(
+            f"{name} has shape {list(xs.shape)}, expected [rows, "
+            f"{', '.join(map(str, input_shape))}]: reshape it, or give the model its input_shape"
+        )
+    if not xs.is_floating_point():
+        raise DataError(
+            f"{name} has dtype {xs.dtype}, expected floating point in [0, 1]: "
+            "convert it, bytes for instance by xs.float() / 255"
+        )
+    if xs.numel() == 0:
+        return
+    if not bool(torch.isfinite(xs).all()):
+        row = int((~torch.isfinite(xs)).flatten(1).any(1).nonzero()[0])
+        raise DataError(f"{name} has NaN or infinite values, first in row {row}: remove such rows")
+    low, high = float(xs.min()), float(xs.max())
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{name} ranges from {low:g} to {high:g}, expected [0, 1]: rescale it, "
+            "bytes for instance by / 255"
+        )
+
+
+def check_labels(
+    ys: Tensor, num_rows: int, num_classes: int, unknown_ok: bool = False, name: str = "ys"
+) -> None:
+    """Check that `ys` are `num_rows` integer labels in 0..`num_classes` - 1.
+
+    Args:
+        ys: the labels `[num_rows]`.
+        num_rows: number of rows of the inputs they belong to.
+        num_classes: number of classes.
+        unknown_ok: accept -1, an unknown label.
+        name: what to call them in an error.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    if not isinstance(ys, Tensor):
+        raise DataError(f"{name} must be a torch.Tensor, got {type(ys).__name__}")
+    if tuple(ys.shape) != (num_rows,):
+        raise DataError(f"{name} has shape {list(ys.shape)}, expected [{num_rows}], one label a row")
+    if ys.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        raise DataError(f"{name} has dtype {ys.dtype}, expected integers: use ys.long()")
+    lowest = -1 if unknown_ok else 0
+    outside = (ys < lowest) | (ys >= num_classes)
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0])
+        unknown = ", or -1 where the label is unknown" if unknown_ok else ""
+        raise DataError(
+            f"{name}[{row}] is {int(ys[row])}, expected a label in 0..{num_classes - 1}{unknown}: "
+            "renumber the labels, or raise num_classes"
+        )

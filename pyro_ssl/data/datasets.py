@@ -1,0 +1,115 @@
+"""Named image data sets as tensors, read by torchvision and scikit-learn."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError, DataError
+
+DATA_VARIABLE = "PYRO_SSL_DATA"
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """A data set in memory.
+
+    Attributes:
+        name: what it is called on the command line.
+        train_xs: images `[N, *input_shape]`, float32 in [0, 1].
+        train_ys: labels `[N]`, int64.
+        test_xs: test images `[M, *input_shape]`.
+        test_ys: test labels `[M]`.
+        num_classes: number of classes.
+    """
+
+    name: str
+    train_xs: Tensor
+    train_ys: Tensor
+    test_xs: Tensor
+    test_ys: Tensor
+    num_classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return tuple(self.train_xs.shape[1:])
+
+
+def data_root(option: str | Path | None = None) -> Path:
+    """Return the folder of the data sets: `option`, else `$PYRO_SSL_DATA`, else `./data`."""
+    return Path(option or os.environ.get(DATA_VARIABLE) or "data")
+
+
+def load_dataset(name: str, root: str | Path | None = None) -> ImageDataset:
+    """Load a data set by name, downloading it where it is missing and can be had.
+
+    Args:
+        name: `mnist`, `fashion-mnist`, or `digits` (scikit-learn's 8x8 digits, no download).
+        root: folder of the data sets, see `data_root`.
+
+    Raises:
+        ConfigError: if the name is unknown.
+        DataError: if the files are missing and cannot be downloaded, or are corrupt.
+    """
+    if name not in DATASETS:
+        raise ConfigError(f"dataset is {name!r}, expected one of {', '.join(DATASETS)}")
+    return DATASETS[name](name, data_root(root))
+
+
+def _load_digits(name: str, root: Path) -> ImageDataset:
+    from sklearn.datasets import load_digits
+
+    images, ys = load_digits(return_X_y=True)
+    xs = torch.from_numpy(images).float().view(-1, 1, 8, 8) / 16
+    labels = torch.from_numpy(ys).long()
+    # There is no official test part. This one is fixed: no seed of an experiment moves it.
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(xs)))
+    test, train = order[:397], order[397:]
+    return ImageDataset(name, xs[train], labels[train], xs[test], labels[test], 10)
+
+
+def _load_mnist_like(name: str, root: Path) -> ImageDataset:
+    from torchvision import datasets
+
+    cls = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}[name]
+    folder = root / cls.__name__ / "raw"
+    parts = []
+    for train in (True, False):
+        try:
+            part = cls(str(root), train=train, download=True)
+        except (URLError, OSError, RuntimeError, ValueError, AssertionError) as error:
+            if all((folder / f).is_file() for f in _files(cls)):
+                raise DataError(
+                    f"a data file of {name} in {folder} cannot be read ({error}): "
+                    "delete that folder and let it be downloaded again"
+                ) from error
+            raise DataError(
+                f"{name} was looked for in {folder} and could not be downloaded ({error}): put its "
+                f"files there, set --data-root or {DATA_VARIABLE} to the folder that holds "
+                f"{cls.__name__}/raw, or use --dataset digits, which needs no download"
+            ) from error
+        if len(part.data) != len(part.targets):
+            raise DataError(
+                f"{folder} holds {len(part.data)} images but {len(part.targets)} labels: "
+                "delete that folder and let it be downloaded again"
+            )
+        parts.append((part.data.float().unsqueeze(1) / 255, part.targets.long()))
+    (train_xs, train_ys), (test_xs, test_ys) = parts
+    return ImageDataset(name, train_xs, train_ys, test_xs, test_ys, 10)
+
+
+def _files(cls: type) -> list[str]:
+    return [Path(archive).stem for archive, _ in cls.resources]  # type: ignore[attr-defined]
+
+
+DATASETS: dict[str, Callable[[str, Path], ImageDataset]] = {
+    "mnist": _load_mnist_like,
+    "fashion-mnist": _load_mnist_like,
+    "digits": _load_digits,
+}

@@ -1,0 +1,84 @@
+"""Which training rows keep their label, which lose it, and which are set aside to validate."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_ssl.errors import DataError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelSplit:
+    """A partition of the rows of a training set.
+
+    Attributes:
+        labelled: rows whose label the model may see, sorted, `[N_l]`.
+        unlabelled: rows it sees without their label, sorted, `[N_u]`.
+        validation: rows it never trains on, labels known, sorted, `[N_v]`.
+    """
+
+    labelled: Indices
+    unlabelled: Indices
+    validation: Indices
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that identify the three index sets."""
+        text = hashlib.sha256()
+        for part in (self.labelled, self.unlabelled, self.validation):
+            text.update(len(part).to_bytes(8, "little"))
+            text.update(part.astype("<i8").tobytes())
+        return text.hexdigest()[:16]
+
+
+def split_labels(
+    ys: NDArray[np.integer], num_classes: int, labels: int | None, validation: int, seed: int
+) -> LabelSplit:
+    """Split rows into labelled, unlabelled and validation rows, stratified and seeded.
+
+    Validation rows are drawn first, so they do not depend on `labels`. Both draws are
+    stratified, as even over the classes as their number allows; which classes get one row
+    more is drawn as well.
+
+    Args:
+        ys: labels `[N]`, each in 0..`num_classes` - 1.
+        num_classes: number of classes.
+        labels: number of labelled rows; None keeps the label of every row left.
+        validation: number of validation rows.
+        seed: seed of the draw.
+
+    Raises:
+        DataError: if a number is negative or a class has fewer rows than asked for.
+    """
+    if validation < 0 or (labels is not None and labels < 0):
+        raise DataError(f"labels={labels} and validation={validation} must not be negative")
+    rng = np.random.default_rng(seed)
+    classes = [rng.permutation(np.flatnonzero(ys == k)) for k in range(num_classes)]
+
+    def draw(total: int, what: str) -> Indices:
+        wanted = np.full(num_classes, total // num_classes)
+        wanted[rng.permutation(num_classes)[: total % num_classes]] += 1
+        for k, n in enumerate(wanted):
+            if n > len(classes[k]):
+                raise DataError(
+                    f"{what}={total} asks for {n} rows of class {k}, but only {len(classes[k])} "
+                    f"are left: ask for fewer {what} rows"
+                )
+        drawn = [classes[k][:n] for k, n in enumerate(wanted)]
+        classes[:] = [classes[k][n:] for k, n in enumerate(wanted)]
+        return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+    validation_rows = draw(validation, "validation")
+    rest = sum(len(rows) for rows in classes)
+    if labels is None or labels == rest:
+        # Every row keeps its label: an uneven remainder is then no obstacle.
+        labelled_rows = np.sort(np.concatenate(classes)).astype(np.int64)
+        classes = [rows[:0] for rows in classes]
+    else:
+        labelled_rows = draw(labels, "labels")
+    unlabelled_rows = np.sort(np.concatenate(classes)).astype(np.int64)
+    return LabelSplit(labelled_rows, unlabelled_rows, validation_rows)

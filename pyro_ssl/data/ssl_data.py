@@ -1,0 +1,110 @@
+"""Labelled, unlabelled, validation and test rows as tensors on one device."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.datasets import ImageDataset
+from pyro_ssl.data.splits import LabelSplit
+from pyro_ssl.errors import DataError
+
+
+@dataclass(frozen=True)
+class SSLData:
+    """Everything a run reads, checked on construction.
+
+    Attributes:
+        labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
+        labelled_ys: their labels `[N_l]`, in 0..K-1.
+        unlabelled_xs: inputs `[N_u, *input_shape]` without labels.
+        num_classes: number of classes K.
+        validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
+        validation_ys: their labels `[N_v]`.
+
+    Raises:
+        DataError: if any part has the wrong shape, dtype or range, or is not finite.
+    """
+
+    labelled_xs: Tensor
+    labelled_ys: Tensor
+    unlabelled_xs: Tensor
+    num_classes: int
+    validation_xs: Tensor
+    validation_ys: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.input_shape
+        for part in ("labelled", "unlabelled", "validation"):
+            check_inputs(getattr(self, f"{part}_xs"), shape, f"{part}_xs")
+        for part in ("labelled", "validation"):
+            ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
+            check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
+        if len(self.labelled_xs) + len(self.unlabelled_xs) == 0:
+            raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.labelled_xs.shape[1:])
+
+    @property
+    def num_labelled(self) -> int:
+        """Number of labelled rows N_l."""
+        return len(self.labelled_xs)
+
+    @property
+    def num_unlabelled(self) -> int:
+        """Number of unlabelled rows N_u."""
+        return len(self.unlabelled_xs)
+
+    @classmethod
+    def from_split(cls, dataset: ImageDataset, split: LabelSplit) -> "SSLData":
+        """Select a dataset's training rows by the three index sets of `split`."""
+        xs, ys = dataset.train_xs, dataset.train_ys
+        labelled, unlabelled, validation = (
+            torch.from_numpy(part) for part in (split.labelled, split.unlabelled, split.validation)
+        )
+        return cls(
+            xs[labelled],
+            ys[labelled],
+            xs[unlabelled],
+            dataset.num_classes,
+            xs[validation],
+            ys[validation],
+        )
+
+    @classmethod
+    def from_arrays(
+        cls, xs: Tensor, ys: Tensor, num_classes: int | None = None
+    ) -> "SSLData":
+        """Bring your own: inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
+
+        Args:
+            xs: inputs, floating point in [0, 1].
+            ys: integer labels in 0..K-1, or -1.
+            num_classes: K; one more than the largest label if None.
+
+        Raises:
+            DataError: if an array cannot be used as it is.
+        """
+        if num_classes is None:
+            num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
+        check_labels(ys, len(xs), num_classes, unknown_ok=True)
+        known = ys >= 0
+        return cls(xs[known], ys[known].long(), xs[~known], num_classes, xs[:0], ys[:0].long())
+
+    def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
+        """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""
+        return replace(self, validation_xs=xs, validation_ys=ys)
+
+    def labelled_only(self) -> "SSLData":
+        """Return the same data without its unlabelled rows, for a supervised baseline."""
+        return replace(self, unlabelled_xs=self.unlabelled_xs[:0])
+
+    def to(self, device: torch.device | str) -> "SSLData":
+        """Return the same data with every tensor on `device`."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()}
+        return SSLData(**moved)

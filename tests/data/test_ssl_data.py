@@ -1,0 +1,79 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pyro_ssl.data import SSLData, load_dataset, split_labels
+from pyro_ssl.errors import DataError
+
+XS, YS = torch.rand(6, 1, 2, 2), torch.tensor([0, -1, 2, 1, -1, 0])
+
+
+def test_from_arrays_keeps_known_and_unknown_rows_apart():
+    data = SSLData.from_arrays(XS, YS)
+    assert data.num_classes == 3
+    assert torch.equal(data.labelled_xs, XS[[0, 2, 3, 5]])
+    assert data.labelled_ys.tolist() == [0, 2, 1, 0]
+    assert torch.equal(data.unlabelled_xs, XS[[1, 4]])
+
+
+def test_from_split_selects_the_rows_of_the_split():
+    dataset = load_dataset("digits")
+    split = split_labels(dataset.train_ys.numpy(), 10, 20, 100, seed=0)
+    data = SSLData.from_split(dataset, split)
+    row = split.labelled[7]
+    assert torch.equal(data.labelled_xs[7], dataset.train_xs[row])
+    assert data.labelled_ys[7] == dataset.train_ys[row]
+    assert data.num_unlabelled == 1400 - 120
+    assert torch.equal(data.validation_ys, dataset.train_ys[split.validation])
+
+
+def test_labelled_only_drops_unlabelled_rows():
+    data = SSLData.from_arrays(XS, YS).labelled_only()
+    assert (data.num_labelled, data.num_unlabelled) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("xs", "says"),
+    [
+        (XS.reshape(6, 4)[:, :3], None),
+        (XS * 255, r"ranges from .* expected \[0, 1\]"),
+        (XS - 1, "ranges from -"),
+        ((XS * 255).byte(), "dtype torch.uint8"),
+        (XS.long(), "dtype torch.int64"),
+        (XS.clone().index_fill_(0, torch.tensor(2), math.nan), "NaN or infinite values, first in"),
+        (XS.clone().index_fill_(0, torch.tensor(2), -math.inf), "NaN or infinite"),
+    ],
+)
+def test_inputs_that_cannot_be_used_are_named(xs, says):
+    if says is None:
+        SSLData.from_arrays(xs, YS)
+        return
+    with pytest.raises(DataError, match=says):
+        SSLData.from_arrays(xs, YS)
+
+
+@pytest.mark.parametrize(
+    ("ys", "says"),
+    [
+        (YS + 1, r"ys\[2\] is 3, expected a label in 0..2, or -1"),
+        (YS - 1, r"ys\[1\] is -2"),
+        (YS.float(), "dtype torch.float32, expected integers"),
+        (YS[:5], r"shape \[5\], expected \[6\]"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_named(ys, says):
+    with pytest.raises(DataError, match=says):
+        SSLData.from_arrays(XS, ys, num_classes=3)
+
+
+def test_parts_must_agree_in_shape():
+    data = SSLData.from_arrays(XS, YS)
+    with pytest.raises(DataError, match="unlabelled_xs has shape"):
+        replace(data, unlabelled_xs=torch.rand(3, 1, 2, 3))
+
+
+def test_no_rows_at_all_is_an_error():
+    with pytest.raises(DataError, match="nothing to train on"):
+        SSLData.from_arrays(XS[:0], YS[:0])
