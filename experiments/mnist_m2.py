@@ -25,7 +25,7 @@ class Config:
     """Seeds, one run each; a seed draws the label split, the weights and the noise."""
     validation: int = 10_000
     """Labelled rows taken from the training set to choose the epoch on, never trained on."""
-    epochs: int = 40
+    epochs: int = 80
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 200
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""

@@ -99,6 +99,8 @@ class SemiSupervisedExperiment:
         if not config.seeds:
             raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
         self.name, self.config = name, config
+        # Asked now: the source tree may move on while this process trains on what it loaded.
+        self.environment = environment()
         self.device = resolve_device(config.device)
         decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
         suffix = f"{config.dataset}-{config.labels}" + (f"-{config.tag}" if config.tag else "")
@@ -221,7 +223,7 @@ class SemiSupervisedExperiment:
             "seconds_per_epoch": frame["seconds"].median(),
             "split_digest": contender.split_digest,
             "device": describe_device(self.device),
-            **environment(),
+            **self.environment,
             "config": folder.config,
         }
         title = f"{contender.name}, {self.config.dataset}, {self.config.labels} labels, seed {seed}"

@@ -60,7 +60,8 @@ def check_labels(
     if not isinstance(ys, Tensor):
         raise DataError(f"{name} must be a torch.Tensor, got {type(ys).__name__}")
     if tuple(ys.shape) != (num_rows,):
-        raise DataError(f"{name} has shape {list(ys.shape)}, expected [{num_rows}], one label a row")
+        shape = list(ys.shape)
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
     if ys.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         raise DataError(f"{name} has dtype {ys.dtype}, expected integers: use ys.long()")
     lowest = -1 if unknown_ok else 0

@@ -76,9 +76,7 @@ class SSLData:
         )
 
     @classmethod
-    def from_arrays(
-        cls, xs: Tensor, ys: Tensor, num_classes: int | None = None
-    ) -> "SSLData":
+    def from_arrays(cls, xs: Tensor, ys: Tensor, num_classes: int | None = None) -> "SSLData":
         """Bring your own: inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
         Args:
