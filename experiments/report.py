@@ -1,6 +1,7 @@
 """Sums up every finished run under a results folder: mean, spread and number of seeds.
 
-Prints a table and writes it as summary.csv and summary.md into the results folder.
+Prints a table and writes it as summary.csv and summary.md into the results folder, and, if
+asked to, between the two marks of a README.
 """
 
 import json
@@ -11,6 +12,10 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
+from pyro_ssl.errors import ResultsError
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
 
 @dataclass(frozen=True)
 class Config:
@@ -18,6 +23,8 @@ class Config:
 
     results_root: str = "results"
     """Folder of the results."""
+    readme: str | None = None
+    """File whose text between the marks BEGIN and END is replaced by the table."""
 
 
 def read_results(root: Path) -> pd.DataFrame:
@@ -58,9 +65,24 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
+def with_table(text: str, table: pd.DataFrame) -> str:
+    """Return a README's `text` with its table of results replaced by the one of `table`.
+
+    Raises:
+        ResultsError: if the text lacks the two marks.
+    """
+    if BEGIN not in text or END not in text:
+        raise ResultsError(f"the file has no marks {BEGIN} and {END} to put the table between")
+    before, rest = text.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    short = table.drop(columns=["seconds_per_epoch", "device"])
+    return f"{before}{BEGIN}\n{to_markdown(short)}{END}{after}"
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Write and print the report with command-line arguments, `sys.argv`'s if None."""
-    root = Path(tyro.cli(Config, args=args, description=__doc__).results_root)
+    config = tyro.cli(Config, args=args, description=__doc__)
+    root = Path(config.results_root)
     results = read_results(root)
     if results.empty:
         print(f"there are no finished runs below {root}")
@@ -70,6 +92,9 @@ def main(args: Sequence[str] | None = None) -> int:
     note = "Mean and standard deviation over seeds; written by `python -m experiments.report`.\n\n"
     (root / "summary.md").write_text(note + to_markdown(table))
     print(table.to_string(index=False))
+    if config.readme is not None:
+        readme = Path(config.readme)
+        readme.write_text(with_table(readme.read_text(), table))
     return 0
 
 

@@ -84,14 +84,15 @@ def _load_mnist_like(name: str, root: Path) -> ImageDataset:
         try:
             part = cls(str(root), train=train, download=True)
         except (URLError, OSError, RuntimeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())
             if all((folder / f).is_file() for f in _files(cls)):
                 raise DataError(
-                    f"a data file of {name} in {folder} cannot be read ({error}): "
+                    f"a data file of {name} in {folder} cannot be read ({reason}): "
                     "delete that folder and let it be downloaded again"
                 ) from error
             raise DataError(
-                f"{name} was looked for in {folder} and could not be downloaded ({error}): put its "
-                f"files there, set --data-root or {DATA_VARIABLE} to the folder that holds "
+                f"{name} was looked for in {folder} and could not be downloaded ({reason}): put "
+                f"its files there, set --data-root or {DATA_VARIABLE} to the folder that holds "
                 f"{cls.__name__}/raw, or use --dataset digits, which needs no download"
             ) from error
         if len(part.data) != len(part.targets):

@@ -57,10 +57,10 @@ def fit(
 ) -> History:
     """Train `model` on `data` in place, one objective and one Adam step a minibatch.
 
-    The global random state is left as it was; the model ends in evaluation mode. The state
-    after every whole epoch is written to `checkpoint`, so that an interrupt, a kill or a
-    loss that is no longer finite costs one epoch at the most. A resumed run ends as one
-    never stopped, bit for bit on a CPU.
+    The global random state and Pyro's parameter store are left as they were; the model ends
+    in evaluation mode. The state after every whole epoch is written to `checkpoint`, so that
+    an interrupt, a kill or a loss that is no longer finite costs one epoch at the most. A
+    resumed run ends as one never stopped, bit for bit on a CPU.
 
     Args:
         model: what to train, on the device of the data.
@@ -81,7 +81,7 @@ def fit(
     config = config or FitConfig()
     _check_fits(model, data)
     path = Path(checkpoint) if checkpoint is not None else None
-    with _own_random_state(data), pyro.validation_enabled(False):
+    with _own_random_state(data), pyro.get_param_store().scope(), pyro.validation_enabled(False):
         torch.manual_seed(config.seed)
         trainer = Trainer(model, data, config)
         if resume:

@@ -81,6 +81,16 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
     )
 
 
+def test_readme_shows_the_committed_results():
+    from experiments.report import read_results, summarise, with_table
+
+    readme = Path(experiments.__file__).parent.parent / "README.md"
+    results = read_results(readme.parent / "results")
+    if results.empty:
+        pytest.skip("NO COMMITTED RESULTS to compare the README with")
+    assert with_table(readme.read_text(), summarise(results)) == readme.read_text()
+
+
 def test_report_without_results_says_so(tmp_path, capsys):
     assert run("report", "", tmp_path) == 1
     assert "no finished runs" in capsys.readouterr().out

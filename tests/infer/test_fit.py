@@ -1,6 +1,7 @@
 import copy
 from dataclasses import replace
 
+import pyro
 import pytest
 import torch
 from pyro.distributions import Categorical
@@ -37,6 +38,7 @@ def test_same_seed_same_run_and_global_random_state_untouched():
     before = torch.get_rng_state()
     histories = [fit(m, blobs(), CONFIG) for m in models]
     assert torch.equal(torch.get_rng_state(), before)
+    assert list(pyro.get_param_store().keys()) == []
     assert same_weights(*models)
     assert without_seconds(histories[0].rows) == without_seconds(histories[1].rows)
 
@@ -132,6 +134,7 @@ def test_baseline_trains_on_labelled_rows_alone():
     assert frame["loss"].tolist() == pytest.approx(loss_is_cross_entropy.tolist(), rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("site", ["classification", "x"])
 def test_nan_stops_the_run_naming_its_site_and_keeps_the_last_good_state(tmp_path, site):
     path = tmp_path / "run.pt"
@@ -149,6 +152,7 @@ def test_nan_stops_the_run_naming_its_site_and_keeps_the_last_good_state(tmp_pat
     assert weights.keys() == load_checkpoint(path)["model"].keys()
 
 
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_nan_in_a_later_epoch_keeps_the_checkpoint_of_the_epoch_before(tmp_path):
     path, epochs = tmp_path / "run.pt", []
     model = small_m2()
@@ -175,6 +179,7 @@ def test_nan_in_a_later_epoch_keeps_the_checkpoint_of_the_epoch_before(tmp_path)
     assert all(torch.equal(kept[k], model.state_dict()[k]) for k in kept)
 
 
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_gradient_that_is_not_finite_is_named():
     model = small_m2()
     weight = model.decoder.layers[-1].weight
