@@ -25,7 +25,7 @@ class Config:
     """Seeds, one run each; a seed draws the label split, the weights and the noise."""
     validation: int = 10_000
     """Labelled rows taken from the training set to choose the epoch on, never trained on."""
-    epochs: int = 80
+    epochs: int = 60
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 200
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
@@ -33,7 +33,7 @@ class Config:
     """Adam's step size, at the start."""
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
     """Step size over the epochs: constant, or falling to 0 along a half cosine."""
-    alpha: float = 50.0
+    alpha: float = 15.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats (the paper's alpha is this times the number N of training rows: 0.1)."""
     latent_dim: int = 50

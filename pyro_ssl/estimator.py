@@ -47,7 +47,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         hidden_dims: tuple[int, ...] = (500, 500),
         batch_norm: bool = True,
         input_dropout: float = 0.5,
-        alpha: float = 50.0,
+        alpha: float = 15.0,
         epochs: int = 60,
         batch_size: int = 200,
         learning_rate: float = 3e-3,

@@ -74,7 +74,7 @@ def test_another_configuration_needs_its_own_folder(run, capsys):
     kept = (run.folder / "seed_0.json").read_text()
     assert run("--alpha", "7") == 1
     message = capsys.readouterr().err
-    for needed in ("alpha (50.0 there, 7.0 now)", "--tag", "--overwrite"):
+    for needed in ("alpha (15.0 there, 7.0 now)", "--tag", "--overwrite"):
         assert needed in message
     assert (run.folder / "seed_0.json").read_text() == kept
     assert run("--alpha", "7", "--tag", "seven") == 0
