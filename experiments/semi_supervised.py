@@ -53,10 +53,7 @@ def run_guarded(experiment: str, config: "Config") -> int:
     except KeyboardInterrupt:
         arguments = [a for a in sys.argv[1:] if a not in ("--overwrite", "--resume")]
         command = shlex.join(["python", "-m", f"experiments.{experiment}", *arguments, "--resume"])
-        print(
-            f"\ninterrupted; the last whole epoch is in the checkpoint. Go on with:\n  {command}",
-            file=sys.stderr,
-        )
+        print(f"\ninterrupted. Go on with:\n  {command}", file=sys.stderr)
         return 130
     return 0
 
@@ -189,15 +186,19 @@ class SemiSupervisedExperiment:
             def on_step() -> None:
                 bar.update()
 
-            return fit(
-                contender.model,
-                contender.data,
-                contender.fit_config,
-                checkpoint=checkpoint,
-                resume=resume,
-                on_epoch=on_epoch,
-                on_step=on_step,
-            )
+            try:
+                return fit(
+                    contender.model,
+                    contender.data,
+                    contender.fit_config,
+                    checkpoint=checkpoint,
+                    resume=resume,
+                    on_epoch=on_epoch,
+                    on_step=on_step,
+                )
+            except KeyboardInterrupt:
+                print(f"\n{checkpoint} holds the last whole epoch", file=sys.stderr)
+                raise
 
     def _test(self, contender: Contender, history: History, dataset: ImageDataset) -> None:
         """Read the test set, once, and write the seed's figures and JSON file."""

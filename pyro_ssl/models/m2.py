@@ -45,11 +45,12 @@ class M2(SSLModel):
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, section 2.
 
-    Differs from the paper: the label enters the first layer of encoder and decoder by an added
-    embedding (the same function as concatenating a one-hot label); rectified linear units and
-    two hidden layers by default, where the paper has softplus; batch norm and input dropout in the
-    classifier are options; scales are softplus of the network's output plus 1e-4, where the
-    paper's network gives the log-variance; no weight decay (the paper's prior on the weights).
+    Differs from the paper: the scale of q(z|x,y) depends on y as well as on x (eq. 4 has x
+    alone); the label enters the first layer of encoder and decoder by an added embedding (the
+    same function as concatenating a one-hot label); rectified linear units by default, where
+    the paper has softplus; batch norm and input dropout in the classifier are options; scales
+    are softplus of the network's output plus 1e-4, not the exponential of a log-variance; no
+    prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
         input_shape: shape of one input; pixels in [0, 1].

@@ -156,6 +156,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
+    assert f"{csv.with_suffix('.pt')} holds the last whole epoch" in message
     assert "experiments.mnist_m2 --dataset digits" in message
     assert message.strip().endswith("--resume")
     epochs = load_checkpoint(csv.with_suffix(".pt"))["epoch"]
