@@ -95,6 +95,8 @@ class SemiSupervisedExperiment:
     def __init__(self, name: str, config: "Config") -> None:
         if not config.seeds:
             raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
+        if min(config.seeds) < 0:
+            raise ConfigError(f"seeds are {config.seeds}, expected none below 0")
         self.name, self.config = name, config
         # Asked now: the source tree may move on while this process trains on what it loaded.
         self.environment = environment()
@@ -206,6 +208,8 @@ class SemiSupervisedExperiment:
         test_ys = dataset.test_ys.to(self.device)
         probabilities = predict_in_chunks(contender.model, dataset.test_xs.to(self.device))
         frame = history.to_frame()
+        # A kill right after the last checkpoint may have left the table a row short.
+        folder.write(seed, ".csv", frame.to_csv(index=False))
         result = {
             "experiment": self.name,
             "model": contender.name,

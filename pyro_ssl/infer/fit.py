@@ -11,7 +11,7 @@ import pyro
 import torch
 
 from pyro_ssl.data.ssl_data import SSLData
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
 from pyro_ssl.infer.trainer import FitConfig, Row, Trainer
 from pyro_ssl.models.base import SSLModel
@@ -86,7 +86,9 @@ def fit(
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:
-                raise DataError("resume=True needs the checkpoint to resume from")
+                raise ConfigError(
+                    "resume is True, but checkpoint, the file to resume from, is None"
+                )
             trainer.load_state(load_checkpoint(path))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(trainer.history, selected_epoch=trainer.epoch - 1, termination=termination)
@@ -147,6 +149,8 @@ def _check_fits(model: SSLModel, data: SSLData) -> None:
         raise DataError(
             f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
         )
+    if not model.learns_from_unlabelled and not data.num_labelled:
+        raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
     device = next(model.parameters()).device
     if device != data.labelled_xs.device:
         raise DataError(

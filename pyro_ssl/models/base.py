@@ -26,7 +26,12 @@ class SSLModel(nn.Module):
     Args:
         input_shape: shape of one input, without the batch dimension.
         num_classes: number of classes `K`.
+
+    Attributes:
+        learns_from_unlabelled: whether rows without a label contribute to the objective.
     """
+
+    learns_from_unlabelled = True
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class M2(SSLModel):
         classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
 
     Raises:
-        ConfigError: if a width, a probability or the activation cannot work.
+        ConfigError: if a width, a probability, the weight or the activation cannot work.
     """
 
     def __init__(
@@ -80,6 +80,10 @@ class M2(SSLModel):
         super().__init__(input_shape, num_classes)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
+        if not 0 <= classification_weight < math.inf:
+            raise ConfigError(
+                f"classification_weight is {classification_weight}, expected a finite number >= 0"
+            )
         self.latent_dim = latent_dim
         self.classification_weight = classification_weight
         pixels = math.prod(self.input_shape)
@@ -120,8 +124,9 @@ class M2(SSLModel):
                     # The ELBO subtracts the guide's log-probability, hence the sign. The term is a
                     # differentiable function of the parameters and draws nothing, hence
                     # has_rsample=True: False would add a score-function gradient on top.
-                    with poutine.scale(scale=self.classification_weight):
-                        pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
+                    if self.classification_weight > 0:
+                        with poutine.scale(scale=self.classification_weight):
+                            pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
                 pyro.sample("z", self._q_z(rows.xs, y))
 
     def class_logits(self, xs: Tensor) -> Tensor:

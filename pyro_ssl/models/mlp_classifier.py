@@ -31,6 +31,8 @@ class MLPClassifier(SSLModel):
         input_dropout: dropout probability at the input.
     """
 
+    learns_from_unlabelled = False
+
     def __init__(
         self,
         input_shape: tuple[int, ...] = (1, 28, 28),

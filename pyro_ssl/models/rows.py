@@ -9,6 +9,8 @@ import torch
 from pyro.contrib.autoname import scope
 from torch import Tensor
 
+from pyro_ssl.errors import DataError
+
 LABELLED = "labelled"
 UNLABELLED = "unlabelled"
 
@@ -57,12 +59,16 @@ def split_rows(xs: Tensor, ys: Tensor | None, num_labelled: int | None = None) -
 
     Returns:
         One or two `Rows`, labelled rows first.
+
+    Raises:
+        DataError: if `num_labelled` promises labels and `ys` is None.
     """
     if num_labelled is not None:
         split = num_labelled
         parts = []
         if split > 0:
-            assert ys is not None
+            if ys is None:
+                raise DataError(f"num_labelled is {num_labelled}, but ys is None: give the labels")
             parts.append(Rows(LABELLED, slice(0, split), xs[:split], ys[:split]))
         if split < len(xs):
             parts.append(Rows(UNLABELLED, slice(split, None), xs[split:], None))

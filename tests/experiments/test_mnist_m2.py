@@ -172,7 +172,9 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
         (["--device", "cuda:99"], "use --device cpu"),
         (["--learning-rate", "0"], "learning_rate is 0"),
         (["--hidden-dims", "0"], "hidden_dims"),
-        (["--seeds"], "seeds"),
+        (["--seeds"], "seeds is empty"),
+        (["--seeds", "-1"], "expected none below 0"),
+        (["--alpha", "-1"], "classification_weight is -"),
     ],
 )
 def test_options_that_cannot_work_are_one_clear_line(run, capsys, arguments, says):

@@ -206,6 +206,11 @@ def test_configurations_that_cannot_work_are_refused(change, says):
         fit(small_m2(), blobs(), replace(CONFIG, **change))
 
 
+def test_baseline_without_labels_is_refused():
+    with pytest.raises(DataError, match="learns from labelled rows alone"):
+        fit(MLPClassifier((1, 4, 4), 3), blobs(labels=0), CONFIG)
+
+
 def test_model_and_data_must_fit_each_other():
     with pytest.raises(DataError, match="num_classes is 3, the data's 4"):
         fit(small_m2(), blobs(classes=4), CONFIG)

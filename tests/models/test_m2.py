@@ -6,7 +6,7 @@ import torch
 from pyro import poutine
 from pyro.infer import SVI, Predictive, TraceEnum_ELBO
 
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.terms import TraceRecorder
 from pyro_ssl.models import M2
 from tests import oracle
@@ -99,6 +99,30 @@ def test_classification_gradient_is_plain_autograds(model, xs):
             # Nothing else in the labelled objective reaches the classifier.
             torch.testing.assert_close(ours[name], WEIGHT * gradient, atol=1e-9, rtol=1e-9)
             assert gradient.abs().max() > 1e-3 or "bias" in name
+
+
+def test_without_classification_weight_labels_leave_the_classifier_alone(model, xs):
+    model.classification_weight = 0.0
+    ys = torch.tensor([0, 3, 1, 1, 2])
+    gradients = oracle.gradients(run(model, xs, ys)[0], model)
+    for name, gradient in gradients.items():
+        assert bool((gradient == 0).all()) == name.startswith("classifier")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"latent_dim": 0},
+        {"hidden_dims": (3, 0)},
+        {"classification_weight": -1.0},
+        {"classification_weight": math.nan},
+        {"input_dropout": 1.0},
+        {"activation": "sine"},
+    ],
+)
+def test_options_that_cannot_work_are_named(options):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} is "):
+        M2((1, 2, 3), 4, **options)
 
 
 def test_label_reaches_encoder_and_decoder(model, xs):
