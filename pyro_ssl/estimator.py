@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pyro_ssl.data import SSLData, split_labels
 from pyro_ssl.errors import DataError
 from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.metrics import predict_in_chunks
 from pyro_ssl.models import M2
 
 
@@ -84,6 +85,10 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         ys = np.full(len(labels), -1, dtype=np.int64)
         ys[known] = codes
         data = self._split(torch.from_numpy(features).float(), ys).to(self.device)
+        if not data.num_labelled:
+            raise DataError(
+                f"validation={self.validation} leaves no labelled rows to train on: use fewer"
+            )
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             self.model_ = M2(
@@ -112,7 +117,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         """Return q(y|x), `[N, K]`, columns in the order of `classes_`."""
         check_is_fitted(self)
         features = torch.from_numpy(validate_data(self, X, reset=False)).float()
-        return self.model_.predict_proba(features.to(self.device)).cpu().numpy()
+        return predict_in_chunks(self.model_, features.to(self.device)).cpu().numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the likeliest label of each row, `[N]`."""

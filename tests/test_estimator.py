@@ -8,7 +8,7 @@ from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import DataError
 from pyro_ssl.estimator import M2Classifier
 
-SMALL = {"hidden_dims": (64,), "latent_dim": 5, "epochs": 40, "batch_size": 100}
+SMALL = {"hidden_dims": (64,), "latent_dim": 5, "epochs": 40, "batch_size": 100, "alpha": 1.0}
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,16 @@ from torch import Tensor
 from pyro_ssl.errors import DataError
 
 
-def check_inputs(xs: Tensor, input_shape: tuple[int, ...], name: str = "xs") -> None:
+def check_inputs(
+    xs: Tensor, input_shape: tuple[int, ...], name: str = "xs", dtype: torch.dtype | None = None
+) -> None:
     """Check that `xs` are finite floating-point inputs in [0, 1] of shape `[B, *input_shape]`.
 
     Args:
         xs: the inputs.
         input_shape: shape of one input.
         name: what to call them in an error.
+        dtype: the model's dtype, if the inputs must have it.
 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
@@ -29,6 +32,8 @@ def check_inputs(xs: Tensor, input_shape: tuple[int, ...], name: str = "xs") -> 
             f"{name} has dtype {xs.dtype}, expected floating point in [0, 1]: "
             "convert it, bytes for instance by xs.float() / 255"
         )
+    if dtype is not None and xs.dtype != dtype:
+        raise DataError(f"{name} has dtype {xs.dtype}, the model {dtype}: use {name}.to({dtype})")
     if xs.numel() == 0:
         return
     if not bool(torch.isfinite(xs).all()):
@@ -62,8 +67,8 @@ def check_labels(
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
-    if ys.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
-        raise DataError(f"{name} has dtype {ys.dtype}, expected integers: use ys.long()")
+    if ys.dtype != torch.int64:
+        raise DataError(f"{name} has dtype {ys.dtype}, expected torch.int64: use ys.long()")
     lowest = -1 if unknown_ok else 0
     outside = (ys < lowest) | (ys >= num_classes)
     if bool(outside.any()):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.errors import ConfigError, DataError
 
 DATA_VARIABLE = "PYRO_SSL_DATA"
@@ -26,6 +27,9 @@ class ImageDataset:
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`.
         num_classes: number of classes.
+
+    Raises:
+        DataError: if images or labels cannot be used as they are.
     """
 
     name: str
@@ -34,6 +38,12 @@ class ImageDataset:
     test_xs: Tensor
     test_ys: Tensor
     num_classes: int
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
+            check_inputs(xs, self.input_shape, f"{part}_xs of {self.name}")
+            check_labels(ys, len(xs), self.num_classes, name=f"{part}_ys of {self.name}")
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -52,10 +52,15 @@ def split_labels(
         seed: seed of the draw.
 
     Raises:
-        DataError: if a number is negative or a class has fewer rows than asked for.
+        DataError: if a number is negative, a label outside 0..K-1, or a class has fewer rows
+            than asked for.
     """
     if validation < 0 or (labels is not None and labels < 0):
         raise DataError(f"labels={labels} and validation={validation} must not be negative")
+    if len(ys) and not 0 <= ys.min() <= ys.max() < num_classes:
+        raise DataError(
+            f"ys ranges from {ys.min()} to {ys.max()}, expected labels in 0..{num_classes - 1}"
+        )
     rng = np.random.default_rng(seed)
     classes = [rng.permutation(np.flatnonzero(ys == k)) for k in range(num_classes)]
 

@@ -41,6 +41,13 @@ class SSLData:
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
+        for part in ("unlabelled", "validation"):
+            theirs, ours = getattr(self, f"{part}_xs"), self.labelled_xs
+            if (theirs.dtype, theirs.device) != (ours.dtype, ours.device):
+                raise DataError(
+                    f"{part}_xs is {theirs.dtype} on {theirs.device}, labelled_xs {ours.dtype} on "
+                    f"{ours.device}: make them alike by .to()"
+                )
         if len(self.labelled_xs) + len(self.unlabelled_xs) == 0:
             raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
 
@@ -87,11 +94,13 @@ class SSLData:
         Raises:
             DataError: if an array cannot be used as it is.
         """
+        if not (ys.is_floating_point() or ys.is_complex()):
+            ys = ys.long()
         if num_classes is None:
             num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
         check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = ys >= 0
-        return cls(xs[known], ys[known].long(), xs[~known], num_classes, xs[:0], ys[:0].long())
+        return cls(xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0])
 
     def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
         """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""

@@ -1,6 +1,6 @@
 """Objectives and training."""
 
-from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
+from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint
 from pyro_ssl.infer.fit import History, fit
 from pyro_ssl.infer.objective import Objective, RowWeights
 from pyro_ssl.infer.terms import objective_terms
@@ -13,6 +13,7 @@ __all__ = [
     "RowWeights",
     "fit",
     "load_checkpoint",
+    "load_model",
     "objective_terms",
     "save_checkpoint",
 ]

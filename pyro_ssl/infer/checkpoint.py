@@ -1,21 +1,23 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
+from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
+from pyro_ssl.models import SSLModel
 
 FORMAT = "pyro_ssl checkpoint 1"
 REQUIRED = (
     "format",
     "model_class",
+    "model_options",
+    "rows",
     "config",
     "epoch",
     "history",
@@ -69,14 +71,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path} to resume from") from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        BadZipFile,
-        pickle.UnpicklingError,
-    ) as error:
+    except Exception as error:
+        # Damaged bytes surface as nearly any error of the reader, and nothing else runs here.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path} is truncated or no checkpoint ({reason}): {remedy}"
@@ -87,3 +83,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}: {remedy}")
     return state
+
+
+def load_model(path: str | Path) -> SSLModel:
+    """Return the model of a checkpoint, in evaluation mode, on the CPU.
+
+    It has the weights of the epoch of the highest validation accuracy if the run was to keep
+    it and had validation rows, else those of the last epoch.
+
+    Args:
+        path: a file written by `pyro_ssl.infer.fit`.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or no checkpoint of this library.
+    """
+    state = load_checkpoint(Path(path))
+    model = getattr(models, state["model_class"])(**state["model_options"])
+    best = state["best"] if state["config"]["keep_best"] else None
+    model.load_state_dict(state["model"] if best is None else best["model"])
+    return model.eval()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyro
 import torch
 
+from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
@@ -57,10 +58,10 @@ def fit(
 ) -> History:
     """Train `model` on `data` in place, one objective and one Adam step a minibatch.
 
-    The global random state and Pyro's parameter store are left as they were; the model ends
-    in evaluation mode. The state after every whole epoch is written to `checkpoint`, so that
-    an interrupt, a kill or a loss that is no longer finite costs one epoch at the most. A
-    resumed run ends as one never stopped, bit for bit on a CPU.
+    The global random state and Pyro's parameter store are left as they were; when all went
+    well the model ends in evaluation mode. The state after every whole epoch is written to
+    `checkpoint`, so that an interrupt or a kill costs one epoch at the most; a resumed run ends
+    as one never stopped, bit for bit on a CPU.
 
     Args:
         model: what to train, on the device of the data.
@@ -72,7 +73,8 @@ def fit(
         on_step: called after every step.
 
     Raises:
-        ConfigError: if the configuration does not suit the data.
+        ConfigError: if the configuration does not suit the data, or `checkpoint` is there already
+            and `resume` is not asked for.
         DataError: if the data does not suit the model.
         CheckpointError: if `resume` meets no usable checkpoint of this run.
         NonFiniteError: naming the site that ceased to be finite; the model and the
@@ -81,8 +83,12 @@ def fit(
     config = config or FitConfig()
     _check_fits(model, data)
     path = Path(checkpoint) if checkpoint is not None else None
+    if path is not None and path.exists() and not resume:
+        raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
+    if config.patience is not None and not len(data.validation_xs):
+        raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
     with _own_random_state(data), pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        torch.manual_seed(config.seed)
+        _seed(config.seed, data)
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:
@@ -151,11 +157,21 @@ def _check_fits(model: SSLModel, data: SSLData) -> None:
         )
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
-    device = next(model.parameters()).device
+    parameter = next(model.parameters())
+    check_inputs(data.labelled_xs[:1], data.input_shape, "labelled_xs", parameter.dtype)
+    device = parameter.device
     if device != data.labelled_xs.device:
         raise DataError(
             f"the model is on {device}, the data on {data.labelled_xs.device}: move one by .to()"
         )
+
+
+def _seed(seed: int, data: SSLData) -> None:
+    """Seed the generators that training draws from, and no other (torch.manual_seed seeds all)."""
+    torch.default_generator.manual_seed(seed)
+    if data.labelled_xs.device.type == "cuda":
+        with torch.cuda.device(data.labelled_xs.device):
+            torch.cuda.manual_seed(seed)
 
 
 def _own_random_state(data: SSLData) -> AbstractContextManager[Any]:

@@ -103,6 +103,10 @@ class Trainer:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
         self.batches = config.batches(data)
+        if self.batches.labelled + self.batches.unlabelled < 2 and any(
+            isinstance(m, torch.nn.BatchNorm1d) for m in model.modules()
+        ):
+            raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
         self.objective = Objective(
             model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
         )
@@ -115,8 +119,8 @@ class Trainer:
     def run_epoch(self, on_step: Callable[[], None] | None = None) -> Row:
         """Train for one epoch and return its row, term means in nats per example.
 
-        Nothing inside the loop waits for the device. If the epoch's sums turn out not to be
-        finite, the row says so and `locate_non_finite` finds out where.
+        The terms are summed on the device and looked at once, after the last step. If the sums
+        are not finite, the row says so and `locate_non_finite` finds out where.
         """
         self.model.train()
         self._set_learning_rate()
@@ -150,7 +154,7 @@ class Trainer:
         self.model.train()
         self._set_learning_rate()
         # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
-        site, step = "loss", -1
+        site, step = "loss", 0
         for number, batch in enumerate(self.batches.epoch()):
             found = self._inspect(batch)
             if found is not None:
@@ -159,8 +163,8 @@ class Trainer:
         self.load_state(snapshot)
         return NonFiniteError(
             f"the loss stopped being finite in epoch {self.epoch}, step {step}, first at "
-            f"{site!r}; the last good state, after {self.epoch} epochs, is kept: lower the "
-            "learning rate, or look at the inputs of that site",
+            f"{site!r}; the last good state, after {self.epoch} epochs, is kept: start "
+            "again with a lower learning rate, or look at the inputs of that site",
             site,
             self.epoch,
             step,
@@ -171,6 +175,8 @@ class Trainer:
         return copy.deepcopy(
             {
                 "model_class": type(self.model).__name__,
+                "model_options": self.model.options,
+                "rows": self._rows(),
                 "config": asdict(self.config),
                 "epoch": self.epoch,
                 "history": self.history,
@@ -189,11 +195,8 @@ class Trainer:
         """
         self._check_belongs(state)
         state = copy.deepcopy(state)
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint does not fit the model: {error}") from error
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
         set_random_states(state["rng"], self.device)
 
@@ -229,13 +232,26 @@ class Trainer:
         self.optimiser.step()
         return None
 
+    def _rows(self) -> list[int]:
+        data = self.data
+        return [data.num_labelled, data.num_unlabelled, len(data.validation_xs)]
+
     def _check_belongs(self, state: dict[str, Any]) -> None:
         if state["model_class"] != type(self.model).__name__:
             raise CheckpointError(
                 f"the checkpoint is of a {state['model_class']}, not of a "
                 f"{type(self.model).__name__}: resume with the model that wrote it"
             )
-        ours, theirs = asdict(self.config), dict(state["config"])
+        ours: dict[str, Any] = {
+            **asdict(self.config),
+            **self.model.options,
+            "rows labelled, unlabelled, validation": self._rows(),
+        }
+        theirs = {
+            **state["config"],
+            **state["model_options"],
+            "rows labelled, unlabelled, validation": state["rows"],
+        }
         # At a constant step size more epochs continue the very same run; any other change
         # would make it another one.
         free = {"epochs"} if self.config.learning_rate_schedule == "constant" else set()

@@ -1,5 +1,6 @@
 """What every model shares: identity in Pyro's parameter store, evaluation mode, checks."""
 
+import inspect
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ _serial = itertools.count()
 class SSLModel(nn.Module):
     """Base of the semi-supervised models.
 
-    A subclass is a pair of Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
+    A subclass keeps each constructor argument as an attribute of the same name. It is a pair of
+    Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
     same arguments, and the methods below. It registers its parameters with
     `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
     `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
@@ -38,6 +40,12 @@ class SSLModel(nn.Module):
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
         self._name = self._new_name()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments this model was constructed with, from which to construct its like."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
 
     def _new_name(self) -> str:
         return f"{type(self).__name__.lower()}_{next(_serial)}"
@@ -68,12 +76,12 @@ class SSLModel(nn.Module):
         """Return q(y|x), `[B, K]` with rows that sum to 1, in evaluation mode.
 
         Args:
-            xs: inputs `[B, *input_shape]`, floating point, in [0, 1].
+            xs: inputs `[B, *input_shape]` in [0, 1], of the dtype of the parameters.
 
         Raises:
             DataError: if `xs` has the wrong shape, dtype or range, or is not finite.
         """
-        check_inputs(xs, self.input_shape)
+        check_inputs(xs, self.input_shape, dtype=next(self.parameters()).dtype)
         with evaluating(self):
             return self.class_logits(xs).softmax(-1)
 

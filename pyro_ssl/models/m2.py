@@ -38,6 +38,9 @@ class M2(SSLModel):
     The paper's alpha = 0.1 N, spread over N_l labelled rows as in eq. 9, is a
     `classification_weight` of 0.1 N / N_l, where N counts labelled and unlabelled rows.
 
+    With `batch_norm` the classifier's statistics are taken over all rows of a call, so that in
+    training mode a mixed call is no longer the exact sum of its two parts.
+
     With `ys` given as a whole, the label is known to model and guide alike. Do not condition
     the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
     objective and only makes Pyro warn.
@@ -45,12 +48,13 @@ class M2(SSLModel):
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, section 2.
 
-    Differs from the paper: the scale of q(z|x,y) depends on y as well as on x (eq. 4 has x
-    alone); the label enters the first layer of encoder and decoder by an added embedding (the
-    same function as concatenating a one-hot label); rectified linear units by default, where
-    the paper has softplus; batch norm and input dropout in the classifier are options; scales
-    are softplus of the network's output plus 1e-4, not the exponential of a log-variance; no
-    prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
+    Differs from the paper: p(y) is fixed to be uniform; the scale of q(z|x,y) depends on y as
+    well as on x (eq. 4 has x alone); the label enters the first layer of encoder and decoder by
+    an added embedding (the same function as concatenating a one-hot label); two hidden layers
+    of rectified linear units by default, where the paper has softplus; batch norm and input
+    dropout in the classifier are options; scales are softplus of the network's output plus
+    1e-4, not the exponential of a log-variance; no prior on the weights; log p(z) - log q(z|x,y)
+    is evaluated at the sample, not in closed form.
 
     Args:
         input_shape: shape of one input; pixels in [0, 1].
@@ -85,6 +89,10 @@ class M2(SSLModel):
                 f"classification_weight is {classification_weight}, expected a finite number >= 0"
             )
         self.latent_dim = latent_dim
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.input_dropout = input_dropout
         self.classification_weight = classification_weight
         pixels = math.prod(self.input_shape)
         self.classifier = MLP(
@@ -101,11 +109,11 @@ class M2(SSLModel):
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        class_logits = xs.new_zeros(self.num_classes)
+        prior_logits = xs.new_zeros(self.num_classes)
         origin = xs.new_zeros(self.latent_dim)
         for rows in split_rows(xs, ys, num_labelled):
             with rows.plate():
-                y = pyro.sample("y", dist.Categorical(logits=class_logits), obs=rows.ys)
+                y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
                 likelihood = bernoulli(self._pixel_logits(z, y), len(self.input_shape))
                 pyro.sample("x", likelihood, obs=rows.xs)

@@ -43,6 +43,10 @@ class MLPClassifier(SSLModel):
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__(input_shape, num_classes)
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.input_dropout = input_dropout
         self.classifier = MLP(
             math.prod(self.input_shape),
             hidden_dims,
@@ -55,12 +59,11 @@ class MLPClassifier(SSLModel):
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(y|x) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        class_logits = self.class_logits(xs)
         for rows in split_rows(xs, ys, num_labelled):
             if rows.ys is None:
                 continue
             with rows.plate():
-                pyro.sample("y", dist.Categorical(logits=class_logits[rows.index]), obs=rows.ys)
+                pyro.sample("y", dist.Categorical(logits=self.class_logits(rows.xs)), obs=rows.ys)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""

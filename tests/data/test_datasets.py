@@ -77,6 +77,15 @@ def test_missing_files_without_network_name_folder_variable_and_way_out(tmp_path
         assert needed in str(caught.value)
 
 
+def test_labels_outside_the_classes_are_refused(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.zeros((5, 28, 28)))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(7, 12))
+    with pytest.raises(DataError, match=r"train_ys of mnist\[3\] is 10"):
+        load_dataset("mnist", tmp_path)
+
+
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(ConfigError, match="expected one of mnist, fashion-mnist, digits"):
         load_dataset("mnits")

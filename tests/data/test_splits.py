@@ -38,6 +38,11 @@ def test_digest_is_pinned_across_versions():
     assert split_labels(YS, 5, 20, 30, seed=0).digest == "7140103ce0b08b71"
 
 
+def test_labels_outside_the_classes_are_refused():
+    with pytest.raises(DataError, match=r"from 0 to 4, expected labels in 0..3"):
+        split_labels(YS, 4, 20, 30, seed=0)
+
+
 @pytest.mark.parametrize("labels", [None, 270])
 def test_all_rows_can_keep_their_labels(labels):
     split = split_labels(YS, 5, labels, 30, seed=0)

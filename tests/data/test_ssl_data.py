@@ -59,7 +59,7 @@ def test_inputs_that_cannot_be_used_are_named(xs, says):
     [
         (YS + 1, r"ys\[2\] is 3, expected a label in 0..2, or -1"),
         (YS - 1, r"ys\[1\] is -2"),
-        (YS.float(), "dtype torch.float32, expected integers"),
+        (YS.float(), "dtype torch.float32, expected torch.int64"),
         (YS[:5], r"shape \[5\], expected \[6\]"),
     ],
 )

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint, save_checkpoint
@@ -20,6 +22,15 @@ def test_truncated_file_is_an_error_that_says_so(checkpoint, kept):
     checkpoint.write_bytes(content[:size])
     with pytest.raises(CheckpointError, match="truncated or no checkpoint"):
         load_checkpoint(checkpoint)
+
+
+@given(content=st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_bytes_that_are_no_checkpoint_are_refused(tmp_path, content):
+    path = tmp_path / "bytes.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
 
 
 class Payload:

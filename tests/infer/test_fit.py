@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 
 import pyro
@@ -7,7 +8,7 @@ import torch
 from pyro.distributions import Categorical
 
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, NonFiniteError
-from pyro_ssl.infer import FitConfig, fit, load_checkpoint
+from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model
 from pyro_ssl.models import MLPClassifier
 from tests.infer.problems import blobs, small_m2
 
@@ -51,7 +52,7 @@ class StopError(Exception):
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
 def test_resumed_run_ends_bit_identical_to_one_never_stopped(tmp_path, schedule, error):
     options = {"batch_norm": True, "input_dropout": 0.2}
-    config = replace(CONFIG, learning_rate_schedule=schedule, epochs=6)
+    config = replace(CONFIG, learning_rate_schedule=schedule, epochs=6, keep_best=False)
     never_stopped = small_m2(**options)
     whole = fit(never_stopped, blobs(), config)
 
@@ -75,7 +76,7 @@ def test_resumed_run_ends_bit_identical_to_one_never_stopped(tmp_path, schedule,
     rest = fit(resumed, blobs(), config, checkpoint=path, resume=True)
     assert same_weights(resumed, never_stopped)
     assert without_seconds(rest.rows) == without_seconds(whole.rows)
-    assert rest.selected_epoch == whole.selected_epoch
+    assert rest.selected_epoch == whole.selected_epoch == 5
 
 
 def test_more_epochs_at_a_constant_rate_continue_the_same_run(tmp_path):
@@ -135,21 +136,28 @@ def test_baseline_trains_on_labelled_rows_alone():
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
-@pytest.mark.parametrize("site", ["classification", "x"])
-def test_nan_stops_the_run_naming_its_site_and_keeps_the_last_good_state(tmp_path, site):
+@pytest.mark.parametrize("network", ["classifier", "encoder", "decoder"])
+def test_nan_stops_the_run_naming_site_and_step_and_keeps_the_last_good_state(tmp_path, network):
     path = tmp_path / "run.pt"
     model = small_m2()
-    weights = copy.deepcopy(model.state_dict())
-    data = blobs()
-    with torch.no_grad():
-        last = {"classification": model.classifier, "x": model.decoder}[site].layers[-1]
-        last.bias.fill_(float("nan"))
-    with pytest.raises(NonFiniteError, match="lower the learning rate") as caught:
-        fit(model, data, CONFIG, checkpoint=path)
-    assert caught.value.site.endswith(f"/{site}")
-    assert caught.value.epoch == 0
-    assert caught.value.step == 0
-    assert weights.keys() == load_checkpoint(path)["model"].keys()
+    before = copy.deepcopy(model.state_dict())
+    last = getattr(model, network).layers[-1]
+    original = last.bias.detach().clone()
+
+    def poison(module, inputs, output):
+        # A stand-in for a bias that trains away until it overflows: two steps of Adam at the
+        # rate of 0.01 move it by about 0.02, so the third step is the first to see it.
+        far = (last.bias.detach() - original).abs().max() > 0.015
+        return torch.where(far, float("nan"), 1.0) * output
+
+    last.register_forward_hook(poison)
+    with pytest.raises(NonFiniteError, match="lower learning rate") as caught:
+        fit(model, blobs(), CONFIG, checkpoint=path)
+    site = {"classifier": "classification", "encoder": "z", "decoder": "x"}[network]
+    assert caught.value.site == f"labelled/{site}"
+    assert (caught.value.epoch, caught.value.step) == (0, 2)
+    for state in (load_checkpoint(path)["model"], model.state_dict()):
+        assert all(torch.equal(before[k], v) for k, v in state.items())
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
@@ -226,18 +234,119 @@ def test_model_and_data_must_fit_each_other():
         fit(small_m2(), wide, CONFIG)
 
 
-def test_resume_refuses_another_configuration_or_model(tmp_path):
+def test_resume_refuses_another_configuration_model_or_data(tmp_path):
     path = tmp_path / "run.pt"
     fit(small_m2(), blobs(), CONFIG, checkpoint=path)
     with pytest.raises(CheckpointError, match=r"learning_rate \(0.01 then, 0.02 now\)"):
         fit(small_m2(), blobs(), replace(CONFIG, learning_rate=0.02), path, resume=True)
-    with pytest.raises(CheckpointError, match="does not fit the model"):
-        fit(small_m2(hidden_dims=(9,)), blobs(), CONFIG, path, resume=True)
+    for options, says in (
+        ({"hidden_dims": (9,)}, r"hidden_dims \(\(16,\) then, \(9,\) now\)"),
+        ({"classification_weight": 1.0}, "classification_weight"),
+    ):
+        model = small_m2(**options)
+        before = copy.deepcopy(model.state_dict())
+        with pytest.raises(CheckpointError, match=says):
+            fit(model, blobs(), CONFIG, path, resume=True)
+        assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    with pytest.raises(CheckpointError, match="rows labelled, unlabelled, validation"):
+        fit(small_m2(), blobs(labels=15), CONFIG, path, resume=True)
     classifier = MLPClassifier((1, 4, 4), 3)
     with pytest.raises(CheckpointError, match="is of a M2"):
         fit(classifier, blobs(), CONFIG, path, resume=True)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         fit(small_m2(), blobs(), CONFIG, tmp_path / "none.pt", resume=True)
+
+
+def test_an_existing_checkpoint_is_not_overwritten_unasked(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(small_m2(), blobs(), CONFIG, checkpoint=path)
+    content = path.read_bytes()
+    with pytest.raises(ConfigError, match="exists already: pass resume=True"):
+        fit(small_m2(), blobs(), CONFIG, checkpoint=path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_load_model_gives_the_model_that_fit_left(tmp_path, keep_best):
+    path = tmp_path / "run.pt"
+    model = small_m2(batch_norm=True)
+    fit(model, blobs(), replace(CONFIG, keep_best=keep_best, epochs=12), checkpoint=path)
+    loaded = load_model(path)
+    assert loaded.options == model.options
+    xs = blobs().validation_xs
+    assert torch.equal(loaded.predict_proba(xs), model.predict_proba(xs))
+
+
+def test_learning_rate_follows_its_schedule(monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    fit(small_m2(), blobs(), replace(CONFIG, learning_rate_schedule="cosine"))
+    halves = [0.5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
+    assert rates == pytest.approx([0.01 * h for h in halves for _ in range(3)])
+
+
+def test_gradient_norm_is_that_of_the_loss(monkeypatch):
+    norms = []
+
+    def spy(self, *args, **kwargs):
+        gradients = [p.grad.flatten() for g in self.param_groups for p in g["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    (row,) = fit(small_m2(), blobs(), replace(CONFIG, epochs=1)).rows
+    assert row["gradient_norm"] == pytest.approx(sum(norms) / 3, rel=1e-5)
+
+
+def test_pixels_are_binarised_unless_told_otherwise():
+    data = blobs()
+    grey = replace(data, unlabelled_xs=torch.full_like(data.unlabelled_xs, 0.5))
+    for binarise in (True, False):
+        model, seen = small_m2(), set()
+        model.encoder.register_forward_hook(
+            lambda module, inputs, output, seen=seen: seen.update(inputs[0].unique().tolist())
+        )
+        fit(model, grey, replace(CONFIG, epochs=1, binarise=binarise))
+        assert (0.5 in seen) != binarise
+
+
+def test_patience_needs_validation_rows():
+    data = blobs()
+    without = data.with_validation(data.validation_xs[:0], data.validation_ys[:0])
+    with pytest.raises(ConfigError, match="patience is 2"):
+        fit(small_m2(), without, replace(CONFIG, patience=2))
+
+
+def test_dtype_of_the_data_must_be_the_models():
+    with pytest.raises(DataError, match=r"the model torch\.float64"):
+        fit(small_m2().double(), blobs(), CONFIG)
+
+
+def test_batch_norm_over_a_single_row_is_refused():
+    with pytest.raises(ConfigError, match="at least 2 rows"):
+        fit(small_m2(batch_norm=True), blobs(labels=0), replace(CONFIG, batch_size=1))
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: CUDA paths not tested")
+
+
+@cuda
+def test_cuda_run_learns_resumes_and_leaves_random_states_alone(tmp_path):
+    path, config = tmp_path / "run.pt", replace(CONFIG, epochs=20)
+    before = torch.cuda.get_rng_state(0)
+    fit(small_m2().to("cuda:0"), blobs().to("cuda:0"), replace(config, epochs=10), checkpoint=path)
+    model = small_m2().to("cuda:0")
+    frame = fit(model, blobs().to("cuda:0"), config, checkpoint=path, resume=True).to_frame()
+    assert torch.equal(torch.cuda.get_rng_state(0), before)
+    assert frame["epoch"].tolist() == list(range(20))
+    assert frame["validation_accuracy"].max() > 0.8
+    on_cpu = fit(small_m2(), blobs(), config).to_frame()
+    assert frame["loss"].iloc[-1] == pytest.approx(on_cpu["loss"].iloc[-1], rel=0.1)
 
 
 def test_bfloat16_step_agrees_with_float32_and_keeps_densities_in_float32():

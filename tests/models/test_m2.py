@@ -169,6 +169,28 @@ def test_sample_and_decode_give_pixel_means(model):
     zs = torch.randn(3, 2).double()
     by_hand = model.decoder(zs, ys).sigmoid().view(3, 1, 2, 3)
     torch.testing.assert_close(model.decode(zs, ys), by_hand)
+    torch.manual_seed(5)
+    drawn = model.sample(ys)
+    torch.manual_seed(5)
+    torch.testing.assert_close(drawn, model.decode(torch.randn(3, 2).double(), ys))
+
+
+def test_encode_gives_location_and_scale_of_the_posterior(model, xs):
+    ys = torch.tensor([0, 3, 1, 1, 2])
+    for ours, by_hand in zip(model.encode(xs, ys), oracle.posterior(model, xs, ys), strict=True):
+        torch.testing.assert_close(ours, by_hand)
+    likeliest = model.predict_proba(xs).argmax(-1)
+    assert len(likeliest.unique()) > 1
+    assert torch.equal(model.encode(xs)[0], model.encode(xs, likeliest)[0])
+
+
+def test_image_half_of_the_encoder_is_computed_once_per_row(model, xs):
+    rows = []
+    model.encoder.layers[0].linear.register_forward_hook(
+        lambda module, inputs, output: rows.append(output.shape)
+    )
+    run(model, xs)
+    assert rows == [(5, 7)]
 
 
 def test_predictive_draws_labels_from_the_guide(model, xs):
