@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Small networks on 8x8 digits; chosen on validation rows like everything else.
 DEMO := --dataset digits --labels 30 --validation 400 --seeds 0 1 2 --epochs 50 --batch-size 50 \
-	--alpha 1 --input-dropout 0.2 --hidden-dims 200 --latent-dim 10 --tag demo --overwrite
+	--alpha 1 --input-dropout 0.2 --hidden-dims 200 --latent-dim 10 --results-root build/demo --overwrite
 
 .PHONY: demo test lint format clean
 

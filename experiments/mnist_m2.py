@@ -23,10 +23,12 @@ class Config:
     """Labelled training rows, shared evenly by the classes."""
     seeds: tuple[int, ...] = (0,)
     """Seeds, one run each; a seed draws the label split, the weights and the noise."""
-    validation: int = 10_000
-    """Labelled rows taken from the training set to choose the epoch on, never trained on."""
+    validation: int | None = None
+    """Labelled rows taken from the training set to choose the epoch on, never trained on; none
+    for 10,000, but no more than a quarter of the training set."""
     epochs: int = 60
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the unlabelled rows; for the baseline, one pass over the labelled
+    ones, but at least 25 steps."""
     batch_size: int = 200
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
     learning_rate: float = 3e-3
@@ -76,7 +78,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # Imported once the command line is known to be good, so that --help answers at once.
     from experiments.semi_supervised import run_guarded
 
-    return run_guarded("mnist_m2", config)
+    return run_guarded("mnist_m2", config, args)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,43 +41,63 @@ class RunFolder:
         self.path = path
         self.config = json.loads(json.dumps(config))
 
-    def claim(self, overwrite: bool) -> None:
+    def claim(self, seeds: Sequence[int], overwrite: bool) -> None:
         """Make the folder this configuration's; a folder without any seed's files is free.
 
+        Args:
+            seeds: the seeds about to run.
+            overwrite: remove what these seeds left there before, of whatever configuration.
+
         Raises:
-            ResultsError: if it holds another configuration's results, or cannot be written.
+            ResultsError: if the folder holds results of another configuration that are not to
+                be replaced, or cannot be written.
         """
+        if overwrite:
+            for seed in seeds:
+                self._remove(seed)
         config_file = self.path / "config.json"
-        if config_file.exists():
-            theirs = json.loads(config_file.read_text())
+        if config_file.exists() and any(self.path.glob("seed_*")):
+            theirs = _read_json(config_file)
             keys = {**self.config, **theirs}
             differing = [k for k in keys if theirs.get(k) != self.config.get(k)]
-            differing = differing if any(self.path.glob("seed_*")) else []
-            if differing and not overwrite:
+            if differing:
                 changes = ", ".join(
                     f"{k} ({theirs.get(k)} there, {self.config.get(k)} now)" for k in differing
                 )
                 raise ResultsError(
                     f"{self.path} holds results of another configuration: {changes}. Give this "
-                    "one a folder of its own with --tag NAME, or replace them with --overwrite"
+                    "one a folder of its own with --tag NAME, or replace all seeds that lie "
+                    "there with --overwrite"
                 )
-            if differing:
-                shutil.rmtree(self.path)
         write_atomic(config_file, json.dumps(self.config, indent=2) + "\n")
+
+    def check_replaceable(self, seeds: Sequence[int]) -> None:
+        """Check that overwriting `seeds` under this configuration would orphan no other seed.
+
+        Raises:
+            ResultsError: if other seeds of another configuration lie in the folder.
+        """
+        config_file = self.path / "config.json"
+        if not config_file.exists() or _read_json(config_file) == self.config:
+            return
+        there = {int(f.name.split(".")[0][5:]) for f in self.path.glob("seed_*.csv")}
+        others = sorted(there - set(seeds))
+        if others:
+            raise ResultsError(
+                f"{self.path} also holds seeds {others} of another configuration, which this run "
+                "would not replace: name them in --seeds too, or use --tag NAME"
+            )
 
     def file(self, seed: int, suffix: str) -> Path:
         """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
         return self.path / f"seed_{seed}{suffix}"
 
-    def begin(self, seed: int, resume: bool, overwrite: bool) -> bool:
-        """Prepare a seed; return False if it is finished already.
+    def begin(self, seed: int, resume: bool) -> bool:
+        """Return whether a seed is still to be run, False if it is finished already.
 
         Raises:
-            ResultsError: if an unfinished run lies there and neither way on was chosen.
+            ResultsError: if an unfinished run lies there that is not to be resumed.
         """
-        if overwrite:
-            for file in [*self.path.glob(f"seed_{seed}.*"), *self.path.glob(f"seed_{seed}_*")]:
-                file.unlink()
         if self.file(seed, ".json").exists():
             return False
         if self.file(seed, ".pt").exists() and not resume:
@@ -87,6 +106,10 @@ class RunFolder:
                 "again with --overwrite"
             )
         return True
+
+    def _remove(self, seed: int) -> None:
+        for file in self.path.glob(f"seed_{seed}[._]*"):
+            file.unlink()
 
     def log(self, seed: int, message: str) -> None:
         """Append a line with the time to the seed's log file."""
@@ -99,7 +122,14 @@ class RunFolder:
 
     def results(self, seed: int) -> dict[str, Any]:
         """Return the content of a finished seed's JSON file."""
-        return json.loads(self.file(seed, ".json").read_text())
+        return _read_json(self.file(seed, ".json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged ({error}): delete it") from error
 
 
 def environment() -> dict[str, Any]:

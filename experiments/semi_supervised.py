@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
 from pyro_ssl.errors import ConfigError, PyroSSLError
 from pyro_ssl.infer import FitConfig, History, fit
-from pyro_ssl.infer.trainer import Row
+from pyro_ssl.infer.trainer import Row, Trainer
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
 from pyro_ssl.models import M2, MLPClassifier, SSLModel
 
@@ -38,22 +39,28 @@ _NOT_RESULTS = (
     "overwrite",
     "quiet",
 )
-# The labelled rows alone are a few batches: a step count of its own gives the baseline
-# as many looks at them as validation can tell apart.
+# A hundred labelled rows are a single batch: the baseline makes at least so many steps an epoch.
 _BASELINE_STEPS_PER_EPOCH = 25
 
 
-def run_guarded(experiment: str, config: "Config") -> int:
-    """Run an experiment; turn its errors into a line on the screen and an exit status."""
+def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -> int:
+    """Run an experiment; turn its errors into a line on the screen and an exit status.
+
+    Args:
+        experiment: the module's name.
+        config: its options.
+        args: the command line they came from, `sys.argv`'s if None.
+    """
     try:
         SemiSupervisedExperiment(experiment, config).run()
-    except PyroSSLError as error:
+    except (PyroSSLError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        arguments = [a for a in sys.argv[1:] if a not in ("--overwrite", "--resume")]
-        command = shlex.join(["python", "-m", f"experiments.{experiment}", *arguments, "--resume"])
-        print(f"\ninterrupted. Go on with:\n  {command}", file=sys.stderr)
+        given = sys.argv[1:] if args is None else args
+        kept = [a for a in given if a not in ("--overwrite", "--resume")]
+        command = [sys.executable, "-m", f"experiments.{experiment}", *kept, "--resume"]
+        print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
         return 130
     return 0
 
@@ -95,17 +102,19 @@ class SemiSupervisedExperiment:
     def __init__(self, name: str, config: "Config") -> None:
         if not config.seeds:
             raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
-        if min(config.seeds) < 0:
-            raise ConfigError(f"seeds are {config.seeds}, expected none below 0")
+        if min(config.seeds) < 0 or len(set(config.seeds)) < len(config.seeds):
+            raise ConfigError(f"seeds are {config.seeds}, expected different ones, none below 0")
+        if config.resume and config.overwrite:
+            raise ConfigError("resume and overwrite exclude each other: choose one")
         self.name, self.config = name, config
         # Asked now: the source tree may move on while this process trains on what it loaded.
         self.environment = environment()
         self.device = resolve_device(config.device)
-        decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
         suffix = f"{config.dataset}-{config.labels}" + (f"-{config.tag}" if config.tag else "")
         root = Path(config.results_root) / name
         names = ["mlpclassifier", "m2"] if config.baseline and config.labels else ["m2"]
-        self.folders = {n: RunFolder(root / f"{n}-{suffix}", decisive) for n in names}
+        self.paths = {n: root / f"{n}-{suffix}" for n in names}
+        self.folders: dict[str, RunFolder] = {}
 
     def run(self) -> None:
         """Train, test and write every seed, then print the comparison."""
@@ -113,13 +122,19 @@ class SemiSupervisedExperiment:
         dataset = load_dataset(config.dataset, config.data_root)
         # Whatever is wrong with the options shows here, before any result is touched.
         for contender in self._contenders(dataset, config.seeds[0]):
-            contender.fit_config.batches(contender.data)
+            Trainer(contender.model, contender.data, contender.fit_config)
+        decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
+        decisive["validation"] = _validation_rows(config, dataset)
+        self.folders = {name: RunFolder(path, decisive) for name, path in self.paths.items()}
         for folder in self.folders.values():
-            folder.claim(config.overwrite)
+            if config.overwrite:
+                folder.check_replaceable(config.seeds)
+        for folder in self.folders.values():
+            folder.claim(config.seeds, config.overwrite)
         for seed in config.seeds:
             for contender in self._contenders(dataset, seed):
                 folder = self.folders[contender.name]
-                if folder.begin(seed, config.resume, config.overwrite):
+                if folder.begin(seed, config.resume):
                     self._test(contender, self._fit(contender), dataset)
                 else:
                     print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
@@ -128,7 +143,8 @@ class SemiSupervisedExperiment:
     def _contenders(self, dataset: ImageDataset, seed: int) -> list[Contender]:
         config = self.config
         train_ys = dataset.train_ys.numpy()
-        split = split_labels(train_ys, dataset.num_classes, config.labels, config.validation, seed)
+        validation = _validation_rows(config, dataset)
+        split = split_labels(train_ys, dataset.num_classes, config.labels, validation, seed)
         data = SSLData.from_split(dataset, split).to(self.device)
         network: dict[str, Any] = {
             "input_shape": data.input_shape,
@@ -149,7 +165,7 @@ class SemiSupervisedExperiment:
             seed=seed,
         )
         contenders = []
-        for name in self.folders:
+        for name in self.paths:
             torch.manual_seed(seed)
             if name == "mlpclassifier":
                 model: SSLModel = MLPClassifier(**network)
@@ -181,7 +197,7 @@ class SemiSupervisedExperiment:
                 folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
                 last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
                 folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
-                shown = ("epoch", "unlabelled_elbo", "loss", "validation_accuracy")
+                shown = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy")
                 bar.set_postfix({k: last[k] for k in shown if k in last}, refresh=False)
                 bar.update(len(rows) * steps - bar.n)
 
@@ -199,7 +215,11 @@ class SemiSupervisedExperiment:
                     on_step=on_step,
                 )
             except KeyboardInterrupt:
+                folder.log(seed, "interrupted")
                 print(f"\n{checkpoint} holds the last whole epoch", file=sys.stderr)
+                raise
+            except PyroSSLError as error:
+                folder.log(seed, f"error: {error}")
                 raise
 
     def _test(self, contender: Contender, history: History, dataset: ImageDataset) -> None:
@@ -224,6 +244,7 @@ class SemiSupervisedExperiment:
             "selection": history.selection,
             "selected_epoch": history.selected_epoch,
             "termination": history.termination,
+            "steps_per_epoch": contender.steps,
             "precision": contender.fit_config.precision,
             "seconds_per_epoch": frame["seconds"].median(),
             "split_digest": contender.split_digest,
@@ -270,5 +291,11 @@ def _baseline_config(how: FitConfig, data: SSLData) -> FitConfig:
     return replace(
         how,
         batch_size=min(how.batch_size, data.num_labelled),
-        steps_per_epoch=_BASELINE_STEPS_PER_EPOCH,
+        steps_per_epoch=max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size),
     )
+
+
+def _validation_rows(config: "Config", dataset: ImageDataset) -> int:
+    if config.validation is not None:
+        return config.validation
+    return min(10_000, len(dataset.train_xs) // 4)

@@ -85,8 +85,6 @@ def fit(
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and path.exists() and not resume:
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
-    if config.patience is not None and not len(data.validation_xs):
-        raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
     with _own_random_state(data), pyro.get_param_store().scope(), pyro.validation_enabled(False):
         _seed(config.seed, data)
         trainer = Trainer(model, data, config)

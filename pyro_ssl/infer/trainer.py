@@ -103,6 +103,8 @@ class Trainer:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
         self.batches = config.batches(data)
+        if config.patience is not None and not len(data.validation_xs):
+            raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
         if self.batches.labelled + self.batches.unlabelled < 2 and any(
             isinstance(m, torch.nn.BatchNorm1d) for m in model.modules()
         ):

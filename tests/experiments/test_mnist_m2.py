@@ -8,11 +8,15 @@ import time
 import pandas as pd
 import pytest
 import torch
+import tyro
 
 from experiments import mnist_m2
 from experiments.devices import resolve_device, resolve_precision
+from experiments.run_folder import RunFolder
+from experiments.semi_supervised import SemiSupervisedExperiment
+from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer import load_checkpoint
+from pyro_ssl.infer import Objective, load_checkpoint, load_model, objective_terms
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
@@ -83,6 +87,85 @@ def test_another_configuration_needs_its_own_folder(run, capsys):
     assert json.loads((run.folder / "config.json").read_text())["alpha"] == 7
 
 
+def test_overwrite_replaces_its_own_seeds_and_no_others(run, capsys):
+    run("--seeds", "0", "1")
+    first, second = (run.folder / f"seed_{s}.json" for s in (0, 1))
+    kept = [f.stat().st_mtime_ns for f in (first, second)]
+    assert run("--alpha", "7", "--overwrite") == 1
+    assert "also holds seeds [1]" in capsys.readouterr().err
+    assert [f.stat().st_mtime_ns for f in (first, second)] == kept
+    assert run("--overwrite") == 0
+    assert first.stat().st_mtime_ns != kept[0]
+    assert second.stat().st_mtime_ns == kept[1]
+    assert run("--seeds", "0", "1", "--alpha", "7", "--overwrite") == 0
+    assert json.loads(second.read_text())["config"]["alpha"] == 7
+
+
+def test_damaged_configuration_file_is_one_clear_line(run, capsys):
+    run()
+    (run.folder / "config.json").write_text("{")
+    assert run("--seeds", "1") == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+def contenders(*arguments):
+    config = tyro.cli(mnist_m2.Config, args=["--dataset", "digits", *arguments])
+    experiment = SemiSupervisedExperiment("mnist_m2", config)
+    return {c.name: c for c in experiment._contenders(load_dataset("digits"), seed=0)}
+
+
+def test_alpha_weighs_the_mean_cross_entropy_beside_the_bound_per_example():
+    m2 = contenders("--labels", "30", "--alpha", "7")["m2"]
+    data = m2.data
+    total = data.num_labelled + data.num_unlabelled
+    assert m2.model.classification_weight == pytest.approx(7 * total / 30)
+    objective = Objective(m2.model.eval(), data.num_labelled, data.num_unlabelled)
+    xs = torch.cat([data.labelled_xs, data.unlabelled_xs])
+    ys = torch.cat([data.labelled_ys, torch.full((data.num_unlabelled,), -1)])
+    loss = objective(xs, ys, 30)
+    terms = objective_terms(*objective.pop_traces())
+    bounds = 30 * terms["labelled_elbo"] + data.num_unlabelled * terms["unlabelled_elbo"]
+    torch.testing.assert_close(loss, -bounds / total + 7 * terms["classification"])
+
+
+@pytest.mark.parametrize(("labels", "steps"), [(30, 25), (1000, 25)])
+def test_baseline_has_the_same_network_and_enough_steps(labels, steps):
+    both = contenders("--labels", str(labels), "--batch-size", "20", "--validation", "50")
+    assert both["mlpclassifier"].steps == max(steps, labels // 20)
+    shapes = [
+        {k: v.shape for k, v in c.model.state_dict().items() if k.startswith("classifier")}
+        for c in both.values()
+    ]
+    assert shapes[0] == shapes[1]
+    assert both["mlpclassifier"].data.num_unlabelled == 0
+
+
+def test_digits_need_no_other_option(tmp_path):
+    arguments = ["--dataset", "digits", "--epochs", "1", "--quiet", "--results-root", str(tmp_path)]
+    assert mnist_m2.main(arguments) == 0
+    result = json.loads((tmp_path / "mnist_m2" / "m2-digits-100" / "seed_0.json").read_text())
+    assert result["validation_rows"] == result["config"]["validation"] == 350
+
+
+def test_test_accuracy_is_that_of_the_model_in_the_checkpoint_on_the_test_rows(run):
+    run("--epochs", "12")
+    model, digits = load_model(run.folder / "seed_0.pt"), load_dataset("digits")
+    result = json.loads((run.folder / "seed_0.json").read_text())
+    predicted = model.predict_proba(digits.test_xs).argmax(-1)
+    share = (predicted == digits.test_ys).float().mean().item()
+    assert result["test_accuracy"] == pytest.approx(share)
+    validation = pd.read_csv(run.folder / "seed_0.csv")["validation_accuracy"]
+    assert result["test_accuracy"] != pytest.approx(validation.max())
+
+
+def test_bar_shows_bound_and_validation_accuracy(tmp_path, capsys):
+    arguments = [a for a in TINY if a != "--quiet"]
+    assert mnist_m2.main([*arguments, "--results-root", str(tmp_path)]) == 0
+    shown = capsys.readouterr().err
+    for needed in ("m2 seed 0", "unlabelled_elbo=-", "labelled_elbo=-", "validation_accuracy=0."):
+        assert needed in shown
+
+
 def test_finished_seed_is_kept_and_a_new_one_joins_it(run, capsys):
     run()
     before = (run.folder / "seed_0.json").stat().st_mtime_ns
@@ -92,31 +175,27 @@ def test_finished_seed_is_kept_and_a_new_one_joins_it(run, capsys):
     assert (run.folder / "seed_1.json").exists()
 
 
-def test_killed_run_leaves_whole_epochs_and_resumes_to_the_same_end(run, tmp_path, capsys):
+@pytest.mark.parametrize("kept", [1, 2])
+def test_killed_run_leaves_whole_epochs_and_resumes_to_the_same_end(run, tmp_path, capsys, kept):
     run(root=tmp_path / "whole")
     whole = tmp_path / "whole" / "mnist_m2" / "m2-digits-20"
 
     class KilledError(BaseException):
         pass
 
-    kills = iter([False, True])
-    original = mnist_m2.Config
+    writes, write = iter(range(100)), RunFolder.write
 
-    import experiments.run_folder as folder_module
-
-    write = folder_module.RunFolder.write
-
-    def write_and_die(self, seed, suffix, text):
-        write(self, seed, suffix, text)
-        if suffix == ".csv" and next(kills, False):
+    def die_before_writing(self, seed, suffix, text):
+        if next(writes) == kept:
             raise KilledError
+        write(self, seed, suffix, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder_module.RunFolder, "write", write_and_die)
+        patch.setattr(RunFolder, "write", die_before_writing)
         with pytest.raises(KilledError):
             run()
-    assert original is mnist_m2.Config
-    assert pd.read_csv(run.folder / "seed_0.csv")["epoch"].tolist() == [0, 1]
+    assert pd.read_csv(run.folder / "seed_0.csv")["epoch"].tolist() == list(range(kept))
+    assert load_checkpoint(run.folder / "seed_0.pt")["epoch"] == kept + 1
     assert not (run.folder / "seed_0.json").exists()
     assert run() == 1
     assert "--resume" in capsys.readouterr().err
@@ -173,7 +252,11 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
         (["--learning-rate", "0"], "learning_rate is 0"),
         (["--hidden-dims", "0"], "hidden_dims"),
         (["--seeds"], "seeds is empty"),
-        (["--seeds", "-1"], "expected none below 0"),
+        (["--seeds", "-1"], "none below 0"),
+        (["--seeds", "1", "1"], "different ones"),
+        (["--resume"], "exclude each other"),
+        (["--labels", "1", "--baseline"], "at least 2 rows"),
+        (["--patience", "3", "--validation", "0"], "patience is 3"),
         (["--alpha", "-1"], "classification_weight is -"),
     ],
 )
