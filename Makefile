@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO := --dataset digits --labels 30 --validation 400 --seeds 0 1 2 --epochs 50 --batch-size 50 \
 	--alpha 1 --input-dropout 0.2 --hidden-dims 200 --latent-dim 10 --results-root build/demo --overwrite
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-oldest lint format clean
 
 .venv/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,12 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest
 
+# The lower bounds of pyproject.toml, in an environment of their own; needs Python 3.10 to 3.12.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --constraint tests/oldest.txt --editable . pytest hypothesis
+	.venv-oldest/bin/python -m pytest
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,4 +35,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-oldest build *.egg-info .pytest_cache .mypy_cache .ruff_cache
