@@ -46,7 +46,7 @@ class M2(SSLModel):
     objective and only makes Pyro warn.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
-    models", NeurIPS 2014, section 2.
+    models", NeurIPS 2014, sections 2 and 3.
 
     Differs from the paper: p(y) is fixed to be uniform; the scale of q(z|x,y) depends on y as
     well as on x (eq. 4 has x alone); the label enters the first layer of encoder and decoder by
