@@ -4,24 +4,25 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from experiments.devices import describe_device, resolve_device, resolve_precision
+from experiments.contenders import Contender, make_contenders, validation_rows
+from experiments.devices import describe_device, resolve_device
 from experiments.report import summarise
 from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
-from pyro_ssl.data import ImageDataset, SSLData, load_dataset, split_labels
+from pyro_ssl.data import ImageDataset, load_dataset
 from pyro_ssl.errors import ConfigError, PyroSSLError
-from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.infer import History, fit
 from pyro_ssl.infer.trainer import Row, Trainer
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
-from pyro_ssl.models import M2, MLPClassifier, SSLModel
+from pyro_ssl.models import M2
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +40,6 @@ _NOT_RESULTS = (
     "overwrite",
     "quiet",
 )
-# A hundred labelled rows are a single batch: the baseline makes at least so many steps an epoch.
-_BASELINE_STEPS_PER_EPOCH = 25
 
 
 def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -> int:
@@ -63,32 +62,6 @@ def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -
         print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
         return 130
     return 0
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One model of the comparison, with one seed.
-
-    Attributes:
-        name: the model's name in files and tables.
-        seed: the seed.
-        model: the model, newly initialised.
-        data: the rows it may see.
-        fit_config: how it is trained.
-        split_digest: which rows are labelled, unlabelled, for validation.
-    """
-
-    name: str
-    seed: int
-    model: SSLModel
-    data: SSLData
-    fit_config: FitConfig
-    split_digest: str
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return self.fit_config.batches(self.data).steps
 
 
 class SemiSupervisedExperiment:
@@ -124,7 +97,7 @@ class SemiSupervisedExperiment:
         for contender in self._contenders(dataset, config.seeds[0]):
             Trainer(contender.model, contender.data, contender.fit_config)
         decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
-        decisive["validation"] = _validation_rows(config, dataset)
+        decisive["validation"] = validation_rows(config, dataset)
         self.folders = {name: RunFolder(path, decisive) for name, path in self.paths.items()}
         for folder in self.folders.values():
             if config.overwrite:
@@ -141,43 +114,7 @@ class SemiSupervisedExperiment:
         self._print_summary()
 
     def _contenders(self, dataset: ImageDataset, seed: int) -> list[Contender]:
-        config = self.config
-        train_ys = dataset.train_ys.numpy()
-        validation = _validation_rows(config, dataset)
-        split = split_labels(train_ys, dataset.num_classes, config.labels, validation, seed)
-        data = SSLData.from_split(dataset, split).to(self.device)
-        network: dict[str, Any] = {
-            "input_shape": data.input_shape,
-            "num_classes": data.num_classes,
-            "hidden_dims": config.hidden_dims,
-            "batch_norm": config.batch_norm,
-            "input_dropout": config.input_dropout,
-        }
-        how = FitConfig(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            learning_rate_schedule=config.learning_rate_schedule,
-            binarise=config.binarise,
-            precision=resolve_precision(config.precision, self.device),
-            keep_best=config.keep_best,
-            patience=config.patience,
-            seed=seed,
-        )
-        contenders = []
-        for name in self.paths:
-            torch.manual_seed(seed)
-            if name == "mlpclassifier":
-                model: SSLModel = MLPClassifier(**network)
-                rows, fit_config = data.labelled_only(), _baseline_config(how, data)
-            else:
-                total = data.num_labelled + data.num_unlabelled
-                weight = config.alpha * total / max(data.num_labelled, 1)
-                model = M2(latent_dim=config.latent_dim, classification_weight=weight, **network)
-                rows, fit_config = data, how
-            model = model.to(self.device)
-            contenders.append(Contender(name, seed, model, rows, fit_config, split.digest))
-        return contenders
+        return make_contenders(self.paths, self.config, dataset, seed, self.device)
 
     def _fit(self, contender: Contender) -> History:
         """Train, writing the CSV after every epoch and the checkpoint beside it."""
@@ -285,17 +222,3 @@ class SemiSupervisedExperiment:
             for seed in self.config.seeds:
                 names = sorted(file.name for file in folder.path.glob(f"seed_{seed}[._]*"))
                 print("  " + " ".join(names))
-
-
-def _baseline_config(how: FitConfig, data: SSLData) -> FitConfig:
-    return replace(
-        how,
-        batch_size=min(how.batch_size, data.num_labelled),
-        steps_per_epoch=max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size),
-    )
-
-
-def _validation_rows(config: "Config", dataset: ImageDataset) -> int:
-    if config.validation is not None:
-        return config.validation
-    return min(10_000, len(dataset.train_xs) // 4)
