@@ -25,9 +25,10 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
     """The loss or its gradient stopped being finite.
 
     Attributes:
-        site: name of the first Pyro site, or parameter gradient, that was not finite.
+        site: name of the first Pyro site, or parameter gradient, that was not finite; `loss` if a
+            replay of the epoch did not meet it again.
         epoch: zero-based epoch in which it happened.
-        step: zero-based step within that epoch.
+        step: zero-based step within that epoch; -1 if a replay did not meet it again.
     """
 
     def __init__(self, message: str, site: str, epoch: int, step: int) -> None:

@@ -14,6 +14,7 @@ class _BernoulliPixels(dist.Bernoulli):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value) in nats for each pixel, the shape of `value` and logits broadcast."""
         size = self.logits.abs()
         return (value - 0.5) * self.logits - 0.5 * size - (1 + (-size).exp()).log()
 

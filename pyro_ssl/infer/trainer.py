@@ -156,17 +156,17 @@ class Trainer:
         self.model.train()
         self._set_learning_rate()
         # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
-        site, step = "loss", 0
+        site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
         for number, batch in enumerate(self.batches.epoch()):
             found = self._inspect(batch)
             if found is not None:
-                site, step = found, number
+                site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
         self.load_state(snapshot)
         return NonFiniteError(
-            f"the loss stopped being finite in epoch {self.epoch}, step {step}, first at "
-            f"{site!r}; the last good state, after {self.epoch} epochs, is kept: start "
-            "again with a lower learning rate, or look at the inputs of that site",
+            f"the loss stopped being finite in epoch {self.epoch}: {where}. The last good state, "
+            f"after {self.epoch} epochs, is kept: start again with a lower learning rate, or look "
+            "at the inputs of that site",
             site,
             self.epoch,
             step,

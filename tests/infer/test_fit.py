@@ -161,6 +161,15 @@ def test_nan_stops_the_run_naming_site_and_step_and_keeps_the_last_good_state(tm
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_nan_that_a_replay_does_not_meet_again_is_not_given_a_made_up_place():
+    model, first = small_m2(), iter([float("nan")])
+    model.decoder.register_forward_hook(lambda module, inputs, output: output * next(first, 1.0))
+    with pytest.raises(NonFiniteError, match="did not meet it again") as caught:
+        fit(model, blobs(), CONFIG)
+    assert (caught.value.site, caught.value.step) == ("loss", -1)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_nan_in_a_later_epoch_keeps_the_checkpoint_of_the_epoch_before(tmp_path):
     path, epochs = tmp_path / "run.pt", []
     model = small_m2()
