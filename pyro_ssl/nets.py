@@ -84,7 +84,7 @@ class MLP(nn.Module):
         if not 0 <= input_dropout < 1:
             raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
         self.activation = activation
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = input_dropout
         layers: list[nn.Module] = [nn.Linear(i, o) for i, o in pairwise(dims)]
         if num_classes is not None:
             layers[0] = LabelledLinear(dims[0], num_classes, dims[1])
@@ -95,7 +95,11 @@ class MLP(nn.Module):
 
     def forward(self, xs: Tensor, ys: Tensor | None = None) -> Tensor:
         """Map `xs` `[..., in_features]` (and labels `ys` `[...]`) to `[..., out_features]`."""
-        hs = self.input_dropout(xs)
+        hs = xs
+        if self.training and self.input_dropout > 0:
+            # As F.dropout does, but that draws by bernoulli_, four times slower on a CPU.
+            kept = torch.rand_like(xs) >= self.input_dropout
+            hs = xs * kept / (1 - self.input_dropout)
         hs = self.layers[0](hs) if ys is None else self.layers[0](hs, ys)
         activate = ACTIVATIONS[self.activation]
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):

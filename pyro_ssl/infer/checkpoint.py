@@ -12,13 +12,14 @@ from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.models import SSLModel
 
-FORMAT = "pyro_ssl checkpoint 1"
+FORMAT = "pyro_ssl checkpoint 2"
 REQUIRED = (
     "format",
     "model_class",
     "model_options",
     "rows",
     "config",
+    "compiles",
     "epoch",
     "history",
     "model",

@@ -14,7 +14,8 @@ from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
-from pyro_ssl.infer.trainer import FitConfig, Row, Trainer
+from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.trainer import Row, Trainer
 from pyro_ssl.models.base import SSLModel
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
-from pyro_ssl.infer.terms import TraceRecorder, Traces
+from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.rows import LABELLED, UNLABELLED
 
@@ -61,29 +61,28 @@ class Objective(nn.Module):
         self.num_labelled = num_labelled
         self.num_unlabelled = num_unlabelled
         self.compute_dtype = compute_dtype
-        self._elbo = model.make_elbo()
-        self._recorder = TraceRecorder(self._elbo)
+        self.elbo = model.make_elbo()
 
-    def forward(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
-        """Return the scalar loss of a batch.
+    def forward(
+        self, xs: Tensor, ys: Tensor, num_labelled: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the scalar loss of a batch and its terms, as `objective_terms` has them.
 
         Args:
             xs: inputs `[B, *input_shape]`, the labelled rows first.
             ys: labels `[B]`, -1 where unknown.
             num_labelled: number of labelled rows B_l.
         """
-        with RowWeights(self._weights(num_labelled, len(xs) - num_labelled)):
-            return self._elbo.differentiable_loss(
+        weights = RowWeights(self._weights(num_labelled, len(xs) - num_labelled))
+        with weights, recorded_traces(self.elbo) as traces:
+            loss = self.elbo.differentiable_loss(
                 self._autocast(self.model.model, xs),
                 self._autocast(self.model.guide, xs),
                 xs,
                 ys,
                 num_labelled,
             )
-
-    def pop_traces(self) -> Traces:
-        """Return the (model, guide) traces of the latest `forward` and forget them."""
-        return self._recorder.pop()
+        return loss, objective_terms(*traces[-1])
 
     def _weights(self, batch_labelled: int, batch_unlabelled: int) -> dict[str, float]:
         total = self.num_labelled + self.num_unlabelled

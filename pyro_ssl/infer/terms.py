@@ -1,6 +1,7 @@
 """The terms of an enumerated ELBO, read off the traces of the step that trained on them."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,34 +9,34 @@ from pyro.infer import ELBO
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pyro_ssl.sites import class_weights, is_enumerated, sample_sites
+
 Traces = tuple[Trace, Trace]
 
 
-class TraceRecorder:
-    """Keeps the (model, guide) traces of an ELBO's latest evaluation.
+@contextmanager
+def recorded_traces(elbo: ELBO) -> Iterator[list[Traces]]:
+    """Collect the (model, guide) traces of every evaluation of `elbo` within the context.
 
     Every Pyro ELBO makes its traces in `_get_trace`, the method its subclasses implement;
     this wraps that method on one instance, so that no second pass is needed for reporting.
-
-    Args:
-        elbo: the ELBO to listen to.
     """
+    traces: list[Traces] = []
+    get_trace: Callable[..., Traces] = elbo._get_trace
 
-    def __init__(self, elbo: ELBO) -> None:
-        self._traces: Traces | None = None
-        get_trace: Callable[..., Traces] = elbo._get_trace
+    def recording_get_trace(*args: Any) -> Traces:
+        traces.append(get_trace(*args))
+        return traces[-1]
 
-        def recording_get_trace(*args: Any) -> Traces:
-            self._traces = get_trace(*args)
-            return self._traces
-
-        elbo._get_trace = recording_get_trace
-
-    def pop(self) -> Traces:
-        """Return the latest traces and forget them, so that their graph can be freed."""
-        assert self._traces is not None, "no ELBO was evaluated since the last pop"
-        traces, self._traces = self._traces, None
-        return traces
+    nested = "_get_trace" in vars(elbo)
+    elbo._get_trace = recording_get_trace
+    try:
+        yield traces
+    finally:
+        if nested:
+            elbo._get_trace = get_trace
+        else:
+            del elbo._get_trace
 
 
 def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
@@ -52,14 +53,16 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
     """
     terms: dict[str, Tensor] = {}
     weights = _enumeration_weights(guide_trace)
-    for name, site in _sample_sites(guide_trace):
+    for site in sample_sites(guide_trace):
+        name = site["name"]
         value = _expectation(site, weights.get(_part(name)))
         if site["infer"].get("is_auxiliary"):
             _add(terms, name.split("/")[-1], value)
         else:
             _add(terms, _term(name, "kl"), value)
             _add(terms, _term(name, "elbo", ""), -value)
-    for name, site in _sample_sites(model_trace):
+    for site in sample_sites(model_trace):
+        name = site["name"]
         value = _expectation(site, weights.get(_part(name)))
         if name in guide_trace.nodes:
             _add(terms, _term(name, "kl"), -value)
@@ -72,15 +75,11 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
 def first_non_finite(model_trace: Trace, guide_trace: Trace) -> str | None:
     """Return the first site, guide before model, whose value or log-probability is not finite."""
     for trace in (guide_trace, model_trace):
-        for name, site in _sample_sites(trace):
+        for site in sample_sites(trace):
             for tensor in (site["value"], site["unscaled_log_prob"]):
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                    return name
+                    return site["name"]
     return None
-
-
-def _sample_sites(trace: Trace) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((n, s) for n, s in trace.nodes.items() if s["type"] == "sample")
 
 
 def _part(name: str) -> str:
@@ -99,10 +98,9 @@ def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
 def _enumeration_weights(guide_trace: Trace) -> dict[str, Tensor]:
     """Return for each part the joint probability of its enumerated guide sites."""
     weights: dict[str, Tensor] = {}
-    for name, site in _sample_sites(guide_trace):
-        if site["infer"].get("_enumerate_dim") is not None:
-            probability = site["unscaled_log_prob"].detach().exp()
-            part = _part(name)
+    for site in sample_sites(guide_trace):
+        if is_enumerated(site):
+            part, probability = _part(site["name"]), class_weights(site)
             weights[part] = weights[part] * probability if part in weights else probability
     return weights
 

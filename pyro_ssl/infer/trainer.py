@@ -1,10 +1,9 @@
 """One run's moving parts: objective, optimiser, epochs, and a state that can be put back."""
 
 import copy
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,82 +11,16 @@ from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import CheckpointError, ConfigError, NonFiniteError
-from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.checkpoint import random_states, set_random_states
+from pyro_ssl.infer.config import PRECISIONS, FitConfig
+from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
-from pyro_ssl.infer.terms import first_non_finite, objective_terms
+from pyro_ssl.infer.terms import first_non_finite, recorded_traces
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
 from pyro_ssl.models.base import SSLModel
 
 Row = dict[str, float]
-SCHEDULES = ("constant", "cosine")
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train.
-
-    Attributes:
-        epochs: number of epochs.
-        batch_size: unlabelled rows a step.
-        labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
-        learning_rate: Adam's step size, at the start.
-        learning_rate_schedule: `constant`, or `cosine` for a half cosine over the epochs, from
-            `learning_rate` towards 0.
-        binarise: draw pixels from a Bernoulli anew whenever a row is visited.
-        precision: `float32`, or `bfloat16` for autocast matrix products.
-        keep_best: end with the weights of the epoch of highest validation accuracy.
-        patience: stop after so many epochs without a higher one; None for never.
-        seed: seed of minibatches, binarisation, dropout and latent noise.
-    """
-
-    epochs: int = 40
-    batch_size: int = 200
-    labelled_batch_size: int | None = None
-    steps_per_epoch: int | None = None
-    learning_rate: float = 1e-3
-    learning_rate_schedule: str = "constant"
-    binarise: bool = True
-    precision: str = "float32"
-    keep_best: bool = True
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
-        for name in (*positive, "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}, expected a positive number")
-        for name, choices in (
-            ("precision", tuple(PRECISIONS)),
-            ("learning_rate_schedule", SCHEDULES),
-        ):
-            if getattr(self, name) not in choices:
-                expected = " or ".join(choices)
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-
-    def batches(self, data: SSLData) -> MiniBatches:
-        """Return the minibatches of `data`.
-
-        Raises:
-            ConfigError: if a batch asks for more rows than there are.
-        """
-        return MiniBatches(
-            data,
-            self.batch_size,
-            self.labelled_batch_size,
-            self.steps_per_epoch,
-            self.binarise,
-        )
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """Return the step size of an epoch, counted from 0."""
-        if self.learning_rate_schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
-        return self.learning_rate
 
 
 class Trainer:
@@ -112,11 +45,12 @@ class Trainer:
         self.objective = Objective(
             model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
         )
-        self.parameters = list(self.objective.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=True)
+        self.optimiser = self._make_optimiser()
+        self.compiles = config.compiles(self.batches.steps)
         self.epoch = 0
         self.history: list[Row] = []
         self.best: dict[str, Any] | None = None
+        self._prepare_step()
 
     def run_epoch(self, on_step: Callable[[], None] | None = None) -> Row:
         """Train for one epoch and return its row, term means in nats per example.
@@ -124,18 +58,17 @@ class Trainer:
         The terms are summed on the device and looked at once, after the last step. If the sums
         are not finite, the row says so and `locate_non_finite` finds out where.
         """
-        self.model.train()
-        self._set_learning_rate()
+        self._begin_epoch()
         started = time.perf_counter()
-        sums: dict[str, Tensor] = {}
-        for batch in self.batches.epoch():
-            for name, value in self._step(batch).items():
-                sums[name] = sums[name] + value if name in sums else value
+        for _ in range(self.batches.steps):
+            self._step()
             if on_step is not None:
                 on_step()
-        means = torch.stack(list(sums.values())).div(self.batches.steps).tolist()
+        assert self._sums is not None
+        means = self._sums.div(self.batches.steps).tolist()
         seconds = time.perf_counter() - started
-        row = {"epoch": self.epoch, "seconds": seconds, **dict(zip(sums, means, strict=True))}
+        names = self._gradients.names
+        row = {"epoch": self.epoch, "seconds": seconds, **dict(zip(names, means, strict=True))}
         self.epoch += 1
         return row
 
@@ -153,12 +86,11 @@ class Trainer:
     def locate_non_finite(self, snapshot: dict[str, Any]) -> NonFiniteError:
         """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state."""
         self.load_state(snapshot)
-        self.model.train()
-        self._set_learning_rate()
+        self._begin_epoch()
         # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
         site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
-        for number, batch in enumerate(self.batches.epoch()):
-            found = self._inspect(batch)
+        for number in range(self.batches.steps):
+            found = self._inspect(*self.batches.draw())
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
@@ -180,6 +112,7 @@ class Trainer:
                 "model_options": self.model.options,
                 "rows": self._rows(),
                 "config": asdict(self.config),
+                "compiles": self.compiles,
                 "epoch": self.epoch,
                 "history": self.history,
                 "model": self.model.state_dict(),
@@ -200,29 +133,54 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        self.compiles = state["compiles"]
         set_random_states(state["rng"], self.device)
+        # What was compiled or recorded refers to the optimiser's former tensors.
+        self._prepare_step()
 
-    def _set_learning_rate(self) -> None:
+    def _make_optimiser(self) -> torch.optim.Adam:
+        """Return Adam, which on a GPU keeps even its step size there, for the CUDA graph."""
+        on_gpu = self.device.type == "cuda"
+        rate: Any = self.config.learning_rate
+        if on_gpu:
+            rate = torch.tensor(rate, device=self.device)
+        parameters = self.objective.parameters()
+        return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+
+    def _prepare_step(self) -> None:
+        """Decide how steps run from here on: compiled or not, replayed or not."""
+        self._gradients = (CompiledGradients if self.compiles else Gradients)(self.objective)
+        self._sums: Tensor | None = None
+        self._step: Callable[[], None] = self._plain_step
+        if self.config.cuda_graph and self.device.type == "cuda" and not self.batches.streams:
+            self._step = CapturedStep(self._plain_step, self.device)
+
+    def _begin_epoch(self) -> None:
+        self.model.train()
+        self.batches.shuffle(self.epoch)
+        rate = self.config.learning_rate_at(self.epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate_at(self.epoch)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if self._sums is not None:
+            self._sums.zero_()
 
-    def _step(self, batch: tuple[Tensor, Tensor, int]) -> dict[str, Tensor]:
-        """Make one optimiser step and return its terms, still on the device."""
-        self.optimiser.zero_grad()
-        loss = self.objective(*batch)
-        loss.backward()
-        norm = torch.nn.utils.get_total_norm(
-            [p.grad for p in self.parameters if p.grad is not None]
-        )
+    def _plain_step(self) -> None:
+        """Draw a batch, move the parameters, add its terms to the sums; look at nothing."""
+        values = self._gradients(*self.batches.draw())
         self.optimiser.step()
-        terms = objective_terms(*self.objective.pop_traces())
-        return {"loss": loss.detach(), **terms, "gradient_norm": norm}
+        if self._sums is None:
+            self._sums = torch.zeros_like(values)
+        self._sums.add_(values)
 
-    def _inspect(self, batch: tuple[Tensor, Tensor, int]) -> str | None:
+    def _inspect(self, xs: Tensor, ys: Tensor, num_labelled: int) -> str | None:
         """Make one step; return the first site or gradient that was not finite, if any."""
         self.optimiser.zero_grad()
-        loss = self.objective(*batch)
-        site = first_non_finite(*self.objective.pop_traces())
+        with recorded_traces(self.objective.elbo) as traces:
+            loss, _ = self.objective(xs, ys, num_labelled)
+        site = first_non_finite(*traces[-1])
         if site is not None:
             return site
         if not bool(torch.isfinite(loss)):

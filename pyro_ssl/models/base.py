@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from pyro.infer import ELBO, TraceEnum_ELBO
+from pyro.infer import ELBO
 from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
+from pyro_ssl.elbo import StaticEnum_ELBO
 
 _serial = itertools.count()
 
@@ -18,8 +19,8 @@ _serial = itertools.count()
 class SSLModel(nn.Module):
     """Base of the semi-supervised models.
 
-    A subclass keeps each constructor argument as an attribute of the same name. It is a pair of
-    Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
+    A subclass keeps each constructor argument as an attribute of the same name; it may take
+    those of its own base as `**options` and pass them on. It is a pair of Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
     same arguments, and the methods below. It registers its parameters with
     `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
     `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
@@ -44,7 +45,12 @@ class SSLModel(nn.Module):
     @property
     def options(self) -> dict[str, Any]:
         """The arguments this model was constructed with, from which to construct its like."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        names: dict[str, None] = {}
+        for cls in type(self).__mro__:
+            if issubclass(cls, SSLModel) and "__init__" in vars(cls) and cls is not SSLModel:
+                for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+                    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                        names[name] = None
         return {name: getattr(self, name) for name in names}
 
     def _new_name(self) -> str:
@@ -64,8 +70,7 @@ class SSLModel(nn.Module):
 
     def make_elbo(self) -> ELBO:
         """Return the Pyro ELBO these programs are meant to be trained with."""
-        # A call whose labels are all known has nothing to enumerate, which is no mistake.
-        return TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)
+        return StaticEnum_ELBO(max_plate_nesting=1)
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""

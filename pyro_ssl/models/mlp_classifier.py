@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
-from pyro.infer import ELBO, Trace_ELBO
 from torch import Tensor
 
 from pyro_ssl.models.base import SSLModel
@@ -67,10 +66,6 @@ class MLPClassifier(SSLModel):
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""
-
-    def make_elbo(self) -> ELBO:
-        """Return `Trace_ELBO`: with an empty guide it is the log-likelihood itself."""
-        return Trace_ELBO(max_plate_nesting=1)
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""

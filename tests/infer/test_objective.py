@@ -1,8 +1,8 @@
-import pytest
 import torch
 
-from pyro_ssl.infer import Objective, objective_terms
+from pyro_ssl.infer import Objective
 from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import MLPClassifier
 from tests import oracle
 from tests.infer.problems import blobs, small_m2
@@ -18,8 +18,9 @@ def test_loss_and_terms_are_the_weighted_sums_of_the_formulas():
     data, model = blobs(), small_m2().double()
     objective = Objective(model, num_labelled=12, num_unlabelled=108)
     xs, ys, n = batch_of(data)
-    loss = objective(xs, ys, n)
-    traces = objective.pop_traces()
+    with recorded_traces(objective.elbo) as recorded:
+        loss, terms = objective(xs, ys, n)
+    (traces,) = recorded
     z_l = traces[0].nodes["labelled/z"]["value"]
     z_u = traces[0].nodes["unlabelled/z"]["value"]
     eps_l = oracle.noise(model, xs[:n], ys[:n], z_l)
@@ -32,7 +33,6 @@ def test_loss_and_terms_are_the_weighted_sums_of_the_formulas():
     torch.testing.assert_close(loss, by_hand)
     oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
 
-    terms = objective_terms(*traces)
     torch.testing.assert_close(terms["labelled_elbo"], bound_l.detach())
     torch.testing.assert_close(terms["unlabelled_elbo"], bound_u.detach())
     torch.testing.assert_close(terms["classification"], cross_entropy.detach())
@@ -50,9 +50,9 @@ def test_minibatch_loss_is_unbiased_for_the_whole_data():
     data = blobs(rows=48, labels=48)
     model = MLPClassifier((1, 4, 4), 3, hidden_dims=(8,)).eval()
     objective = Objective(model, 48, 0)
-    whole = objective(data.labelled_xs, data.labelled_ys, 48)
+    whole, _ = objective(data.labelled_xs, data.labelled_ys, 48)
     batches = MiniBatches(data, batch_size=12, binarise=False)
-    parts = [objective(*batch) for batch in batches.epoch()]
+    parts = [objective(*batch)[0] for batch in batches.epoch(0)]
     # The batches of one epoch partition the rows.
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
 
@@ -64,19 +64,24 @@ def test_compute_dtype_reaches_the_networks_but_no_density():
         lambda module, inputs, output: seen.append(output.dtype)
     )
     xs, ys, n = batch_of(blobs())
-    objective(xs.float(), ys, n).backward()
+    with recorded_traces(objective.elbo) as recorded:
+        loss, _ = objective(xs.float(), ys, n)
+    loss.backward()
     assert set(seen) == {torch.bfloat16}
-    for trace in objective.pop_traces():
+    for trace in recorded[0]:
         for site in trace.nodes.values():
             if site["type"] == "sample":
                 assert site["log_prob"].dtype == torch.float32
                 assert site["value"].dtype in (torch.float32, torch.int64)
 
 
-def test_recorder_forgets_what_it_gave():
+def test_recording_ends_with_its_context_also_when_nested():
     objective = Objective(small_m2(), 12, 108)
     xs, ys, n = batch_of(blobs())
+    with recorded_traces(objective.elbo) as outer:
+        with recorded_traces(objective.elbo) as inner:
+            objective(xs.float(), ys, n)
+        objective(xs.float(), ys, n)
     objective(xs.float(), ys, n)
-    objective.pop_traces()
-    with pytest.raises(AssertionError, match="no ELBO was evaluated"):
-        objective.pop_traces()
+    assert (len(outer), len(inner)) == (2, 1)
+    assert outer[0] is inner[0]

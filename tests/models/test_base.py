@@ -6,12 +6,15 @@ import pytest
 import torch
 from pyro.infer import SVI
 
-from pyro_ssl.models import M2, MLPClassifier, SSLModel
+from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 # One row a model: how to build a small one. A new model is added here.
 MODELS = {
     "M2": lambda: M2((1, 2, 3), 4, latent_dim=2, hidden_dims=(5,)),
     "MLPClassifier": lambda: MLPClassifier((1, 2, 3), 4, hidden_dims=(5,)),
+    "RaoBlackwellM2": lambda: RaoBlackwellM2(
+        num_summed=2, input_shape=(1, 2, 3), num_classes=4, latent_dim=2, hidden_dims=(5,)
+    ),
 }
 
 
@@ -73,3 +76,11 @@ def test_model_and_guide_work_on_mixed_rows_in_any_order(make):
     loss = model.make_elbo().differentiable_loss(model.model, model.guide, xs, ys)
     assert torch.isfinite(loss)
     assert loss > 0
+
+
+def test_options_rebuild_the_model(make):
+    model = make()
+    again = type(model)(**model.options)
+    assert again.options == model.options
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, again)]
+    assert shapes[0] == shapes[1]

@@ -1,0 +1,34 @@
+"""Reading Pyro's traces: sample sites, and the classes an enumerated one stands for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyro.poutine import Trace
+from torch import Tensor
+
+Site = dict[str, Any]
+
+
+def sample_sites(trace: Trace) -> Iterator[Site]:
+    """Yield the sample sites, observed ones and factors among them, in the program's order."""
+    return (site for site in trace.nodes.values() if site["type"] == "sample")
+
+
+def is_enumerated(site: Site) -> bool:
+    """Return whether the site's value runs over classes instead of being drawn."""
+    return site["infer"].get("_enumerate_dim") is not None
+
+
+def enumeration_dim(site: Site) -> int:
+    """Return the dimension, counted from the right, that an enumerated site's classes run along."""
+    return site["infer"]["_enumerate_dim"]
+
+
+def class_weights(site: Site) -> Tensor:
+    """Return the weight of each class of an enumerated site, detached, over which they sum to 1.
+
+    It is the guide's probability, except for the class that `RaoBlackwell_ELBO` draws in place
+    of all that it does not sum.
+    """
+    weights = site["infer"].get("_class_weights")
+    return site["unscaled_log_prob"].detach().exp() if weights is None else weights

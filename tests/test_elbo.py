@@ -1,0 +1,221 @@
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import SVI, TraceEnum_ELBO
+from pyro.infer.autoguide import AutoNormal
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import Objective, RaoBlackwell_ELBO, StaticEnum_ELBO
+from pyro_ssl.models import M2
+from tests import oracle
+
+CLASSES = 5
+
+
+def make_m2(**options) -> M2:
+    torch.manual_seed(1)
+    sizes = {"latent_dim": 2, "hidden_dims": (6,), "classification_weight": 2.0}
+    model = M2((1, 2, 3), CLASSES, **sizes | options)
+    for parameter in model.parameters():
+        parameter.data.mul_(2.0)
+    return model.double()
+
+
+def rows(labelled: int = 0, unlabelled: int = 3):
+    xs = torch.rand(labelled + unlabelled, 1, 2, 3).bernoulli().double()
+    ys = torch.cat([torch.arange(labelled) % CLASSES, torch.full((unlabelled,), -1)])
+    return xs, ys, labelled
+
+
+def gradient(elbo, model, batch, seed=None):
+    """Return the loss and all gradients, as one vector."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    loss = elbo.differentiable_loss(model.model, model.guide, *batch)
+    return loss.detach(), flat(oracle.gradients(loss, model))
+
+
+def flat(gradients):
+    return torch.cat([g.flatten() for g in gradients.values()])
+
+
+@pytest.mark.parametrize("batch", [(0, 5), (4, 0), (3, 4)])
+def test_equals_pyros_enumerated_elbo(batch):
+    model, batch = make_m2(), rows(*batch)
+    ours = gradient(StaticEnum_ELBO(), model, batch, seed=7)
+    theirs = gradient(TraceEnum_ELBO(max_plate_nesting=1), model, batch, seed=7)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_equals_pyros_for_weighted_rows_and_single_precision():
+    model, (xs, ys, n) = make_m2().float(), rows(3, 4)
+    losses = []
+    for elbo in (StaticEnum_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)):
+        objective = Objective(model, 10, 300)
+        objective.elbo = elbo
+        torch.manual_seed(7)
+        loss, _ = objective(xs.float(), ys, n)
+        losses.append((loss.detach(), flat(oracle.gradients(loss, model))))
+    torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
+
+
+def mixture(xs):
+    """A Gaussian mixture that knows nothing of this library, with a plate of its own."""
+    locs = pyro.param("locs", torch.tensor([-1.0, 0.5, 2.0], dtype=xs.dtype))
+    with pyro.plate("points", len(xs)):
+        z = pyro.sample("component", dist.Categorical(torch.ones(3, dtype=xs.dtype) / 3))
+        u = pyro.sample("u", dist.Normal(torch.zeros((), dtype=xs.dtype), 1.0))
+        pyro.sample("x", dist.Normal(locs[z] + 0.3 * u, 0.7), obs=xs)
+
+
+def mixture_guide(xs):
+    slope = pyro.param("slope", torch.tensor([-1.0, 0.1, 1.0], dtype=xs.dtype))
+    with pyro.plate("points", len(xs)):
+        q = dist.Categorical(logits=xs.unsqueeze(-1) * slope)
+        pyro.sample("component", q, infer={"enumerate": "parallel"})
+        pyro.sample("u", dist.Normal(0.1 * xs, 1.0))
+
+
+@pytest.mark.parametrize("max_plate_nesting", [1, 2])
+def test_serves_programs_of_others(max_plate_nesting):
+    xs, values = torch.tensor([-1.2, 0.1, 0.7, 2.5]).double(), []
+    for elbo in (StaticEnum_ELBO(max_plate_nesting), TraceEnum_ELBO(max_plate_nesting=1)):
+        pyro.clear_param_store()
+        torch.manual_seed(3)
+        loss = elbo.loss_and_grads(mixture, mixture_guide, xs)
+        store = pyro.get_param_store()
+        values.append((loss, store["locs"].grad, store["slope"].grad))
+    torch.testing.assert_close(*values)
+    svi = SVI(mixture, mixture_guide, pyro.optim.Adam({"lr": 0.05}), RaoBlackwell_ELBO())
+    losses = [svi.step(xs) for _ in range(300)]
+    assert sum(losses[-50:]) < sum(losses[:50]) - 50 * 0.3
+
+
+def estimates(elbo, model, batch, draws=3000):
+    """Return mean and standard error over draws of (loss, gradient), as one vector."""
+    drawn = [gradient(elbo, model, batch) for _ in range(draws)]
+    samples = torch.stack([torch.cat([loss[None], grads]) for loss, grads in drawn])
+    return samples.mean(0), samples.std(0) / draws**0.5
+
+
+@pytest.mark.parametrize("num_summed", [1, 3])
+@pytest.mark.parametrize("noise", [False, True])
+def test_rao_blackwell_value_and_gradient_are_unbiased(num_summed, noise, monkeypatch):
+    model, batch = make_m2(), rows(0, 2)
+    if not noise:
+        # Without the latent's noise the enumerated gradient is exact, and every bit of the
+        # other's spread the label's.
+        monkeypatch.setattr(
+            "torch.distributions.normal._standard_normal",
+            lambda shape, dtype, device: torch.zeros(shape, dtype=dtype, device=device),
+        )
+    exact, exact_error = estimates(StaticEnum_ELBO(), model, batch)
+    mean, error = estimates(RaoBlackwell_ELBO(num_summed), model, batch)
+    error = (error**2 + exact_error**2).sqrt()
+    moving = error > 1e-9
+    # Weights of pixels that are zero and of dead units never move.
+    assert moving.sum() > 100
+    torch.testing.assert_close(mean[~moving], exact[~moving])
+    z = ((mean - exact) / error)[moving].abs()
+    # Three standard errors; of some hundred correlated figures chance puts a few beyond.
+    assert z[0] < 3
+    assert (z < 3).double().mean() > 0.98
+    assert z.max() < 4
+
+
+def test_rao_blackwell_visits_the_likeliest_classes_and_one_other():
+    model, (xs, _, _) = make_m2(), rows(0, 4)
+    elbo = RaoBlackwell_ELBO(num_summed=2)
+    probs = model.predict_proba(xs)
+    drawn = set()
+    for _ in range(50):
+        _, guide_trace = elbo._get_trace(model.model, model.guide, (xs,), {})
+        site = guide_trace.nodes["y"]
+        assert site["value"].shape == (3, 4)
+        chosen = site["value"]
+        assert torch.equal(chosen[:2], probs.T.topk(2, dim=0).indices)
+        torch.testing.assert_close(site["infer"]["_class_weights"].sum(0), torch.ones(4).double())
+        torch.testing.assert_close(
+            site["infer"]["_class_weights"][:2], probs.T.topk(2, dim=0).values
+        )
+        assert ((chosen[2] != chosen[:2]).all(0)).all()
+        drawn.update(chosen[2, 0:1].tolist())
+    assert len(drawn) > 1
+
+
+def test_rao_blackwell_over_all_classes_is_the_full_sum():
+    model, batch = make_m2(), rows(3, 4)
+    summed = gradient(RaoBlackwell_ELBO(CLASSES - 1), model, batch, seed=7)
+    torch.testing.assert_close(summed, gradient(StaticEnum_ELBO(), model, batch, seed=7))
+
+
+def test_rao_blackwell_serves_labels_that_are_vectors():
+    def guide(xs):
+        with pyro.plate("rows", len(xs)):
+            q = dist.OneHotCategorical(logits=xs)
+            pyro.sample("y", q, infer={"enumerate": "parallel"})
+
+    def model(xs):
+        with pyro.plate("rows", len(xs)):
+            y = pyro.sample("y", dist.OneHotCategorical(logits=torch.zeros(4)))
+            pyro.sample("x", dist.Normal(y @ torch.arange(4.0), 1.0), obs=xs[:, 0])
+
+    xs = torch.randn(3, 4, requires_grad=True)
+    exact = StaticEnum_ELBO().loss(model, guide, xs)
+    elbo = RaoBlackwell_ELBO(2)
+    losses = torch.tensor([elbo.loss(model, guide, xs) for _ in range(2000)])
+    assert abs(losses.mean() - exact) < 3 * losses.std() / 2000**0.5
+
+
+class NoLooks(TorchDispatchMode):
+    """Fails on the operations by which Python looks at a tensor's values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket.__name__ not in {
+            "_local_scalar_dense",
+            "is_nonzero",
+            "nonzero",
+            "equal",
+        }, f"{func} makes the host wait"
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("elbo", [StaticEnum_ELBO(), RaoBlackwell_ELBO(1)])
+def test_no_value_is_looked_at(elbo):
+    model, batch = make_m2(batch_norm=True, input_dropout=0.2).train(), rows(3, 4)
+    with pyro.validation_enabled(False), NoLooks():
+        gradient(elbo, model, batch)
+    with pytest.raises(AssertionError, match="makes the host wait"), NoLooks():
+        gradient(TraceEnum_ELBO(max_plate_nesting=1), model, batch)
+
+
+def unmarked_guide(xs):
+    with pyro.plate("points", len(xs)):
+        pyro.sample("component", dist.Categorical(torch.ones(3) / 3))
+        pyro.sample("u", dist.Normal(0.1 * xs, 1.0))
+
+
+def test_programs_that_cannot_be_summed_are_named():
+    xs = torch.randn(4)
+    with pytest.raises(ConfigError, match="site 'component' of the guide is neither"):
+        StaticEnum_ELBO().loss(mixture, unmarked_guide, xs)
+    with pytest.raises(ConfigError, match="site 'component' of the model is not in the guide"):
+        guide = AutoNormal(pyro.poutine.block(mixture, hide=["component"]))
+        StaticEnum_ELBO().loss(mixture, guide, xs)
+    with pytest.raises(ConfigError, match="num_summed is 0"):
+        RaoBlackwell_ELBO(0)
+
+
+def test_a_term_of_two_enumerated_sites_is_refused():
+    def guide():
+        for name in "ab":
+            pyro.sample(name, dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+
+    def model():
+        a, b = (pyro.sample(name, dist.Bernoulli(0.5)) for name in "ab")
+        pyro.sample("x", dist.Normal(a + b, 1.0), obs=torch.tensor(1.0))
+
+    with pytest.raises(ConfigError, match="enumerated sites a and b"):
+        StaticEnum_ELBO(max_plate_nesting=0).loss(model, guide)
