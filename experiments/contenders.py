@@ -9,7 +9,7 @@ import torch
 from experiments.devices import resolve_precision
 from pyro_ssl.data import ImageDataset, SSLData, split_labels
 from pyro_ssl.infer import FitConfig
-from pyro_ssl.models import M2, MLPClassifier, SSLModel
+from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 if TYPE_CHECKING:
     from experiments.mnist_m2 import Config
@@ -50,7 +50,7 @@ def make_contenders(
     """Build contenders on the same split, with the same networks and the same schedule.
 
     Args:
-        names: of `m2` and `mlpclassifier`.
+        names: of `m2`, `raoblackwellm2` and `mlpclassifier`.
         config: the experiment's options.
         dataset: where the rows come from.
         seed: seed of split, weights and noise.
@@ -74,6 +74,8 @@ def make_contenders(
         learning_rate_schedule=config.learning_rate_schedule,
         binarise=config.binarise,
         precision=resolve_precision(config.precision, device),
+        compile=config.compile,
+        cuda_graph=config.cuda_graph,
         keep_best=config.keep_best,
         patience=config.patience,
         seed=seed,
@@ -87,7 +89,17 @@ def make_contenders(
         else:
             total = data.num_labelled + data.num_unlabelled
             weight = config.alpha * total / max(data.num_labelled, 1)
-            model = M2(latent_dim=config.latent_dim, classification_weight=weight, **network)
+            network_of_m2 = {
+                "latent_dim": config.latent_dim,
+                "classification_weight": weight,
+                "class_chunk": config.class_chunk,
+                **network,
+            }
+            if name == "raoblackwellm2":
+                assert config.num_summed is not None
+                model = RaoBlackwellM2(num_summed=config.num_summed, **network_of_m2)
+            else:
+                model = M2(**network_of_m2)
             rows, fit_config = data, how
         model = model.to(device)
         contenders.append(Contender(name, seed, model, rows, fit_config, split.digest))

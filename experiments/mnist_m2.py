@@ -48,14 +48,25 @@ class Config:
     """Probability of dropping a pixel at the classifier's input."""
     binarise: bool = True
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
+    num_summed: int | None = None
+    """Train RaoBlackwellM2 instead: sum only so many of the likeliest classes of each unlabelled
+    row and draw one of the others; none for M2, which sums all."""
+    class_chunk: int | None = None
+    """Evaluate so many of the summed classes at a time, to save memory; none for all."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile the training step; auto if the run is long enough to earn back the compiler's time."""
+    cuda_graph: bool = True
+    """On a GPU, record the training step once and replay it."""
     keep_best: bool = True
     """Test the epoch of the highest validation accuracy; else the last epoch."""
     patience: int | None = None
     """Stop after so many epochs without a higher validation accuracy; none for never."""
     baseline: bool = True
     """Train the classifier on the labelled rows alone as well."""
+    jobs: int = 1
+    """Seeds trained side by side, each in a process with its share of the processor's cores."""
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     data_root: str | None = None

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from experiments.contenders import Contender, make_contenders, validation_rows
-from experiments.devices import describe_device, resolve_device
+from experiments.devices import describe_device, keep_freed_memory, resolve_device
 from experiments.report import summarise
 from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _NOT_RESULTS = (
     "seeds",
     "baseline",
+    "jobs",
     "device",
     "data_root",
     "results_root",
@@ -79,13 +81,17 @@ class SemiSupervisedExperiment:
             raise ConfigError(f"seeds are {config.seeds}, expected different ones, none below 0")
         if config.resume and config.overwrite:
             raise ConfigError("resume and overwrite exclude each other: choose one")
+        if config.jobs < 1:
+            raise ConfigError(f"jobs is {config.jobs}, expected at least 1")
         self.name, self.config = name, config
         # Asked now: the source tree may move on while this process trains on what it loaded.
         self.environment = environment()
         self.device = resolve_device(config.device)
         suffix = f"{config.dataset}-{config.labels}" + (f"-{config.tag}" if config.tag else "")
         root = Path(config.results_root) / name
-        names = ["mlpclassifier", "m2"] if config.baseline and config.labels else ["m2"]
+        names = ["m2" if config.num_summed is None else "raoblackwellm2"]
+        if config.baseline and config.labels:
+            names.insert(0, "mlpclassifier")
         self.paths = {n: root / f"{n}-{suffix}" for n in names}
         self.folders: dict[str, RunFolder] = {}
 
@@ -104,14 +110,26 @@ class SemiSupervisedExperiment:
                 folder.check_replaceable(config.seeds)
         for folder in self.folders.values():
             folder.claim(config.seeds, config.overwrite)
-        for seed in config.seeds:
-            for contender in self._contenders(dataset, seed):
-                folder = self.folders[contender.name]
-                if folder.begin(seed, config.resume):
-                    self._test(contender, self._fit(contender), dataset)
-                else:
-                    print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
+        if config.jobs == 1:
+            for seed in config.seeds:
+                self._run_seed(seed, dataset)
+        else:
+            # Each process loads the rows itself, and has its share of the cores from joblib.
+            del dataset
+            Parallel(n_jobs=config.jobs)(delayed(self._run_seed)(s) for s in config.seeds)
         self._print_summary()
+
+    def _run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
+        """Train and test every contender, in this process."""
+        keep_freed_memory()
+        if dataset is None:
+            dataset = load_dataset(self.config.dataset, self.config.data_root)
+        for contender in self._contenders(dataset, seed):
+            folder = self.folders[contender.name]
+            if folder.begin(seed, self.config.resume):
+                self._test(contender, self._fit(contender), dataset)
+            else:
+                print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
 
     def _contenders(self, dataset: ImageDataset, seed: int) -> list[Contender]:
         return make_contenders(self.paths, self.config, dataset, seed, self.device)
@@ -127,7 +145,7 @@ class SemiSupervisedExperiment:
             total=contender.fit_config.epochs * steps,
             desc=f"{contender.name} seed {seed}",
             unit="step",
-            disable=self.config.quiet,
+            disable=self.config.quiet or self.config.jobs > 1,
         ) as bar:
 
             def on_epoch(rows: list[Row]) -> None:
@@ -183,6 +201,7 @@ class SemiSupervisedExperiment:
             "termination": history.termination,
             "steps_per_epoch": contender.steps,
             "precision": contender.fit_config.precision,
+            "execution": history.execution,
             "seconds_per_epoch": frame["seconds"].median(),
             "split_digest": contender.split_digest,
             "device": describe_device(self.device),

@@ -36,3 +36,7 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
         self.site = site
         self.epoch = epoch
         self.step = step
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, int, int]]:
+        """Let the error travel from a worker process."""
+        return type(self), (str(self), self.site, self.epoch, self.step)

@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from pyro_ssl.errors import ConfigError
 
@@ -107,3 +108,15 @@ class MLP(nn.Module):
             hs = norm(hs.flatten(0, -2)).view(hs.shape)
             hs = layer(activate(hs))
         return hs.to(xs.dtype)
+
+
+def in_class_chunks(function: Callable[..., Tensor], chunk: int, *tensors: Tensor) -> Tensor:
+    """Return `function(*tensors)`, computed for `chunk` classes, the first dimension, at a time.
+
+    Nothing inside a chunk is kept for the gradient but computed a second time, so that memory
+    grows with the chunk and not with the number of classes. `function` must draw nothing.
+    """
+    parts = zip(*(t.split(chunk) for t in tensors), strict=True)
+    return torch.cat(
+        [checkpoint(function, *p, use_reentrant=False, preserve_rng_state=False) for p in parts]
+    )

@@ -1,8 +1,8 @@
 """Objectives and training."""
 
+from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.infer.fit import History, fit
 from pyro_ssl.infer.objective import Objective, RowWeights
 from pyro_ssl.infer.terms import objective_terms

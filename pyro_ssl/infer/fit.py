@@ -34,12 +34,14 @@ class History:
             `last epoch`.
         selected_epoch: that epoch.
         termination: `all epochs` or `patience`.
+        execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not.
     """
 
     rows: list[Row] = field(default_factory=list)
     selection: str = "last epoch"
     selected_epoch: int = -1
     termination: str = "all epochs"
+    execution: str = "eager"
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the rows as a pandas data frame."""
@@ -96,7 +98,12 @@ def fit(
                 )
             trainer.load_state(load_checkpoint(path))
         termination = _train(trainer, path, on_epoch, on_step)
-    history = History(trainer.history, selected_epoch=trainer.epoch - 1, termination=termination)
+    history = History(
+        trainer.history,
+        selected_epoch=trainer.epoch - 1,
+        termination=termination,
+        execution=trainer.execution,
+    )
     if config.keep_best and trainer.best is not None:
         model.load_state_dict(trainer.best["model"])
         history.selection = "best validation accuracy"

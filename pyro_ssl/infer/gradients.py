@@ -1,15 +1,13 @@
 """Loss, terms and gradients of a minibatch: by Python each time, or compiled once."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
-
-Values = tuple[tuple[str, ...], Tensor, list[Tensor | None]]
 
 
 class Gradients:
@@ -36,7 +34,9 @@ class Gradients:
         loss.backward()
         return self._stack(loss, terms, [p.grad for p in self.parameters])
 
-    def _stack(self, loss: Tensor, terms: dict[str, Tensor], grads: list[Tensor | None]) -> Tensor:
+    def _stack(
+        self, loss: Tensor, terms: dict[str, Tensor], grads: Sequence[Tensor | None]
+    ) -> Tensor:
         norm = torch.nn.utils.get_total_norm([g for g in grads if g is not None])
         self.names = ("loss", *terms, "gradient_norm")
         return torch.stack([loss.detach(), *terms.values(), norm])
@@ -56,11 +56,11 @@ class CompiledGradients(Gradients):
     def __init__(self, objective: nn.Module) -> None:
         super().__init__(objective)
         self._compiled: Callable[..., tuple[Tensor, list[Tensor | None]]] | None = None
-        self._failed = False
+        self.failed = False
 
     def __call__(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
         """Return the values that `names` names, `[len(names)]`, detached."""
-        if self._failed:
+        if self.failed:
             return super().__call__(xs, ys, num_labelled)
         weights = [p.detach() for p in self.parameters]
         buffers = list(self.objective.buffers())
@@ -68,7 +68,7 @@ class CompiledGradients(Gradients):
             if self._compiled is None:
                 graph = self._record(xs, ys, num_labelled)
                 # Fused random numbers are another stream, and on a CPU they are slower.
-                options = {"fallback_random": True}
+                options: dict[str, Any] = {"fallback_random": True}
                 self._compiled = torch.compile(graph, fullgraph=True, options=options)
             with torch.no_grad():
                 values, grads = self._compiled(weights, buffers, xs, ys)
@@ -76,7 +76,7 @@ class CompiledGradients(Gradients):
             # Compilers fail in ways of their own; whatever it is, the plain step still works.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
-            self._failed = True
+            self.failed = True
             return super().__call__(xs, ys, num_labelled)
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad

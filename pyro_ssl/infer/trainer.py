@@ -46,11 +46,19 @@ class Trainer:
             model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
         )
         self.optimiser = self._make_optimiser()
-        self.compiles = config.compiles(self.batches.steps)
+        # A compiler would merge each chunk's second computation with its first.
+        self.compiles = config.compiles(self.batches.steps) and model.class_chunk is None
         self.epoch = 0
         self.history: list[Row] = []
         self.best: dict[str, Any] | None = None
         self._prepare_step()
+
+    @property
+    def execution(self) -> str:
+        """How steps run: `eager` or `compiled`, `in a CUDA graph` or not."""
+        compiled = isinstance(self._gradients, CompiledGradients) and not self._gradients.failed
+        captured = isinstance(self._step, CapturedStep) and not self._step.failed
+        return ("compiled" if compiled else "eager") + (", in a CUDA graph" if captured else "")
 
     def run_epoch(self, on_step: Callable[[], None] | None = None) -> Row:
         """Train for one epoch and return its row, term means in nats per example.

@@ -32,9 +32,11 @@ class SSLModel(nn.Module):
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
+        class_chunk: summed labels evaluated at a time, to save memory; None for all.
     """
 
     learns_from_unlabelled = True
+    class_chunk: int | None = None
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import bernoulli
+from pyro_ssl.likelihoods import ClassChunks, bernoulli
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.rows import split_rows
-from pyro_ssl.nets import MLP
+from pyro_ssl.nets import MLP, in_class_chunks
 
 
 class M2(SSLModel):
@@ -65,6 +65,9 @@ class M2(SSLModel):
         batch_norm: use batch norm in the classifier.
         input_dropout: dropout probability at the classifier's input.
         classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
+        class_chunk: evaluate the summed labels so many classes at a time, each chunk a second
+            time for its gradient, to save memory; None for all at once. The objective is the
+            same.
 
     Raises:
         ConfigError: if a width, a probability, the weight or the activation cannot work.
@@ -80,6 +83,7 @@ class M2(SSLModel):
         batch_norm: bool = False,
         input_dropout: float = 0.0,
         classification_weight: float = 1.0,
+        class_chunk: int | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if latent_dim < 1:
@@ -88,6 +92,9 @@ class M2(SSLModel):
             raise ConfigError(
                 f"classification_weight is {classification_weight}, expected a finite number >= 0"
             )
+        if class_chunk is not None and class_chunk < 1:
+            raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
+        self.class_chunk = class_chunk
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
@@ -115,8 +122,7 @@ class M2(SSLModel):
             with rows.plate():
                 y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
-                likelihood = bernoulli(self._pixel_logits(z, y), len(self.input_shape))
-                pyro.sample("x", likelihood, obs=rows.xs)
+                pyro.sample("x", self._p_x(z, y), obs=rows.xs)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
@@ -170,9 +176,28 @@ class M2(SSLModel):
     def _flat(self, xs: Tensor) -> Tensor:
         return xs.flatten(-len(self.input_shape))
 
+    def _chunk(self, ys: Tensor) -> int | None:
+        """Return the chunk to take summed labels in; None for labels that are not summed."""
+        return self.class_chunk if ys.dim() > 1 else None
+
     def _q_z(self, xs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        loc, raw_scale = self.encoder(self._flat(xs), ys).chunk(2, -1)
+        pixels = self._flat(xs)
+        chunk = self._chunk(ys)
+        if chunk is None:
+            hs = self.encoder(pixels, ys)
+        else:
+            hs = in_class_chunks(lambda some: self.encoder(pixels, some), chunk, ys)
+        loc, raw_scale = hs.chunk(2, -1)
         return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+
+    def _p_x(self, zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
+        def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
+            return bernoulli(self._pixel_logits(zs, ys), len(self.input_shape))
+
+        chunk = self._chunk(ys)
+        if chunk is None:
+            return family(zs, ys)
+        return ClassChunks(family, (zs, ys), chunk, zs.shape[:-1], torch.Size(self.input_shape))
 
     def _pixel_logits(self, zs: Tensor, ys: Tensor) -> Tensor:
         return self.decoder(zs, ys).unflatten(-1, self.input_shape)

@@ -16,7 +16,7 @@ from experiments.run_folder import RunFolder
 from experiments.semi_supervised import SemiSupervisedExperiment
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer import Objective, load_checkpoint, load_model, objective_terms
+from pyro_ssl.infer import Objective, load_checkpoint, load_model
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "

@@ -7,7 +7,7 @@ from pyro import poutine
 from pyro.infer import SVI, Predictive, TraceEnum_ELBO
 
 from pyro_ssl.errors import ConfigError, DataError
-from pyro_ssl.infer import StaticEnum_ELBO
+from pyro_ssl.infer import Objective, StaticEnum_ELBO
 from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import M2
 from tests import oracle
@@ -62,6 +62,43 @@ def test_unlabelled_elbo_and_gradients_equal_a_loop_over_classes(model, xs, elbo
     by_hand = -oracle.unlabelled_bound(model, xs, eps).sum()
     torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
     oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_class_chunks_change_no_number(model, xs, elbo, chunk):
+    ys = torch.tensor([2, 0, -1, -1, -1])
+    both = []
+    for model.class_chunk in (None, chunk):
+        torch.manual_seed(4)
+        loss, _ = run(model, xs, ys, elbo, num_labelled=2)
+        both.append((loss, oracle.gradients(loss, model)))
+    torch.testing.assert_close(*both, atol=1e-12, rtol=1e-12)
+
+
+def test_class_chunks_are_autocast_like_the_whole(model, xs):
+    dtypes = []
+    model.class_chunk = 3
+    hook = lambda module, inputs, output: dtypes.append(output.dtype)  # noqa: E731
+    model.float().decoder.layers[0].linear.register_forward_hook(hook)
+    loss, _ = Objective(model, 0, 9, torch.bfloat16)(xs.float(), None, 0)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    # Two chunks, each a second time for its gradient.
+    assert dtypes == [torch.bfloat16] * 4
+
+
+def test_memory_grows_with_the_chunk_and_not_with_the_classes():
+    def saved(classes, chunk):
+        model = M2((1, 2, 3), classes, latent_dim=2, hidden_dims=(200,), class_chunk=chunk)
+        sizes = {}
+        keep = lambda t: sizes.setdefault(id(t), t.numel()) and t  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            run(model, torch.rand(5, 1, 2, 3))
+        return sum(sizes.values())
+
+    # 2 hidden activations of 200 units for 5 rows and each class, kept or not.
+    assert saved(100, None) - saved(20, None) > 80 * 5 * 200 * 2
+    assert saved(100, 10) - saved(20, 10) < 80 * 5 * 200 * 0.5
 
 
 def test_labelled_elbo_and_gradients_equal_the_formula(model, xs, elbo):
@@ -125,6 +162,7 @@ def test_without_classification_weight_labels_leave_the_classifier_alone(model, 
         {"classification_weight": math.nan},
         {"input_dropout": 1.0},
         {"activation": "sine"},
+        {"class_chunk": 0},
     ],
 )
 def test_options_that_cannot_work_are_named(options):
