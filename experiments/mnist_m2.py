@@ -56,7 +56,7 @@ class Config:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Compile the training step; auto if the run is long enough to earn back the compiler's time."""
+    """Compile the training step; auto if the run is long enough to earn back the time it takes."""
     cuda_graph: bool = True
     """On a GPU, record the training step once and replay it."""
     keep_best: bool = True

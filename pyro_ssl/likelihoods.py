@@ -1,7 +1,7 @@
 """Families for p(x | .), each a function from decoder outputs to a Pyro distribution."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -46,7 +46,7 @@ class ClassChunks(dist.TorchDistribution):
         event_shape: its event shape.
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,

@@ -20,11 +20,11 @@ class SSLModel(nn.Module):
     """Base of the semi-supervised models.
 
     A subclass keeps each constructor argument as an attribute of the same name; it may take
-    those of its own base as `**options` and pass them on. It is a pair of Pyro programs, `model(xs, ys, num_labelled)` and `guide` of the
-    same arguments, and the methods below. It registers its parameters with
-    `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
-    `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
-    Pyro's parameter store and the second would silently never train.
+    those of its own base as `**options` and pass them on. It is a pair of Pyro programs,
+    `model(xs, ys, num_labelled)` and `guide` of the same arguments, and the methods below. It
+    registers its parameters with `pyro.module(self._name, self)`; `_name` is unique to the
+    instance, also after `copy.deepcopy` and unpickling, since two instances of one name would
+    share an entry in Pyro's parameter store and the second would silently never train.
 
     Args:
         input_shape: shape of one input, without the batch dimension.

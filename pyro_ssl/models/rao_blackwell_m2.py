@@ -16,7 +16,8 @@ class RaoBlackwellM2(M2):
     `num_summed` likeliest classes under q(y|x) and v drawn from the others in proportion to
     q(y|x)::
 
-        sum_{y in C} q(y|x) (-L(x,y) - log q(y|x)) + (1 - sum_{y in C} q(y|x)) (-L(x,v) - log q(v|x))
+        sum_{y in C} q(y|x) (-L(x,y) - log q(y|x))
+            + (1 - sum_{y in C} q(y|x)) (-L(x,v) - log q(v|x))
 
     Value and gradient are unbiased: the gradient of the choice of v is its score-function
     term with the mean over C as baseline. A step costs as much with a thousand classes as with
