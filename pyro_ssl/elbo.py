@@ -143,7 +143,7 @@ class _SumAndSample(EnumMessenger):
             return
         top_log_q, top = log_q.topk(k, dim=0)
         # The largest of log q + Gumbel noise is a draw in proportion to q.
-        noise = -torch.empty_like(log_q).exponential_().log()
+        noise = -(-torch.rand_like(log_q).log()).log()
         drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
         weights = torch.cat([top_log_q.exp(), 1 - top_log_q.exp().sum(0, keepdim=True)])
         chosen = torch.cat([top, drawn])

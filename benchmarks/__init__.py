@@ -1,0 +1,1 @@
+"""Timings against peers, side by side: `python -m benchmarks.step --help`."""

@@ -1,0 +1,106 @@
+"""The library's training steps and their peers', on one fixed batch."""
+
+from collections.abc import Callable
+
+import pyro
+import torch
+from torch import Tensor
+
+from benchmarks.plain_torch import PlainM2, make_step
+from benchmarks.textbook import TextbookM2, TextbookTraining
+from pyro_ssl.infer.capture import CapturedStep
+from pyro_ssl.infer.config import PRECISIONS
+from pyro_ssl.infer.gradients import CompiledGradients, Gradients
+from pyro_ssl.infer.objective import Objective
+from pyro_ssl.models import SSLModel
+
+Step = Callable[[], object]
+PIXELS = 784
+HIDDEN = 500
+LATENT = 50
+WEIGHT = 50.0
+
+
+def networks(num_classes: int) -> dict[str, object]:
+    """Return the options that give M2 the peers' networks, 784-500-50-500-784."""
+    return {
+        "input_shape": (1, 28, 28),
+        "num_classes": num_classes,
+        "latent_dim": LATENT,
+        "hidden_dims": (HIDDEN,),
+        "classification_weight": WEIGHT,
+    }
+
+
+def ours(
+    model: SSLModel, xs: Tensor, ys: Tensor | None, precision: str, compiled: bool, captured: bool
+) -> Step:
+    """Return the step that `pyro_ssl.infer.fit` makes, on one batch of one kind.
+
+    Args:
+        model: the model, on the device of the batch.
+        xs: inputs `[B, 1, 28, 28]`.
+        ys: their labels `[B]`, or None.
+        precision: `float32` or `bfloat16`.
+        compiled: compile the step.
+        captured: replay it as a CUDA graph.
+    """
+    labelled = 0 if ys is None else len(ys)
+    if ys is None:
+        ys = torch.full((len(xs),), -1, device=xs.device)
+    objective = Objective(model.train(), labelled, len(xs) - labelled, PRECISIONS[precision])
+    gradients = (CompiledGradients if compiled else Gradients)(objective)
+    on_gpu = xs.device.type == "cuda"
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=on_gpu)
+
+    def step() -> None:
+        with pyro.validation_enabled(False):
+            gradients(xs, ys, labelled)
+        optimiser.step()
+
+    return CapturedStep(step, xs.device) if captured else step
+
+
+def textbook(
+    xs: Tensor, ys: Tensor | None, num_classes: int, activation: type[torch.nn.Module]
+) -> Step:
+    """Return the step of the textbook Pyro M2, float32.
+
+    Args:
+        xs: inputs `[B, 1, 28, 28]`.
+        ys: their labels `[B]`, or None.
+        num_classes: number of classes.
+        activation: class of the activation.
+    """
+    model = TextbookM2(PIXELS, num_classes, HIDDEN, LATENT, activation).to(xs.device)
+    # Pyro's parameter store is global: what is called "textbook" there must be this model.
+    name_space = {"store": pyro.get_param_store().get_state()}
+    training, pixels = TextbookTraining(model), xs.flatten(1)
+
+    def step() -> None:
+        with pyro.get_param_store().scope(name_space["store"]) as state:
+            if ys is None:
+                training.unlabelled_step(pixels)
+            else:
+                training.labelled_step(pixels, ys)
+        name_space["store"] = state
+
+    return step
+
+
+def plain(xs: Tensor, ys: Tensor | None, num_classes: int, precision: str, compiled: bool) -> Step:
+    """Return the step written by hand in PyTorch.
+
+    Args:
+        xs: inputs `[B, 1, 28, 28]`.
+        ys: their labels `[B]`, or None.
+        num_classes: number of classes.
+        precision: `float32` or `bfloat16`.
+        compiled: compile it.
+    """
+    model = PlainM2(PIXELS, num_classes, HIDDEN, LATENT, WEIGHT).to(xs.device)
+    loss = model.unlabelled_loss if ys is None else model.labelled_loss
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    step, pixels = make_step(model, loss, dtype, compiled), xs.flatten(1)
+    arguments = (pixels,) if ys is None else (pixels, ys)
+    return lambda: step(*arguments)

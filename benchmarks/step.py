@@ -1,0 +1,111 @@
+"""Times a training step of each model against its peers, in one process and in alternation.
+
+Contestants: the textbook Pyro M2 (with our activation, and with the softplus of the published
+examples), the same mathematics by hand in PyTorch, and this library's M2, RaoBlackwellM2 and
+MLPClassifier; eager and compiled, float32 and bfloat16; on a GPU also as a CUDA graph. The
+arithmetic limit of each is the count of its matrix products over their measured speed.
+Writes step.csv and step.md to RESULTS_ROOT.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import tyro
+
+from benchmarks.contestants import HIDDEN, PIXELS, Step, networks, ours, plain, textbook
+from benchmarks.timing import alternate, matrix_flops, matrix_speed, ratios, write_table
+from experiments.devices import keep_freed_memory, resolve_device
+from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the benchmark."""
+
+    batch_size: int = 200
+    """Rows of a batch."""
+    num_classes: int = 10
+    """Classes."""
+    rounds: int = 12
+    """Rounds; in each every contestant makes six steps, of which five count."""
+    precisions: tuple[str, ...] = ("float32", "bfloat16")
+    """Precisions to time."""
+    kinds: tuple[str, ...] = ("unlabelled", "labelled")
+    """Kinds of rows to time."""
+    device: str = "auto"
+    """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    results_root: str = "results/benchmarks"
+    """Folder of the tables."""
+
+
+def contestants(config: Config, kind: str, device: torch.device) -> dict[str, Step]:
+    """Return the steps to time on one batch of `kind` rows."""
+    torch.manual_seed(0)
+    k = config.num_classes
+    xs = torch.rand(config.batch_size, 1, 28, 28, device=device).bernoulli()
+    ys = torch.arange(len(xs), device=device) % k if kind == "labelled" else None
+    steps: dict[str, Step] = {
+        "textbook Pyro, float32": textbook(xs, ys, k, torch.nn.ReLU),
+        "textbook Pyro with softplus, float32": textbook(xs, ys, k, torch.nn.Softplus),
+    }
+    models = {"M2": lambda: M2(**networks(k))}
+    if kind == "unlabelled":
+        models["RaoBlackwellM2"] = lambda: RaoBlackwellM2(num_summed=1, **networks(k))
+    else:
+        models["MLPClassifier"] = lambda: MLPClassifier((1, 28, 28), k, (HIDDEN,))
+    ways = [("eager", False, False), ("compiled", True, False)]
+    if device.type == "cuda":
+        ways += [("CUDA graph", False, True), ("compiled, CUDA graph", True, True)]
+    for precision in config.precisions:
+        for way, compiled, captured in ways:
+            if not captured:
+                steps[f"by hand, {way}, {precision}"] = plain(xs, ys, k, precision, compiled)
+            for name, make in models.items():
+                steps[f"{name}, {way}, {precision}"] = ours(
+                    make().to(device), xs, ys, precision, compiled, captured
+                )
+    return steps
+
+
+def measure(config: Config, device: torch.device) -> list[dict[str, object]]:
+    """Return one row for each contestant and kind, ratios first."""
+    shape = (config.batch_size * config.num_classes, HIDDEN, PIXELS)
+    speeds = {p: matrix_speed(p, device, shape) for p in config.precisions}
+    rows: list[dict[str, object]] = []
+    for kind in config.kinds:
+        steps = contestants(config, kind, device)
+        seconds = alternate(steps, config.rounds, device)
+        for name in steps:
+            model, *_, precision = name.split(", ")
+            by_hand = f"by hand, compiled, {precision}"
+            eager = name if model.startswith("textbook") else f"{model}, eager, {precision}"
+            limit = matrix_flops(steps[eager]) / speeds[precision]
+            median = seconds[name].median()
+            rows.append(
+                {
+                    "rows": kind,
+                    "step": name,
+                    **ratios(seconds, name, "textbook Pyro, float32"),
+                    "times_by_hand_compiled": (seconds[name] / seconds[by_hand]).median(),
+                    "times_arithmetic_limit": median / limit,
+                    "ms": 1e3 * median,
+                    "ms_min": 1e3 * seconds[name].min(),
+                    "ms_max": 1e3 * seconds[name].max(),
+                    "arithmetic_limit_ms": 1e3 * limit,
+                    "gigaflop_per_second": speeds[precision] / 1e9,
+                }
+            )
+    return rows
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the benchmark with command-line arguments, `sys.argv`'s if None."""
+    config = tyro.cli(Config, args=args, description=__doc__)
+    keep_freed_memory()
+    device = resolve_device(config.device)
+    write_table(measure(config, device), "step", config.results_root, device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Timing contestants in alternation, and the tables that come of it."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.devices import describe_device
+from experiments.report import to_markdown
+from experiments.run_folder import environment, write_atomic
+
+Step = Callable[[], object]
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def alternate(
+    steps: Mapping[str, Step], rounds: int, device: torch.device, block: int = 5
+) -> pd.DataFrame:
+    """Return seconds a step, one row a round and one column a contestant.
+
+    In every round each contestant makes one step that does not count, to have the caches to
+    itself again, and then `block` steps, of which the mean counts; so that whatever else
+    slows the machine down meets them all alike.
+
+    Args:
+        steps: the contestants.
+        rounds: how many rounds.
+        device: where they run; its queue is waited for.
+        block: steps that count.
+    """
+    for step in steps.values():
+        for _ in range(5):
+            step()
+    rows = []
+    for _ in range(rounds):
+        row = {}
+        for name, step in steps.items():
+            step()
+            _wait(device)
+            started = time.perf_counter()
+            for _ in range(block):
+                step()
+            _wait(device)
+            row[name] = (time.perf_counter() - started) / block
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def matrix_flops(step: Step) -> int:
+    """Return the floating-point operations of a step's matrix products, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def matrix_speed(
+    precision: str, device: torch.device, shape: tuple[int, int, int], rounds: int = 20
+) -> float:
+    """Return the operations a second of a matrix product `[a, b] x [b, c]`, the best of rounds."""
+    rows, inner, columns = shape
+    first = torch.randn(rows, inner, device=device, dtype=PRECISIONS[precision])
+    second = torch.randn(inner, columns, device=device, dtype=PRECISIONS[precision])
+    seconds = alternate({"mm": lambda: first @ second}, rounds, device)["mm"].min()
+    return 2 * rows * inner * columns / seconds
+
+
+def ratios(seconds: pd.DataFrame, name: str, reference: str) -> dict[str, float]:
+    """Return how many times faster than `reference` a contestant is: median and spread over rounds.
+
+    Args:
+        seconds: as `alternate` returns them.
+        name: the contestant.
+        reference: column of the other.
+    """
+    faster = seconds[reference] / seconds[name]
+    low, middle, high = faster.quantile([0.1, 0.5, 0.9])
+    return {"times_faster": middle, "times_faster_low": low, "times_faster_high": high}
+
+
+def write_table(rows: list[dict[str, object]], name: str, root: str, device: torch.device) -> None:
+    """Write a table as CSV and Markdown below `root` and print it, the machine beside it.
+
+    Args:
+        rows: the table.
+        name: of the files.
+        root: folder of the files.
+        device: where it was measured.
+    """
+    table = pd.DataFrame(rows)
+    known = {"device": describe_device(device), **environment()}
+    for key, value in known.items():
+        table[key] = str(value)
+    folder = Path(root)
+    write_atomic(folder / f"{name}.csv", table.to_csv(index=False))
+    shown = table.drop(columns=list(known))
+    shown = shown.map(lambda x: f"{x:.3g}" if isinstance(x, float) else x).fillna("")
+    note = f"Written by `python -m benchmarks.{name}`. " + ", ".join(
+        f"{key}: {value}" for key, value in known.items()
+    )
+    write_atomic(folder / f"{name}.md", f"{note}\n\n{to_markdown(shown)}")
+    print(shown.to_string(index=False))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
