@@ -1,6 +1,7 @@
 """Times steps against the number of classes, rows and runs side by side.
 
-Each size of a quantity grows alone, the others staying as in `benchmarks.step`. Writes scale.csv and scale.md to RESULTS_ROOT.
+Each quantity grows alone, the others staying as in `benchmarks.step`. Writes scale.csv and
+scale.md to RESULTS_ROOT.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,13 +1,22 @@
 """Checks of arrays, made once where data enters and never on a training step."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from pyro_ssl.errors import DataError
 
+# Checks go through rows in blocks, so that a file mapped to memory need not fit into it.
+_BLOCK = 4096
+
 
 def check_inputs(
-    xs: Tensor, input_shape: tuple[int, ...], name: str = "xs", dtype: torch.dtype | None = None
+    xs: Tensor,
+    input_shape: tuple[int, ...],
+    name: str = "xs",
+    dtype: torch.dtype | None = None,
+    bytes_ok: bool = False,
 ) -> None:
     """Check that `xs` are finite floating-point inputs in [0, 1] of shape `[B, *input_shape]`.
 
@@ -16,6 +25,7 @@ def check_inputs(
         input_shape: shape of one input.
         name: what to call them in an error.
         dtype: the model's dtype, if the inputs must have it.
+        bytes_ok: accept bytes as well, which stand for themselves / 255.
 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
@@ -27,6 +37,8 @@ def check_inputs(
             f"{name} has shape {list(xs.shape)}, expected [rows, "
             f"{', '.join(map(str, input_shape))}]: reshape it, or give the model its input_shape"
         )
+    if bytes_ok and xs.dtype == torch.uint8:
+        return
     if not xs.is_floating_point():
         raise DataError(
             f"{name} has dtype {xs.dtype}, expected floating point in [0, 1]: "
@@ -36,10 +48,14 @@ def check_inputs(
         raise DataError(f"{name} has dtype {xs.dtype}, the model {dtype}: use {name}.to({dtype})")
     if xs.numel() == 0:
         return
-    if not bool(torch.isfinite(xs).all()):
-        row = int((~torch.isfinite(xs)).flatten(1).any(1).nonzero()[0])
-        raise DataError(f"{name} has NaN or infinite values, first in row {row}: remove such rows")
-    low, high = float(xs.min()), float(xs.max())
+    low, high = math.inf, -math.inf
+    for number, block in enumerate(xs.split(_BLOCK)):
+        if not bool(torch.isfinite(block).all()):
+            row = int((~torch.isfinite(block)).flatten(1).any(1).nonzero()[0]) + number * _BLOCK
+            raise DataError(
+                f"{name} has NaN or infinite values, first in row {row}: remove such rows"
+            )
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low < 0 or high > 1:
         raise DataError(
             f"{name} ranges from {low:g} to {high:g}, expected [0, 1]: rescale it, "

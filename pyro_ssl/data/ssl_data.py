@@ -1,7 +1,9 @@
-"""Labelled, unlabelled, validation and test rows as tensors on one device."""
+"""Labelled, unlabelled and validation rows, as tensors."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +20,9 @@ class SSLData:
     Attributes:
         labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
         labelled_ys: their labels `[N_l]`, in 0..K-1.
-        unlabelled_xs: inputs `[N_u, *input_shape]` without labels.
+        unlabelled_xs: inputs `[N_u, *input_shape]` without labels; as `labelled_xs`, or bytes,
+            which stand for themselves / 255, and possibly in main memory, or in a file mapped to
+            it (`with_unlabelled_file`), while the others are on a GPU.
         num_classes: number of classes K.
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
         validation_ys: their labels `[N_v]`.
@@ -37,13 +41,17 @@ class SSLData:
     def __post_init__(self) -> None:
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
-            check_inputs(getattr(self, f"{part}_xs"), shape, f"{part}_xs")
+            xs = getattr(self, f"{part}_xs")
+            check_inputs(xs, shape, f"{part}_xs", bytes_ok=part == "unlabelled")
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
         for part in ("unlabelled", "validation"):
             theirs, ours = getattr(self, f"{part}_xs"), self.labelled_xs
-            if (theirs.dtype, theirs.device) != (ours.dtype, ours.device):
+            may_differ = part == "unlabelled"
+            same_device = theirs.device == ours.device or (may_differ and not theirs.is_cuda)
+            same_dtype = theirs.dtype == ours.dtype or (may_differ and theirs.dtype == torch.uint8)
+            if not (same_device and same_dtype):
                 raise DataError(
                     f"{part}_xs is {theirs.dtype} on {theirs.device}, labelled_xs {ours.dtype} on "
                     f"{ours.device}: make them alike by .to()"
@@ -106,12 +114,43 @@ class SSLData:
         """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""
         return replace(self, validation_xs=xs, validation_ys=ys)
 
+    def with_unlabelled_file(self, path: str | Path) -> "SSLData":
+        """Return the same data with the rows of a NumPy file as its unlabelled ones.
+
+        The file is mapped, not read: a step reads the rows of its batch, and a GPU gets these
+        alone, so that the data may be larger than any memory.
+
+        Args:
+            path: an `.npy` file of one array `[N_u, *input_shape]`, of bytes (0 to 255) or of the
+                dtype of `labelled_xs` in [0, 1].
+
+        Raises:
+            DataError: if the file is missing, no such file, or its array cannot be used.
+        """
+        try:
+            # Copy on write: torch wants writable arrays; the file itself is never written.
+            array = np.load(path, mmap_mode="c")
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
+            ) from error
+        return replace(self, unlabelled_xs=torch.from_numpy(array))
+
     def labelled_only(self) -> "SSLData":
         """Return the same data without its unlabelled rows, for a supervised baseline."""
         return replace(self, unlabelled_xs=self.unlabelled_xs[:0])
 
-    def to(self, device: torch.device | str) -> "SSLData":
-        """Return the same data with every tensor on `device`."""
+    def to(self, device: torch.device | str, stream: bool = False) -> "SSLData":
+        """Return the same data with every tensor on `device`.
+
+        Args:
+            device: where to.
+            stream: leave the unlabelled rows where they are; training then copies each batch.
+        """
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()}
+        stay = {"unlabelled_xs"} if stream else set()
+        moved = {
+            k: v.to(device) if isinstance(v, Tensor) and k not in stay else v
+            for k, v in moved.items()
+        }
         return SSLData(**moved)

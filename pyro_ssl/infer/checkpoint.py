@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
+from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.models import SSLModel
 
 FORMAT = "pyro_ssl checkpoint 2"
@@ -84,6 +86,47 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}: {remedy}")
     return state
+
+
+def check_belongs(
+    state: dict[str, Any],
+    model: SSLModel,
+    config: FitConfig,
+    rows: list[int],
+    processes: int,
+) -> None:
+    """Check that a checkpoint's state is one of this run.
+
+    Args:
+        state: what `load_checkpoint` returned.
+        model: the run's model.
+        config: how it is trained.
+        rows: numbers of labelled, unlabelled and validation rows.
+        processes: how many processes train it.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    if len(state["rng"]) != processes:
+        raise CheckpointError(
+            f"the checkpoint was written by {len(state['rng'])} processes, this run has "
+            f"{processes}: start as many as then"
+        )
+    if state["model_class"] != type(model).__name__:
+        raise CheckpointError(
+            f"the checkpoint is of a {state['model_class']}, not of a "
+            f"{type(model).__name__}: resume with the model that wrote it"
+        )
+    about_rows = "rows labelled, unlabelled, validation"
+    ours: dict[str, Any] = {**asdict(config), **model.options, about_rows: rows}
+    theirs = {**state["config"], **state["model_options"], about_rows: state["rows"]}
+    # At a constant step size more epochs continue the very same run; any other change
+    # would make it another one.
+    free = {"epochs"} if config.learning_rate_schedule == "constant" else set()
+    differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
+    if differing:
+        changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)
+        raise CheckpointError(f"the checkpoint was written with another {changes}")
 
 
 def load_model(path: str | Path) -> SSLModel:

@@ -32,7 +32,7 @@ class FitConfig:
         precision: `float32`, or `bfloat16` for autocast matrix products.
         compile: `always`, `never`, or `auto`: compile the step if the run is long enough to
             earn back the compiler's 10 to 20 seconds, `COMPILE_PAYS_AFTER` steps. A model
-            with a `class_chunk` is never compiled.
+            with a `class_chunk`, or one trained by several processes, never is.
         cuda_graph: on a GPU, record the step once and replay it, wherever that can be done.
         keep_best: end with the weights of the epoch of highest validation accuracy.
         patience: stop after so many epochs without a higher one; None for never.

@@ -15,6 +15,7 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.processes import from_main, is_main, process_share
 from pyro_ssl.infer.trainer import Row, Trainer
 from pyro_ssl.models.base import SSLModel
 
@@ -66,6 +67,11 @@ def fit(
     `checkpoint`, so that an interrupt or a kill costs one epoch at the most; a resumed run ends
     as one never stopped, bit for bit on a CPU.
 
+    Where `torch.distributed` is initialised (`torchrun` starts such processes), all of its
+    processes call this alike and train one model together, each with its share of every
+    minibatch; batch norm sees a share, not the whole. `on_epoch`, `on_step` and `checkpoint`
+    are then the first process's.
+
     Args:
         model: what to train, on the device of the data.
         data: what to train it on.
@@ -86,17 +92,18 @@ def fit(
     config = config or FitConfig()
     _check_fits(model, data)
     path = Path(checkpoint) if checkpoint is not None else None
-    if path is not None and path.exists() and not resume:
+    if path is not None and not resume and from_main(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
     with _own_random_state(data), pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        _seed(config.seed, data)
+        # Several processes must not draw the same noise.
+        _seed(config.seed + 1_000_003 * process_share().rank, data)
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:
                 raise ConfigError(
                     "resume is True, but checkpoint, the file to resume from, is None"
                 )
-            trainer.load_state(load_checkpoint(path))
+            trainer.load_state(from_main(lambda: load_checkpoint(path)))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(
         trainer.history,
@@ -121,23 +128,26 @@ def _train(
     """Run the remaining epochs and return why they ended."""
     config = trainer.config
     snapshot = trainer.state()
-    if path is not None:
-        save_checkpoint(snapshot, path)
+    _save(snapshot, path)
     while trainer.epoch < config.epochs:
         if _out_of_patience(trainer):
             return "patience"
-        row = trainer.run_epoch(on_step)
+        row = trainer.run_epoch(on_step if is_main() else None)
         if not all(math.isfinite(value) for value in row.values()):
             raise trainer.locate_non_finite(snapshot)
         row.update(trainer.validate())
         trainer.history.append(row)
         _remember_best(trainer, row)
         snapshot = trainer.state()
-        if path is not None:
-            save_checkpoint(snapshot, path)
-        if on_epoch is not None:
+        _save(snapshot, path)
+        if on_epoch is not None and is_main():
             on_epoch(trainer.history)
     return "all epochs"
+
+
+def _save(snapshot: dict[str, Any], path: Path | None) -> None:
+    if path is not None and is_main():
+        save_checkpoint(snapshot, path)
 
 
 def _remember_best(trainer: Trainer, row: Row) -> None:

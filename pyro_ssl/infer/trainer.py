@@ -10,12 +10,19 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
-from pyro_ssl.errors import CheckpointError, ConfigError, NonFiniteError
+from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer.capture import CapturedStep
-from pyro_ssl.infer.checkpoint import random_states, set_random_states
+from pyro_ssl.infer.checkpoint import check_belongs, random_states, set_random_states
 from pyro_ssl.infer.config import PRECISIONS, FitConfig
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.processes import (
+    copy_buffers_from_main,
+    gather,
+    mean_over_processes,
+    process_share,
+    shared_gradients,
+)
 from pyro_ssl.infer.terms import first_non_finite, recorded_traces
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
 from pyro_ssl.models.base import SSLModel
@@ -35,7 +42,8 @@ class Trainer:
     def __init__(self, model: SSLModel, data: SSLData, config: FitConfig) -> None:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
-        self.batches = config.batches(data)
+        self.share = process_share()
+        self.batches = config.batches(data, self.share)
         if config.patience is not None and not len(data.validation_xs):
             raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
         if self.batches.labelled + self.batches.unlabelled < 2 and any(
@@ -46,8 +54,7 @@ class Trainer:
             model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
         )
         self.optimiser = self._make_optimiser()
-        # A compiler would merge each chunk's second computation with its first.
-        self.compiles = config.compiles(self.batches.steps) and model.class_chunk is None
+        self.compiles = self._may_compile() and config.compiles(self.batches.steps)
         self.epoch = 0
         self.history: list[Row] = []
         self.best: dict[str, Any] | None = None
@@ -73,7 +80,8 @@ class Trainer:
             if on_step is not None:
                 on_step()
         assert self._sums is not None
-        means = self._sums.div(self.batches.steps).tolist()
+        means = mean_over_processes(self._sums).div(self.batches.steps).tolist()
+        copy_buffers_from_main(self.model)
         seconds = time.perf_counter() - started
         names = self._gradients.names
         row = {"epoch": self.epoch, "seconds": seconds, **dict(zip(names, means, strict=True))}
@@ -92,12 +100,17 @@ class Trainer:
         }
 
     def locate_non_finite(self, snapshot: dict[str, Any]) -> NonFiniteError:
-        """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state."""
+        """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state.
+
+        A run of several processes is not replayed.
+        """
         self.load_state(snapshot)
         self._begin_epoch()
         # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
         site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
-        for number in range(self.batches.steps):
+        if self.share.processes > 1:
+            where = "train in a single process to learn where"
+        for number in range(self.batches.steps if self.share.processes == 1 else 0):
             found = self._inspect(*self.batches.draw())
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
@@ -125,7 +138,7 @@ class Trainer:
                 "history": self.history,
                 "model": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
-                "rng": random_states(self.device),
+                "rng": gather(random_states(self.device)),
                 "best": self.best,
             }
         )
@@ -136,13 +149,13 @@ class Trainer:
         Raises:
             CheckpointError: if it belongs to another model or another configuration.
         """
-        self._check_belongs(state)
+        check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
         state = copy.deepcopy(state)
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
         self.compiles = state["compiles"]
-        set_random_states(state["rng"], self.device)
+        set_random_states(state["rng"][self.share.rank], self.device)
         # What was compiled or recorded refers to the optimiser's former tensors.
         self._prepare_step()
 
@@ -157,11 +170,19 @@ class Trainer:
 
     def _prepare_step(self) -> None:
         """Decide how steps run from here on: compiled or not, replayed or not."""
-        self._gradients = (CompiledGradients if self.compiles else Gradients)(self.objective)
+        gradients = CompiledGradients if self.compiles else Gradients
+        self._gradients = gradients(shared_gradients(self.objective))
         self._sums: Tensor | None = None
         self._step: Callable[[], None] = self._plain_step
-        if self.config.cuda_graph and self.device.type == "cuda" and not self.batches.streams:
+        # A graph holds no copy from main memory, and waits for no other process.
+        alone = not self.batches.streams and self.share.processes == 1
+        if self.config.cuda_graph and self.device.type == "cuda" and alone:
             self._step = CapturedStep(self._plain_step, self.device)
+
+    def _may_compile(self) -> bool:
+        # A compiler would merge each chunk's second computation with its first, and
+        # DistributedDataParallel watches a backward pass that no longer happens.
+        return self.model.class_chunk is None and self.share.processes == 1
 
     def _begin_epoch(self) -> None:
         self.model.train()
@@ -203,27 +224,3 @@ class Trainer:
     def _rows(self) -> list[int]:
         data = self.data
         return [data.num_labelled, data.num_unlabelled, len(data.validation_xs)]
-
-    def _check_belongs(self, state: dict[str, Any]) -> None:
-        if state["model_class"] != type(self.model).__name__:
-            raise CheckpointError(
-                f"the checkpoint is of a {state['model_class']}, not of a "
-                f"{type(self.model).__name__}: resume with the model that wrote it"
-            )
-        ours: dict[str, Any] = {
-            **asdict(self.config),
-            **self.model.options,
-            "rows labelled, unlabelled, validation": self._rows(),
-        }
-        theirs = {
-            **state["config"],
-            **state["model_options"],
-            "rows labelled, unlabelled, validation": state["rows"],
-        }
-        # At a constant step size more epochs continue the very same run; any other change
-        # would make it another one.
-        free = {"epochs"} if self.config.learning_rate_schedule == "constant" else set()
-        differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
-        if differing:
-            changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)
-            raise CheckpointError(f"the checkpoint was written with another {changes}")

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,3 +78,37 @@ def test_parts_must_agree_in_shape():
 def test_no_rows_at_all_is_an_error():
     with pytest.raises(DataError, match="nothing to train on"):
         SSLData.from_arrays(XS[:0], YS[:0])
+
+
+def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
+    data = SSLData.from_arrays(XS, YS)
+    rows = (torch.rand(50, 1, 2, 2) * 255).byte()
+    np.save(tmp_path / "rows.npy", rows.numpy())
+    streamed = data.with_unlabelled_file(tmp_path / "rows.npy")
+    assert torch.equal(streamed.unlabelled_xs, rows)
+    assert (streamed.num_labelled, streamed.num_unlabelled) == (4, 50)
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (None, "cannot be mapped"),
+        (np.zeros((5, 4), np.uint8), "unlabelled_xs has shape"),
+        (np.zeros((5, 1, 2, 2), np.int32), "unlabelled_xs has dtype"),
+        (np.full((9000, 1, 2, 2), 2.0, np.float32), "unlabelled_xs ranges from 0 to 2"),
+        (np.zeros((5, 1, 2, 2), np.float64), "unlabelled_xs is torch.float64"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, array, says):
+    if array is not None:
+        np.save(tmp_path / "rows.npy", array)
+    with pytest.raises(DataError, match=says):
+        SSLData.from_arrays(XS, YS).with_unlabelled_file(tmp_path / "rows.npy")
+
+
+def test_a_bad_row_is_found_in_any_block(tmp_path):
+    array = np.zeros((9000, 1, 2, 2), np.float32)
+    array[8500] = np.nan
+    np.save(tmp_path / "rows.npy", array)
+    with pytest.raises(DataError, match="first in row 8500"):
+        SSLData.from_arrays(XS, YS).with_unlabelled_file(tmp_path / "rows.npy")

@@ -1,0 +1,82 @@
+"""Training by several processes at once, as `torchrun` starts them; alone, nothing happens here.
+
+A caller who has initialised `torch.distributed` in every process gets one run shared by all:
+each process takes its share of every minibatch, `DistributedDataParallel` averages gradients,
+and the first one, rank 0, alone reads and writes files.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pyro_ssl.errors import PyroSSLError
+from pyro_ssl.infer.batches import Share
+
+T = TypeVar("T")
+
+
+def process_share() -> Share:
+    """Return this process's share of the work: all of it, unless several train together."""
+    if distributed.is_available() and distributed.is_initialized():
+        return Share(distributed.get_rank(), distributed.get_world_size())
+    return Share()
+
+
+def is_main() -> bool:
+    """Return whether this process is the one that reads and writes files."""
+    return process_share().rank == 0
+
+
+def shared_gradients(objective: nn.Module) -> nn.Module:
+    """Return a module whose gradients are the means over processes."""
+    if process_share().processes == 1:
+        return objective
+    return DistributedDataParallel(objective)
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Return the mean of each value over processes."""
+    share = process_share()
+    if share.processes > 1:
+        values = values.clone()
+        distributed.all_reduce(values)
+        values /= share.processes
+    return values
+
+
+def copy_buffers_from_main(module: nn.Module) -> None:
+    """Give every process the buffers (statistics of batch norm) of the first one."""
+    if process_share().processes > 1:
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, 0)
+
+
+def from_main(function: Callable[[], T]) -> T:
+    """Return what `function` returns, or raise what it raises of ours, in the main process.
+
+    It is called there alone.
+    """
+    if process_share().processes == 1:
+        return function()
+    outcome: list[Any] = [None]
+    if is_main():
+        try:
+            outcome = [function()]
+        except PyroSSLError as error:
+            outcome = [error]
+    distributed.broadcast_object_list(outcome, 0)
+    if isinstance(outcome[0], PyroSSLError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def gather(value: T) -> list[T]:
+    """Return every process's value, in the order of ranks."""
+    share = process_share()
+    if share.processes == 1:
+        return [value]
+    values: list[Any] = [None] * share.processes
+    distributed.all_gather_object(values, value)
+    return values

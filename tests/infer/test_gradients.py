@@ -1,0 +1,167 @@
+import copy
+import warnings
+
+import pyro
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from pyro_ssl.data import SSLData
+from pyro_ssl.infer import FitConfig, Objective, fit
+from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.infer.config import COMPILE_PAYS_AFTER
+from pyro_ssl.infer.gradients import CompiledGradients, Gradients
+from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2
+from tests.infer.problems import blobs, small_m2
+from tests.test_elbo import NoLooks
+
+SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "hidden_dims": (16,)}
+MODELS = {
+    "M2": lambda: M2(latent_dim=2, input_dropout=0.3, batch_norm=True, **SIZES),
+    "RaoBlackwellM2": lambda: RaoBlackwellM2(latent_dim=2, **SIZES | {"num_classes": 7}),
+    "MLPClassifier": lambda: MLPClassifier(input_dropout=0.3, **SIZES),
+}
+
+
+def small_batch():
+    xs, ys = blobs().labelled_xs, blobs().labelled_ys
+    return torch.cat([xs, blobs().unlabelled_xs[:9]]), torch.cat([ys, torch.full((9,), -1)]), 12
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_compiled_step_is_the_eager_one_random_numbers_and_all(name, dtype):
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    # Steep enough that no gradient is only rounding noise.
+    for parameter in model.parameters():
+        parameter.data.mul_(2.0)
+    results = []
+    with pyro.validation_enabled(False), pyro.get_param_store().scope():
+        for kind in (Gradients, CompiledGradients):
+            twin = copy.deepcopy(model).train()
+            gradients = kind(Objective(twin, 12, 108, dtype))
+            torch.manual_seed(5)
+            values = [gradients(*small_batch()) for _ in range(3)]
+            assert not getattr(gradients, "failed", False)
+            assert gradients.names[0] == "loss"
+            assert gradients.names[-1] == "gradient_norm"
+            grads = [p.grad for p in twin.parameters()]
+            results.append((torch.stack(values), grads, list(twin.buffers()), torch.rand(1)))
+    tolerance = 1e-5 if dtype is None else 0.02
+    torch.testing.assert_close(*results, atol=tolerance, rtol=tolerance)
+    # Three steps with new noise each.
+    assert len(results[0][0][:, 0].unique()) == 3
+
+
+def test_bfloat16_loss_and_gradients_are_those_of_float32_but_for_rounding():
+    torch.manual_seed(0)
+    model = M2((1, 28, 28), 10, hidden_dims=(100,), latent_dim=10)
+    xs = torch.rand(50, 1, 28, 28).bernoulli()
+    ys = torch.cat([torch.arange(10), torch.full((40,), -1)])
+    found = []
+    for dtype in (None, torch.bfloat16):
+        gradients = Gradients(Objective(model.train(), 10, 40, dtype))
+        torch.manual_seed(1)
+        found.append(
+            (gradients(xs, ys, 10), torch.cat([p.grad.flatten() for p in model.parameters()]))
+        )
+    (values, grads), (rounded, rounded_grads) = found
+    # bfloat16 has 8 bits; a bound of some 500 nats that was summed in it would be off by nats.
+    assert (values[0] - rounded[0]).abs() < 0.1
+    assert torch.cosine_similarity(grads, rounded_grads, dim=0) > 0.999
+    assert (rounded_grads != grads).float().mean() > 0.5
+
+
+def test_run_length_decides_whether_to_compile():
+    assert not FitConfig(epochs=COMPILE_PAYS_AFTER // 100 - 1).compiles(100)
+    assert FitConfig(epochs=COMPILE_PAYS_AFTER // 100).compiles(100)
+    assert FitConfig(epochs=1, compile="always").compiles(1)
+    assert not FitConfig(epochs=10**9, compile="never").compiles(1)
+
+
+def test_compiled_fit_is_the_eager_one_and_resumes(tmp_path):
+    config = FitConfig(epochs=3, batch_size=36, compile="never", keep_best=False)
+    compiled = FitConfig(**vars(config) | {"compile": "always"})
+    plain, whole, resumed = small_m2(), small_m2(), small_m2(seed=3)
+    fit(plain, blobs(), config)
+    assert fit(whole, blobs(), compiled).execution == "compiled"
+    for ours, theirs in zip(whole.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(rows):
+        if len(rows) == 2:
+            raise Stop
+
+    path = tmp_path / "run.pt"
+    with pytest.raises(Stop):
+        fit(small_m2(), blobs(), compiled, checkpoint=path, on_epoch=stop)
+    fit(resumed, blobs(), compiled, checkpoint=path, resume=True)
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_step_that_cannot_be_compiled_runs_on_with_one_line(monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no C++ compiler\nwith many more lines")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    config = FitConfig(epochs=2, batch_size=36, compile="always", keep_best=False)
+    plain, fallen = small_m2(), small_m2()
+    with pytest.warns(UserWarning, match="goes on uncompiled: no C\\+\\+ compiler$"):
+        history = fit(fallen, blobs(), config)
+    assert history.execution == "eager"
+    fit(plain, blobs(), FitConfig(**vars(config) | {"compile": "never"}))
+    for ours, theirs in zip(fallen.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_chunks_of_classes_are_not_compiled_away():
+    config = FitConfig(batch_size=36, compile="always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Trainer(small_m2(class_chunk=2), blobs(), config).execution == "eager"
+
+
+@pytest.mark.parametrize("name", ["M2", "MLPClassifier"])
+def test_a_whole_step_looks_at_no_value(name):
+    data = blobs()
+    trainer = Trainer(MODELS[name](), data, FitConfig(batch_size=36, precision="bfloat16"))
+    with pyro.validation_enabled(False), pyro.get_param_store().scope():
+        trainer.run_epoch()
+        trainer._begin_epoch()
+        with NoLooks():
+            trainer._step()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_tensor_of_a_forward_pass_is_made_on_the_device_of_the_data(name):
+    # Tensors without storage that claim to be on a GPU: mixing devices is an error all the same.
+    with FakeTensorMode(), pyro.validation_enabled(False), pyro.get_param_store().scope():
+        with torch.device("cuda"):
+            model = MODELS[name]()
+        xs = torch.rand(60, 1, 4, 4, device="cuda")
+        ys = torch.zeros(20, dtype=torch.int64, device="cuda")
+        batches = MiniBatches(SSLDataUnchecked(xs[:20], ys, xs[20:]), 20, 10)
+        order, position = batches._unlabelled_order
+        assert order.device.type == position.device.type == "cuda"
+        objective = Objective(model.train(), 20, 40, torch.bfloat16)
+        loss, terms = objective(*batches.draw())
+        assert {value.device.type for value in (loss, *terms.values())} == {"cuda"}
+
+
+class SSLDataUnchecked(SSLData):
+    """Rows whose values cannot be looked at."""
+
+    def __init__(self, labelled_xs, labelled_ys, unlabelled_xs):
+        fields = {
+            "labelled_xs": labelled_xs,
+            "labelled_ys": labelled_ys,
+            "unlabelled_xs": unlabelled_xs,
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)

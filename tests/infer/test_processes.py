@@ -1,0 +1,108 @@
+"""Two processes with gloo, against one that does the work of both."""
+
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+
+from pyro_ssl.errors import CheckpointError, ConfigError
+from pyro_ssl.infer import FitConfig, Objective, fit, load_checkpoint
+from pyro_ssl.infer.batches import Share
+from pyro_ssl.infer.processes import shared_gradients
+from pyro_ssl.models import MLPClassifier
+from tests.infer.problems import blobs, small_m2
+
+CONFIG = FitConfig(epochs=3, batch_size=36, learning_rate=0.01, binarise=False, keep_best=False)
+
+
+def classifier():
+    torch.manual_seed(0)
+    return MLPClassifier((1, 4, 4), 3, hidden_dims=(8,))
+
+
+def run(rank, port, function, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.save(function(folder), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def in_two_processes(function, folder):
+    """Return what `function(folder)` returned in each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(run, (port, function, folder), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def gradients_of_a_share(folder):
+    """Half a batch's gradient, averaged over both processes; the classifier draws no noise."""
+    data, share = blobs(), Share(distributed.get_rank(), 2)
+    model = classifier().double()
+    objective = Objective(model, data.num_labelled, data.num_unlabelled)
+    batch = next(CONFIG.batches(data, share).epoch(0))
+    # Kept in a variable: it must live until the backward pass, which it watches.
+    shared = shared_gradients(objective)
+    loss, _ = shared(batch[0].double(), *batch[1:])
+    loss.backward()
+    return [p.grad for p in model.parameters()]
+
+
+def test_gradient_is_that_of_a_single_process(tmp_path):
+    data, model = blobs(), classifier().double()
+    xs, ys, n = next(CONFIG.batches(data).epoch(0))
+    loss, _ = Objective(model, data.num_labelled, data.num_unlabelled)(xs.double(), ys, n)
+    loss.backward()
+    for theirs in in_two_processes(gradients_of_a_share, tmp_path):
+        torch.testing.assert_close(theirs, [p.grad for p in model.parameters()])
+
+
+def fit_m2(folder):
+    """Two epochs and an interrupt, resumed; and the same run without one."""
+    kwargs = {"batch_norm": True, "input_dropout": 0.2}
+    whole, parted = small_m2(**kwargs), small_m2(seed=4, **kwargs)
+    rows = fit(whole, blobs(), CONFIG).rows
+    path = folder / "run.pt"
+    fit(small_m2(**kwargs), blobs(), replace(CONFIG, epochs=2), checkpoint=path)
+    fit(parted, blobs(), CONFIG, checkpoint=path, resume=True)
+    losses = torch.tensor([row["loss"] for row in rows])
+    return [whole.state_dict(), parted.state_dict(), losses]
+
+
+def test_fit_leaves_the_same_parameters_on_both_and_resumes(tmp_path):
+    first, second = in_two_processes(fit_m2, tmp_path)
+    for state in (*first[1:2], *second[:2]):
+        assert all(torch.equal(state[k], first[0][k]) for k in state)
+    assert torch.equal(first[2], second[2])
+    start = small_m2(batch_norm=True, input_dropout=0.2).state_dict()
+    assert any(not torch.equal(first[0][k], start[k]) for k in start)
+    checkpoint = load_checkpoint(tmp_path / "run.pt")
+    noise = [states["cpu"] for states in checkpoint["rng"]]
+    assert not torch.equal(*noise)
+    with pytest.raises(CheckpointError, match="written by 2 processes, this run has 1"):
+        fit(
+            small_m2(batch_norm=True, input_dropout=0.2),
+            blobs(),
+            CONFIG,
+            checkpoint=tmp_path / "run.pt",
+            resume=True,
+        )
+
+
+def fit_onto_what_is_there(folder):
+    try:
+        fit(small_m2(), blobs(), CONFIG, checkpoint=folder / "there.pt")
+    except ConfigError as error:
+        return str(error)
+    return "no error"
+
+
+def test_an_error_of_the_first_process_reaches_both(tmp_path):
+    (tmp_path / "there.pt").write_text("")
+    for message in in_two_processes(fit_onto_what_is_there, tmp_path):
+        assert "exists already" in message
