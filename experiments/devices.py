@@ -1,10 +1,13 @@
 """Which device a run is on, and what it can do."""
 
 import ctypes
+import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import torch
+from torch import distributed
 
 from pyro_ssl.errors import ConfigError
 
@@ -12,11 +15,15 @@ from pyro_ssl.errors import ConfigError
 def resolve_device(name: str) -> torch.device:
     """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
 
+    Under `torchrun`, `cuda` is each process's own GPU.
+
     Raises:
         ConfigError: if there is no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched_by_torchrun():
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or not (number.isdigit() or name == kind):
         raise ConfigError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
@@ -61,3 +68,27 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 32 * 2**20)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def launched_by_torchrun() -> bool:
+    """Return whether `torchrun` started this process, one of several."""
+    return distributed.is_available() and distributed.is_torchelastic_launched()
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[None]:
+    """Join the other processes of `torchrun`, if it started this one.
+
+    Args:
+        device: this process's device.
+    """
+    if not launched_by_torchrun():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

@@ -154,7 +154,9 @@ def _git_commit() -> str | None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        dirty = git("status", "--porcelain", "--", "pyro_ssl", "experiments", "pyproject.toml")
+        dirty = git(
+            "status", "--porcelain", "--", "pyro_ssl", "experiments", "benchmarks", "pyproject.toml"
+        )
         return git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,10 +1,14 @@
 """Runs a semi-supervised model and its labelled-only baseline over seeds, to files."""
 
+import io
 import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import redirect_stdout
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +18,20 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from experiments.contenders import Contender, make_contenders, validation_rows
-from experiments.devices import describe_device, keep_freed_memory, resolve_device
+from experiments.devices import (
+    describe_device,
+    joined_processes,
+    keep_freed_memory,
+    launched_by_torchrun,
+    resolve_device,
+)
 from experiments.report import summarise
 from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, load_dataset
 from pyro_ssl.errors import ConfigError, PyroSSLError
 from pyro_ssl.infer import History, fit
+from pyro_ssl.infer.processes import from_main, is_main, process_share
 from pyro_ssl.infer.trainer import Row, Trainer
 from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
 from pyro_ssl.models import M2
@@ -53,7 +64,11 @@ def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -
         args: the command line they came from, `sys.argv`'s if None.
     """
     try:
-        SemiSupervisedExperiment(experiment, config).run()
+        with joined_processes(resolve_device(config.device)):
+            if is_main():
+                SemiSupervisedExperiment(experiment, config).run()
+            else:
+                _run_beside(experiment, config)
     except (PyroSSLError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -64,6 +79,13 @@ def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -
         print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _run_beside(experiment: str, config: "Config") -> None:
+    """Take part in the training of `torchrun`'s first process, whose files alone are kept."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        config = replace(config, results_root=folder, quiet=True)
+        SemiSupervisedExperiment(experiment, config).run()
 
 
 class SemiSupervisedExperiment:
@@ -83,6 +105,8 @@ class SemiSupervisedExperiment:
             raise ConfigError("resume and overwrite exclude each other: choose one")
         if config.jobs < 1:
             raise ConfigError(f"jobs is {config.jobs}, expected at least 1")
+        if config.jobs > 1 and launched_by_torchrun():
+            raise ConfigError(f"jobs is {config.jobs}, but torchrun's processes share one run")
         self.name, self.config = name, config
         # Asked now: the source tree may move on while this process trains on what it loaded.
         self.environment = environment()
@@ -117,7 +141,8 @@ class SemiSupervisedExperiment:
             # Each process loads the rows itself, and has its share of the cores from joblib.
             del dataset
             Parallel(n_jobs=config.jobs)(delayed(self._run_seed)(s) for s in config.seeds)
-        self._print_summary()
+        if is_main():
+            self._print_summary()
 
     def _run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
         """Train and test every contender, in this process."""
@@ -126,7 +151,7 @@ class SemiSupervisedExperiment:
             dataset = load_dataset(self.config.dataset, self.config.data_root)
         for contender in self._contenders(dataset, seed):
             folder = self.folders[contender.name]
-            if folder.begin(seed, self.config.resume):
+            if from_main(partial(folder.begin, seed, self.config.resume)):
                 self._test(contender, self._fit(contender), dataset)
             else:
                 print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
@@ -138,7 +163,7 @@ class SemiSupervisedExperiment:
         """Train, writing the CSV after every epoch and the checkpoint beside it."""
         folder, seed = self.folders[contender.name], contender.seed
         checkpoint = folder.file(seed, ".pt")
-        resume = self.config.resume and checkpoint.exists()
+        resume = self.config.resume and from_main(checkpoint.exists)
         folder.log(seed, f"{'resume' if resume else 'start'} on {self.device}: {self.config}")
         steps = contender.steps
         with tqdm(
@@ -202,6 +227,7 @@ class SemiSupervisedExperiment:
             "steps_per_epoch": contender.steps,
             "precision": contender.fit_config.precision,
             "execution": history.execution,
+            "processes": process_share().processes,
             "seconds_per_epoch": frame["seconds"].median(),
             "split_digest": contender.split_digest,
             "device": describe_device(self.device),

@@ -299,3 +299,32 @@ def test_precision_is_automatic_only_when_asked(monkeypatch):
         assert resolve_precision("auto", cpu) == expected
         assert resolve_precision("float32", cpu) == "float32"
         assert resolve_precision("bfloat16", cpu) == "bfloat16"
+
+
+def test_rao_blackwell_seeds_run_side_by_side(run, tmp_path):
+    assert run("--num-summed", "1", "--seeds", "0", "1", "--jobs", "2") == 0
+    folder = tmp_path / "mnist_m2" / "raoblackwellm2-digits-20"
+    results = [json.loads((folder / f"seed_{seed}.json").read_text()) for seed in (0, 1)]
+    assert [r["seed"] for r in results] == [0, 1]
+    assert {r["model"] for r in results} == {"raoblackwellm2"}
+    assert {r["execution"] for r in results} == {"eager"}
+    assert load_model(folder / "seed_1.pt").num_summed == 1
+
+
+def test_an_error_of_one_of_several_seeds_is_one_line(run, capsys):
+    assert run("--learning-rate", "1e30", "--seeds", "0", "1", "--jobs", "2") == 1
+    assert "stopped being finite" in capsys.readouterr().err
+
+
+def test_torchrun_trains_one_run_with_two_processes(tmp_path):
+    options = [*TINY, "--results-root", str(tmp_path)]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launch, "-m", "experiments.mnist_m2", *options]
+    for more in ([], ["--resume"]):
+        done = subprocess.run([*command, *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "is finished" in done.stdout
+    folder = tmp_path / "mnist_m2" / "m2-digits-20"
+    assert json.loads((folder / "seed_0.json").read_text())["processes"] == 2
+    assert len(load_checkpoint(folder / "seed_0.pt")["rng"]) == 2
+    assert [f.name for f in tmp_path.iterdir()] == ["mnist_m2"]
