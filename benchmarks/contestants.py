@@ -1,6 +1,7 @@
 """The library's training steps and their peers', on one fixed batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pyro
 import torch
@@ -21,7 +22,7 @@ LATENT = 50
 WEIGHT = 50.0
 
 
-def networks(num_classes: int) -> dict[str, object]:
+def networks(num_classes: int) -> dict[str, Any]:
     """Return the options that give M2 the peers' networks, 784-500-50-500-784."""
     return {
         "input_shape": (1, 28, 28),

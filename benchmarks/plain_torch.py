@@ -42,13 +42,13 @@ class PlainM2(nn.Module):
 
     def unlabelled_loss(self, xs: Tensor) -> Tensor:
         """Return the sum of U(x) over rows `[B, pixels]`."""
-        log_q = self.classifier(xs).float().log_softmax(-1).T
+        log_q = self.classifier(xs).to(xs.dtype).log_softmax(-1).T
         bound = self._bound(xs, self.encoder_label.weight, self.decoder_label.weight)
         return -(log_q.exp() * (bound - log_q)).sum()
 
     def labelled_loss(self, xs: Tensor, ys: Tensor) -> Tensor:
         """Return the sum of L(x, y) and the weighted -log q(y|x) over rows with labels `[B]`."""
-        log_q = self.classifier(xs).float().log_softmax(-1).gather(-1, ys[:, None])
+        log_q = self.classifier(xs).to(xs.dtype).log_softmax(-1).gather(-1, ys[:, None])
         bound = self._bound(xs, self.encoder_label(ys)[None], self.decoder_label(ys)[None], False)
         return -bound.sum() - self.classification_weight * log_q.sum()
 
@@ -59,11 +59,12 @@ class PlainM2(nn.Module):
         if all_classes:
             encoder_label, decoder_label = encoder_label[:, None], decoder_label[:, None]
         hidden = F.relu(self.encoder_in(xs) + encoder_label)
-        loc, raw = self.encoder_out(hidden).float().chunk(2, -1)
+        loc, raw = self.encoder_out(hidden).to(xs.dtype).chunk(2, -1)
         scale = F.softplus(raw) + 1e-4
         noise = torch.randn_like(loc)
         zs = loc + scale * noise
-        logits = self.decoder_out(F.relu(self.decoder_in(zs) + decoder_label)).float()
+        hidden = F.relu(self.decoder_in(zs) + decoder_label)
+        logits = self.decoder_out(hidden).to(xs.dtype)
         size = logits.abs()
         log_px = ((xs - 0.5) * logits - 0.5 * size - (1 + (-size).exp()).log()).sum(-1)
         return (

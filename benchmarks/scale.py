@@ -6,6 +6,7 @@ scale.md to RESULTS_ROOT.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyro
 import torch
@@ -74,7 +75,7 @@ def steps_by_size(config: Config) -> dict[tuple[str, str, int], Step]:
             steps["classes", "M2", k] = step(config, m2, k, 200)
         steps["classes", "RaoBlackwellM2", k] = step(config, rao_blackwell, k, 200)
     for chunk in config.class_chunks:
-        steps["class_chunk", "M2", chunk] = step(config, lambda k, c=chunk: m2(k, c), 10, 200)
+        steps["class_chunk", "M2", chunk] = step(config, partial(m2, chunk=chunk), 10, 200)
     for batch in config.batch_sizes:
         steps["batch", "M2", batch] = step(config, m2, 10, batch)
         steps["batch", "RaoBlackwellM2", batch] = step(config, rao_blackwell, 10, batch)

@@ -7,7 +7,7 @@ arithmetic limit of each is the count of its matrix products over their measured
 Writes step.csv and step.md to RESULTS_ROOT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ import tyro
 from benchmarks.contestants import HIDDEN, PIXELS, Step, networks, ours, plain, textbook
 from benchmarks.timing import alternate, matrix_flops, matrix_speed, ratios, write_table
 from experiments.devices import keep_freed_memory, resolve_device
-from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2
+from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def contestants(config: Config, kind: str, device: torch.device) -> dict[str, St
         "textbook Pyro, float32": textbook(xs, ys, k, torch.nn.ReLU),
         "textbook Pyro with softplus, float32": textbook(xs, ys, k, torch.nn.Softplus),
     }
-    models = {"M2": lambda: M2(**networks(k))}
+    models: dict[str, Callable[[], SSLModel]] = {"M2": lambda: M2(**networks(k))}
     if kind == "unlabelled":
         models["RaoBlackwellM2"] = lambda: RaoBlackwellM2(num_summed=1, **networks(k))
     else:

@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.semi_supervised import run_guarded
+    from experiments.launch import run_guarded
 
     return run_guarded("mnist_m2", config, args)
 

@@ -14,7 +14,11 @@ import tyro
 
 from pyro_ssl.errors import ResultsError
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+# The columns of a README's short form of a benchmark.
+_BENCHMARKS = {
+    "step": ["step", "times_faster", "times_by_hand_compiled", "ms"],
+    "epoch": ["epoch", "times_faster", "seconds"],
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Config:
     results_root: str = "results"
     """Folder of the results."""
     readme: str | None = None
-    """File whose text between the marks BEGIN and END is replaced by the table."""
+    """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
+    replaced: results, and benchmark step, benchmark epoch where there are such marks."""
 
 
 def read_results(root: Path) -> pd.DataFrame:
@@ -65,18 +70,40 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
-def with_table(text: str, table: pd.DataFrame) -> str:
-    """Return a README's `text` with its table of results replaced by the one of `table`.
+def with_table(text: str, name: str, table: str) -> str:
+    """Return a README's `text` with the table between the marks of `name` replaced.
 
     Raises:
         ResultsError: if the text lacks the two marks.
     """
-    if BEGIN not in text or END not in text:
-        raise ResultsError(f"the file has no marks {BEGIN} and {END} to put the table between")
-    before, rest = text.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    short = table.drop(columns=["seconds_per_epoch", "device"])
-    return f"{before}{BEGIN}\n{to_markdown(short)}{END}{after}"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in text or end not in text:
+        raise ResultsError(f"the file has no marks {begin} and {end} to put the table between")
+    before, rest = text.split(begin, 1)
+    _, after = rest.split(end, 1)
+    return f"{before}{begin}\n{table}{end}{after}"
+
+
+def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
+    """Return a README's `text` with its tables of results and of benchmarks brought up to date.
+
+    Args:
+        text: the README.
+        results: summary of the results, as `summarise` gives it.
+        root: folder of the results, which the benchmarks lie in too.
+    """
+    short = results.drop(columns=["seconds_per_epoch", "device"])
+    text = with_table(text, "results", to_markdown(short))
+    for name, columns in _BENCHMARKS.items():
+        file = root / "benchmarks" / f"{name}.csv"
+        if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
+            table = pd.read_csv(file)
+            if "rows" in table and name == "step":
+                table = table[table["rows"] == "unlabelled"]
+            shown = table[columns].map(lambda x: f"{x:.3g}" if isinstance(x, float) else x)
+            note = f"\n{table['device'].iloc[0]}.\n"
+            text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
+    return text
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -94,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
     print(table.to_string(index=False))
     if config.readme is not None:
         readme = Path(config.readme)
-        readme.write_text(with_table(readme.read_text(), table))
+        readme.write_text(with_tables(readme.read_text(), table, root))
     return 0
 
 

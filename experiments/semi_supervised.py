@@ -1,13 +1,8 @@
 """Runs a semi-supervised model and its labelled-only baseline over seeds, to files."""
 
-import io
 import json
-import shlex
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +15,6 @@ from tqdm import tqdm
 from experiments.contenders import Contender, make_contenders, validation_rows
 from experiments.devices import (
     describe_device,
-    joined_processes,
     keep_freed_memory,
     launched_by_torchrun,
     resolve_device,
@@ -53,39 +47,6 @@ _NOT_RESULTS = (
     "overwrite",
     "quiet",
 )
-
-
-def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -> int:
-    """Run an experiment; turn its errors into a line on the screen and an exit status.
-
-    Args:
-        experiment: the module's name.
-        config: its options.
-        args: the command line they came from, `sys.argv`'s if None.
-    """
-    try:
-        with joined_processes(resolve_device(config.device)):
-            if is_main():
-                SemiSupervisedExperiment(experiment, config).run()
-            else:
-                _run_beside(experiment, config)
-    except (PyroSSLError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        given = sys.argv[1:] if args is None else args
-        kept = [a for a in given if a not in ("--overwrite", "--resume")]
-        command = [sys.executable, "-m", f"experiments.{experiment}", *kept, "--resume"]
-        print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _run_beside(experiment: str, config: "Config") -> None:
-    """Take part in the training of `torchrun`'s first process, whose files alone are kept."""
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        config = replace(config, results_root=folder, quiet=True)
-        SemiSupervisedExperiment(experiment, config).run()
 
 
 class SemiSupervisedExperiment:

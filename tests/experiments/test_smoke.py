@@ -83,7 +83,7 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 
 
 def test_readme_shows_the_committed_results():
-    from experiments.report import read_results, summarise, with_table
+    from experiments.report import read_results, summarise, with_tables
 
     readme = Path(experiments.__file__).parent.parent / "README.md"
     listing = ["git", "-C", str(readme.parent), "ls-files", "results"]
@@ -94,7 +94,8 @@ def test_readme_shows_the_committed_results():
     results = read_results(readme.parent / "results")
     # Runs of one's own may lie beside the committed ones.
     results = results[results["run"].isin(runs)]
-    assert with_table(readme.read_text(), summarise(results)) == readme.read_text()
+    table = summarise(results)
+    assert with_tables(readme.read_text(), table, readme.parent / "results") == readme.read_text()
 
 
 def test_report_without_results_says_so(tmp_path, capsys):

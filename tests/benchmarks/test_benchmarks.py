@@ -1,0 +1,127 @@
+"""The benchmarks' peers compute what they claim to, and every benchmark runs."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+from pyro.infer import TraceEnum_ELBO, config_enumerate
+
+from benchmarks import epoch, scale, step
+from benchmarks.plain_torch import PlainM2
+from benchmarks.textbook import TextbookM2
+from benchmarks.timing import alternate, matrix_flops, ratios
+from pyro_ssl.models import M2
+
+PIXELS, CLASSES, HIDDEN, LATENT = 12, 4, 7, 3
+
+
+@pytest.fixture
+def m2():
+    torch.manual_seed(0)
+    model = M2(
+        (1, 3, 4), CLASSES, latent_dim=LATENT, hidden_dims=(HIDDEN,), classification_weight=50.0
+    ).double()
+    # A scale that does not depend on the input, where softplus and exp can be made the same.
+    model.encoder.layers[1].weight.data[LATENT:] = 0
+    model.encoder.layers[1].bias.data[LATENT:] = 0
+    return model
+
+
+@pytest.fixture
+def plain(m2):
+    peer = PlainM2(PIXELS, CLASSES, HIDDEN, LATENT, 50.0).double()
+    for ours, theirs in (
+        (m2.classifier.layers[0], peer.classifier[0]),
+        (m2.classifier.layers[1], peer.classifier[2]),
+        (m2.encoder.layers[0].linear, peer.encoder_in),
+        (m2.encoder.layers[0].embedding, peer.encoder_label),
+        (m2.encoder.layers[1], peer.encoder_out),
+        (m2.decoder.layers[0].linear, peer.decoder_in),
+        (m2.decoder.layers[0].embedding, peer.decoder_label),
+        (m2.decoder.layers[1], peer.decoder_out),
+    ):
+        theirs.load_state_dict(ours.state_dict())
+    return peer
+
+
+@pytest.fixture
+def textbook(m2):
+    peer = TextbookM2(PIXELS, CLASSES, HIDDEN, LATENT).double()
+    peer.classifier[0].load_state_dict(m2.classifier.layers[0].state_dict())
+    peer.classifier[2].load_state_dict(m2.classifier.layers[1].state_dict())
+    for ours, theirs in ((m2.encoder, peer.encoder), (m2.decoder, peer.decoder)):
+        first = ours.layers[0]
+        joined = torch.cat([first.linear.weight, first.embedding.weight.T], 1)
+        theirs[0].load_state_dict({"weight": joined, "bias": first.linear.bias})
+        theirs[2].load_state_dict(ours.layers[1].state_dict())
+    peer.encoder[2].bias.data[LATENT:] = math.log(math.log(2) + 1e-4)
+    return peer
+
+
+def our_loss(m2, xs, ys=None):
+    torch.manual_seed(3)
+    return m2.make_elbo().differentiable_loss(m2.model, m2.guide, xs, ys)
+
+
+def test_plain_pytorch_is_the_same_mathematics(m2, plain):
+    xs, ys = torch.rand(5, 1, 3, 4).bernoulli().double(), torch.tensor([0, 3, 1, 1, 2])
+    torch.manual_seed(3)
+    torch.testing.assert_close(plain.unlabelled_loss(xs.flatten(1)), our_loss(m2, xs))
+    torch.manual_seed(3)
+    torch.testing.assert_close(plain.labelled_loss(xs.flatten(1), ys), our_loss(m2, xs, ys))
+
+
+def test_the_textbook_is_the_same_mathematics(m2, textbook):
+    xs, ys = torch.rand(5, 1, 3, 4).bernoulli().double(), torch.tensor([0, 3, 1, 1, 2])
+    elbo = TraceEnum_ELBO(max_plate_nesting=1, strict_enumeration_warning=False)
+    guide = config_enumerate(textbook.guide, "parallel", expand=True)
+    torch.manual_seed(3)
+    theirs = elbo.differentiable_loss(textbook.model, guide, xs.flatten(1))
+    # Its probabilities are not exact where ours, from logits, are.
+    torch.testing.assert_close(theirs, our_loss(m2, xs), atol=1e-4, rtol=1e-5)
+    one_hot = torch.nn.functional.one_hot(ys, CLASSES).double()
+    torch.manual_seed(3)
+    theirs = elbo.differentiable_loss(textbook.model, guide, xs.flatten(1), one_hot)
+    theirs = theirs + elbo.differentiable_loss(
+        textbook.classify_model, textbook.classify_guide, xs.flatten(1), one_hot
+    )
+    torch.testing.assert_close(theirs, our_loss(m2, xs, ys), atol=1e-4, rtol=1e-5)
+
+
+def test_contestants_take_turns_and_ratios_are_per_round():
+    order = []
+    steps = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = alternate(steps, rounds=2, device=torch.device("cpu"), block=3)
+    assert "".join(order) == "aaaaabbbbb" + "aaaabbbb" * 2
+    assert seconds.shape == (2, 2)
+    seconds = pd.DataFrame({"a": [4.0, 6.0, 30.0], "b": [2.0, 2.0, 10.0]})
+    assert ratios(seconds, "b", "a")["times_faster"] == 3
+
+
+def test_flops_are_those_of_the_matrix_products():
+    first, second = torch.ones(3, 4, requires_grad=True), torch.ones(4, 5)
+    assert matrix_flops(lambda: (first @ second).sum().backward()) == 2 * 3 * 4 * 5 * 2
+
+
+# One row a benchmark: its tiny arguments, and the column that says what was timed.
+BENCHMARKS = {
+    step: ("--batch-size 4 --rounds 1 --precisions float32", "step"),
+    epoch: ("--rows 40 --labels 10 --batch-size 10 --epochs 1", "epoch"),
+    scale: (
+        "--classes 3 12 --class-chunks 2 --batch-sizes 2 --data-rows 500 --jobs 1 --rounds 1",
+        "quantity",
+    ),
+}
+
+
+@pytest.mark.parametrize("module", BENCHMARKS, ids=lambda m: m.__name__)
+def test_benchmark_runs_and_leaves_its_tables(module, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
+    arguments, column = BENCHMARKS[module]
+    module.main([*arguments.split(), "--device", "cpu", "--results-root", str(tmp_path)])
+    name = module.__name__.split(".")[-1]
+    table = pd.read_csv(tmp_path / f"{name}.csv")
+    assert table[column].notna().all()
+    assert (table["commit"].str.len() >= 40).all()
+    assert f"python -m benchmarks.{name}" in (tmp_path / f"{name}.md").read_text()
