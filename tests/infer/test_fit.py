@@ -2,6 +2,7 @@ import copy
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pyro
 import pytest
 import torch
@@ -356,6 +357,31 @@ def test_cuda_run_learns_resumes_and_leaves_random_states_alone(tmp_path):
     assert frame["validation_accuracy"].max() > 0.8
     on_cpu = fit(small_m2(), blobs(), config).to_frame()
     assert frame["loss"].iloc[-1] == pytest.approx(on_cpu["loss"].iloc[-1], rel=0.1)
+
+
+@cuda
+@pytest.mark.parametrize("compiled", ["never", "always"])
+def test_cuda_graph_replays_the_steps_that_would_be_made_without(compiled):
+    runs = {}
+    for graph in (False, True):
+        config = replace(CONFIG, cuda_graph=graph, compile=compiled, epochs=5, keep_best=False)
+        model = small_m2(batch_norm=True, input_dropout=0.2).to("cuda:0")
+        history = fit(model, blobs().to("cuda:0"), config)
+        assert ("in a CUDA graph" in history.execution) == graph
+        assert ("compiled" in history.execution) == (compiled == "always")
+        runs[graph] = history.to_frame().drop(columns="seconds")
+    pd.testing.assert_frame_equal(runs[True], runs[False], rtol=1e-3, atol=1e-3)
+
+
+@cuda
+def test_cuda_streams_rows_that_stay_in_main_memory():
+    rows = []
+    for stream in (False, True):
+        history = fit(small_m2().to("cuda:0"), blobs().to("cuda:0", stream=stream), CONFIG)
+        rows.append(history.to_frame().drop(columns="seconds"))
+        assert ("in a CUDA graph" in history.execution) == (not stream)
+    # The orders are drawn on different devices: other batches, the same training.
+    assert rows[0]["loss"].iloc[-1] == pytest.approx(rows[1]["loss"].iloc[-1], rel=0.1)
 
 
 def test_bfloat16_step_agrees_with_float32_and_keeps_densities_in_float32():
