@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _NOT_RESULTS = (
     "seeds",
     "baseline",
+    "compile",
+    "cuda_graph",
+    "class_chunk",
     "jobs",
     "device",
     "data_root",
