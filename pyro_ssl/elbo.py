@@ -145,7 +145,10 @@ class _SumAndSample(EnumMessenger):
         # The largest of log q + Gumbel noise is a draw in proportion to q.
         noise = -(-torch.rand_like(log_q).log()).log()
         drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
-        weights = torch.cat([top_log_q.exp(), 1 - top_log_q.exp().sum(0, keepdim=True)])
+        rest = (1 - top_log_q.exp().sum(0, keepdim=True)).clamp(min=0)
+        # Where no other class is possible, what is left is rounding: nothing.
+        rest = torch.where(log_q.gather(0, drawn) > -torch.inf, rest, 0.0)
+        weights = torch.cat([top_log_q.exp(), rest])
         chosen = torch.cat([top, drawn])
         support = fn.enumerate_support(expand=True)
         index = chosen.reshape(chosen.shape + (1,) * fn.event_dim)
@@ -153,7 +156,7 @@ class _SumAndSample(EnumMessenger):
         # From the leftmost dimension of the batch to the one reserved for the classes.
         padding = (1,) * (-1 - msg["infer"]["_enumerate_dim"] - len(fn.batch_shape))
         msg["value"] = value.reshape(value.shape[:1] + padding + value.shape[1:])
-        weights = weights.clamp(min=0).reshape(weights.shape[:1] + padding + weights.shape[1:])
+        weights = weights.reshape(weights.shape[:1] + padding + weights.shape[1:])
         msg["infer"]["_class_weights"] = weights
         msg["infer"]["_num_summed"] = k
 
@@ -168,8 +171,11 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
         raise ConfigError(f"one term depends on the enumerated sites {names}, expected one of them")
     (label,) = ours
     dim = enumeration_dim(label)
-    weights, log_q = class_weights(label), label["unscaled_log_prob"]
+    weights = class_weights(label)
     summed = label["infer"].get("_num_summed", weights.shape[dim])
+    # An impossible class counts for nothing, also where its terms are infinite.
+    log_prob = torch.where(weights > 0, log_prob, 0.0)
+    log_q = torch.where(weights > 0, label["unscaled_log_prob"], 0.0)
     value = log_prob.detach()
     baseline = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
     baseline = baseline / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)

@@ -175,6 +175,33 @@ def test_rao_blackwell_serves_labels_that_are_vectors():
     assert abs(losses.mean() - exact) < 3 * losses.std() / 2000**0.5
 
 
+def test_impossible_classes_count_for_nothing():
+    xs = torch.tensor([-1.2, 0.1, 0.7]).double()
+    # Of 4 classes one has probability 0 for the first row, three for the second.
+    logits = torch.zeros(3, 4).double()
+    logits[0, 2] = logits[1, 1:] = -torch.inf
+    means = torch.tensor([-1.0, 0.5, 2.0, 1.0], requires_grad=True).double()
+
+    def model(xs):
+        with pyro.plate("rows", 3):
+            y = pyro.sample("y", dist.Categorical(torch.ones(4).double()))
+            pyro.sample("x", dist.Normal(means[y], 1.0), obs=xs)
+
+    def guide(xs):
+        with pyro.plate("rows", 3):
+            q = dist.Categorical(logits=weights)
+            pyro.sample("y", q, infer={"enumerate": "parallel"})
+
+    found = []
+    for elbo in (TraceEnum_ELBO(max_plate_nesting=1), StaticEnum_ELBO(), RaoBlackwell_ELBO(2)):
+        weights = logits.clone().requires_grad_()
+        with pyro.validation_enabled(False):
+            loss = elbo.differentiable_loss(model, guide, xs)
+        found.append((loss.detach(), *torch.autograd.grad(loss, (weights, means))))
+    torch.testing.assert_close(found[1], found[0])
+    assert all(torch.isfinite(part).all() for part in found[2])
+
+
 class NoLooks(TorchDispatchMode):
     """Fails on the operations by which Python looks at a tensor's values."""
 
