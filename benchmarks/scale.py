@@ -4,6 +4,7 @@ Each quantity grows alone, the others staying as in `benchmarks.step`. Writes sc
 scale.md to RESULTS_ROOT.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, RaoBlackwellM2, SSLModel
 
 Row = dict[str, object]
+# Steps between two looks at the clock in a training loop.
+_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Config:
     """Rows of the data; the step then draws its batch."""
     jobs: tuple[int, ...] = (1, 2)
     """Runs side by side."""
+    seconds: float = 20.0
+    """Seconds that runs side by side are watched for."""
     rounds: int = 8
     """Rounds; in each every contestant makes six steps, of which five count."""
     device: str = "auto"
@@ -82,25 +87,45 @@ def steps_by_size(config: Config) -> dict[tuple[str, str, int], Step]:
     return steps
 
 
-def trainer(config: Config, rows: int) -> Trainer:
-    """Return a trainer of RaoBlackwellM2 on random pictures of so many rows."""
+def training(config: Config, rows: int) -> Step:
+    """Return 20 steps of our training loop for RaoBlackwellM2, on random pictures."""
     device = resolve_device(config.device)
     torch.manual_seed(0)
     xs, ys = torch.rand(rows + 100, 1, 28, 28), torch.arange(100) % 10
     data = SSLData(xs[:100], ys, xs[100:], 10, xs[:0], ys[:0]).to(device)
     how = FitConfig(
-        steps_per_epoch=100, precision=resolve_precision("auto", device), compile="always"
+        steps_per_epoch=_STEPS, precision=resolve_precision("auto", device), compile="always"
     )
-    return Trainer(rao_blackwell(10).to(device), data, how)
+    trainer = Trainer(rao_blackwell(10).to(device), data, how)
+
+    def run() -> None:
+        with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            trainer.run_epoch()
+
+    return run
 
 
-def epoch_seconds(config: Config, rows: int) -> float:
-    """Return the seconds of 100 steps of our training loop, the second time they run."""
+def epoch_ends(config: Config, rows: int, seconds: float) -> list[float]:
+    """Train for so many seconds after a warm-up and return the time each 20 steps ended."""
     keep_freed_memory()
-    with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        one = trainer(config, rows)
-        one.run_epoch()
-        return min(one.run_epoch()["seconds"] for _ in range(3))
+    run = training(config, rows)
+    run()
+    ends = [time.time()]
+    while ends[-1] < ends[0] + seconds:
+        run()
+        ends.append(time.time())
+    return ends
+
+
+def seconds_per_step(runs: list[list[float]]) -> float:
+    """Return the seconds a step of all runs together, over the time that all of them were running.
+
+    Args:
+        runs: what `epoch_ends` returned for each.
+    """
+    start, end = max(ends[0] for ends in runs), min(ends[-1] for ends in runs)
+    steps = _STEPS * sum(sum(start < e <= end for e in ends) for ends in runs)
+    return (end - start) / steps
 
 
 def measure(config: Config) -> list[Row]:
@@ -109,13 +134,15 @@ def measure(config: Config) -> list[Row]:
     steps = steps_by_size(config)
     named = alternate({str(key): s for key, s in steps.items()}, config.rounds, device).median()
     costs = {key: float(named[str(key)]) for key in steps}
+    loops = {str(rows): training(config, rows) for rows in config.data_rows}
+    named = alternate(loops, config.rounds, device, block=1).median()
     for rows in config.data_rows:
-        costs["data_rows", "RaoBlackwellM2", rows] = epoch_seconds(config, rows) / 100
+        costs["data_rows", "RaoBlackwellM2", rows] = float(named[str(rows)]) / _STEPS
     for jobs in config.jobs:
-        taken = Parallel(n_jobs=jobs)(
-            delayed(epoch_seconds)(config, config.data_rows[0]) for _ in range(jobs)
+        runs = Parallel(n_jobs=jobs)(
+            delayed(epoch_ends)(config, config.data_rows[0], config.seconds) for _ in range(jobs)
         )
-        costs["jobs", "RaoBlackwellM2", jobs] = max(taken) / 100 / jobs
+        costs["jobs", "RaoBlackwellM2", jobs] = seconds_per_step(runs)
     first: dict[tuple[str, str], float] = {}
     for (quantity, model, _), cost in costs.items():
         first.setdefault((quantity, model), cost)

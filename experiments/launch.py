@@ -1,6 +1,7 @@
 """From a command line to a run: errors, interrupts, and the processes of torchrun."""
 
 import io
+import os
 import shlex
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from experiments.devices import joined_processes, resolve_device
+from experiments.devices import joined_processes, launched_by_torchrun, resolve_device
 from experiments.semi_supervised import SemiSupervisedExperiment
 from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer.processes import is_main
@@ -33,15 +34,28 @@ def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -
             else:
                 _run_beside(experiment, config)
     except (PyroSSLError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if _speaks():
+            print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         given = sys.argv[1:] if args is None else args
         kept = [a for a in given if a not in ("--overwrite", "--resume")]
-        command = [sys.executable, "-m", f"experiments.{experiment}", *kept, "--resume"]
-        print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
+        command = [*_launcher(), "-m", f"experiments.{experiment}", *kept, "--resume"]
+        if _speaks():
+            print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _speaks() -> bool:
+    """Return whether this process is the one to tell the user: the only or the first one."""
+    return not launched_by_torchrun() or os.environ["RANK"] == "0"
+
+
+def _launcher() -> list[str]:
+    if launched_by_torchrun():
+        return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}"]
+    return [sys.executable]
 
 
 def _run_beside(experiment: str, config: "Config") -> None:

@@ -16,7 +16,7 @@ from pyro_ssl.errors import ResultsError
 
 # The columns of a README's short form of a benchmark.
 _BENCHMARKS = {
-    "step": ["step", "times_faster", "times_by_hand_compiled", "ms"],
+    "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
 }
 

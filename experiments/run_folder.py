@@ -113,6 +113,7 @@ class RunFolder:
 
     def log(self, seed: int, message: str) -> None:
         """Append a line with the time to the seed's log file."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with self.file(seed, ".log").open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 

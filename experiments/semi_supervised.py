@@ -86,18 +86,17 @@ class SemiSupervisedExperiment:
     def run(self) -> None:
         """Train, test and write every seed, then print the comparison."""
         config = self.config
+        if process_share().processes > 1:
+            # One of them alone downloads what is missing.
+            from_main(self._load)
         dataset = load_dataset(config.dataset, config.data_root)
-        # Whatever is wrong with the options shows here, before any result is touched.
-        for contender in self._contenders(dataset, config.seeds[0]):
-            Trainer(contender.model, contender.data, contender.fit_config)
+        self._check_options(dataset)
         decisive = {k: v for k, v in asdict(config).items() if k not in _NOT_RESULTS}
         decisive["validation"] = validation_rows(config, dataset)
+        if process_share().processes > 1:
+            decisive["processes"] = process_share().processes
         self.folders = {name: RunFolder(path, decisive) for name, path in self.paths.items()}
-        for folder in self.folders.values():
-            if config.overwrite:
-                folder.check_replaceable(config.seeds)
-        for folder in self.folders.values():
-            folder.claim(config.seeds, config.overwrite)
+        from_main(self._claim_folders)
         if config.jobs == 1:
             for seed in config.seeds:
                 self._run_seed(seed, dataset)
@@ -107,6 +106,22 @@ class SemiSupervisedExperiment:
             Parallel(n_jobs=config.jobs)(delayed(self._run_seed)(s) for s in config.seeds)
         if is_main():
             self._print_summary()
+
+    def _check_options(self, dataset: ImageDataset) -> None:
+        """Show whatever is wrong with the options before any result is touched."""
+        for contender in self._contenders(dataset, self.config.seeds[0]):
+            Trainer(contender.model, contender.data, contender.fit_config)
+
+    def _claim_folders(self) -> None:
+        seeds, overwrite = self.config.seeds, self.config.overwrite
+        for folder in self.folders.values():
+            if overwrite:
+                folder.check_replaceable(seeds)
+        for folder in self.folders.values():
+            folder.claim(seeds, overwrite)
+
+    def _load(self) -> None:
+        load_dataset(self.config.dataset, self.config.data_root)
 
     def _run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
         """Train and test every contender, in this process."""

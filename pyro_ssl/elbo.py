@@ -28,9 +28,9 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """The enumerated ELBO, computed without a look at any value.
 
     It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs it takes:
-    discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, at most one of
-    them to a plate; all other latents are reparameterised. Pyro's looks at tensors on the way
-    (masks, NaN warnings), for which a GPU makes the host wait and neither a CUDA graph nor a
+    discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, and no term
+    depends on two of them; all other latents are reparameterised. Pyro's looks at tensors on the
+    way (masks, NaN warnings), for which a GPU makes the host wait and neither a CUDA graph nor a
     compiler can follow; here shapes follow from the program alone.
 
     With w_j = q(y_j|x) detached, and f_j the terms of class j, log p - log q, the sum over
@@ -190,11 +190,17 @@ def _depends(log_prob: Tensor, label: Site) -> bool:
 
 def _check_summable(model_trace: Trace, guide_trace: Trace) -> None:
     for site in sample_sites(guide_trace):
-        drawn = not is_enumerated(site) and not site["is_observed"]
-        if drawn and not is_identically_zero(site["score_parts"].score_function):
+        if is_enumerated(site):
+            if site["infer"].get("num_samples") is not None:
+                raise ConfigError(
+                    f"site {site['name']!r} of the guide asks for num_samples draws, expected all "
+                    "classes: leave num_samples out, or use TraceTMC_ELBO"
+                )
+        elif not is_identically_zero(site["score_parts"].score_function):
             raise ConfigError(
                 f"site {site['name']!r} of the guide is neither enumerated nor reparameterised: "
-                'mark it infer={"enumerate": "parallel"}, or use TraceGraph_ELBO'
+                'mark it infer={"enumerate": "parallel"} (a factor, has_rsample=True), or use '
+                "TraceGraph_ELBO"
             )
     for site in sample_sites(model_trace):
         if not site["is_observed"] and site["name"] not in guide_trace.nodes:

@@ -241,6 +241,26 @@ def test_programs_that_cannot_be_summed_are_named():
         RaoBlackwell_ELBO(0)
 
 
+def test_draws_and_factors_that_would_give_wrong_gradients_are_named():
+    xs = torch.randn(4)
+
+    def draws(xs):
+        with pyro.plate("points", len(xs)):
+            infer = {"enumerate": "parallel", "num_samples": 5}
+            pyro.sample("component", dist.Categorical(torch.ones(3) / 3), infer=infer)
+            pyro.sample("u", dist.Normal(0.1 * xs, 1.0))
+
+    def factor(xs):
+        mixture_guide(xs)
+        pyro.factor("extra", xs.sum(), has_rsample=False)
+
+    with pytest.raises(ConfigError, match="'component' of the guide asks for num_samples"):
+        StaticEnum_ELBO().loss(mixture, draws, xs)
+    pyro.clear_param_store()
+    with pytest.raises(ConfigError, match="site 'extra' of the guide is neither"):
+        StaticEnum_ELBO().loss(mixture, factor, xs.double())
+
+
 def test_a_term_of_two_enumerated_sites_is_refused():
     def guide():
         for name in "ab":

@@ -129,12 +129,12 @@ class SSLData:
         """
         try:
             # Copy on write: torch wants writable arrays; the file itself is never written.
-            array = np.load(path, mmap_mode="c")
-        except (OSError, ValueError) as error:
+            rows = torch.from_numpy(np.load(path, mmap_mode="c"))
+        except (OSError, ValueError, TypeError) as error:
             raise DataError(
                 f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
             ) from error
-        return replace(self, unlabelled_xs=torch.from_numpy(array))
+        return replace(self, unlabelled_xs=rows)
 
     def labelled_only(self) -> "SSLData":
         """Return the same data without its unlabelled rows, for a supervised baseline."""

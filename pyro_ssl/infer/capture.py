@@ -30,6 +30,7 @@ class CapturedStep:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.failed = False
+        self._side_stream = torch.cuda.Stream(device)
 
     def __call__(self) -> None:
         """Make one step."""
@@ -44,7 +45,7 @@ class CapturedStep:
             self._capture()
 
     def _on_side_stream(self) -> None:
-        stream = torch.cuda.Stream(self.device)
+        stream = self._side_stream
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             self.step()

@@ -120,9 +120,11 @@ def check_belongs(
     about_rows = "rows labelled, unlabelled, validation"
     ours: dict[str, Any] = {**asdict(config), **model.options, about_rows: rows}
     theirs = {**state["config"], **state["model_options"], about_rows: state["rows"]}
-    # At a constant step size more epochs continue the very same run; any other change
-    # would make it another one.
-    free = {"epochs"} if config.learning_rate_schedule == "constant" else set()
+    # How a step is run changes no number but by rounding. At a constant step size more epochs
+    # continue the very same run; any other change would make it another one.
+    free = {"compile", "cuda_graph", "class_chunk"}
+    if config.learning_rate_schedule == "constant":
+        free.add("epochs")
     differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
     if differing:
         changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,19 +136,19 @@ def _train(
         row = trainer.run_epoch(on_step if is_main() else None)
         if not all(math.isfinite(value) for value in row.values()):
             raise trainer.locate_non_finite(snapshot)
-        row.update(trainer.validate())
+        row.update(from_main(trainer.validate))
         trainer.history.append(row)
         _remember_best(trainer, row)
         snapshot = trainer.state()
         _save(snapshot, path)
-        if on_epoch is not None and is_main():
-            on_epoch(trainer.history)
+        if on_epoch is not None:
+            from_main(partial(on_epoch, trainer.history))
     return "all epochs"
 
 
 def _save(snapshot: dict[str, Any], path: Path | None) -> None:
-    if path is not None and is_main():
-        save_checkpoint(snapshot, path)
+    if path is not None:
+        from_main(partial(save_checkpoint, snapshot, path))
 
 
 def _remember_best(trainer: Trainer, row: Row) -> None:

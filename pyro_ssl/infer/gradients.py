@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
+Compiled = Callable[..., tuple[Tensor, list[Tensor | None]]]
+
 
 class Gradients:
     """Evaluates an objective on minibatches and leaves its gradients in the parameters.
@@ -23,7 +25,7 @@ class Gradients:
 
     def __init__(self, objective: nn.Module) -> None:
         self.objective = objective
-        self.parameters = list(objective.parameters())
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
         self.names: tuple[str, ...] = ()
 
     def __call__(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
@@ -55,36 +57,41 @@ class CompiledGradients(Gradients):
 
     def __init__(self, objective: nn.Module) -> None:
         super().__init__(objective)
-        self._compiled: Callable[..., tuple[Tensor, list[Tensor | None]]] | None = None
+        self._compiled: Compiled | None = None
         self.failed = False
 
     def __call__(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
         """Return the values that `names` names, `[len(names)]`, detached."""
         if self.failed:
             return super().__call__(xs, ys, num_labelled)
-        weights = [p.detach() for p in self.parameters]
-        buffers = list(self.objective.buffers())
-        try:
-            if self._compiled is None:
+        if self._compiled is not None:
+            values, grads = self._run(self._compiled, xs, ys)
+        else:
+            try:
                 graph = self._record(xs, ys, num_labelled)
                 # Fused random numbers are another stream, and on a CPU they are slower.
                 options: dict[str, Any] = {"fallback_random": True}
-                self._compiled = torch.compile(graph, fullgraph=True, options=options)
-            with torch.no_grad():
-                values, grads = self._compiled(weights, buffers, xs, ys)
-        except Exception as error:
-            # Compilers fail in ways of their own; whatever it is, the plain step still works.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
-            self.failed = True
-            return super().__call__(xs, ys, num_labelled)
+                compiled = torch.compile(graph, fullgraph=True, options=options)
+                values, grads = self._run(compiled, xs, ys)
+            except Exception as error:
+                # Compilers fail in ways of their own; whatever it is, the plain step still works.
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
+                self.failed = True
+                return super().__call__(xs, ys, num_labelled)
+            self._compiled = compiled
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         return values
 
+    def _run(self, compiled: Compiled, xs: Tensor, ys: Tensor) -> tuple[Tensor, list[Any]]:
+        weights = [p.detach() for p in self.parameters]
+        with torch.no_grad():
+            return compiled(weights, list(self.objective.buffers()), xs, ys)
+
     def _record(self, xs: Tensor, ys: Tensor, num_labelled: int) -> torch.fx.GraphModule:
         """Return the graph of `(weights, buffers, xs, ys) -> values, gradients`."""
-        names = [n for n, _ in self.objective.named_parameters()]
+        names = [n for n, p in self.objective.named_parameters() if p.requires_grad]
         buffer_names = [n for n, _ in self.objective.named_buffers()]
 
         def evaluate(weights: list[Any], buffers: list[Tensor], xs: Tensor, ys: Tensor) -> Any:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer.batches import Share
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ def copy_buffers_from_main(module: nn.Module) -> None:
 
 
 def from_main(function: Callable[[], T]) -> T:
-    """Return what `function` returns, or raise what it raises of ours, in the main process.
+    """Return what `function` returns in the main process, or raise what it raises there.
 
     It is called there alone.
     """
@@ -64,10 +63,11 @@ def from_main(function: Callable[[], T]) -> T:
     if is_main():
         try:
             outcome = [function()]
-        except PyroSSLError as error:
+        except Exception as error:
+            # No process may wait for one that has stopped.
             outcome = [error]
     distributed.broadcast_object_list(outcome, 0)
-    if isinstance(outcome[0], PyroSSLError):
+    if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
 

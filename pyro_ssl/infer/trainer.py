@@ -151,10 +151,13 @@ class Trainer:
         """
         check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
         state = copy.deepcopy(state)
+        # The step size follows from the epoch; on a GPU its tensor must stay the one it is.
+        state["optimiser"]["param_groups"] = self.optimiser.state_dict()["param_groups"]
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
-        self.compiles = state["compiles"]
+        if self.config.compile == state["config"]["compile"] == "auto":
+            self.compiles = self._may_compile() and state["compiles"]
         set_random_states(state["rng"][self.share.rank], self.device)
         # What was compiled or recorded refers to the optimiser's former tensors.
         self._prepare_step()
@@ -170,6 +173,7 @@ class Trainer:
 
     def _prepare_step(self) -> None:
         """Decide how steps run from here on: compiled or not, replayed or not."""
+        self._options = self.model.options
         gradients = CompiledGradients if self.compiles else Gradients
         self._gradients = gradients(shared_gradients(self.objective))
         self._sums: Tensor | None = None
@@ -185,6 +189,9 @@ class Trainer:
         return self.model.class_chunk is None and self.share.processes == 1
 
     def _begin_epoch(self) -> None:
+        if self.model.options != self._options:
+            # What was compiled or recorded has the former ones in it.
+            self._prepare_step()
         self.model.train()
         self.batches.shuffle(self.epoch)
         rate = self.config.learning_rate_at(self.epoch)

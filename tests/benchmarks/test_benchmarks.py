@@ -99,6 +99,12 @@ def test_contestants_take_turns_and_ratios_are_per_round():
     assert ratios(seconds, "b", "a")["times_faster"] == 3
 
 
+def test_runs_side_by_side_count_while_all_of_them_run():
+    # From 10 to 14 seconds the first makes 2 epochs of 20 steps, the second 4.
+    runs = [[0.0, 9.0, 11.0, 14.0], [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]]
+    assert scale.seconds_per_step(runs) == pytest.approx(4 / 120)
+
+
 def test_flops_are_those_of_the_matrix_products():
     first, second = torch.ones(3, 4, requires_grad=True), torch.ones(4, 5)
     assert matrix_flops(lambda: (first @ second).sum().backward()) == 2 * 3 * 4 * 5 * 2
@@ -109,7 +115,8 @@ BENCHMARKS = {
     step: ("--batch-size 4 --rounds 1 --precisions float32", "step"),
     epoch: ("--rows 40 --labels 10 --batch-size 10 --epochs 1", "epoch"),
     scale: (
-        "--classes 3 12 --class-chunks 2 --batch-sizes 2 --data-rows 500 --jobs 1 --rounds 1",
+        "--classes 3 12 --class-chunks 2 --batch-sizes 2 --data-rows 500 --jobs 1 --rounds 1 "
+        "--seconds 0.1",
         "quantity",
     ),
 }

@@ -93,6 +93,8 @@ def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     ("array", "says"),
     [
         (None, "cannot be mapped"),
+        (np.array(["a", "b"]), "cannot be mapped"),
+        (np.zeros((5, 1, 2, 2), ">f4"), "cannot be mapped"),
         (np.zeros((5, 4), np.uint8), "unlabelled_xs has shape"),
         (np.zeros((5, 1, 2, 2), np.int32), "unlabelled_xs has dtype"),
         (np.full((9000, 1, 2, 2), 2.0, np.float32), "unlabelled_xs ranges from 2 to 2"),

@@ -374,6 +374,27 @@ def test_cuda_graph_replays_the_steps_that_would_be_made_without(compiled):
 
 
 @cuda
+def test_cuda_resume_follows_the_schedule_in_a_graph(tmp_path):
+    config = replace(CONFIG, learning_rate_schedule="cosine", epochs=6, keep_best=False)
+    path, rows = tmp_path / "run.pt", []
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(rows):
+        if len(rows) == 2:
+            raise Stop
+
+    whole = fit(small_m2().to("cuda:0"), blobs().to("cuda:0"), config)
+    with pytest.raises(Stop):
+        fit(small_m2().to("cuda:0"), blobs().to("cuda:0"), config, checkpoint=path, on_epoch=stop)
+    rest = fit(small_m2().to("cuda:0"), blobs().to("cuda:0"), config, checkpoint=path, resume=True)
+    assert "in a CUDA graph" in rest.execution
+    rows = [h.to_frame().drop(columns="seconds") for h in (whole, rest)]
+    pd.testing.assert_frame_equal(*rows, rtol=1e-3, atol=1e-3)
+
+
+@cuda
 def test_cuda_streams_rows_that_stay_in_main_memory():
     rows = []
     for stream in (False, True):

@@ -105,6 +105,38 @@ def test_compiled_fit_is_the_eager_one_and_resumes(tmp_path):
         assert torch.equal(ours, theirs)
 
 
+def test_options_changed_between_epochs_take_effect():
+    losses = {}
+    for way in ("never", "always"):
+        model = small_m2()
+
+        def change(rows, model=model):
+            model.classification_weight = 100.0 * len(rows)
+
+        config = FitConfig(epochs=2, batch_size=36, compile=way, keep_best=False)
+        losses[way] = [row["loss"] for row in fit(model, blobs(), config, on_epoch=change).rows]
+    assert losses["always"] == pytest.approx(losses["never"], rel=1e-4)
+    assert losses["always"][1] > 1.5 * losses["always"][0]
+
+
+def test_frozen_parameters_stay_frozen_when_compiled():
+    model = small_m2()
+    model.decoder.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    config = FitConfig(epochs=1, batch_size=36, compile="always", keep_best=False)
+    assert fit(model, blobs(), config).execution == "compiled"
+    for name, now in model.state_dict().items():
+        assert torch.equal(now, before[name]) == name.startswith("decoder"), name
+
+
+def test_a_run_can_be_resumed_uncompiled(tmp_path):
+    path = tmp_path / "run.pt"
+    config = FitConfig(epochs=2, batch_size=36, compile="always")
+    fit(small_m2(), blobs(), FitConfig(**vars(config) | {"epochs": 1}), checkpoint=path)
+    config = FitConfig(**vars(config) | {"compile": "never"})
+    assert fit(small_m2(), blobs(), config, checkpoint=path, resume=True).execution == "eager"
+
+
 def test_a_step_that_cannot_be_compiled_runs_on_with_one_line(monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("no C++ compiler\nwith many more lines")

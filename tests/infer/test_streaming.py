@@ -40,10 +40,9 @@ def train(data):
     fit(model, data, FitConfig(epochs=1, batch_size=500, binarise=False))
 
 data = SSLData.from_arrays(torch.rand(600, 1, 64, 64), torch.arange(600) % 4 - 1)
-data = data.with_unlabelled_file(sys.argv[1])
 train(data.with_unlabelled_file(sys.argv[2]))
 before = own_megabytes()
-train(data)
+train(data.with_unlabelled_file(sys.argv[1]))
 print(own_megabytes() - before)
 """
 
