@@ -10,6 +10,7 @@ import torch
 from torch import distributed
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer.processes import leave_processes
 
 
 def resolve_device(name: str) -> torch.device:
@@ -88,7 +89,5 @@ def joined_processes(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+    yield
+    leave_processes()

@@ -5,6 +5,7 @@ each process takes its share of every minibatch, `DistributedDataParallel` avera
 and the first one, rank 0, alone reads and writes files.
 """
 
+import gc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -70,6 +71,15 @@ def from_main(function: Callable[[], T]) -> T:
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
+
+
+def leave_processes() -> None:
+    """Part from the other processes once all of them have come here, before this one ends."""
+    # A module that still holds the group, in a cycle yet to be collected, would be torn down
+    # after it, at the end of the process, and abort it.
+    gc.collect()
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
 def gather(value: T) -> list[T]:

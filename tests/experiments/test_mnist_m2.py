@@ -220,7 +220,8 @@ def test_damaged_checkpoint_stops_the_resume_and_loses_nothing(run, capsys):
 
 
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
-    arguments = [*TINY, "--epochs", "100000", "--results-root", str(tmp_path)]
+    arguments = [*TINY, "--epochs", "100000", "--compile", "never"]
+    arguments += ["--results-root", str(tmp_path)]
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.mnist_m2", *arguments],
         stderr=subprocess.PIPE,

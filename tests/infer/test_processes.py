@@ -11,7 +11,7 @@ from torch import distributed, multiprocessing
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import FitConfig, Objective, fit, load_checkpoint
 from pyro_ssl.infer.batches import Share
-from pyro_ssl.infer.processes import shared_gradients
+from pyro_ssl.infer.processes import leave_processes, shared_gradients
 from pyro_ssl.models import MLPClassifier
 from tests.infer.problems import blobs, small_m2
 
@@ -28,7 +28,7 @@ def run(rank, port, function, folder):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", rank=rank, world_size=2)
     torch.save(function(folder), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+    leave_processes()
 
 
 def in_two_processes(function, folder):
