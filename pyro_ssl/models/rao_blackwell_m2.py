@@ -26,8 +26,8 @@ class RaoBlackwellM2(M2):
     Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
     for discrete distributions", ICML 2019, sections 3 and 5.2.
 
-    Differs from the paper: v has the baseline above, where the paper has none or REINFORCE+'s;
-    the model is our `M2`, with its own differences from Kingma et al. 2014.
+    Differs from the paper: the score-function term always has the baseline above; the model is our
+    `M2`, with its own differences from Kingma et al. 2014.
 
     Args:
         num_summed: number of classes in C, at least 1.
