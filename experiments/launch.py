@@ -5,32 +5,44 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from experiments.devices import joined_processes, launched_by_torchrun, resolve_device
-from experiments.semi_supervised import SemiSupervisedExperiment
+from experiments.options import RunOptions
 from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer.processes import is_main
 
-if TYPE_CHECKING:
-    from experiments.mnist_m2 import Config
+Options = TypeVar("Options", bound=RunOptions)
 
 
-def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -> int:
+class Runnable(Protocol):
+    """An experiment with its options."""
+
+    def run(self) -> None:
+        """Do it all."""
+
+
+def run_guarded(
+    name: str,
+    experiment: Callable[[Options], Runnable],
+    config: Options,
+    args: Sequence[str] | None,
+) -> int:
     """Run an experiment; turn its errors into a line on the screen and an exit status.
 
     Args:
-        experiment: the module's name.
+        name: the module's name.
+        experiment: makes the experiment of its options.
         config: its options.
         args: the command line they came from, `sys.argv`'s if None.
     """
     try:
         with joined_processes(resolve_device(config.device)):
             if is_main():
-                SemiSupervisedExperiment(experiment, config).run()
+                experiment(config).run()
             else:
                 _run_beside(experiment, config)
     except (PyroSSLError, OSError) as error:
@@ -40,7 +52,7 @@ def run_guarded(experiment: str, config: "Config", args: Sequence[str] | None) -
     except KeyboardInterrupt:
         given = sys.argv[1:] if args is None else args
         kept = [a for a in given if a not in ("--overwrite", "--resume")]
-        command = [*_launcher(), "-m", f"experiments.{experiment}", *kept, "--resume"]
+        command = [*_launcher(), "-m", f"experiments.{name}", *kept, "--resume"]
         if _speaks():
             print(f"\ninterrupted. Go on with:\n  {shlex.join(command)}", file=sys.stderr)
         return 130
@@ -58,8 +70,7 @@ def _launcher() -> list[str]:
     return [sys.executable]
 
 
-def _run_beside(experiment: str, config: "Config") -> None:
+def _run_beside(experiment: Callable[[Options], Runnable], config: Options) -> None:
     """Take part in the training of `torchrun`'s first process, whose files alone are kept."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        config = replace(config, results_root=folder, quiet=True)
-        SemiSupervisedExperiment(experiment, config).run()
+        experiment(replace(config, results_root=folder, quiet=True)).run()

@@ -14,6 +14,15 @@ import tyro
 
 from pyro_ssl.errors import ResultsError
 
+# Figures of merit: key of the JSON files, factor, heading.
+_MEASURES = (
+    ("test_accuracy", 100, "test_accuracy_%"),
+    ("test_ece", 100, "test_ece_%"),
+    ("test_elbo", 1, "test_elbo"),
+    ("test_bound_50", 1, "test_bound_50"),
+    ("test_bound_5000", 1, "test_bound_5000"),
+)
+
 # The columns of a README's short form of a benchmark.
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
@@ -42,26 +51,42 @@ def read_results(root: Path) -> pd.DataFrame:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a run: `mean +- standard deviation` over seeds, in percent.
+    """Return one row a run: `mean +- standard deviation` over seeds.
+
+    Shares of rows are in percent, bounds in nats per row; a column that no run has is left out,
+    and what a run lacks is left blank.
 
     Args:
         results: one row a seed, as `read_results` gives; grouped by `run` if it is there,
-            by `model` otherwise.
+            by `model` and `labels` otherwise.
     """
-    key = "run" if "run" in results else "model"
+    keys = ["run"] if "run" in results else [k for k in ("model", "labels") if k in results]
     rows = []
-    for name, group in results.groupby(key, sort=False):
-        row = {key: name, "dataset": group["dataset"].iloc[0], "labels": group["labels"].iloc[0]}
-        for column in ("test_accuracy", "test_ece"):
-            percent = 100 * group[column]
-            spread = f" +- {percent.std(ddof=1):.2f}" if len(group) > 1 else ""
-            row[f"{column}_%"] = f"{percent.mean():.2f}{spread}"
+    for _, group in results.groupby(keys, sort=False, dropna=False):
+        first = group.iloc[0]
+        row = {keys[0]: first[keys[0]], "dataset": first["dataset"]}
+        row["labels"] = first.get("labels")
+        for column, scale, name in _MEASURES:
+            if column in group and group[column].notna().all():
+                row[name] = _mean_and_spread(scale * group[column])
         row["seeds"] = len(group)
-        row["validation_rows"] = group["validation_rows"].iloc[0]
-        row["seconds_per_epoch"] = round(group["seconds_per_epoch"].median(), 2)
+        row["validation_rows"] = first.get("validation_rows")
+        if "seconds_per_epoch" in group:
+            row["seconds_per_epoch"] = round(group["seconds_per_epoch"].median(), 2)
         row["device"] = ", ".join(group["device"].unique())
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    order = [name for _, _, name in _MEASURES if name in table]
+    front = [c for c in (keys[0], "dataset", "labels") if c in table]
+    rest = [c for c in ("seeds", "validation_rows", "seconds_per_epoch", "device") if c in table]
+    table = table[[*front, *order, *rest]]
+    whole = [c for c in ("labels", "validation_rows") if c in table]
+    return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
+
+
+def _mean_and_spread(values: pd.Series) -> str:
+    spread = f" +- {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}"
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -92,7 +117,7 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         results: summary of the results, as `summarise` gives it.
         root: folder of the results, which the benchmarks lie in too.
     """
-    short = results.drop(columns=["seconds_per_epoch", "device"])
+    short = results.drop(columns=["seconds_per_epoch", "device"], errors="ignore")
     text = with_table(text, "results", to_markdown(short))
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions.util import is_identically_zero
+from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.sites import (
@@ -44,13 +45,17 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
     Args:
         max_plate_nesting: plates around a site, at most.
+        closed_form_kl: take KL(q(z|.) || p(z|.)) of continuous latents in closed form where
+            torch knows one, which spares the gradient a part of its noise. Model and guide
+            must then draw their latents in the same order.
 
     Raises:
         ConfigError: when evaluated on programs that it does not take.
     """
 
-    def __init__(self, max_plate_nesting: int = 1) -> None:
+    def __init__(self, max_plate_nesting: int = 1, closed_form_kl: bool = False) -> None:
         super().__init__(max_plate_nesting=max_plate_nesting)
+        self.closed_form_kl = closed_form_kl
 
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any
@@ -85,6 +90,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         guide = self._chooser()(guide)
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         _check_summable(*traces)
+        if self.closed_form_kl:
+            _use_closed_form_kls(*traces)
         return traces
 
     def _chooser(self) -> Messenger:
@@ -186,6 +193,29 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
 def _depends(log_prob: Tensor, label: Site) -> bool:
     dim = enumeration_dim(label)
     return log_prob.dim() >= -dim and log_prob.shape[dim] > 1
+
+
+def _use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
+    """Replace log q by the KL divergence and log p by zero, at each latent that has one."""
+    shared = [s["name"] for s in sample_sites(guide_trace) if s["name"] in model_trace.nodes]
+    in_model = [s["name"] for s in sample_sites(model_trace) if s["name"] in guide_trace.nodes]
+    if shared != in_model:
+        # What a latent's prior depends on must be drawn before it, or the KL is another one.
+        raise ConfigError(
+            f"the guide draws its latents in the order {', '.join(shared)}, the model in the order "
+            f"{', '.join(in_model)}: use closed_form_kl=False"
+        )
+    for name in shared:
+        guide_site, model_site = guide_trace.nodes[name], model_trace.nodes[name]
+        if is_enumerated(guide_site):
+            continue
+        try:
+            kl = kl_divergence(guide_site["fn"], model_site["fn"])
+        except NotImplementedError:
+            continue
+        for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
+            site["unscaled_log_prob"] = value
+            site["log_prob"] = scale_and_mask(value, site["scale"], site["mask"])
 
 
 def _check_summable(model_trace: Trace, guide_trace: Trace) -> None:

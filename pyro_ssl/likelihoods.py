@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pyro_ssl.nets import in_class_chunks
 
@@ -33,6 +34,24 @@ def bernoulli(logits: Tensor, event_dim: int) -> dist.TorchDistribution:
     those means. Support validation is therefore off; range is checked where data enters.
     """
     return _BernoulliPixels(logits=logits, validate_args=False).to_event(event_dim)
+
+
+def gaussian(
+    loc: Tensor, raw_scale: Tensor, event_dim: int, min_scale: float
+) -> dist.TorchDistribution:
+    """Independent normal values of learned scale, `min_scale + softplus(raw_scale)`.
+
+    The floor keeps the density bounded: without it a value that is the same in every row, such
+    as a pixel at an image's border, draws its scale to 0 and the gradients with it to infinity.
+
+    Args:
+        loc: means `[..., *event_shape]`.
+        raw_scale: the network's outputs, of the same shape.
+        event_dim: dimensions of `event_shape`.
+        min_scale: the smallest scale, in the units of the values.
+    """
+    scale = min_scale + F.softplus(raw_scale)
+    return dist.Normal(loc, scale, validate_args=False).to_event(event_dim)
 
 
 class ClassChunks(dist.TorchDistribution):

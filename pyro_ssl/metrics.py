@@ -1,9 +1,14 @@
 """Figures of merit of a classifier and of a bound."""
 
+import math
+
+import pyro
 import torch
+from pyro import poutine
 from torch import Tensor
 
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.base import PyroModel, SSLModel, evaluating
+from pyro_ssl.sites import sample_sites
 
 
 def accuracy(probabilities: Tensor, ys: Tensor) -> float:
@@ -39,3 +44,52 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
 def predict_in_chunks(model: SSLModel, xs: Tensor, rows: int = 10_000) -> Tensor:
     """Return `model.predict_proba(xs)`, `[N, K]`, computed `rows` rows at a time."""
     return torch.cat([model.predict_proba(chunk) for chunk in xs.split(rows)])
+
+
+@torch.no_grad()
+def importance_weighted_bound(
+    model: PyroModel, xs: Tensor, num_samples: int = 1, at_once: int = 4000
+) -> Tensor:
+    """Return an estimate of the importance-weighted bound on log p(x) of each row, `[N]`, in nats.
+
+    With k = `num_samples` draws h_i of all latents from the guide::
+
+        log 1/k sum_i p(x, h_i) / q(h_i | x)
+
+    whose expectation is the ELBO for k = 1, grows with k, and tends to log p(x) (Burda, Grosse,
+    Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, theorem 1). Labels count as
+    latents; they are drawn, not summed. The model is in evaluation mode meanwhile.
+
+    Args:
+        model: a model with a plate of rows at dimension -1.
+        xs: inputs `[N, *input_shape]`.
+        num_samples: k.
+        at_once: draws evaluated together, rows times samples, which bounds the memory.
+    """
+    bounds = []
+    with evaluating(model), pyro.validation_enabled(False):
+        for rows in xs.split(max(1, at_once // num_samples)):
+            log_sum = rows.new_full((len(rows),), -math.inf)
+            left = num_samples
+            while left > 0:
+                drawn = min(left, max(1, at_once // len(rows)))
+                log_weights = _log_weights(model, rows, drawn)
+                log_sum = torch.logaddexp(log_sum, log_weights.logsumexp(0))
+                left -= drawn
+            bounds.append(log_sum - math.log(num_samples))
+    return torch.cat(bounds)
+
+
+def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
+    """Return log p(x, h) - log q(h | x) of `num_samples` draws h for each row, `[S, B]`."""
+    with pyro.plate("importance_samples", num_samples, dim=-2):
+        guide_trace = poutine.trace(model.guide).get_trace(xs)
+        replayed = poutine.replay(model.model, trace=guide_trace)
+        model_trace = poutine.trace(replayed).get_trace(xs)
+    log_weights = xs.new_zeros(num_samples, len(xs))
+    for trace, sign in ((model_trace, 1), (guide_trace, -1)):
+        for site in sample_sites(trace):
+            if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
+                continue
+            log_weights = log_weights + sign * site["fn"].log_prob(site["value"])
+    return log_weights

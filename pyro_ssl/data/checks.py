@@ -17,6 +17,7 @@ def check_inputs(
     name: str = "xs",
     dtype: torch.dtype | None = None,
     bytes_ok: bool = False,
+    real_ok: bool = False,
 ) -> None:
     """Check that `xs` are finite floating-point inputs in [0, 1] of shape `[B, *input_shape]`.
 
@@ -26,6 +27,7 @@ def check_inputs(
         name: what to call them in an error.
         dtype: the model's dtype, if the inputs must have it.
         bytes_ok: accept bytes as well, which stand for themselves / 255.
+        real_ok: accept any real numbers.
 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
@@ -56,7 +58,7 @@ def check_inputs(
                 f"{name} has NaN or infinite values, first in row {row}: remove such rows"
             )
         low, high = min(low, float(block.min())), max(high, float(block.max()))
-    if low < 0 or high > 1:
+    if not real_ok and (low < 0 or high > 1):
         raise DataError(
             f"{name} ranges from {low:g} to {high:g}, expected [0, 1]: rescale it, "
             "bytes for instance by / 255"

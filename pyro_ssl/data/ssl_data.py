@@ -26,6 +26,7 @@ class SSLData:
         num_classes: number of classes K.
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
         validation_ys: their labels `[N_v]`.
+        real_valued: inputs are any real numbers, not in [0, 1].
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -37,12 +38,14 @@ class SSLData:
     num_classes: int
     validation_xs: Tensor
     validation_ys: Tensor
+    real_valued: bool = False
 
     def __post_init__(self) -> None:
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
             xs = getattr(self, f"{part}_xs")
-            check_inputs(xs, shape, f"{part}_xs", bytes_ok=part == "unlabelled")
+            may_be_bytes = part == "unlabelled" and not self.real_valued
+            check_inputs(xs, shape, f"{part}_xs", None, may_be_bytes, self.real_valued)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
@@ -89,6 +92,25 @@ class SSLData:
             xs[validation],
             ys[validation],
         )
+
+    @classmethod
+    def unlabelled(
+        cls, xs: Tensor, validation_xs: Tensor | None = None, real_valued: bool = False
+    ) -> "SSLData":
+        """Rows for a model that needs no labels.
+
+        Args:
+            xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`.
+            validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; None for none.
+            real_valued: inputs are any real numbers.
+
+        Raises:
+            DataError: if an array cannot be used as it is.
+        """
+        none = torch.zeros(0, dtype=torch.int64, device=xs.device)
+        validation = xs[:0] if validation_xs is None else validation_xs
+        validation_ys = none.new_zeros(len(validation))
+        return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued)
 
     @classmethod
     def from_arrays(cls, xs: Tensor, ys: Tensor, num_classes: int | None = None) -> "SSLData":

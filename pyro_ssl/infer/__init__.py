@@ -1,7 +1,7 @@
 """Objectives and training."""
 
 from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
-from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint
+from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.fit import History, fit
 from pyro_ssl.infer.objective import Objective, RowWeights
@@ -19,4 +19,5 @@ __all__ = [
     "load_model",
     "objective_terms",
     "save_checkpoint",
+    "save_model",
 ]

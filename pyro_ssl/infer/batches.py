@@ -90,6 +90,11 @@ class MiniBatches:
         whole, part = (
             (data.num_unlabelled, unlabelled) if unlabelled else (data.num_labelled, labelled)
         )
+        if binarise and data.real_valued:
+            raise ConfigError(
+                "binarise draws pixels from inputs in [0, 1], but these are any real "
+                "numbers: use binarise=False"
+            )
         self.steps = whole // part if steps is None else steps
         self.labelled = labelled // self.share.processes
         self.unlabelled = unlabelled // self.share.processes

@@ -12,9 +12,10 @@ import torch
 from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.models import SSLModel
+from pyro_ssl.models import PyroModel
 
-FORMAT = "pyro_ssl checkpoint 2"
+FORMAT = "pyro_ssl checkpoint 3"
+MODEL_FORMAT = "pyro_ssl model 1"
 REQUIRED = (
     "format",
     "model_class",
@@ -29,6 +30,8 @@ REQUIRED = (
     "rng",
     "best",
 )
+
+_REMEDY = "delete it, or start afresh with --overwrite"
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
@@ -52,10 +55,14 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         ResultsError: if the file cannot be written.
     """
+    _write({"format": FORMAT, **state}, path)
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"format": FORMAT, **state}, temporary)
+        torch.save(state, temporary)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         with suppress(OSError):
@@ -69,7 +76,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing, truncated, or no checkpoint of this library.
     """
-    remedy = "delete it, or start afresh with --overwrite"
+    state = _read(path)
+    if state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
+    missing = [key for key in REQUIRED if key not in state]
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}: {_REMEDY}")
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -78,19 +94,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         # Damaged bytes surface as nearly any error of the reader, and nothing else runs here.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is truncated or no checkpoint ({reason}): {remedy}"
+            f"{path} is truncated or no checkpoint ({reason}): {_REMEDY}"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a {FORMAT!r} file: {remedy}")
-    missing = [key for key in REQUIRED if key not in state]
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}: {remedy}")
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
     return state
 
 
 def check_belongs(
     state: dict[str, Any],
-    model: SSLModel,
+    model: PyroModel,
     config: FitConfig,
     rows: list[int],
     processes: int,
@@ -131,20 +144,40 @@ def check_belongs(
         raise CheckpointError(f"the checkpoint was written with another {changes}")
 
 
-def load_model(path: str | Path) -> SSLModel:
-    """Return the model of a checkpoint, in evaluation mode, on the CPU.
-
-    It has the weights of the epoch of the highest validation accuracy if the run was to keep
-    it and had validation rows, else those of the last epoch.
+def save_model(model: PyroModel, path: str | Path) -> None:
+    """Write a model, without a run's state, for `load_model`.
 
     Args:
-        path: a file written by `pyro_ssl.infer.fit`.
+        model: the model.
+        path: the file.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    state = {
+        "model_class": type(model).__name__,
+        "model_options": model.options,
+        "model": model.state_dict(),
+    }
+    _write({"format": MODEL_FORMAT, **state}, Path(path))
+
+
+def load_model(path: str | Path) -> PyroModel:
+    """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
+
+    It has the weights of the epoch of the highest validation accuracy (ELBO, if the model does
+    not classify) if the run was to keep it and had validation rows, else those of the last epoch.
+
+    Args:
+        path: a file written by `save_model` or `fit`.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or no checkpoint of this library.
     """
-    state = load_checkpoint(Path(path))
+    state = _read(Path(path))
+    if state.get("format") != MODEL_FORMAT:
+        state = load_checkpoint(Path(path))
     model = getattr(models, state["model_class"])(**state["model_options"])
-    best = state["best"] if state["config"]["keep_best"] else None
+    best = state["best"] if state.get("config", {}).get("keep_best") else None
     model.load_state_dict(state["model"] if best is None else best["model"])
     return model.eval()

@@ -34,7 +34,8 @@ class FitConfig:
             earn back the compiler's 10 to 20 seconds, `COMPILE_PAYS_AFTER` steps. A model
             with a `class_chunk`, or one trained by several processes, never is.
         cuda_graph: on a GPU, record the step once and replay it, wherever that can be done.
-        keep_best: end with the weights of the epoch of highest validation accuracy.
+        keep_best: end with the weights of the epoch of highest validation accuracy, or
+            validation ELBO if the model does not classify.
         patience: stop after so many epochs without a higher one; None for never.
         seed: seed of minibatches, binarisation, dropout and latent noise.
     """

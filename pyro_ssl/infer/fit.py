@@ -17,8 +17,8 @@ from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import from_main, is_main, process_share
-from pyro_ssl.infer.trainer import Row, Trainer
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.infer.trainer import MEASURES, Row, Trainer
+from pyro_ssl.models.base import PyroModel, SSLModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +31,10 @@ class History:
     Attributes:
         rows: one dict an epoch, columns as in `pyro_ssl.infer.terms.objective_terms`, with
             `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
-            parameters, before the step), `validation_accuracy` and `validation_ece`.
-        selection: which epoch's weights the model holds now: `best validation accuracy` or
-            `last epoch`.
+            parameters, before the step), `validation_accuracy` and `validation_ece`, or
+            `validation_elbo` (nats per example) of a model that does not classify.
+        selection: which epoch's weights the model holds now: `best validation accuracy`, `best
+            validation elbo` or `last epoch`.
         selected_epoch: that epoch.
         termination: `all epochs` or `patience`.
         execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not.
@@ -53,7 +54,7 @@ class History:
 
 
 def fit(
-    model: SSLModel,
+    model: PyroModel,
     data: SSLData,
     config: FitConfig | None = None,
     checkpoint: str | Path | None = None,
@@ -114,7 +115,7 @@ def fit(
     )
     if config.keep_best and trainer.best is not None:
         model.load_state_dict(trainer.best["model"])
-        history.selection = "best validation accuracy"
+        history.selection = f"best {trainer.best['measure'].replace('_', ' ')}"
         history.selected_epoch = trainer.best["epoch"]
     model.eval()
     return history
@@ -152,10 +153,17 @@ def _save(snapshot: dict[str, Any], path: Path | None) -> None:
 
 
 def _remember_best(trainer: Trainer, row: Row) -> None:
-    score = row.get("validation_accuracy")
-    if score is not None and (trainer.best is None or score > trainer.best["accuracy"]):
+    measure = next((m for m in MEASURES if m in row), None)
+    if measure is None:
+        return
+    if trainer.best is None or row[measure] > trainer.best["value"]:
         weights = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-        trainer.best = {"epoch": int(row["epoch"]), "accuracy": score, "model": weights}
+        trainer.best = {
+            "epoch": int(row["epoch"]),
+            "measure": measure,
+            "value": row[measure],
+            "model": weights,
+        }
 
 
 def _out_of_patience(trainer: Trainer) -> bool:
@@ -163,19 +171,30 @@ def _out_of_patience(trainer: Trainer) -> bool:
     return patience is not None and best is not None and trainer.epoch > best["epoch"] + patience
 
 
-def _check_fits(model: SSLModel, data: SSLData) -> None:
+def _check_fits(model: PyroModel, data: SSLData) -> None:
     if model.input_shape != data.input_shape:
         raise DataError(
             f"the model's input_shape is {model.input_shape}, the data's {data.input_shape}"
         )
-    if model.num_classes != data.num_classes:
+    if data.real_valued and not model.takes_real_values:
+        raise DataError(
+            f"the data is real-valued, but {type(model).__name__} takes inputs in [0, 1]: rescale "
+            'them, or use likelihood="gaussian" where the model has it'
+        )
+    if isinstance(model, SSLModel) and model.num_classes != data.num_classes:
         raise DataError(
             f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
         )
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
     parameter = next(model.parameters())
-    check_inputs(data.labelled_xs[:1], data.input_shape, "labelled_xs", parameter.dtype)
+    check_inputs(
+        data.labelled_xs[:1],
+        data.input_shape,
+        "labelled_xs",
+        parameter.dtype,
+        real_ok=data.real_valued,
+    )
     device = parameter.device
     if device != data.labelled_xs.device:
         raise DataError(

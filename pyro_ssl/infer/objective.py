@@ -9,7 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyro_ssl.infer.terms import objective_terms, recorded_traces
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import LABELLED, UNLABELLED
 
 
@@ -51,7 +51,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        model: SSLModel,
+        model: PyroModel,
         num_labelled: int,
         num_unlabelled: int,
         compute_dtype: torch.dtype | None = None,

@@ -24,10 +24,18 @@ from pyro_ssl.infer.processes import (
     shared_gradients,
 )
 from pyro_ssl.infer.terms import first_non_finite, recorded_traces
-from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.metrics import (
+    accuracy,
+    expected_calibration_error,
+    importance_weighted_bound,
+    predict_in_chunks,
+)
+from pyro_ssl.models.base import PyroModel, SSLModel
 
 Row = dict[str, float]
+
+# What the best epoch is chosen by, the first that there is.
+MEASURES = ("validation_accuracy", "validation_elbo")
 
 
 class Trainer:
@@ -39,7 +47,7 @@ class Trainer:
         config: how to train.
     """
 
-    def __init__(self, model: SSLModel, data: SSLData, config: FitConfig) -> None:
+    def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
         self.share = process_share()
@@ -89,10 +97,21 @@ class Trainer:
         return row
 
     def validate(self) -> Row:
-        """Return validation accuracy and calibration error; empty without validation rows."""
+        """Return validation accuracy and calibration error; empty without validation rows.
+
+        Of a model that does not classify, return the ELBO, with the same noise in every epoch.
+        """
         data = self.data
         if not len(data.validation_xs):
             return {}
+        if not isinstance(self.model, SSLModel):
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(self.config.seed)
+                xs = data.validation_xs
+                xs = xs.bernoulli() if self.config.binarise else xs
+                elbo = importance_weighted_bound(self.model, xs).mean().item()
+            return {"validation_elbo": elbo}
         probabilities = predict_in_chunks(self.model, data.validation_xs)
         return {
             "validation_accuracy": accuracy(probabilities, data.validation_ys),

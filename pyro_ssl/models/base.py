@@ -16,32 +16,32 @@ from pyro_ssl.elbo import StaticEnum_ELBO
 _serial = itertools.count()
 
 
-class SSLModel(nn.Module):
-    """Base of the semi-supervised models.
+class PyroModel(nn.Module):
+    """Base of every model: a pair of Pyro programs of the same inputs.
 
     A subclass keeps each constructor argument as an attribute of the same name; it may take
-    those of its own base as `**options` and pass them on. It is a pair of Pyro programs,
-    `model(xs, ys, num_labelled)` and `guide` of the same arguments, and the methods below. It
-    registers its parameters with `pyro.module(self._name, self)`; `_name` is unique to the
-    instance, also after `copy.deepcopy` and unpickling, since two instances of one name would
-    share an entry in Pyro's parameter store and the second would silently never train.
+    those of its own base as `**options` and pass them on. Its programs are
+    `model(xs, ys, num_labelled)` and `guide` of the same arguments. It registers its parameters
+    with `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
+    `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
+    Pyro's parameter store and the second would silently never train.
 
     Args:
         input_shape: shape of one input, without the batch dimension.
-        num_classes: number of classes `K`.
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
+        takes_real_values: whether inputs may be any real numbers; otherwise they are in [0, 1].
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
     """
 
     learns_from_unlabelled = True
+    takes_real_values = False
     class_chunk: int | None = None
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
-        self.num_classes = num_classes
         self._name = self._new_name()
 
     @property
@@ -49,7 +49,7 @@ class SSLModel(nn.Module):
         """The arguments this model was constructed with, from which to construct its like."""
         names: dict[str, None] = {}
         for cls in type(self).__mro__:
-            if issubclass(cls, SSLModel) and "__init__" in vars(cls) and cls is not SSLModel:
+            if issubclass(cls, PyroModel) and "__init__" in vars(cls) and cls not in _BASES:
                 for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
                     if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                         names[name] = None
@@ -74,6 +74,22 @@ class SSLModel(nn.Module):
         """Return the Pyro ELBO these programs are meant to be trained with."""
         return StaticEnum_ELBO(max_plate_nesting=1)
 
+    def _flat(self, xs: Tensor) -> Tensor:
+        return xs.flatten(-len(self.input_shape))
+
+
+class SSLModel(PyroModel):
+    """Base of the semi-supervised models, which classify.
+
+    Args:
+        input_shape: shape of one input, without the batch dimension.
+        num_classes: number of classes `K`.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape)
+        self.num_classes = num_classes
+
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
         raise NotImplementedError
@@ -83,14 +99,19 @@ class SSLModel(nn.Module):
         """Return q(y|x), `[B, K]` with rows that sum to 1, in evaluation mode.
 
         Args:
-            xs: inputs `[B, *input_shape]` in [0, 1], of the dtype of the parameters.
+            xs: inputs `[B, *input_shape]`, in [0, 1] unless the model `takes_real_values`, of the
+                dtype of the parameters.
 
         Raises:
             DataError: if `xs` has the wrong shape, dtype or range, or is not finite.
         """
-        check_inputs(xs, self.input_shape, dtype=next(self.parameters()).dtype)
+        dtype = next(self.parameters()).dtype
+        check_inputs(xs, self.input_shape, dtype=dtype, real_ok=self.takes_real_values)
         with evaluating(self):
             return self.class_logits(xs).softmax(-1)
+
+
+_BASES = (PyroModel, SSLModel)
 
 
 @contextmanager

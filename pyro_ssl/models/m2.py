@@ -173,9 +173,6 @@ class M2(SSLModel):
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
         return self.decode(zs, ys)
 
-    def _flat(self, xs: Tensor) -> Tensor:
-        return xs.flatten(-len(self.input_shape))
-
     def _chunk(self, ys: Tensor) -> int | None:
         """Return the chunk to take summed labels in; None for labels that are not summed."""
         return self.class_chunk if ys.dim() > 1 else None

@@ -69,4 +69,4 @@ class MLPClassifier(SSLModel):
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self.classifier(xs.flatten(-len(self.input_shape)))
+        return self.classifier(self._flat(xs))

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyro
 import torch
@@ -32,14 +33,18 @@ class Rows:
     xs: Tensor
     ys: Tensor | None
 
+    _plates: list[Any] = field(default_factory=list)
+
     @contextmanager
     def plate(self) -> Iterator[None]:
-        """Enter the plate of these rows, of their exact size, at dimension -1."""
+        """Enter the plate of these rows, of their exact size, at dimension -1; also again."""
         with ExitStack() as stack:
             if self.part:
                 stack.enter_context(scope(prefix=self.part))
-            name = f"{self.part}_rows" if self.part else "rows"
-            stack.enter_context(pyro.plate(name, len(self.xs), dim=-1))
+            if not self._plates:
+                name = f"{self.part}_rows" if self.part else "rows"
+                self._plates.append(pyro.plate(name, len(self.xs), dim=-1))
+            stack.enter_context(self._plates[0])
             yield
 
 

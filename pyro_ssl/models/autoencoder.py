@@ -1,0 +1,45 @@
+"""The plain autoencoder, with a VAE's networks, to compare it with."""
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_ssl.models.base import evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.vae import VAE
+
+
+class Autoencoder(VAE):
+    """Deterministic autoencoder with the networks of `VAE`.
+
+    Generative program, conditional on what it generates: `z = loc(x)` and p(x|z) as in `VAE`; the
+    guide is empty. Objective, maximised: log p(x | z = loc(x)), the reconstruction term of the
+    ELBO without noise and without the KL, for each row. The encoder's outputs for the scale
+    are left unused, so that both models have the same parameters and start from the same
+    weights.
+
+    Differs from the paper: no paper; it is the comparison that shows what the KL is for.
+
+    Args:
+        options: those of `VAE`.
+    """
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                pyro.sample("x", self.p_x(self._code(rows.xs)), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Nothing is latent; arguments as for `model`."""
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the code of `xs` and its scale, zero, each `[B, D]`, in evaluation mode."""
+        with evaluating(self):
+            code = self._code(xs)
+        return code, torch.zeros_like(code)
+
+    def _code(self, xs: Tensor) -> Tensor:
+        return self.encoder(self._flat(xs)).chunk(2, -1)[0]

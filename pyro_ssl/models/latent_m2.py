@@ -1,0 +1,204 @@
+"""LatentM2: M2 whose inputs are the latents of another model, known by their posteriors."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+
+class LatentM2(SSLModel):
+    """M2 on the latents z1 of a model that stays as it is: the upper layer of M1+M2.
+
+    An input is the posterior of A latents, q(z1|x) = Normal(loc, diag scale^2), given as
+    `[2, A]`: loc and scale. Generative program, with K classes and E latents z2::
+
+        p(y) = Categorical(1/K)    p(z2) = Normal(0, I_E)
+        p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2)
+
+    Guide, which draws z1 anew in every step::
+
+        q(z1|x)    q(y|z1) = Categorical(classifier(z1))
+        q(z2|z1,y) = Normal(loc(z1, y), diag scale(z1, y)^2)
+
+    Objective, maximised, for a labelled row and an unlabelled one::
+
+        -L(x,y) = E_q(z1|x) E_q(z2|z1,y)[log p(z1|y,z2) + log p(y) + log p(z2)
+                                         - log q(z2|z1,y) - log q(z1|x)]
+        -U(x)   = E_q(z1|x) sum_y q(y|z1) (E_q(z2|z1,y)[as above] - log q(y|z1))
+
+    plus, for each labelled row of a call, `classification_weight * log q(y|z1)`; its weights are
+    those of `M2`. log q(z1|x) has no parameters here; with it, this is the ELBO of `M1M2` but for
+    `E_q(z1|x)[log p(x|z1)]`.
+
+    Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
+    models", NeurIPS 2014, sections 2.1 and 3; that z1 is drawn anew is what the authors' code does.
+
+    Differs from the paper: as `M2` does, with one hidden layer by default; the sum over classes
+    may be Rao-Blackwellised (`num_summed`).
+
+    Args:
+        num_inputs: number A of latents z1.
+        num_classes: number of classes K.
+        latent_dim: number E of latents z2.
+        hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        batch_norm: use batch norm in the classifier.
+        input_dropout: probability of dropping a latent at the classifier's input.
+        classification_weight: weight of log q(y|z1) of each labelled row, relative to -L(x,y).
+        num_summed: classes that `RaoBlackwell_ELBO` sums for each unlabelled row; None to sum all.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    takes_real_values = True
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_classes: int = 10,
+        latent_dim: int = 50,
+        hidden_dims: Sequence[int] = (500,),
+        activation: str = "relu",
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
+        classification_weight: float = 1.0,
+        num_summed: int | None = None,
+    ) -> None:
+        super().__init__((2, num_inputs), num_classes)
+        if latent_dim < 1:
+            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
+        if not 0 <= classification_weight < math.inf:
+            raise ConfigError(
+                f"classification_weight is {classification_weight}, expected a finite number >= 0"
+            )
+        self.num_inputs = num_inputs
+        self.latent_dim = latent_dim
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.input_dropout = input_dropout
+        self.classification_weight = classification_weight
+        self.num_summed = num_summed
+        self.classifier = MLP(
+            num_inputs,
+            hidden_dims,
+            num_classes,
+            activation=activation,
+            batch_norm=batch_norm,
+            input_dropout=input_dropout,
+        )
+        self.encoder = MLP(num_inputs, hidden_dims, 2 * latent_dim, num_classes, activation)
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], 2 * num_inputs, num_classes, activation)
+        self.make_elbo()
+
+    def make_elbo(self) -> ELBO:
+        """Return the ELBO that sums all classes, or `num_summed` of them."""
+        if self.num_summed is None:
+            return StaticEnum_ELBO(max_plate_nesting=1)
+        return RaoBlackwell_ELBO(self.num_summed, max_plate_nesting=1)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(y, z2, z1) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
+        self._register()
+        prior_logits = xs.new_zeros(self.num_classes)
+        origin = xs.new_zeros(self.latent_dim)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
+                z2 = pyro.sample("z2", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                z1 = pyro.sample("z1", self._p_z1(z2, y))
+                self._observe(rows.xs, z1)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z1, y, z2 | x), "y" enumerated where it is unknown; arguments as for `model`."""
+        self._register()
+        parts = split_rows(xs, ys, num_labelled)
+        kept = []
+        for rows in parts:
+            with rows.plate():
+                kept.append(self._kept(pyro.sample("z1", self._q_z1(rows.xs))))
+        # One call for all rows, which so share the statistics of batch norm.
+        class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
+        for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
+            q_y = dist.Categorical(logits=logits)
+            with rows.plate():
+                if rows.ys is None:
+                    y = pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+                else:
+                    y = rows.ys
+                    if self.classification_weight > 0:
+                        # The sign and has_rsample are explained in M2.
+                        with poutine.scale(scale=self.classification_weight):
+                            pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
+                pyro.sample("z2", self._q_z2(z1, y))
+
+    def class_logits(self, xs: Tensor) -> Tensor:
+        """Return unnormalised log q(y|z1), `[B, K]`, z1 being the mean of q(z1|x)."""
+        return self.classifier(self._kept(self._q_z1(xs).mean))
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z2|z1,y), each `[B, E]`, z1 the mean of q(z1|x).
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            ys: labels `[B]`; the likeliest under q(y|z1) if None.
+        """
+        with evaluating(self):
+            z1 = self._kept(self._q_z1(xs).mean)
+            if ys is None:
+                ys = self.classifier(z1).argmax(-1)
+            q_z2 = self._q_z2(z1, ys).base_dist
+            return q_z2.loc, q_z2.scale
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+        """Return the mean of p(z1|y,z2), `[B, A]`, of latents z2 `[B, E]` and labels `[B]`."""
+        with evaluating(self):
+            return self._p_z1(zs, ys).mean
+
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw z2 from its prior for each label of `ys` `[B]` and return `decode(z2, ys)`."""
+        parameter = next(self.parameters())
+        zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
+        return self.decode(zs, ys)
+
+    def _trained_parts(self) -> list[str]:
+        return ["classifier", "encoder", "decoder"]
+
+    def _register(self) -> None:
+        # Not the whole: of parts that are not trained, Pyro would warn at every call.
+        for part in self._trained_parts():
+            pyro.module(f"{self._name}.{part}", getattr(self, part))
+
+    def _q_z1(self, xs: Tensor) -> dist.TorchDistribution:
+        loc, scale = xs.unbind(-2)
+        return dist.Normal(loc, scale).to_event(1)
+
+    def _kept(self, z1: Tensor) -> Tensor:
+        """Return the latents that M2 sees."""
+        return z1
+
+    def _q_z2(self, z1: Tensor, ys: Tensor) -> dist.TorchDistribution:
+        loc, raw_scale = self.encoder(z1, ys).chunk(2, -1)
+        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+
+    def _p_z1(self, z2: Tensor, ys: Tensor) -> dist.TorchDistribution:
+        loc, raw_scale = self.decoder(z2, ys).chunk(2, -1)
+        return dist.Normal(loc, F.softplus(raw_scale) + 1e-2).to_event(1)
+
+    def _observe(self, xs: Tensor, z1: Tensor) -> None:
+        """Observe what lies below z1; here nothing does."""

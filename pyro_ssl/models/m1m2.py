@@ -1,0 +1,172 @@
+"""M1M2: M2 on the latents of a VAE, the stacked model of Kingma et al. (2014)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.base import evaluating
+from pyro_ssl.models.latent_m2 import LatentM2
+from pyro_ssl.models.vae import VAE
+
+
+class M1M2(LatentM2):
+    """Stacked semi-supervised model, M1+M2, as one program of two layers.
+
+    Generative program, with K classes, D latents z1 of M1, of which the A in `active` are kept
+    for M2, and E latents z2::
+
+        p(y) = Categorical(1/K)    p(z2) = Normal(0, I_E)
+        p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2) for active latents, Normal(0, 1) else
+        p(x|z1) as in `VAE`
+
+    Guide::
+
+        q(z1|x) as in `VAE`    q(y|z1) = Categorical(classifier(z1))
+        q(z2|z1,y) = Normal(loc(z1, y), diag scale(z1, y)^2)
+
+    where classifier and encoder see the active latents alone. Objective, maximised: that of
+    `LatentM2` with `E_q(z1|x)[log p(x|z1)]` added for each row, the ELBO of both layers.
+
+    There are two ways to train it. The paper's: a `VAE` first, then a `LatentM2` on its
+    `posteriors`, put together by `M1M2.on`. Since M1 then stays as it is, that climbs this very
+    objective in the upper layer's parameters, without a look at a pixel. Or both layers at once,
+    with `train_m1=True`, from here.
+
+    Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
+    models", NeurIPS 2014, sections 2.1 and 3; that the other latents of M1 are left out is what
+    the authors' code does.
+
+    Differs from the paper: as `VAE` and `LatentM2` do.
+
+    Args:
+        m1: options of the `VAE` below.
+        active: numbers of M1's latents to keep, see `active_latents`; None for all.
+        train_m1: train M1 along; otherwise its parameters and statistics stay as they are.
+        options: those of `LatentM2`, but `num_inputs`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    def __init__(
+        self,
+        m1: Mapping[str, Any],
+        active: Sequence[int] | None = None,
+        train_m1: bool = False,
+        **options: Any,
+    ) -> None:
+        vae = VAE(**m1)
+        kept = tuple(range(vae.latent_dim)) if active is None else tuple(map(int, active))
+        if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
+            raise ConfigError(
+                f"active is {kept}, expected different numbers in 0..{vae.latent_dim - 1}, at "
+                "least one: if no latent of M1 is active, it has not learned anything yet"
+            )
+        super().__init__(num_inputs=len(kept), **options)
+        self.input_shape = vae.input_shape
+        self.takes_real_values = vae.takes_real_values
+        self.m1 = dict(m1)
+        self.active = kept
+        self.train_m1 = train_m1
+        self._active: Tensor
+        self.vae = vae.requires_grad_(train_m1)
+        self.register_buffer("_active", torch.tensor(kept), persistent=False)
+
+    @classmethod
+    def on(
+        cls, vae: VAE, upper: LatentM2, active: Sequence[int] | None = None, train_m1: bool = False
+    ) -> "M1M2":
+        """Return the M1M2 made of copies of two layers trained one after the other.
+
+        Args:
+            vae: M1.
+            upper: M2 on its active latents.
+            active: their numbers; None for all.
+            train_m1: as for `M1M2`.
+        """
+        options = upper.options
+        del options["num_inputs"]
+        model = cls(m1=vae.options, active=active, train_m1=train_m1, **options)
+        model.load_state_dict(upper.state_dict(), strict=False)
+        model.vae.load_state_dict(vae.state_dict())
+        return model.to(next(upper.parameters()))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments this model was constructed with, from which to construct its like."""
+        found = super().options
+        del found["num_inputs"]
+        return found
+
+    def train(self, mode: bool = True) -> "M1M2":
+        """Set training mode, which a lower layer that is not trained never enters."""
+        super().train(mode)
+        self.vae.train(mode and self.train_m1)
+        return self
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+        """Return the mean of p(x|z1), `[B, *input_shape]`, z1 the mean of p(z1|y,z2).
+
+        Args:
+            zs: latents z2 `[B, E]`.
+            ys: labels `[B]`.
+        """
+        with evaluating(self):
+            return self.vae.p_x(self._p_z1(zs, ys).mean).mean
+
+    def _trained_parts(self) -> list[str]:
+        return super()._trained_parts() + ["vae"] * self.train_m1
+
+    def _q_z1(self, xs: Tensor) -> dist.TorchDistribution:
+        return self.vae.q_z(xs)
+
+    def _kept(self, z1: Tensor) -> Tensor:
+        return z1.index_select(-1, self._active)
+
+    def _p_z1(self, z2: Tensor, ys: Tensor) -> dist.TorchDistribution:
+        p_kept = super()._p_z1(z2, ys)
+        if len(self.active) == self.vae.latent_dim:
+            # The active latents may still be numbered in another order.
+            order = self._active.argsort()
+            loc, scale = (t.index_select(-1, order) for t in (p_kept.mean, p_kept.stddev))
+        else:
+            everywhere = (*p_kept.mean.shape[:-1], self.vae.latent_dim)
+            loc = p_kept.mean.new_zeros(everywhere).index_copy(-1, self._active, p_kept.mean)
+            scale = p_kept.stddev.new_ones(everywhere)
+            scale = scale.index_copy(-1, self._active, p_kept.stddev)
+        return dist.Normal(loc, scale).to_event(1)
+
+    def _observe(self, xs: Tensor, z1: Tensor) -> None:
+        pyro.sample("x", self.vae.p_x(z1), obs=xs)
+
+
+@torch.no_grad()
+def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, ...]:
+    """Return the numbers of the latents whose posterior means vary over `xs`.
+
+    Args:
+        vae: M1, trained.
+        xs: inputs `[N, *input_shape]`, thousands of them.
+        threshold: standard deviation above which a latent counts as active.
+    """
+    means = torch.cat([vae.encode(chunk)[0] for chunk in xs.split(10_000)])
+    return tuple(torch.where(means.std(0) > threshold)[0].tolist())
+
+
+@torch.no_grad()
+def posteriors(vae: VAE, xs: Tensor, active: Sequence[int]) -> Tensor:
+    """Return mean and scale of q(z1|x), `[N, 2, A]`, what a `LatentM2` takes as inputs.
+
+    Args:
+        vae: M1, trained.
+        xs: inputs `[N, *input_shape]`.
+        active: numbers of the A latents to keep.
+    """
+    found = [torch.stack(vae.encode(chunk), 1)[..., list(active)] for chunk in xs.split(10_000)]
+    return torch.cat(found) if found else xs.new_zeros(0, 2, len(active))

@@ -1,0 +1,142 @@
+"""VAE: the variational autoencoder of Kingma and Welling (2014), M1 of Kingma et al. (2014)."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods import bernoulli, gaussian
+from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+LIKELIHOODS = ("bernoulli", "gaussian")
+
+
+class VAE(PyroModel):
+    """Variational autoencoder, called M1 where its latents feed a classifier or an M2.
+
+    Generative program, with D latent dimensions::
+
+        p(z) = Normal(0, I_D)    p(x|z) = Bernoulli(decoder(z))
+                              or p(x|z) = Normal(loc(z), diag scale(z)^2)
+
+    Guide::
+
+        q(z|x) = Normal(loc(x), diag scale(x)^2)
+
+    Objective, maximised, for each row, labelled or not (labels are not looked at)::
+
+        ELBO(x) = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z))
+
+    with the KL in closed form (appendix B of Kingma and Welling) and one draw of z for the rest.
+
+    Source: Kingma, Welling, "Auto-encoding variational Bayes", ICLR 2014, sections 2 and 3; as M1:
+    Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative models",
+    NeurIPS 2014, eq. 1, 3 and 5.
+
+    Differs from the papers: scales are softplus of the network's output plus 1e-4 (`min_scale`
+    in p(x|z)), not the exponential of half a log-variance; batch norm is an option; no prior on
+    the weights, which are initialised as torch does.
+
+    Args:
+        input_shape: shape of one input; pixels in [0, 1], or real values for `gaussian`.
+        latent_dim: number of latent dimensions D.
+        hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        batch_norm: use batch norm in both networks.
+        likelihood: `bernoulli`, or `gaussian` with a scale learned for each value and z.
+        min_scale: the smallest scale of the Gaussian likelihood, in the units of the inputs.
+
+    Raises:
+        ConfigError: if a width, the activation, the likelihood or `min_scale` cannot work.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...] = (1, 28, 28),
+        latent_dim: int = 50,
+        hidden_dims: Sequence[int] = (500, 500),
+        activation: str = "softplus",
+        batch_norm: bool = False,
+        likelihood: str = "bernoulli",
+        min_scale: float = 0.01,
+    ) -> None:
+        super().__init__(input_shape)
+        if latent_dim < 1:
+            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
+        if likelihood not in LIKELIHOODS:
+            expected = " or ".join(LIKELIHOODS)
+            raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
+        if not 0 < min_scale < math.inf:
+            raise ConfigError(f"min_scale is {min_scale}, expected a positive number")
+        self.latent_dim = latent_dim
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.batch_norm = batch_norm
+        self.likelihood = likelihood
+        self.min_scale = min_scale
+        self.takes_real_values = likelihood == "gaussian"
+        pixels = math.prod(self.input_shape)
+        outputs = 2 * pixels if likelihood == "gaussian" else pixels
+        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, None, activation, batch_norm)
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], outputs, None, activation, batch_norm)
+
+    def make_elbo(self) -> ELBO:
+        """Return the ELBO with its KL in closed form."""
+        return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `split_rows`."""
+        pyro.module(self._name, self)
+        origin = xs.new_zeros(self.latent_dim)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                pyro.sample("x", self.p_x(z), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z | x); arguments as for `model`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                pyro.sample("z", self.q_z(rows.xs))
+
+    def q_z(self, xs: Tensor) -> dist.TorchDistribution:
+        """Return q(z|x), batch shape `[B]`, event shape `[D]`, of `xs` `[B, *input_shape]`."""
+        loc, raw_scale = self.encoder(self._flat(xs)).chunk(2, -1)
+        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+
+    def p_x(self, zs: Tensor) -> dist.TorchDistribution:
+        """Return p(x|z), batch shape `[...]`, event shape `input_shape`, of `zs` `[..., D]`."""
+        outputs, event_dim = self.decoder(zs), len(self.input_shape)
+        if self.likelihood == "bernoulli":
+            return bernoulli(outputs.unflatten(-1, self.input_shape), event_dim)
+        loc, raw_scale = (t.unflatten(-1, self.input_shape) for t in outputs.chunk(2, -1))
+        return gaussian(loc, raw_scale, event_dim, self.min_scale)
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
+        with evaluating(self):
+            q_z = self.q_z(xs).base_dist
+            return q_z.loc, q_z.scale
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor) -> Tensor:
+        """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode."""
+        with evaluating(self):
+            return self.p_x(zs).mean
+
+    def sample(self, num: int) -> Tensor:
+        """Draw `num` times z from its prior and return the means of p(x|z)."""
+        parameter = next(self.parameters())
+        zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)
+        return self.decode(zs)
