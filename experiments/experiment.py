@@ -1,17 +1,16 @@
 """Trains contenders over seeds, to files: what all experiments share."""
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 from joblib import Parallel, delayed
-from tqdm import tqdm
+from torch import Tensor
 
+from experiments.contender import Contender, train
 from experiments.devices import (
     describe_device,
     keep_freed_memory,
@@ -22,11 +21,10 @@ from experiments.options import NOT_RESULTS, RunOptions
 from experiments.report import summarise
 from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
-from pyro_ssl.data import ImageDataset, SSLData
-from pyro_ssl.errors import ConfigError, PyroSSLError
-from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import History, load_model
 from pyro_ssl.infer.processes import from_main, is_main, process_share
-from pyro_ssl.infer.trainer import Row, Trainer
+from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import PyroModel
 
 if TYPE_CHECKING:
@@ -36,45 +34,26 @@ Result = dict[str, Any]
 Figures = dict[str, "Figure"]
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One model of a comparison, with one seed.
-
-    Attributes:
-        name: the model's name in files and tables.
-        seed: the seed.
-        model: the model, newly initialised.
-        data: the rows it may see.
-        fit_config: how it is trained.
-        split_digest: which rows are labelled, unlabelled, for validation.
-        watch: called with the epochs trained so far, at the start and after each of them.
-    """
-
-    name: str
-    seed: int
-    model: PyroModel
-    data: SSLData
-    fit_config: FitConfig
-    split_digest: str
-    watch: Callable[[int], None] | None = None
+class Named(Protocol):
+    """What an experiment's data come from."""
 
     @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return self.fit_config.batches(self.data).steps
+    def name(self) -> str:
+        """What it is called in files and tables."""
 
 
-class Experiment:
+Data = TypeVar("Data", bound=Named)
+
+
+class Experiment(Generic[Data]):
     """Some contenders for every seed. A subclass says which, and how they are tested.
 
     Args:
         name: name of the experiment, also of its folder.
         config: its options.
         names: names of the contenders.
-        suffix: what their folders' names end with, before the tag.
+        suffix: what their folders' names end with, before the tag; may be empty.
     """
-
-    shown = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")
 
     def __init__(self, name: str, config: RunOptions, names: list[str], suffix: str) -> None:
         if not config.seeds:
@@ -92,15 +71,16 @@ class Experiment:
         self.environment = environment()
         self.device = resolve_device(config.device)
         root = Path(config.results_root) / name
-        tag = f"-{config.tag}" if config.tag else ""
-        self.paths = {n: root / f"{n}-{suffix}{tag}" for n in names}
+        ending = [part for part in (suffix, config.tag) if part]
+        self.paths = {n: root / "-".join([n, *ending]) for n in names}
         self.folders: dict[str, RunFolder] = {}
+        self._trained: dict[tuple[str, int], PyroModel] = {}
 
-    def load(self) -> ImageDataset:
+    def load(self) -> Data:
         """Return the data set, downloading it if need be."""
         raise NotImplementedError
 
-    def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
+    def contenders(self, dataset: Data, seed: int, trial: bool = False) -> list[Contender]:
         """Build the contenders of a seed.
 
         Args:
@@ -111,7 +91,7 @@ class Experiment:
         raise NotImplementedError
 
     def test(
-        self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
+        self, contender: Contender, frame: pd.DataFrame, dataset: Data
     ) -> tuple[Result, Figures]:
         """Read the test set, once: return figures of merit and figures to draw.
 
@@ -122,9 +102,16 @@ class Experiment:
         """
         raise NotImplementedError
 
-    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+    def decisive(self, dataset: Data) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
         return {k: v for k, v in asdict(self.options).items() if k not in NOT_RESULTS}
+
+    def trained(self, name: str, seed: int) -> PyroModel:
+        """Return the model of a contender of this seed that came before, in evaluation mode."""
+        if (name, seed) not in self._trained:
+            model = load_model(self.folders[name].file(seed, ".pt"))
+            self._trained[name, seed] = model.to(self.device)
+        return self._trained[name, seed]
 
     def run(self) -> None:
         """Train, test and write every seed, then print the comparison."""
@@ -134,8 +121,7 @@ class Experiment:
             from_main(self._load)
         dataset = self.load()
         # Show whatever is wrong with the options before any result is touched.
-        for contender in self.contenders(dataset, options.seeds[0], trial=True):
-            Trainer(contender.model, contender.data, contender.fit_config)
+        self.check(dataset)
         decisive = self.decisive(dataset)
         if process_share().processes > 1:
             decisive["processes"] = process_share().processes
@@ -143,11 +129,11 @@ class Experiment:
         from_main(self._claim_folders)
         if options.jobs == 1:
             for seed in options.seeds:
-                self._run_seed(seed, dataset)
+                self.run_seed(seed, dataset)
         else:
             # Each process loads the rows itself, and has its share of the cores from joblib.
             del dataset
-            Parallel(n_jobs=options.jobs)(delayed(self._run_seed)(s) for s in options.seeds)
+            Parallel(n_jobs=options.jobs)(delayed(self.run_seed)(s) for s in options.seeds)
         if is_main():
             self._print_summary()
 
@@ -162,66 +148,26 @@ class Experiment:
         for folder in self.folders.values():
             folder.claim(seeds, overwrite)
 
-    def _run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
-        """Train and test every contender, in this process."""
+    def check(self, dataset: Data) -> None:
+        """Raise what is wrong with the options, if anything is."""
+        for contender in self.contenders(dataset, self.options.seeds[0], trial=True):
+            Trainer(contender.model, contender.data, contender.fit_config)
+
+    def run_seed(self, seed: int, dataset: Data | None = None) -> None:
+        """Train and test every contender, in this process; load the data if they are not given."""
         keep_freed_memory()
         dataset = dataset or self.load()
         for contender in self.contenders(dataset, seed):
             folder = self.folders[contender.name]
             if from_main(partial(folder.begin, seed, self.options.resume)):
-                self._write(contender, self._fit(contender), dataset)
+                self._write(contender, train(contender, folder, self.options), dataset)
             else:
                 print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
 
-    def _fit(self, contender: Contender) -> History:
-        """Train, writing the CSV after every epoch and the checkpoint beside it."""
-        folder, seed = self.folders[contender.name], contender.seed
-        checkpoint = folder.file(seed, ".pt")
-        resume = self.options.resume and from_main(checkpoint.exists)
-        folder.log(seed, f"{'resume' if resume else 'start'} on {self.device}: {self.options}")
-        if contender.watch is not None and not resume:
-            contender.watch(0)
-        steps = contender.steps
-        with tqdm(
-            total=contender.fit_config.epochs * steps,
-            desc=f"{contender.name} seed {seed}",
-            unit="step",
-            disable=self.options.quiet or self.options.jobs > 1,
-        ) as bar:
-
-            def on_epoch(rows: list[Row]) -> None:
-                folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
-                last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
-                folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
-                bar.set_postfix({k: last[k] for k in self.shown if k in last}, refresh=False)
-                bar.update(len(rows) * steps - bar.n)
-                if contender.watch is not None:
-                    contender.watch(len(rows))
-
-            def on_step() -> None:
-                bar.update()
-
-            try:
-                return fit(
-                    contender.model,
-                    contender.data,
-                    contender.fit_config,
-                    checkpoint=checkpoint,
-                    resume=resume,
-                    on_epoch=on_epoch,
-                    on_step=on_step,
-                )
-            except KeyboardInterrupt:
-                folder.log(seed, "interrupted")
-                print(f"\n{checkpoint} holds the last whole epoch", file=sys.stderr)
-                raise
-            except PyroSSLError as error:
-                folder.log(seed, f"error: {error}")
-                raise
-
-    def _write(self, contender: Contender, history: History, dataset: ImageDataset) -> None:
+    def _write(self, contender: Contender, history: History, dataset: Data) -> None:
         """Test, and write the seed's figures and JSON file."""
         folder, seed = self.folders[contender.name], contender.seed
+        self._trained[contender.name, seed] = contender.model
         frame = history.to_frame()
         # A kill right after the last checkpoint may have left the table a row short.
         folder.write(seed, ".csv", frame.to_csv(index=False))
@@ -265,3 +211,9 @@ class Experiment:
             for seed in self.options.seeds:
                 names = sorted(file.name for file in folder.path.glob(f"seed_{seed}[._]*"))
                 print("  " + " ".join(names))
+
+
+def mean_with_error(name: str, values: Tensor) -> Result:
+    """Return the mean over rows and its standard error, in the unit of the values."""
+    error = values.std() / len(values) ** 0.5
+    return {name: values.mean().item(), f"{name}_standard_error": error.item()}

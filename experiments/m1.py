@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from experiments import mnist_m1
-from experiments.experiment import Contender, Experiment, Figures, Result
-from experiments.options import M1Options, TrainingOptions
+from experiments.contender import Contender
+from experiments.experiment import Experiment, Figures, Result, mean_with_error
+from experiments.options import DataOptions, M1Options
 from experiments.semi_supervised import fit_config, seeded_split, validation_rows
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData, load_dataset
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _FRAMES = 30
 
 
-class M1Experiment(Experiment):
+class M1Experiment(Experiment[ImageDataset]):
     """A VAE, and beside it a VAE and an autoencoder of two latent dimensions.
 
     Args:
@@ -43,7 +44,6 @@ class M1Experiment(Experiment):
         names = ["vae"] + ["autoencoder_2d", "vae_2d"] * config.two_dimensional
         super().__init__("mnist_m1", config, names, config.dataset)
         self.config = config
-        self._autoencoder: VAE | None = None
 
     @property
     def binarise(self) -> bool:
@@ -57,7 +57,7 @@ class M1Experiment(Experiment):
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
         found = super().decisive(dataset)
-        for name in ("two_dimensional", "bound_samples", "bound_rows"):
+        for name in ("two_dimensional", "bound_samples"):
             del found[name]
         return found | {"validation": validation_rows(self.config, dataset)}
 
@@ -98,19 +98,15 @@ class M1Experiment(Experiment):
         figures = {"reconstructions": plots.reconstructions(model, examples[:12])}
         result: Result = {"test_rows": len(xs), "binarised": self.binarise}
         if isinstance(model, Autoencoder):
-            self._autoencoder = model
-            result |= _mean_with_error("test_log_prob_x", importance_weighted_bound(model, xs))
+            result |= mean_with_error("test_log_prob_x", importance_weighted_bound(model, xs))
             return result, figures
         result["active_latents"] = len(active_latents(model, contender.data.unlabelled_xs))
         for k in sorted(self.config.bound_samples):
             # Of the two-dimensional model, only what takes no time.
             if k > 50 and contender.name == "vae_2d":
                 continue
-            largest = k == max(self.config.bound_samples) and k > 1
-            rows = xs[: self.config.bound_rows] if largest else xs
             name = "test_elbo" if k == 1 else f"test_bound_{k}"
-            result |= _mean_with_error(name, importance_weighted_bound(model, rows, k))
-            result[f"{name}_rows"] = len(rows)
+            result |= mean_with_error(name, importance_weighted_bound(model, xs, k))
         if contender.name == "vae_2d":
             figures["manifold"] = plots.manifold(model)
             figures["posterior"] = self._both_posteriors(model, seed, grey, dataset)
@@ -118,12 +114,8 @@ class M1Experiment(Experiment):
         return result, figures
 
     def _both_posteriors(self, vae: VAE, seed: int, xs: Tensor, dataset: ImageDataset) -> "Figure":
-        other = self._autoencoder
-        if other is None:
-            path = self.folders["autoencoder_2d"].file(seed, ".pt")
-            found = load_model(path).to(self.device)
-            assert isinstance(found, VAE)
-            other = found
+        other = self.trained("autoencoder_2d", seed)
+        assert isinstance(other, VAE)
         panels = {
             "autoencoder: codes of the test set": other.encode(xs)[0],
             "VAE: posterior means of the test set": vae.encode(xs)[0],
@@ -199,7 +191,7 @@ class Frames:
 
 
 def trained_m1(
-    config: TrainingOptions, m1: M1Options, seed: int, dataset: ImageDataset
+    config: DataOptions, m1: M1Options, seed: int, dataset: ImageDataset
 ) -> tuple[VAE, dict[str, Any]]:
     """Return M1 and its results: from a finished run of `mnist_m1`, or trained now.
 
@@ -250,9 +242,3 @@ def trained_m1(
 
 def _examples(data: SSLData) -> Tensor:
     return data.validation_xs if len(data.validation_xs) else data.unlabelled_xs
-
-
-def _mean_with_error(name: str, values: Tensor) -> Result:
-    """Return the mean over rows and its standard error, in nats per row."""
-    error = values.std() / len(values) ** 0.5
-    return {name: values.mean().item(), f"{name}_standard_error": error.item()}

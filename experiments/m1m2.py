@@ -7,8 +7,9 @@ import pandas as pd
 import torch
 
 from experiments import mnist_m1m2
+from experiments.contender import Contender
 from experiments.devices import launched_by_torchrun
-from experiments.experiment import Contender, Figures, Result
+from experiments.experiment import Figures, Result, mean_with_error
 from experiments.m1 import trained_m1
 from experiments.semi_supervised import SemiSupervised, fit_config, seeded_split
 from pyro_ssl.data import ImageDataset, SSLData
@@ -90,9 +91,8 @@ class M1M2Experiment(SemiSupervised):
         xs = dataset.test_xs.to(self.device)
         # M1 learned from drawn pixels: its bound is one on such pixels.
         bounds = importance_weighted_bound(model, xs.bernoulli() if about["binarised"] else xs)
+        result |= mean_with_error("test_elbo", bounds)
         result |= {
-            "test_elbo": bounds.mean().item(),
-            "test_elbo_standard_error": bounds.std().item() / len(bounds) ** 0.5,
             "active_latents": len(active),
             "m1_test_elbo": about["test_elbo"],
             "m1_epochs": about["config"]["epochs"],

@@ -50,14 +50,20 @@ NOT_RESULTS = (
 
 
 @dataclass(frozen=True)
-class TrainingOptions(RunOptions):
-    """What to train on, and for how long."""
+class DataOptions(RunOptions):
+    """What to train on."""
 
     dataset: Literal["mnist", "fashion-mnist", "digits"] = "mnist"
     """Data set; digits is scikit-learn's 8x8 digits and needs no download."""
     validation: int | None = None
     """Labelled rows taken from the training set to choose the epoch on, never trained on; none
     for 10,000, but no more than a quarter of the training set."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions(DataOptions):
+    """How to train, and for how long."""
+
     epochs: int = 60
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 200

@@ -67,8 +67,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         row = {keys[0]: first[keys[0]], "dataset": first["dataset"]}
         row["labels"] = first.get("labels")
         for column, scale, name in _MEASURES:
-            if column in group and group[column].notna().all():
-                row[name] = _mean_and_spread(scale * group[column])
+            if column in group and group[column].notna().any():
+                row[name] = _mean_and_spread(scale * group[column].dropna(), len(group))
         row["seeds"] = len(group)
         row["validation_rows"] = first.get("validation_rows")
         if "seconds_per_epoch" in group:
@@ -84,9 +84,11 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
 
 
-def _mean_and_spread(values: pd.Series) -> str:
+def _mean_and_spread(values: pd.Series, seeds: int) -> str:
     spread = f" +- {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{values.mean():.2f}{spread}"
+    # A bound of many samples may have been evaluated for some of the seeds alone.
+    count = f" ({len(values)} of {seeds} seeds)" if len(values) < seeds else ""
+    return f"{values.mean():.2f}{spread}{count}"
 
 
 def to_markdown(table: pd.DataFrame) -> str:

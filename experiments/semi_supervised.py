@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from experiments.contender import Contender
 from experiments.devices import resolve_precision
-from experiments.experiment import Contender, Experiment, Figures, Result
-from experiments.options import SemiSupervisedOptions, TrainingOptions
+from experiments.experiment import Experiment, Figures, Result
+from experiments.options import DataOptions, SemiSupervisedOptions, TrainingOptions
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
 from pyro_ssl.infer import FitConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _BASELINE_STEPS_PER_EPOCH = 25
 
 
-class SemiSupervised(Experiment):
+class SemiSupervised(Experiment[ImageDataset]):
     """A semi-supervised model against the classifier on the labelled rows alone.
 
     Args:
@@ -143,7 +144,7 @@ class M2Experiment(SemiSupervised):
 
 
 def seeded_split(
-    config: TrainingOptions, dataset: ImageDataset, seed: int, labels: int | None
+    config: DataOptions, dataset: ImageDataset, seed: int, labels: int | None
 ) -> LabelSplit:
     """Split the training rows; a seed's validation rows are the same for any number of labels."""
     train_ys, validation = dataset.train_ys.numpy(), validation_rows(config, dataset)
@@ -175,7 +176,7 @@ def _baseline_config(how: FitConfig, data: SSLData) -> FitConfig:
     )
 
 
-def validation_rows(config: TrainingOptions, dataset: ImageDataset) -> int:
+def validation_rows(config: DataOptions, dataset: ImageDataset) -> int:
     """Return how many rows to validate on: the option, or 10,000 but at most a quarter."""
     if config.validation is not None:
         return config.validation

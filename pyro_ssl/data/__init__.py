@@ -4,10 +4,12 @@ from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels
 from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.data.toys import GaussianMixture, two_gaussians
 
 __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
+    "GaussianMixture",
     "ImageDataset",
     "LabelSplit",
     "SSLData",
@@ -16,4 +18,5 @@ __all__ = [
     "data_root",
     "load_dataset",
     "split_labels",
+    "two_gaussians",
 ]

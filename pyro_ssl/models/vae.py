@@ -26,7 +26,7 @@ class VAE(PyroModel):
     Generative program, with D latent dimensions::
 
         p(z) = Normal(0, I_D)    p(x|z) = Bernoulli(decoder(z))
-                              or p(x|z) = Normal(loc(z), diag scale(z)^2)
+                              or p(x|z) = Normal(loc(z), diag scale(z)^2), scale learned or fixed
 
     Guide::
 
@@ -54,9 +54,11 @@ class VAE(PyroModel):
         batch_norm: use batch norm in both networks.
         likelihood: `bernoulli`, or `gaussian` with a scale learned for each value and z.
         min_scale: the smallest scale of the Gaussian likelihood, in the units of the inputs.
+        fixed_scale: a scale for all values in place of the learned one; log p(x|z) is then a
+            squared error but for constants. None to learn it.
 
     Raises:
-        ConfigError: if a width, the activation, the likelihood or `min_scale` cannot work.
+        ConfigError: if a width, a scale, the activation or the likelihood cannot work.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class VAE(PyroModel):
         batch_norm: bool = False,
         likelihood: str = "bernoulli",
         min_scale: float = 0.01,
+        fixed_scale: float | None = None,
     ) -> None:
         super().__init__(input_shape)
         if latent_dim < 1:
@@ -77,15 +80,19 @@ class VAE(PyroModel):
             raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
         if not 0 < min_scale < math.inf:
             raise ConfigError(f"min_scale is {min_scale}, expected a positive number")
+        if fixed_scale is not None and not 0 < fixed_scale < math.inf:
+            raise ConfigError(f"fixed_scale is {fixed_scale}, expected a positive number, or None")
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
         self.likelihood = likelihood
         self.min_scale = min_scale
+        self.fixed_scale = fixed_scale
         self.takes_real_values = likelihood == "gaussian"
         pixels = math.prod(self.input_shape)
-        outputs = 2 * pixels if likelihood == "gaussian" else pixels
+        learns_scale = likelihood == "gaussian" and fixed_scale is None
+        outputs = 2 * pixels if learns_scale else pixels
         self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, None, activation, batch_norm)
         self.decoder = MLP(latent_dim, hidden_dims[::-1], outputs, None, activation, batch_norm)
 
@@ -119,6 +126,9 @@ class VAE(PyroModel):
         outputs, event_dim = self.decoder(zs), len(self.input_shape)
         if self.likelihood == "bernoulli":
             return bernoulli(outputs.unflatten(-1, self.input_shape), event_dim)
+        if self.fixed_scale is not None:
+            loc = outputs.unflatten(-1, self.input_shape)
+            return dist.Normal(loc, self.fixed_scale, validate_args=False).to_event(event_dim)
         loc, raw_scale = (t.unflatten(-1, self.input_shape) for t in outputs.chunk(2, -1))
         return gaussian(loc, raw_scale, event_dim, self.min_scale)
 

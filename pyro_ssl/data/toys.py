@@ -1,0 +1,43 @@
+"""Distributions one can write down, to know what a model should have learned."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of Gaussians of equal weights.
+
+    Attributes:
+        name: what it is called in tables.
+        locs: means `[K, D]`.
+        covariances: covariances `[K, D, D]`.
+    """
+
+    name: str
+    locs: Tensor
+    covariances: Tensor
+
+    def sample(self, num: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return `num` points `[num, D]` and the components `[num]` they came from."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            ys = torch.randint(len(self.locs), (num,))
+            return MultivariateNormal(self.locs[ys], self.covariances[ys]).sample(), ys
+
+    def log_prob(self, xs: Tensor) -> Tensor:
+        """Return log p(x) in nats, `[N]`, of points `[N, D]`."""
+        weights = Categorical(logits=torch.zeros(len(self.locs)))
+        components = MultivariateNormal(self.locs, self.covariances)
+        return MixtureSameFamily(weights, components).log_prob(xs)
+
+
+def two_gaussians() -> GaussianMixture:
+    """Return two elongated Gaussians in the plane that a curve can follow."""
+    locs = torch.tensor([[-2.0, -1.0], [2.0, 1.0]])
+    spread = torch.tensor([[1.0, 0.6], [0.6, 0.5]])
+    turned = torch.tensor([[1.0, -0.6], [-0.6, 0.5]])
+    return GaussianMixture("two-gaussians", locs, torch.stack([spread, turned]))

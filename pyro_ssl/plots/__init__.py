@@ -1,0 +1,30 @@
+"""Every figure the project draws; each function returns a matplotlib `Figure`."""
+
+from pyro_ssl.plots.animation import save_animation
+from pyro_ssl.plots.curves import learning_curves, reliability
+from pyro_ssl.plots.images import (
+    CLASS_CONDITIONAL,
+    analogies,
+    class_manifolds,
+    class_samples,
+    manifold,
+    reconstruction_frame,
+    reconstructions,
+)
+from pyro_ssl.plots.latents import Bottleneck, bottlenecks, latent_positions
+
+__all__ = [
+    "CLASS_CONDITIONAL",
+    "Bottleneck",
+    "analogies",
+    "bottlenecks",
+    "class_manifolds",
+    "class_samples",
+    "latent_positions",
+    "learning_curves",
+    "manifold",
+    "reconstruction_frame",
+    "reconstructions",
+    "reliability",
+    "save_animation",
+]

@@ -1,0 +1,73 @@
+"""How a run went, and how well calibrated it ended."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
+    """Draw bounds, classification term and validation figures over epochs.
+
+    Args:
+        frame: one row an epoch, as `History.to_frame` gives.
+        title: what was trained on what.
+    """
+    wanted = {
+        ("bound", "nats per example"): ["labelled_elbo", "unlabelled_elbo"],
+        ("KL divergence", "nats per example"): [c for c in frame.columns if "_kl_" in c],
+        ("classification term", "nats per labelled example"): ["classification"],
+        ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
+    }
+    if "validation_elbo" in frame:
+        wanted["bound", "nats per example"].append("validation_elbo")
+    present = {heading: [c for c in names if c in frame] for heading, names in wanted.items()}
+    panels = {heading: columns for heading, columns in present.items() if columns}
+    figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, ((heading, unit), columns) in zip(all_axes, panels.items(), strict=True):
+        for column in columns:
+            axes.plot(frame["epoch"] + 1, frame[column], label=column.replace("_", " "))
+        axes.set(title=heading, xlabel="epoch", ylabel=unit)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+    bound = figure.axes[0]
+    if "unlabelled_elbo" in frame and len(frame) > 4:
+        # The first epochs fall far below the rest and would flatten everything after them.
+        later = frame[panels["bound", "nats per example"]].iloc[2:]
+        margin = 0.05 * (later.max().max() - later.min().min() + 1e-9)
+        bound.set_ylim(later.min().min() - margin, later.max().max() + margin)
+    figure.suptitle(title)
+    return figure
+
+
+def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -> Figure:
+    """Draw accuracy against confidence of the likeliest class, and how often each occurs.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1.
+        ys: labels `[N]`.
+        title: what was measured on what.
+        bins: number of equally wide bins of confidence.
+    """
+    confidence, predicted = (t.cpu().numpy() for t in probabilities.max(-1))
+    correct = predicted == ys.cpu().numpy()
+    edges = np.linspace(0, 1, bins + 1)
+    bin_of = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        accuracy = np.bincount(bin_of, correct, bins) / counts
+        mean_confidence = np.bincount(bin_of, confidence, bins) / counts
+    figure = Figure(figsize=(4.4, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    top.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect calibration")
+    top.plot(mean_confidence, accuracy, marker="o", label="measured")
+    top.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
+    top.legend(frameon=False)
+    bottom.bar(edges[:-1], counts, width=1 / bins, align="edge", edgecolor="white")
+    bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1))
+    return figure

@@ -1,0 +1,124 @@
+"""What a model generates, reconstructs and knows of classes, as grids of images."""
+
+import math
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from pyro_ssl.models import M1M2, M2, VAE
+
+# Models whose images are drawn given a label.
+CLASS_CONDITIONAL = (M2, M1M2)
+
+
+def class_samples(model: M1M2 | M2, columns: int = 10) -> Figure:
+    """Draw means of p(x|y,z), a row for each class, z drawn from its prior.
+
+    Args:
+        model: the generative model.
+        columns: draws a class.
+    """
+    device = next(model.parameters()).device
+    ys = torch.arange(model.num_classes, device=device).repeat_interleave(columns)
+    images = model.sample(ys)
+    return _image_grid(images, columns, "samples from p(x | y), a class in each row")
+
+
+def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
+    """Draw, for each input, the same style under every class.
+
+    Args:
+        model: the generative model.
+        xs: inputs `[R, *input_shape]`, a row each; z (z2 of `M1M2`) is the mean of its posterior
+            given x and the likeliest y.
+    """
+    loc, _ = model.encode(xs)
+    ys = torch.arange(model.num_classes, device=xs.device)
+    images = model.decode(
+        loc.repeat_interleave(model.num_classes, 0), ys.repeat(len(xs))
+    ).unflatten(0, (len(xs), model.num_classes))
+    together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
+    return _image_grid(together, model.num_classes + 1, "an input, then its style in each class")
+
+
+def reconstructions(model: VAE, xs: Tensor) -> Figure:
+    """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean."""
+    images = torch.cat([xs, model.decode(model.encode(xs)[0])])
+    return _image_grid(images, len(xs), "inputs, and below them their reconstructions")
+
+
+def manifold(model: VAE, cells: int = 20) -> Figure:
+    """Draw the means of p(x|z) on a grid of quantiles of the two-dimensional prior.
+
+    As figure 4 of Kingma and Welling (2014): equal steps of the Gaussian's distribution function.
+
+    Args:
+        model: a model with two latent dimensions.
+        cells: cells a side.
+    """
+    images = model.decode(_quantile_grid(cells, next(model.parameters())))
+    return _image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
+
+
+def class_manifolds(model: M1M2 | M2, cells: int = 10) -> Figure:
+    """Draw for each class the means of p(x|y,z) on a grid of quantiles of the 2-D prior.
+
+    Args:
+        model: a model with two latent dimensions.
+        cells: cells a side.
+    """
+    zs = _quantile_grid(cells, next(model.parameters()))
+    columns = min(5, model.num_classes)
+    rows = -(-model.num_classes // columns)
+    figure = Figure(figsize=(2.4 * columns, 2.6 * rows + 0.4), layout="constrained")
+    figure.suptitle("p(x | y, z) over z, from 2.5 to 97.5 % of the prior, for each class y")
+    for y, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if y < model.num_classes:
+            ys = torch.full((len(zs),), y, device=zs.device)
+            _draw_grid(axes, model.decode(zs, ys), cells)
+            axes.set_title(f"y = {y}", fontsize="medium")
+    return figure
+
+
+def reconstruction_frame(originals: Tensor, reconstructed: Tensor, title: str) -> Figure:
+    """Draw originals `[N, C, H, W]` on a square grid, and beside it their reconstructions."""
+    columns = math.isqrt(len(originals) - 1) + 1
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure.suptitle(title)
+    for axes, images, name in zip(
+        figure.subplots(1, 2), (originals, reconstructed), ("originals", "reconstructions"),
+        strict=True,
+    ):  # fmt: skip
+        _draw_grid(axes, images, columns)
+        axes.set_title(name, fontsize="medium")
+    return figure
+
+
+def _quantile_grid(cells: int, like: Tensor) -> Tensor:
+    """Return a grid `[cells^2, 2]` of normal quantiles, from the upper left to the lower right."""
+    quantiles = torch.distributions.Normal(0.0, 1.0).icdf(torch.linspace(0.025, 0.975, cells))
+    second, first = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    return torch.stack([first, second], -1).flatten(0, 1).to(like)
+
+
+def _image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
+    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps."""
+    rows = -(-len(images) // columns)
+    height, width = inches * rows * images.shape[-2] / images.shape[-1], inches * columns
+    # A grid of few columns would clip its title.
+    figure = Figure(figsize=(max(width, 0.075 * len(title)), height + 0.4), layout="constrained")
+    axes = figure.subplots()
+    _draw_grid(axes, images, columns)
+    axes.set_title(title, fontsize="medium")
+    return figure
+
+
+def _draw_grid(axes: Axes, images: Tensor, columns: int) -> None:
+    grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.3)
+    picture = grid.permute(1, 2, 0) if images.shape[1] == 3 else grid[0]
+    axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1)
+    axes.set_axis_off()
