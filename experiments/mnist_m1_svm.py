@@ -36,9 +36,11 @@ class Config(DataOptions):
     mean variance), scikit-learn's `scale`."""
     unlabelled_rows: int = 5000
     """Unlabelled rows for self-training, chosen by the seed."""
-    rounds: tuple[int, ...] = (2, 5, 10)
-    """Numbers of rounds of self-training to choose from; each round labels a tenth of the
-    unlabelled rows."""
+    rounds: tuple[int, ...] = (10, 30, 50)
+    """Numbers of rounds of self-training to choose from; each round labels a fiftieth of the
+    unlabelled rows, and the RBF SVM of all labelled so far labels the next."""
+    active_threshold: float = 0.1
+    """Use the latents of M1 whose posterior means have a larger standard deviation."""
     m1: M1Options = field(default_factory=M1Options)
 
 

@@ -23,6 +23,12 @@ _MEASURES = (
     ("test_bound_5000", 1, "test_bound_5000"),
 )
 
+# The columns of a README's tables of results: runs that have the first of them.
+_RESULTS = {
+    "results": ["test_accuracy_%", "test_ece_%"],
+    "bounds": ["test_elbo", "test_bound_50", "test_bound_5000"],
+}
+
 # The columns of a README's short form of a benchmark.
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
@@ -38,7 +44,7 @@ class Config:
     """Folder of the results."""
     readme: str | None = None
     """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
-    replaced: results, and benchmark step, benchmark epoch where there are such marks."""
+    replaced: results, and bounds, benchmark step, benchmark epoch where there are such marks."""
 
 
 def read_results(root: Path) -> pd.DataFrame:
@@ -119,8 +125,13 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         results: summary of the results, as `summarise` gives it.
         root: folder of the results, which the benchmarks lie in too.
     """
-    short = results.drop(columns=["seconds_per_epoch", "device"], errors="ignore")
-    text = with_table(text, "results", to_markdown(short))
+    for name, columns in _RESULTS.items():
+        shown = [c for c in columns if c in results]
+        rows = results[results[shown[0]] != ""] if shown else results[:0]
+        front, rest = ("run", "labels"), ("seeds", "validation_rows")
+        table = rows[[c for c in (*front, *shown, *rest) if c in rows]]
+        if f"<!-- {name}: begin -->" in text or name == "results":
+            text = with_table(text, name, to_markdown(table))
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:

@@ -1,8 +1,11 @@
+import numpy as np
 import pandas as pd
+import pytest
 import torch
+from PIL import Image
 
 from pyro_ssl import plots
-from pyro_ssl.models import M2
+from pyro_ssl.models import M2, VAE, Autoencoder
 
 
 def test_learning_curves_draw_the_columns_they_name():
@@ -65,3 +68,86 @@ def test_reliability_bins_confidence_and_accuracy():
     }
     assert points == {(0.9, 0.75), (0.62, 0.5)}
     assert sum(bar.get_height() for bar in figure.axes[1].patches) == 6
+
+
+def test_manifold_runs_over_quantiles_of_the_prior_from_the_lower_left():
+    model = VAE((1, 4, 4), latent_dim=2, hidden_dims=())
+    # The first pixel shows z1, the second z2.
+    with torch.no_grad():
+        layer = model.decoder.layers[0]
+        layer.bias.zero_()
+        layer.weight.zero_()
+        layer.weight[0, 0] = layer.weight[1, 1] = 1.0
+    figure = plots.manifold(model, cells=3)
+    edge = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(0.975))
+    for row, z2 in enumerate((edge, 0 * edge, -edge)):
+        for column, z1 in enumerate((-edge, 0 * edge, edge)):
+            shown = cell(figure, row, column)
+            expected = torch.stack([z1, z2]).sigmoid()
+            torch.testing.assert_close(shown[0, :2], expected, atol=1e-6, rtol=1e-6)
+
+
+def test_class_manifolds_have_a_panel_for_each_class():
+    model = M2((1, 4, 4), 3, latent_dim=2, hidden_dims=(5,))
+    model.decoder.forward = lambda zs, ys: (ys.float() - 1 + zs[:, 0]).unsqueeze(-1).expand(-1, 16)
+    figure = plots.class_manifolds(model, cells=2)
+    panels = [a for a in figure.axes if a.get_title()]
+    assert [a.get_title() for a in panels] == ["y = 0", "y = 1", "y = 2"]
+    edge = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(0.975))
+    for y, axes in enumerate(panels):
+        grid = torch.from_numpy(axes.images[0].get_array().data.copy())
+        expected = (y - 1 + torch.stack([-edge, edge])).sigmoid()
+        torch.testing.assert_close(grid[1, [1, 6]], expected, atol=1e-6, rtol=1e-6)
+
+
+def test_reconstructions_lie_below_their_inputs():
+    model = VAE((1, 4, 4), latent_dim=2, hidden_dims=(5,))
+    xs = torch.rand(3, 1, 4, 4)
+    figure = plots.reconstructions(model, xs)
+    again = model.decode(model.encode(xs)[0])
+    for column in range(3):
+        torch.testing.assert_close(cell(figure, 0, column), xs[column, 0])
+        torch.testing.assert_close(cell(figure, 1, column), again[column, 0])
+
+
+def test_latent_positions_are_the_codes_coloured_by_class():
+    codes, ys = torch.randn(20, 2), torch.arange(20) % 4
+    figure = plots.latent_positions({"one": codes, "two": 2 * codes}, ys, num_classes=4)
+    for axes, scale in zip(figure.axes[:2], (1, 2), strict=True):
+        (points,) = axes.collections
+        np.testing.assert_allclose(points.get_offsets(), scale * codes.numpy())
+        assert points.get_array().tolist() == ys.tolist()
+
+
+def test_bottlenecks_show_the_decoders_curve_and_the_prior_of_a_vae_alone():
+    points, components = torch.randn(50, 2), torch.arange(50) % 2
+    options = {"input_shape": (2,), "latent_dim": 1, "hidden_dims": (5,), "likelihood": "gaussian"}
+    models = {"AE": Autoencoder(**options), "VAE": VAE(**options)}
+    panels = [plots.Bottleneck(n, points, components, m) for n, m in models.items()]
+    figure = plots.bottlenecks(panels)
+    for row, model in enumerate(models.values()):
+        left, right = figure.axes[2 * row : 2 * row + 2]
+        curve = next(line for line in left.lines if line.get_label() == "mean of p(x | z)")
+        codes = model.encode(points)[0]
+        ends = model.decode(torch.stack([codes.min(), codes.max()]).unsqueeze(-1))
+        np.testing.assert_allclose(curve.get_xydata()[[0, -1]], ends, rtol=1e-5)
+        area = sum(bar.get_height() * bar.get_width() for bar in right.patches)
+        assert area == pytest.approx(1, abs=1e-4)
+        assert ("prior" in [line.get_label() for line in right.lines]) == (row == 1)
+
+
+def test_animation_has_every_frame_and_rests_on_the_last(tmp_path):
+    originals = torch.rand(5, 1, 4, 4)
+    frames = [
+        plots.reconstruction_frame(originals, originals * share, f"epoch {e}")
+        for e, share in enumerate((0.0, 0.5, 1.0))
+    ]
+    path = tmp_path / "a.gif"
+    plots.save_animation(frames, path, milliseconds=100)
+    with Image.open(path) as gif:
+        assert gif.n_frames == 3
+        durations = []
+        for number in range(3):
+            gif.seek(number)
+            durations.append(gif.info["duration"])
+    assert durations == [100, 100, 1000]

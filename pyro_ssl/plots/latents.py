@@ -29,9 +29,15 @@ def latent_positions(
     colours = colormaps["tab10" if num_classes <= 10 else "tab20"].resampled(num_classes)
     for axes, (title, codes) in zip(all_axes, panels.items(), strict=True):
         points = axes.scatter(
-            *codes.cpu().T.numpy(), c=ys.cpu().numpy(), s=3, alpha=0.6, linewidths=0,
-            cmap=colours, vmin=-0.5, vmax=num_classes - 0.5,
-        )  # fmt: skip
+            *codes.cpu().T.numpy(),
+            c=ys.cpu().numpy(),
+            s=3 if len(ys) > 2000 else 9,
+            alpha=0.6,
+            linewidths=0,
+            cmap=colours,
+            vmin=-0.5,
+            vmax=num_classes - 0.5,
+        )
         axes.set(title=title, xlabel="$z_1$", ylabel="$z_2$", aspect="equal", adjustable="datalim")
         axes.grid(alpha=0.3)
         if limit is not None:

@@ -13,7 +13,7 @@ import tyro
 from experiments import mnist_m2
 from experiments.devices import resolve_device, resolve_precision
 from experiments.run_folder import RunFolder
-from experiments.semi_supervised import SemiSupervisedExperiment
+from experiments.semi_supervised import M2Experiment
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Objective, load_checkpoint, load_model
@@ -110,8 +110,8 @@ def test_damaged_configuration_file_is_one_clear_line(run, capsys):
 
 def contenders(*arguments):
     config = tyro.cli(mnist_m2.Config, args=["--dataset", "digits", *arguments])
-    experiment = SemiSupervisedExperiment("mnist_m2", config)
-    return {c.name: c for c in experiment._contenders(load_dataset("digits"), seed=0)}
+    contenders = M2Experiment(config).contenders(load_dataset("digits"), seed=0)
+    return {c.name: c for c in contenders}
 
 
 def test_alpha_weighs_the_mean_cross_entropy_beside_the_bound_per_example():

@@ -10,24 +10,57 @@ import pytest
 
 import experiments
 
-TINY_M2 = "--dataset digits --labels 20 --validation 50 --epochs 2 --hidden-dims 16 --latent-dim 3"
+DIGITS = "--dataset digits --validation 50 --quiet"
+TINY = f"{DIGITS} --epochs 2 --hidden-dims 16"
+TINY_M1 = "--m1.epochs 2 --m1.hidden-dims 16 --m1.latent-dim 3"
+CLASSIFIED = ["learning_curves", "reliability"]
+CONDITIONAL = [*CLASSIFIED, "samples", "analogies"]
+
+
+def trained(folder: str, figures: list[str], *others: str) -> list[str]:
+    """The files that a trained and tested contender leaves."""
+    files = ["config.json", *(f"seed_0.{suffix}" for suffix in ("csv", "json", "pt", "log"))]
+    files += [f"seed_0_{figure}.png" for figure in figures] + [f"seed_0_{o}" for o in others]
+    return [f"{folder}/{file}" for file in files]
+
 
 # One row an experiment: its arguments and the files it must leave under the results root.
 EXPERIMENTS = {
     "mnist_m2": (
-        f"{TINY_M2} --quiet",
+        f"{TINY} --labels 20 --latent-dim 2",
+        trained("mnist_m2/m2-digits-20", [*CONDITIONAL, "manifolds"])
+        + trained("mnist_m2/mlpclassifier-digits-20", CLASSIFIED),
+    ),
+    "mnist_m1": (
+        f"{TINY} --latent-dim 3 --epochs-2d 3 --bound-samples 1 7",
+        trained(
+            "mnist_m1/vae-digits", ["learning_curves", "reconstructions"], "reconstructions.gif"
+        )
+        + trained("mnist_m1/autoencoder_2d-digits", ["learning_curves", "reconstructions"])
+        + trained(
+            "mnist_m1/vae_2d-digits",
+            ["learning_curves", "reconstructions", "manifold", "posterior"],
+            "positions.gif",
+        ),
+    ),
+    "mnist_m1m2": (
+        f"{TINY} --labels 20 --latent-dim 2 {TINY_M1} --active-threshold 0",
+        trained("mnist_m1/vae-digits", ["learning_curves", "reconstructions"])
+        + trained("mnist_m1m2/m1m2-digits-20", [*CONDITIONAL, "manifolds"], "both_layers.pt"),
+    ),
+    "mnist_m1_svm": (
+        f"{DIGITS} --labels 20 30 --unlabelled-rows 50 {TINY_M1} --active-threshold 0",
         [
-            f"mnist_m2/{model}-digits-20/{file}"
-            for model, figures in (
-                ("m2", ["learning_curves", "samples", "analogies", "reliability"]),
-                ("mlpclassifier", ["learning_curves", "reliability"]),
-            )
-            for file in [
-                "config.json",
-                *(f"seed_0.{suffix}" for suffix in ("csv", "json", "pt", "log")),
-                *(f"seed_0_{figure}.png" for figure in figures),
-            ]
+            f"mnist_m1_svm/{kind}-digits-{labels}/{file}"
+            for kind in ("linear_svm", "rbf_svm", "self_training_svm")
+            for labels in (20, 30)
+            for file in ("config.json", "seed_0.csv", "seed_0.json")
         ],
+    ),
+    "gaussians_vae": (
+        "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet",
+        trained("gaussians_vae/autoencoder-two-gaussians", ["learning_curves"])
+        + trained("gaussians_vae/vae-two-gaussians", ["learning_curves", "bottleneck"]),
     ),
     "report": ("", ["summary.csv", "summary.md"]),
 }
