@@ -126,12 +126,12 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         root: folder of the results, which the benchmarks lie in too.
     """
     for name, columns in _RESULTS.items():
-        shown = [c for c in columns if c in results]
-        rows = results[results[shown[0]] != ""] if shown else results[:0]
+        present = [c for c in columns if c in results]
+        rows = results[results[present[0]] != ""] if present else results[:0]
         front, rest = ("run", "labels"), ("seeds", "validation_rows")
-        table = rows[[c for c in (*front, *shown, *rest) if c in rows]]
+        short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
-            text = with_table(text, name, to_markdown(table))
+            text = with_table(text, name, to_markdown(short))
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:

@@ -7,6 +7,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, SSLModel, evaluating
 from pyro_ssl.sites import sample_sites
 
@@ -65,13 +66,19 @@ def importance_weighted_bound(
         xs: inputs `[N, *input_shape]`.
         num_samples: k.
         at_once: draws evaluated together, rows times samples, which bounds the memory.
+
+    Raises:
+        ConfigError: if `num_samples` is below 1.
     """
-    bounds = []
-    with evaluating(model), pyro.validation_enabled(False):
+    if num_samples < 1:
+        raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
+    bounds = [xs.new_zeros(0)]
+    store = pyro.get_param_store()
+    with evaluating(model), store.scope(), pyro.validation_enabled(False):
         for rows in xs.split(max(1, at_once // num_samples)):
             log_sum = rows.new_full((len(rows),), -math.inf)
             left = num_samples
-            while left > 0:
+            while left > 0 and len(rows):
                 drawn = min(left, max(1, at_once // len(rows)))
                 log_weights = _log_weights(model, rows, drawn)
                 log_sum = torch.logaddexp(log_sum, log_weights.logsumexp(0))

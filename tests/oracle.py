@@ -1,6 +1,6 @@
-"""M2's objective written out by hand, with a Python loop over the classes.
+"""The models' objectives written out by hand, with a Python loop over the classes.
 
-It shares the networks with the model under test and nothing else: densities, sums and
+They share the networks with the model under test and nothing else: densities, sums and
 weights are spelled out from Kingma et al. (2014). The only other thing taken from the run
 under test is its noise, recovered from the recorded latents, so that both sides are
 deterministic functions of the same numbers.
@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.models import M2
+from pyro_ssl.infer.terms import recorded_traces
+from pyro_ssl.models import M2, VAE, LatentM2
+
+
+def run(model, elbo, xs, *args):
+    """Return the loss of an ELBO and the model trace it came from."""
+    with recorded_traces(elbo) as traces:
+        loss = elbo.differentiable_loss(model.model, model.guide, xs, *args)
+    return loss, traces[-1][0]
 
 
 def posterior(model: M2, xs: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,8 +67,87 @@ def classification(model: M2, xs: Tensor, ys: Tensor) -> Tensor:
     return F.cross_entropy(model.classifier(xs.flatten(1)), ys, reduction="none")
 
 
+def vae_posterior(vae: VAE, xs: Tensor) -> tuple[Tensor, Tensor]:
+    loc, raw = vae.encoder(xs.flatten(1)).chunk(2, -1)
+    return loc, F.softplus(raw) + 1e-4
+
+
+def vae_noise(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
+    with torch.no_grad():
+        loc, scale = vae_posterior(vae, xs)
+        return (zs - loc) / scale
+
+
+def vae_log_px(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
+    """log p(x|z), `[B]`."""
+    outputs, pixels = vae.decoder(zs), xs.flatten(1)
+    if vae.likelihood == "bernoulli":
+        return (pixels * F.logsigmoid(outputs) + (1 - pixels) * F.logsigmoid(-outputs)).sum(-1)
+    if vae.fixed_scale is not None:
+        return normal_log_prob(pixels, outputs, vae.fixed_scale)
+    loc, raw = outputs[:, : pixels.shape[1]], outputs[:, pixels.shape[1] :]
+    return normal_log_prob(pixels, loc, vae.min_scale + F.softplus(raw))
+
+
+def vae_bound(vae: VAE, xs: Tensor, eps: Tensor, closed_form: bool = True) -> Tensor:
+    """ELBO(x), `[B]`, its KL in closed form (Kingma and Welling 2014, appendix B) or sampled."""
+    loc, scale = vae_posterior(vae, xs)
+    zs = loc + scale * eps
+    if closed_form:
+        kl = -0.5 * (1 + (scale**2).log() - loc**2 - scale**2).sum(-1)
+    else:
+        kl = normal_log_prob(zs, loc, scale) - normal_log_prob(zs, 0.0, 1.0)
+    return vae_log_px(vae, xs, zs) - kl
+
+
+def latent_posterior(model: LatentM2, kept: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
+    """Location and scale of q(z2|z1,y), given the latents z1 that M2 sees."""
+    loc, raw = model.encoder(kept, ys).chunk(2, -1)
+    return loc, F.softplus(raw) + 1e-4
+
+
+def latent_labelled(model: LatentM2, kept: Tensor, ys: Tensor, eps: Tensor) -> Tensor:
+    """log p(z1|y,z2) + log p(y) + log p(z2) - log q(z2|z1,y), `[B]`."""
+    loc, scale = latent_posterior(model, kept, ys)
+    z2 = loc + scale * eps
+    prior_loc, prior_raw = model.decoder(z2, ys).chunk(2, -1)
+    log_pz1 = normal_log_prob(kept, prior_loc, F.softplus(prior_raw) + 1e-2)
+    log_py = -math.log(model.num_classes)
+    return log_pz1 + log_py + normal_log_prob(z2, 0.0, 1.0) - normal_log_prob(z2, loc, scale)
+
+
+def latent_unlabelled(model: LatentM2, kept: Tensor, eps: Tensor) -> Tensor:
+    """sum_y q(y|z1) (the above - log q(y|z1)), `[B]`; `eps` is `[K, B, E]`."""
+    log_q = model.classifier(kept).log_softmax(-1)
+    total = torch.zeros(len(kept), dtype=kept.dtype)
+    for k in range(model.num_classes):
+        bound = latent_labelled(model, kept, torch.full((len(kept),), k), eps[k])
+        total = total + log_q[:, k].exp() * (bound - log_q[:, k])
+    return total
+
+
+def latent_part(
+    model: LatentM2, kept: Tensor, ys: Tensor | None, z2: Tensor, weight: float
+) -> Tensor:
+    """All that M2 contributes for rows of one kind, `[B]`, the noise taken from draws `z2`."""
+    with torch.no_grad():
+        if ys is None:
+            ks = torch.arange(model.num_classes)
+            each = [latent_posterior(model, kept, k.expand(len(kept))) for k in ks]
+            eps = torch.stack([(z2[k] - each[k][0]) / each[k][1] for k in ks])
+        else:
+            loc, scale = latent_posterior(model, kept, ys)
+            eps = (z2 - loc) / scale
+    if ys is None:
+        return latent_unlabelled(model, kept, eps)
+    cross_entropy = F.cross_entropy(model.classifier(kept), ys, reduction="none")
+    return latent_labelled(model, kept, ys, eps) - weight * cross_entropy
+
+
 def gradients(scalar: Tensor, model: torch.nn.Module) -> dict[str, Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
+    """Gradients of all parameters that have any; frozen ones are left out."""
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    names, parameters = zip(*trained, strict=True)
     found = torch.autograd.grad(scalar, parameters, allow_unused=True)
     return {
         n: torch.zeros_like(p) if g is None else g

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyro
 import torch
 
-from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
-from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
+from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import from_main, is_main, process_share
 from pyro_ssl.infer.trainer import MEASURES, Row, Trainer
@@ -92,13 +90,14 @@ def fit(
             checkpoint then hold the last good epoch.
     """
     config = config or FitConfig()
-    _check_fits(model, data)
+    _check_fits(model, data, config.binarise)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and not resume and from_main(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
-    with _own_random_state(data), pyro.get_param_store().scope(), pyro.validation_enabled(False):
-        # Several processes must not draw the same noise.
-        _seed(config.seed + 1_000_003 * process_share().rank, data)
+    # Several processes must not draw the same noise.
+    seed = config.seed + 1_000_003 * process_share().rank
+    randomness = own_random_state(seed, data.labelled_xs.device)
+    with randomness, pyro.get_param_store().scope(), pyro.validation_enabled(False):
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:
@@ -171,7 +170,7 @@ def _out_of_patience(trainer: Trainer) -> bool:
     return patience is not None and best is not None and trainer.epoch > best["epoch"] + patience
 
 
-def _check_fits(model: PyroModel, data: SSLData) -> None:
+def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
     if model.input_shape != data.input_shape:
         raise DataError(
             f"the model's input_shape is {model.input_shape}, the data's {data.input_shape}"
@@ -187,30 +186,18 @@ def _check_fits(model: PyroModel, data: SSLData) -> None:
         )
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
-    parameter = next(model.parameters())
-    check_inputs(
-        data.labelled_xs[:1],
-        data.input_shape,
-        "labelled_xs",
-        parameter.dtype,
-        real_ok=data.real_valued,
-    )
-    device = parameter.device
+    for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
+        xs = getattr(data, part)
+        # Most was checked as the data were made; what depends on the model shows in a few rows.
+        if xs.dtype != torch.uint8:
+            model.check(xs[:1000], part)
+    if binarise and not model.takes_pixels:
+        raise ConfigError(
+            f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "
+            "binarise=False"
+        )
+    device = next(model.parameters()).device
     if device != data.labelled_xs.device:
         raise DataError(
             f"the model is on {device}, the data on {data.labelled_xs.device}: move one by .to()"
         )
-
-
-def _seed(seed: int, data: SSLData) -> None:
-    """Seed the generators that training draws from, and no other (torch.manual_seed seeds all)."""
-    torch.default_generator.manual_seed(seed)
-    if data.labelled_xs.device.type == "cuda":
-        with torch.cuda.device(data.labelled_xs.device):
-            torch.cuda.manual_seed(seed)
-
-
-def _own_random_state(data: SSLData) -> AbstractContextManager[Any]:
-    device = data.labelled_xs.device
-    devices = [device] if device.type == "cuda" else []
-    return torch.random.fork_rng(devices=devices)

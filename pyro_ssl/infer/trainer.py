@@ -12,7 +12,12 @@ from torch import Tensor
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer.capture import CapturedStep
-from pyro_ssl.infer.checkpoint import check_belongs, random_states, set_random_states
+from pyro_ssl.infer.checkpoint import (
+    check_belongs,
+    own_random_state,
+    random_states,
+    set_random_states,
+)
 from pyro_ssl.infer.config import PRECISIONS, FitConfig
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
@@ -105,9 +110,7 @@ class Trainer:
         if not len(data.validation_xs):
             return {}
         if not isinstance(self.model, SSLModel):
-            devices = [self.device] if self.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(self.config.seed)
+            with own_random_state(self.config.seed, self.device):
                 xs = data.validation_xs
                 xs = xs.bernoulli() if self.config.binarise else xs
                 elbo = importance_weighted_bound(self.model, xs).mean().item()

@@ -32,11 +32,13 @@ class PyroModel(nn.Module):
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
         takes_real_values: whether inputs may be any real numbers; otherwise they are in [0, 1].
+        takes_pixels: whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`.
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
     """
 
     learns_from_unlabelled = True
     takes_real_values = False
+    takes_pixels = True
     class_chunk: int | None = None
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
@@ -74,6 +76,15 @@ class PyroModel(nn.Module):
         """Return the Pyro ELBO these programs are meant to be trained with."""
         return StaticEnum_ELBO(max_plate_nesting=1)
 
+    def check(self, xs: Tensor, name: str = "xs") -> None:
+        """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.
+
+        Raises:
+            DataError: naming what is wrong with which argument and the remedy.
+        """
+        dtype = next(self.parameters()).dtype
+        check_inputs(xs, self.input_shape, name, dtype, real_ok=self.takes_real_values)
+
     def _flat(self, xs: Tensor) -> Tensor:
         return xs.flatten(-len(self.input_shape))
 
@@ -105,8 +116,7 @@ class SSLModel(PyroModel):
         Raises:
             DataError: if `xs` has the wrong shape, dtype or range, or is not finite.
         """
-        dtype = next(self.parameters()).dtype
-        check_inputs(xs, self.input_shape, dtype=dtype, real_ok=self.takes_real_values)
+        self.check(xs)
         with evaluating(self):
             return self.class_logits(xs).softmax(-1)
 

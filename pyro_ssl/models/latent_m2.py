@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.rows import split_rows
 from pyro_ssl.nets import MLP
@@ -64,6 +64,7 @@ class LatentM2(SSLModel):
     """
 
     takes_real_values = True
+    takes_pixels = False
 
     def __init__(
         self,
@@ -144,6 +145,19 @@ class LatentM2(SSLModel):
                         with poutine.scale(scale=self.classification_weight):
                             pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
                 pyro.sample("z2", self._q_z2(z1, y))
+
+    def check(self, xs: Tensor, name: str = "xs") -> None:
+        """Check that `xs` are posteriors: finite, of the right shape, of positive scales.
+
+        Raises:
+            DataError: naming what is wrong with which argument and the remedy.
+        """
+        super().check(xs, name)
+        if self.input_shape == (2, self.num_inputs) and bool((xs[:, 1] <= 0).any()):
+            raise DataError(
+                f"{name}[:, 1] has values of 0 or below, expected scales: `posteriors` makes such "
+                "inputs of a VAE's"
+            )
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|z1), `[B, K]`, z1 being the mean of q(z1|x)."""

@@ -61,7 +61,7 @@ class M1M2(LatentM2):
         **options: Any,
     ) -> None:
         vae = VAE(**m1)
-        kept = tuple(range(vae.latent_dim)) if active is None else tuple(map(int, active))
+        kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
             raise ConfigError(
                 f"active is {kept}, expected different numbers in 0..{vae.latent_dim - 1}, at "
@@ -69,13 +69,14 @@ class M1M2(LatentM2):
             )
         super().__init__(num_inputs=len(kept), **options)
         self.input_shape = vae.input_shape
-        self.takes_real_values = vae.takes_real_values
-        self.m1 = dict(m1)
+        self.takes_real_values, self.takes_pixels = vae.takes_real_values, True
+        self.m1 = vae.options
         self.active = kept
         self.train_m1 = train_m1
         self._active: Tensor
         self.vae = vae.requires_grad_(train_m1)
         self.register_buffer("_active", torch.tensor(kept), persistent=False)
+        self.train()
 
     @classmethod
     def on(
@@ -88,13 +89,23 @@ class M1M2(LatentM2):
             upper: M2 on its active latents.
             active: their numbers; None for all.
             train_m1: as for `M1M2`.
+
+        Raises:
+            ConfigError: if `upper` takes another number of latents.
         """
+        kept = vae.latent_dim if active is None else len(active)
+        if upper.num_inputs != kept:
+            raise ConfigError(
+                f"upper takes {upper.num_inputs} latents, but {kept} are kept: give the active "
+                "latents it was trained on"
+            )
         options = upper.options
         del options["num_inputs"]
         model = cls(m1=vae.options, active=active, train_m1=train_m1, **options)
+        model.to(next(upper.parameters()))
         model.load_state_dict(upper.state_dict(), strict=False)
         model.vae.load_state_dict(vae.state_dict())
-        return model.to(next(upper.parameters()))
+        return model
 
     @property
     def options(self) -> dict[str, Any]:

@@ -82,6 +82,8 @@ class VAE(PyroModel):
             raise ConfigError(f"min_scale is {min_scale}, expected a positive number")
         if fixed_scale is not None and not 0 < fixed_scale < math.inf:
             raise ConfigError(f"fixed_scale is {fixed_scale}, expected a positive number, or None")
+        if fixed_scale is not None and likelihood != "gaussian":
+            raise ConfigError(f"fixed_scale is {fixed_scale}, but likelihood is {likelihood!r}")
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
@@ -128,7 +130,9 @@ class VAE(PyroModel):
             return bernoulli(outputs.unflatten(-1, self.input_shape), event_dim)
         if self.fixed_scale is not None:
             loc = outputs.unflatten(-1, self.input_shape)
-            return dist.Normal(loc, self.fixed_scale, validate_args=False).to_event(event_dim)
+            # A Python number would be copied to the device in every step.
+            scale = torch.full_like(loc, self.fixed_scale)
+            return dist.Normal(loc, scale, validate_args=False).to_event(event_dim)
         loc, raw_scale = (t.unflatten(-1, self.input_shape) for t in outputs.chunk(2, -1))
         return gaussian(loc, raw_scale, event_dim, self.min_scale)
 

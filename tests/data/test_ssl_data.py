@@ -80,6 +80,52 @@ def test_no_rows_at_all_is_an_error():
         SSLData.from_arrays(XS[:0], YS[:0])
 
 
+def test_unlabelled_rows_need_no_labels():
+    data = SSLData.unlabelled(XS, XS[:2])
+    assert (data.num_labelled, data.num_unlabelled, data.num_classes) == (0, 6, 1)
+    assert torch.equal(data.unlabelled_xs, XS)
+    assert torch.equal(data.validation_xs, XS[:2])
+    assert data.input_shape == (1, 2, 2)
+    assert not data.real_valued
+    assert len(SSLData.unlabelled(XS).validation_xs) == 0
+
+
+@pytest.mark.parametrize("part", ["labelled", "unlabelled", "validation"])
+def test_any_real_numbers_are_accepted_where_the_data_is_said_to_be_real(part):
+    data = SSLData.from_arrays(XS, YS).with_validation(XS, YS.clamp(min=0))
+    xs = getattr(data, f"{part}_xs")
+    real = replace(data, **{f"{part}_xs": 300 * (xs - 0.5)}, real_valued=True)
+    assert real.real_valued
+    for same in (real.to("cpu"), real.with_validation(XS, YS.clamp(min=0))):
+        assert same.real_valued
+    with pytest.raises(DataError, match=rf"{part}_xs ranges from -.* expected \[0, 1\]"):
+        replace(real, real_valued=False)
+    with pytest.raises(DataError, match=f"{part}_xs has NaN or infinite values"):
+        replace(real, **{f"{part}_xs": xs / 0})
+
+
+def test_bytes_do_not_stand_for_real_numbers():
+    rows = (XS * 255).byte()
+    data = SSLData.from_arrays(XS, YS)
+    assert replace(data, unlabelled_xs=rows).unlabelled_xs.dtype == torch.uint8
+    with pytest.raises(DataError, match=r"unlabelled_xs has dtype torch\.uint8"):
+        replace(data, unlabelled_xs=rows, real_valued=True)
+    for real_valued in (True, False):
+        with pytest.raises(DataError, match=r"labelled_xs has dtype torch\.uint8"):
+            SSLData.unlabelled(rows, real_valued=real_valued)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.1])
+@pytest.mark.parametrize("part", ["unlabelled", "validation"])
+def test_unlabelled_rows_are_checked(part, bad):
+    xs = {"unlabelled": XS.clone(), "validation": XS.clone()}
+    xs[part][3, 0, 1, 1] = bad
+    with pytest.raises(DataError, match=f"{part}_xs (has NaN|ranges from)"):
+        SSLData.unlabelled(*xs.values())
+    if math.isfinite(bad):
+        SSLData.unlabelled(*xs.values(), real_valued=True)
+
+
 def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     data = SSLData.from_arrays(XS, YS)
     rows = (torch.rand(50, 1, 2, 2) * 255).byte()

@@ -3,7 +3,7 @@
 import torch
 
 from pyro_ssl.data import SSLData
-from pyro_ssl.models import M2
+from pyro_ssl.models import M2, VAE
 
 
 def blobs(rows: int = 120, labels: int = 12, classes: int = 3, seed: int = 0) -> SSLData:
@@ -19,3 +19,17 @@ def small_m2(seed: int = 0, **options) -> M2:
     torch.manual_seed(seed)
     options = {"latent_dim": 2, "hidden_dims": (16,), "classification_weight": 5.0} | options
     return M2((1, 4, 4), 3, **options)
+
+
+def unlabelled_blobs(validation: bool = True, real_valued: bool = False) -> SSLData:
+    """The pictures of `blobs`, nobody knowing what they show."""
+    data = blobs()
+    xs, held_out = torch.cat([data.labelled_xs, data.unlabelled_xs]), data.validation_xs
+    if real_valued:
+        xs, held_out = 4 * (xs - 0.5), 4 * (held_out - 0.5)
+    return SSLData.unlabelled(xs, held_out if validation else None, real_valued)
+
+
+def small_vae(seed: int = 0, **options) -> VAE:
+    torch.manual_seed(seed)
+    return VAE((1, 4, 4), **{"latent_dim": 2, "hidden_dims": (16,)} | options)

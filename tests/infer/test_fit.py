@@ -10,8 +10,9 @@ from pyro.distributions import Categorical
 
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model
-from pyro_ssl.models import MLPClassifier
-from tests.infer.problems import blobs, small_m2
+from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.models import Autoencoder, MLPClassifier
+from tests.infer.problems import blobs, small_m2, small_vae, unlabelled_blobs
 
 CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01)
 
@@ -340,6 +341,133 @@ def test_dtype_of_the_data_must_be_the_models():
 def test_batch_norm_over_a_single_row_is_refused():
     with pytest.raises(ConfigError, match="at least 2 rows"):
         fit(small_m2(batch_norm=True), blobs(labels=0), replace(CONFIG, batch_size=1))
+
+
+def columns(frame):
+    return set(frame) - {"epoch", "seconds", "gradient_norm"}
+
+
+def test_vae_learns_and_is_validated_by_its_bound():
+    model, data = small_vae(), unlabelled_blobs()
+    config = replace(CONFIG, epochs=40)
+    history = fit(model, data, config)
+    frame = history.to_frame()
+    terms = {f"unlabelled_{t}" for t in ("elbo", "log_prob_x", "kl_z")}
+    assert columns(frame) == {"loss", "validation_elbo"} | terms
+    for part in ("unlabelled_elbo", "validation_elbo"):
+        assert frame[part].iloc[-5:].mean() > frame[part].iloc[:5].mean() + 0.5
+    parts = frame["unlabelled_log_prob_x"] - frame["unlabelled_kl_z"]
+    assert parts.tolist() == pytest.approx(frame["unlabelled_elbo"].tolist(), rel=1e-5)
+    assert (-frame["loss"]).tolist() == pytest.approx(frame["unlabelled_elbo"].tolist(), rel=1e-5)
+    # Chosen is the best epoch, of whose weights the same noise makes the same figure.
+    assert history.selection == "best validation elbo"
+    assert history.selected_epoch == frame["validation_elbo"].idxmax()
+    torch.manual_seed(config.seed)
+    held_out = data.validation_xs.bernoulli()
+    again = importance_weighted_bound(model, held_out).mean().item()
+    assert again == pytest.approx(frame["validation_elbo"].max(), abs=1e-4)
+    assert not model.training
+
+
+def test_vae_is_validated_with_the_same_noise_in_every_epoch():
+    data = unlabelled_blobs()
+    for binarise in (True, False):
+        config = replace(CONFIG, binarise=binarise, learning_rate=1e-30)
+        frame = fit(small_vae(), data, config).to_frame()
+        # Steps too small to move a weight; the training's own noise is new every time.
+        assert frame["validation_elbo"].nunique() == 1
+        assert frame["unlabelled_elbo"].nunique() == 4
+        other = fit(small_vae(), data, replace(config, seed=1)).to_frame()
+        assert other["validation_elbo"].iloc[0] != frame["validation_elbo"].iloc[0]
+
+
+def test_validating_a_vae_leaves_its_training_alone():
+    rows = [
+        without_seconds(fit(small_vae(batch_norm=True), unlabelled_blobs(v), CONFIG).rows)
+        for v in (True, False)
+    ]
+    validated = [{k: v for k, v in row.items() if k != "validation_elbo"} for row in rows[0]]
+    assert all("validation_elbo" in row for row in rows[0])
+    assert validated == rows[1]
+
+
+def test_validating_a_vae_seeds_no_generator_but_the_one_it_draws_from(monkeypatch):
+    # torch.manual_seed seeds all devices', and where CUDA is not in use yet, those to come.
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    model = small_vae(seed=11)
+    assert seeded == [11]
+    before = torch.get_rng_state()
+    fit(model, unlabelled_blobs(), replace(CONFIG, seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert seeded == [11]
+
+
+def test_vae_without_validation_rows_keeps_its_last_epoch():
+    history = fit(small_vae(), unlabelled_blobs(validation=False), CONFIG)
+    assert (history.selection, history.selected_epoch) == ("last epoch", 3)
+
+
+def test_vae_stops_when_patience_is_out():
+    config = replace(CONFIG, learning_rate=0.05, epochs=500, patience=2)
+    history = fit(small_vae(), unlabelled_blobs(), config)
+    scores = history.to_frame()["validation_elbo"]
+    assert history.termination == "patience"
+    assert len(scores) == scores.idxmax() + 3 < 500
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_resumed_vae_ends_bit_identical_to_one_never_stopped(tmp_path, keep_best):
+    options = {"batch_norm": True, "likelihood": "gaussian"}
+    data, path = unlabelled_blobs(real_valued=True), tmp_path / "run.pt"
+    config = replace(CONFIG, epochs=6, binarise=False, keep_best=keep_best)
+    never_stopped, resumed = small_vae(**options), small_vae(seed=99, **options)
+    whole, steps = fit(never_stopped, data, config), iter(range(100))
+
+    def stop_in_the_middle_of_the_third_epoch():
+        if next(steps) == 7:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(
+            small_vae(**options),
+            data,
+            config,
+            checkpoint=path,
+            on_step=stop_in_the_middle_of_the_third_epoch,
+        )
+    assert load_checkpoint(path)["epoch"] == 2
+    rest = fit(resumed, data, config, checkpoint=path, resume=True)
+    assert same_weights(resumed, never_stopped)
+    assert without_seconds(rest.rows) == without_seconds(whole.rows)
+    assert (rest.selection, rest.selected_epoch) == (whole.selection, whole.selected_epoch)
+    loaded = load_model(path)
+    assert loaded.options == resumed.options
+    assert same_weights(loaded, resumed)
+
+
+def test_real_values_train_the_models_that_take_them_and_no_others():
+    data, config = unlabelled_blobs(real_valued=True), replace(CONFIG, binarise=False, epochs=20)
+    assert data.unlabelled_xs.min() < -1
+    frame = fit(small_vae(likelihood="gaussian"), data, config).to_frame()
+    assert frame["validation_elbo"].iloc[-1] > frame["validation_elbo"].iloc[0] + 1
+    with pytest.raises(DataError, match=r"real-valued, but VAE takes inputs in \[0, 1\]"):
+        fit(small_vae(), data, config)
+    labelled = replace(blobs(), real_valued=True)
+    with pytest.raises(DataError, match=r"real-valued, but M2 takes inputs in \[0, 1\]"):
+        fit(small_m2(), labelled, config)
+    with pytest.raises(ConfigError, match="use binarise=False"):
+        fit(small_vae(likelihood="gaussian"), data, replace(config, binarise=True))
+
+
+def test_autoencoder_trains_on_reconstruction_alone():
+    torch.manual_seed(0)
+    model = Autoencoder(input_shape=(1, 4, 4), latent_dim=2, hidden_dims=(16,))
+    frame = fit(model, unlabelled_blobs(), replace(CONFIG, epochs=30)).to_frame()
+    names = {"loss", "unlabelled_elbo", "unlabelled_log_prob_x", "validation_elbo"}
+    assert columns(frame) == names
+    assert frame["unlabelled_elbo"].tolist() == frame["unlabelled_log_prob_x"].tolist()
+    assert frame["validation_elbo"].iloc[-1] > frame["validation_elbo"].iloc[0] + 0.5
 
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU: CUDA paths not tested")
