@@ -19,7 +19,7 @@ from experiments.options import M1Options, SemiSupervisedOptions
 class Config(SemiSupervisedOptions):
     """Options of the experiment."""
 
-    epochs: int = 200
+    epochs: int = 300
     """Epochs of M2, each one pass over the unlabelled rows."""
     latent_dim: int = 10
     """Dimensions of M2's latent z2."""
