@@ -157,12 +157,19 @@ class Experiment(Generic[Data]):
         """Train and test every contender, in this process; load the data if they are not given."""
         keep_freed_memory()
         dataset = dataset or self.load()
-        for contender in self.contenders(dataset, seed):
-            folder = self.folders[contender.name]
+        pending = []
+        for name, folder in self.folders.items():
             if from_main(partial(folder.begin, seed, self.options.resume)):
-                self._write(contender, train(contender, folder, self.options), dataset)
+                pending.append(name)
             else:
-                print(f"{contender.name} seed {seed} is finished in {folder.path}: kept")
+                print(f"{name} seed {seed} is finished in {folder.path}: kept")
+        if not pending:
+            return
+        for contender in self.contenders(dataset, seed):
+            if contender.name in pending:
+                history = train(contender, self.folders[contender.name], self.options)
+                # The other processes of torchrun have nowhere to write, and wait.
+                from_main(partial(self._write, contender, history, dataset))
 
     def _write(self, contender: Contender, history: History, dataset: Data) -> None:
         """Test, and write the seed's figures and JSON file."""

@@ -21,7 +21,7 @@ _TITLES = {"autoencoder": "autoencoder", "vae": "VAE"}
 
 
 class GaussiansExperiment(Experiment[GaussianMixture]):
-    """An autoencoder and a VAE from the same weights.
+    """An autoencoder and a VAE.
 
     Args:
         config: the options of `gaussians_vae`.
@@ -38,7 +38,7 @@ class GaussiansExperiment(Experiment[GaussianMixture]):
     def contenders(
         self, dataset: GaussianMixture, seed: int, trial: bool = False
     ) -> list[Contender]:
-        """Build both models on the same points, from the same weights."""
+        """Build both models on the same points."""
         config = self.config
         xs, _ = dataset.sample(config.train_rows, seed)
         validation_xs, _ = dataset.sample(config.validation, seed + _VALIDATION)
@@ -97,7 +97,7 @@ class GaussiansExperiment(Experiment[GaussianMixture]):
         panel = plots.Bottleneck(_TITLES[contender.name], points, components, model)
         if isinstance(model, Autoencoder):
             return result | mean_with_error(
-                "test_log_prob_x", importance_weighted_bound(model, xs)
+                "test_log_prob_x_given_code", importance_weighted_bound(model, xs)
             ), {}
         for name, k in (("test_elbo", 1), ("test_bound_50", 50), ("test_bound_5000", 5000)):
             result |= mean_with_error(name, importance_weighted_bound(model, xs, k))

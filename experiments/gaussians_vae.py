@@ -1,6 +1,7 @@
 """An autoencoder and a VAE with a one-dimensional bottleneck, on two Gaussians in the plane.
 
-Both have the same networks and a Gaussian likelihood; the VAE learns its scale. The autoencoder's
+Both have the same networks, but for the decoder's last layer, and a Gaussian likelihood; the VAE
+learns its scale. The autoencoder's
 is fixed, so that it minimises the squared error: with a learned one it would do better by its
 own measure to pass one coordinate on exactly and drop the other. Measured on test points:
 reconstruction error; for the VAE its ELBO and importance-weighted bounds beside the mean of the

@@ -1,6 +1,7 @@
 """Trains M2 on M1's latents, and tests both layers as one model."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,13 +11,13 @@ from experiments import mnist_m1m2
 from experiments.contender import Contender
 from experiments.devices import launched_by_torchrun
 from experiments.experiment import Figures, Result, mean_with_error
-from experiments.m1 import trained_m1
+from experiments.m1_source import M1Source, TrainedM1
 from experiments.semi_supervised import SemiSupervised, fit_config, seeded_split
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import save_model
 from pyro_ssl.metrics import importance_weighted_bound
-from pyro_ssl.models import M1M2, VAE, LatentM2, active_latents, posteriors
+from pyro_ssl.models import M1M2, VAE, LatentM2, posteriors
 
 
 class M1M2Experiment(SemiSupervised):
@@ -31,7 +32,8 @@ class M1M2Experiment(SemiSupervised):
             raise ConfigError("torchrun's processes would each train an M1: use --jobs instead")
         super().__init__("mnist_m1m2", config, ["m1m2"])
         self.config: mnist_m1m2.Config = config
-        self._lower: tuple[VAE, tuple[int, ...], dict[str, Any]] | None = None
+        self.source = M1Source(config, config.m1, config.active_threshold)
+        self._m1: dict[int, TrainedM1] = {}
 
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
@@ -45,13 +47,14 @@ class M1M2Experiment(SemiSupervised):
         config = self.config
         split = seeded_split(config, dataset, seed, config.labels)
         images = SSLData.from_split(dataset, split).to(self.device)
-        active: tuple[int, ...]
         if trial:
-            vae, active = VAE(images.input_shape, 1, (1,)).to(self.device), (0,)
+            self.source.check(dataset)
+            vae: VAE = VAE(images.input_shape, 1, (1,)).to(self.device)
+            active: tuple[int, ...] = (0,)
         else:
-            vae, about = trained_m1(config, config.m1, seed, dataset)
-            active = active_latents(vae, images.unlabelled_xs, config.active_threshold)
-            self._lower = vae, active, about
+            self._m1 = {seed: self.source.get(seed, dataset)}
+            vae, active = self._m1[seed].vae, self._m1[seed].active
+            self._check_pinned(seed)
         data = replace(
             images,
             labelled_xs=posteriors(vae, images.labelled_xs, active),
@@ -71,7 +74,23 @@ class M1M2Experiment(SemiSupervised):
             num_summed=config.num_summed,
         ).to(self.device)
         how = replace(fit_config(config, self.device, seed), binarise=False)
-        return [Contender("m1m2", seed, model, data, how, split.digest)]
+        watch = None if trial else partial(self._pin_m1, seed)
+        return [Contender("m1m2", seed, model, data, how, split.digest, watch)]
+
+    def _pin_m1(self, seed: int, epoch: int) -> None:
+        """Note at the start which M1 this M2 is trained on, for a run that is resumed."""
+        if epoch == 0 and "m1m2" in self.folders:
+            self.folders["m1m2"].write(seed, "_m1.txt", self._m1[seed].digest)
+
+    def _check_pinned(self, seed: int) -> None:
+        pinned = self.paths["m1m2"] / f"seed_{seed}_m1.txt"
+        if self.config.resume and pinned.exists():
+            theirs, ours = pinned.read_text(), self._m1[seed].digest
+            if theirs != ours:
+                raise ConfigError(
+                    f"the unfinished run of seed {seed} was trained on another M1 ({theirs}, now "
+                    f"{ours}): start it again with --overwrite"
+                )
 
     def test(
         self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
@@ -79,10 +98,10 @@ class M1M2Experiment(SemiSupervised):
         """Put both layers together, classify the test rows, and evaluate the joint ELBO."""
         upper, seed = contender.model, contender.seed
         assert isinstance(upper, LatentM2)
-        assert self._lower is not None
-        vae, active, about = self._lower
-        model = M1M2.on(vae, upper, active)
-        save_model(model, self.folders[contender.name].file(seed, "_both_layers.pt"))
+        m1 = self._m1[seed]
+        model = M1M2.on(m1.vae, upper, m1.active)
+        folder = self.folders[contender.name]
+        save_model(model, folder.file(seed, "_both_layers.pt"))
         split = seeded_split(self.config, dataset, seed, self.config.labels)
         images = SSLData.from_split(dataset, split).to(self.device)
         whole = replace(contender, model=model, data=images)
@@ -90,12 +109,14 @@ class M1M2Experiment(SemiSupervised):
         torch.manual_seed(seed)
         xs = dataset.test_xs.to(self.device)
         # M1 learned from drawn pixels: its bound is one on such pixels.
-        bounds = importance_weighted_bound(model, xs.bernoulli() if about["binarised"] else xs)
+        bounds = importance_weighted_bound(model, xs.bernoulli() if m1.results["binarised"] else xs)
         result |= mean_with_error("test_elbo", bounds)
         result |= {
-            "active_latents": len(active),
-            "m1_test_elbo": about["test_elbo"],
-            "m1_epochs": about["config"]["epochs"],
-            "m1_commit": about["commit"],
+            "active_latents": len(m1.active),
+            "m1_digest": m1.digest,
+            "m1_test_elbo": m1.results["test_elbo"],
+            "m1_commit": m1.results["commit"],
+            "m1_config": m1.results["config"],
         }
+        folder.file(seed, "_m1.txt").unlink(missing_ok=True)
         return result, figures

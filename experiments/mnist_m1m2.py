@@ -1,14 +1,16 @@
 """M1+M2 of Kingma et al. (2014) on MNIST with 100 labels: M2 on the latents of M1.
 
 Takes M1 from a finished run of `mnist_m1` with the same seed, or trains it first. Trains M2 on
-draws from M1's posteriors, new in every step, of the latents that are active; the epoch is chosen
-on validation rows that neither layer was trained on. Both layers together are then tested as
-one model: accuracy, calibration, and the ELBO of the joint program. The test set is read once.
+draws from M1's posteriors of grey images, new in every step, of the latents that are active; the
+epoch is chosen on validation rows that neither layer was trained on. Both layers together are
+then tested as one model: accuracy and calibration on grey images, and the ELBO of the joint
+program on pixels drawn from them, as M1's is. The test set is read once.
 Writes per-seed CSV, JSON, checkpoints and figures to RESULTS_ROOT/mnist_m1m2/.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
 
@@ -19,6 +21,8 @@ from experiments.options import M1Options, SemiSupervisedOptions
 class Config(SemiSupervisedOptions):
     """Options of the experiment."""
 
+    binarise: Annotated[bool, tyro.conf.Suppress] = True
+    """Pixels are M1's business."""
     epochs: int = 300
     """Epochs of M2, each one pass over the unlabelled rows."""
     latent_dim: int = 10

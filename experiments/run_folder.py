@@ -18,7 +18,8 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         ResultsError: if the folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    # Several processes may write the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text)

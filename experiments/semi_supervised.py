@@ -23,7 +23,32 @@ if TYPE_CHECKING:
 _BASELINE_STEPS_PER_EPOCH = 25
 
 
-class SemiSupervised(Experiment[ImageDataset]):
+class ImageExperiment(Experiment[ImageDataset]):
+    """Contenders on a data set by name, some of whose training rows are set aside to validate on.
+
+    Args:
+        name: name of the experiment, also of its folder.
+        config: its options.
+        names: names of the contenders.
+        suffix: what their folders' names end with, before the tag; may be empty.
+    """
+
+    def __init__(self, name: str, config: DataOptions, names: list[str], suffix: str) -> None:
+        super().__init__(name, config, names, suffix)
+        self._data_options = config
+
+    def load(self) -> ImageDataset:
+        """Return the data set, downloading it if need be."""
+        return load_dataset(self._data_options.dataset, self._data_options.data_root)
+
+    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+        """Return the options that tell configurations apart."""
+        return super().decisive(dataset) | {
+            "validation": validation_rows(self._data_options, dataset)
+        }
+
+
+class SemiSupervised(ImageExperiment):
     """A semi-supervised model against the classifier on the labelled rows alone.
 
     Args:
@@ -39,14 +64,6 @@ class SemiSupervised(Experiment[ImageDataset]):
     def make_model(self, data: SSLData, dataset: ImageDataset, seed: int, trial: bool) -> SSLModel:
         """Return the semi-supervised model, newly initialised; arguments as for `contenders`."""
         raise NotImplementedError
-
-    def load(self) -> ImageDataset:
-        """Return the data set, downloading it if need be."""
-        return load_dataset(self.config.dataset, self.config.data_root)
-
-    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
-        """Return the options that tell configurations apart."""
-        return super().decisive(dataset) | {"validation": validation_rows(self.config, dataset)}
 
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
         """Build both on the same split and with the same schedule."""

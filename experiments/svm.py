@@ -14,13 +14,12 @@ from sklearn.svm import SVC
 
 from experiments import mnist_m1_svm
 from experiments.devices import describe_device, launched_by_torchrun
-from experiments.experiment import Experiment
-from experiments.m1 import trained_m1
+from experiments.m1_source import M1Source
 from experiments.run_folder import RunFolder
-from experiments.semi_supervised import seeded_split, validation_rows
-from pyro_ssl.data import ImageDataset, load_dataset
+from experiments.semi_supervised import ImageExperiment, seeded_split, validation_rows
+from pyro_ssl.data import ImageDataset
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.models import active_latents, posteriors
+from pyro_ssl.models import posteriors
 
 Array = NDArray[Any]
 Options = dict[str, float]
@@ -48,12 +47,8 @@ class MarginSVC(SVC):
         weights = np.exp(margins - margins.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True)
 
-    def predict(self, X: Array) -> Array:  # noqa: N803
-        """Return the class of the largest margin, `[N]`."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
 
-
-class SVMExperiment(Experiment[ImageDataset]):
+class SVMExperiment(ImageExperiment):
     """SVMs on the means of M1's posteriors, for several numbers of labels.
 
     Args:
@@ -66,18 +61,14 @@ class SVMExperiment(Experiment[ImageDataset]):
         runs = [f"{c}-{config.dataset}-{n}" for c in config.classifiers for n in config.labels]
         super().__init__("mnist_m1_svm", config, runs, "")
         self.config = config
-
-    def load(self) -> ImageDataset:
-        """Return the data set, downloading it if need be."""
-        return load_dataset(self.config.dataset, self.config.data_root)
+        self.source = M1Source(config, config.m1, config.active_threshold)
 
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
         found = super().decisive(dataset)
         for name in ("labels", "classifiers", "precision"):
             del found[name]
-        validation = validation_rows(self.config, dataset)
-        return found | {"m1": self.config.m1.tag, "validation": validation}
+        return found | {"m1": self.config.m1.tag}
 
     def check(self, dataset: ImageDataset) -> None:
         """Raise what is wrong with the options, if anything is."""
@@ -96,6 +87,7 @@ class SVMExperiment(Experiment[ImageDataset]):
             raise ConfigError("validation is 0: hyper-parameters are chosen on validation rows")
         for labels in config.labels:
             seeded_split(config, dataset, config.seeds[0], labels)
+        self.source.check(dataset)
 
     def run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
         """Fit and test every classifier for every number of labels."""
@@ -105,11 +97,11 @@ class SVMExperiment(Experiment[ImageDataset]):
             print(f"seed {seed} is finished in {self.folders[run].path}: kept")
         if not pending:
             return
-        vae, about = trained_m1(config, config.m1, seed, dataset)
-        all_rows = dataset.train_xs.to(self.device)
-        active = active_latents(vae, all_rows, config.active_threshold)
-        train = posteriors(vae, all_rows, active)[:, 0].cpu().numpy()
-        test = posteriors(vae, dataset.test_xs.to(self.device), active)[:, 0].cpu().numpy()
+        m1 = self.source.get(seed, dataset)
+        train, test = (
+            posteriors(m1.vae, xs.to(self.device), m1.active)[:, 0].cpu().numpy()
+            for xs in (dataset.train_xs, dataset.test_xs)
+        )
         for labels in config.labels:
             problem = _Problem(config, dataset, seed, labels, train)
             best: dict[str, Options] = {}
@@ -125,9 +117,10 @@ class SVMExperiment(Experiment[ImageDataset]):
                     "labels": labels,
                     "test_accuracy": float(accuracy),
                     "chosen": best[kind],
-                    "active_latents": len(active),
-                    "m1_epochs": about["config"]["epochs"],
-                    "m1_commit": about["commit"],
+                    "active_latents": len(m1.active),
+                    "m1_digest": m1.digest,
+                    "m1_commit": m1.results["commit"],
+                    "m1_config": m1.results["config"],
                     "split_digest": problem.split.digest,
                 }
                 self._write_run(self.folders[run], seed, result, tried)

@@ -113,13 +113,16 @@ class SSLData:
         return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued)
 
     @classmethod
-    def from_arrays(cls, xs: Tensor, ys: Tensor, num_classes: int | None = None) -> "SSLData":
+    def from_arrays(
+        cls, xs: Tensor, ys: Tensor, num_classes: int | None = None, real_valued: bool = False
+    ) -> "SSLData":
         """Bring your own: inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
         Args:
-            xs: inputs, floating point in [0, 1].
+            xs: inputs, floating point, in [0, 1] unless `real_valued`.
             ys: integer labels in 0..K-1, or -1.
             num_classes: K; one more than the largest label if None.
+            real_valued: inputs are any real numbers.
 
         Raises:
             DataError: if an array cannot be used as it is.
@@ -130,7 +133,8 @@ class SSLData:
             num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
         check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = ys >= 0
-        return cls(xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0])
+        labelled, unlabelled = (xs[known], ys[known]), xs[~known]
+        return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued)
 
     def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
         """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""
@@ -144,7 +148,7 @@ class SSLData:
 
         Args:
             path: an `.npy` file of one array `[N_u, *input_shape]`, of bytes (0 to 255) or of the
-                dtype of `labelled_xs` in [0, 1].
+                dtype of `labelled_xs` in [0, 1]; for real-valued data, of that dtype.
 
         Raises:
             DataError: if the file is missing, no such file, or its array cannot be used.

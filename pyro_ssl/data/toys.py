@@ -24,7 +24,7 @@ class GaussianMixture:
     def sample(self, num: int, seed: int) -> tuple[Tensor, Tensor]:
         """Return `num` points `[num, D]` and the components `[num]` they came from."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             ys = torch.randint(len(self.locs), (num,))
             return MultivariateNormal(self.locs[ys], self.covariances[ys]).sample(), ys
 

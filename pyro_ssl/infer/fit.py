@@ -155,7 +155,7 @@ def _remember_best(trainer: Trainer, row: Row) -> None:
     measure = next((m for m in MEASURES if m in row), None)
     if measure is None:
         return
-    if trainer.best is None or row[measure] > trainer.best["value"]:
+    if trainer.best is None or not row[measure] <= trainer.best["value"]:
         weights = {k: v.clone() for k, v in trainer.model.state_dict().items()}
         trainer.best = {
             "epoch": int(row["epoch"]),

@@ -40,7 +40,7 @@ from pyro_ssl.models.base import PyroModel, SSLModel
 Row = dict[str, float]
 
 # What the best epoch is chosen by, the first that there is.
-MEASURES = ("validation_accuracy", "validation_elbo")
+MEASURES = ("validation_accuracy", "validation_elbo", "validation_log_prob_x")
 
 
 class Trainer:
@@ -104,7 +104,7 @@ class Trainer:
     def validate(self) -> Row:
         """Return validation accuracy and calibration error; empty without validation rows.
 
-        Of a model that does not classify, return the ELBO, with the same noise in every epoch.
+        Of a model that does not classify, return its objective, with the same noise in every epoch.
         """
         data = self.data
         if not len(data.validation_xs):
@@ -114,7 +114,7 @@ class Trainer:
                 xs = data.validation_xs
                 xs = xs.bernoulli() if self.config.binarise else xs
                 elbo = importance_weighted_bound(self.model, xs).mean().item()
-            return {"validation_elbo": elbo}
+            return {f"validation_{self.model.objective_name}": elbo}
         probabilities = predict_in_chunks(self.model, data.validation_xs)
         return {
             "validation_accuracy": accuracy(probabilities, data.validation_ys),

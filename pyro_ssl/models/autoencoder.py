@@ -18,18 +18,21 @@ class Autoencoder(VAE):
     are left unused, so that both models have the same parameters and start from the same
     weights.
 
+    Validation reports `validation_log_prob_x`, as there is no ELBO.
+
     Differs from the paper: no paper; it is the comparison that shows what the KL is for.
 
     Args:
         options: those of `VAE`.
     """
 
+    objective_name = "log_prob_x"
+
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
-            with rows.plate():
-                pyro.sample("x", self.p_x(self._code(rows.xs)), obs=rows.xs)
+        parts, codes = split_rows(xs, ys, num_labelled), self._code(xs)
+        self.observe(parts, [codes[rows.index] for rows in parts])
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""

@@ -33,12 +33,14 @@ class PyroModel(nn.Module):
         learns_from_unlabelled: whether rows without a label contribute to the objective.
         takes_real_values: whether inputs may be any real numbers; otherwise they are in [0, 1].
         takes_pixels: whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`.
+        objective_name: what is maximised, as validation reports it of models that do not classify.
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
     """
 
     learns_from_unlabelled = True
     takes_real_values = False
     takes_pixels = True
+    objective_name = "elbo"
     class_chunk: int | None = None
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:

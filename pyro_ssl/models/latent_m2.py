@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP
 
 
@@ -45,8 +45,9 @@ class LatentM2(SSLModel):
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, sections 2.1 and 3; that z1 is drawn anew is what the authors' code does.
 
-    Differs from the paper: as `M2` does, with one hidden layer by default; the sum over classes
-    may be Rao-Blackwellised (`num_summed`).
+    Differs from the paper: as `M2` does, with one hidden layer by default; scales of p(z1|y,z2)
+    are at least 0.01, far below those of any posterior, for the density to be bounded; the sum
+    over classes may be Rao-Blackwellised (`num_summed`).
 
     Args:
         num_inputs: number A of latents z1.
@@ -78,6 +79,8 @@ class LatentM2(SSLModel):
         classification_weight: float = 1.0,
         num_summed: int | None = None,
     ) -> None:
+        if num_inputs < 1:
+            raise ConfigError(f"num_inputs is {num_inputs}, expected at least 1")
         super().__init__((2, num_inputs), num_classes)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
@@ -116,21 +119,23 @@ class LatentM2(SSLModel):
         self._register()
         prior_logits = xs.new_zeros(self.num_classes)
         origin = xs.new_zeros(self.latent_dim)
-        for rows in split_rows(xs, ys, num_labelled):
+        parts, z1s = split_rows(xs, ys, num_labelled), []
+        for rows in parts:
             with rows.plate():
                 y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
                 z2 = pyro.sample("z2", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
-                z1 = pyro.sample("z1", self._p_z1(z2, y))
-                self._observe(rows.xs, z1)
+                z1s.append(pyro.sample("z1", self._p_z1(z2, y)))
+        self._observe(parts, z1s)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run q(z1, y, z2 | x), "y" enumerated where it is unknown; arguments as for `model`."""
         self._register()
         parts = split_rows(xs, ys, num_labelled)
-        kept = []
+        q_z1, kept = self._q_z1(xs).base_dist, []
         for rows in parts:
             with rows.plate():
-                kept.append(self._kept(pyro.sample("z1", self._q_z1(rows.xs))))
+                mine = dist.Normal(q_z1.loc[rows.index], q_z1.scale[rows.index])
+                kept.append(self._kept(pyro.sample("z1", mine.to_event(1))))
         # One call for all rows, which so share the statistics of batch norm.
         class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
         for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
@@ -153,7 +158,7 @@ class LatentM2(SSLModel):
             DataError: naming what is wrong with which argument and the remedy.
         """
         super().check(xs, name)
-        if self.input_shape == (2, self.num_inputs) and bool((xs[:, 1] <= 0).any()):
+        if bool((xs[:, 1] <= 0).any()):
             raise DataError(
                 f"{name}[:, 1] has values of 0 or below, expected scales: `posteriors` makes such "
                 "inputs of a VAE's"
@@ -214,5 +219,5 @@ class LatentM2(SSLModel):
         loc, raw_scale = self.decoder(z2, ys).chunk(2, -1)
         return dist.Normal(loc, F.softplus(raw_scale) + 1e-2).to_event(1)
 
-    def _observe(self, xs: Tensor, z1: Tensor) -> None:
-        """Observe what lies below z1; here nothing does."""
+    def _observe(self, parts: list[Rows], z1s: list[Tensor]) -> None:
+        """Observe what lies below z1 of each part; here nothing does."""

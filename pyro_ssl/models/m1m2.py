@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import evaluating
 from pyro_ssl.models.latent_m2 import LatentM2
+from pyro_ssl.models.rows import Rows
 from pyro_ssl.models.vae import VAE
 
 
@@ -69,7 +69,7 @@ class M1M2(LatentM2):
             )
         super().__init__(num_inputs=len(kept), **options)
         self.input_shape = vae.input_shape
-        self.takes_real_values, self.takes_pixels = vae.takes_real_values, True
+        self.takes_real_values, self.takes_pixels = vae.takes_real_values, vae.takes_pixels
         self.m1 = vae.options
         self.active = kept
         self.train_m1 = train_m1
@@ -114,6 +114,10 @@ class M1M2(LatentM2):
         del found["num_inputs"]
         return found
 
+    def check(self, xs: Tensor, name: str = "xs") -> None:
+        """Check that `xs` are inputs of M1, see `PyroModel.check`."""
+        self.vae.check(xs, name)
+
     def train(self, mode: bool = True) -> "M1M2":
         """Set training mode, which a lower layer that is not trained never enters."""
         super().train(mode)
@@ -141,20 +145,14 @@ class M1M2(LatentM2):
         return z1.index_select(-1, self._active)
 
     def _p_z1(self, z2: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        p_kept = super()._p_z1(z2, ys)
-        if len(self.active) == self.vae.latent_dim:
-            # The active latents may still be numbered in another order.
-            order = self._active.argsort()
-            loc, scale = (t.index_select(-1, order) for t in (p_kept.mean, p_kept.stddev))
-        else:
-            everywhere = (*p_kept.mean.shape[:-1], self.vae.latent_dim)
-            loc = p_kept.mean.new_zeros(everywhere).index_copy(-1, self._active, p_kept.mean)
-            scale = p_kept.stddev.new_ones(everywhere)
-            scale = scale.index_copy(-1, self._active, p_kept.stddev)
+        p_kept = super()._p_z1(z2, ys).base_dist
+        everywhere = (*p_kept.loc.shape[:-1], self.vae.latent_dim)
+        loc = p_kept.loc.new_zeros(everywhere).index_copy(-1, self._active, p_kept.loc)
+        scale = p_kept.scale.new_ones(everywhere).index_copy(-1, self._active, p_kept.scale)
         return dist.Normal(loc, scale).to_event(1)
 
-    def _observe(self, xs: Tensor, z1: Tensor) -> None:
-        pyro.sample("x", self.vae.p_x(z1), obs=xs)
+    def _observe(self, parts: list[Rows], z1s: list[Tensor]) -> None:
+        self.vae.observe(parts, z1s)
 
 
 @torch.no_grad()

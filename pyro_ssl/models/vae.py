@@ -14,7 +14,7 @@ from pyro_ssl.elbo import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import bernoulli, gaussian
 from pyro_ssl.models.base import PyroModel, evaluating
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP
 
 LIKELIHOODS = ("bernoulli", "gaussian")
@@ -42,9 +42,9 @@ class VAE(PyroModel):
     Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative models",
     NeurIPS 2014, eq. 1, 3 and 5.
 
-    Differs from the papers: scales are softplus of the network's output plus 1e-4 (`min_scale`
-    in p(x|z)), not the exponential of half a log-variance; batch norm is an option; no prior on
-    the weights, which are initialised as torch does.
+    Differs from the papers: the widths are those of the authors' code; scales are softplus of the
+    network's output plus 1e-4 (`min_scale` in p(x|z)), not the exponential of half a log-variance;
+    batch norm is an option; no prior on the weights, which are initialised as torch does.
 
     Args:
         input_shape: shape of one input; pixels in [0, 1], or real values for `gaussian`.
@@ -92,6 +92,7 @@ class VAE(PyroModel):
         self.min_scale = min_scale
         self.fixed_scale = fixed_scale
         self.takes_real_values = likelihood == "gaussian"
+        self.takes_pixels = likelihood == "bernoulli"
         pixels = math.prod(self.input_shape)
         learns_scale = likelihood == "gaussian" and fixed_scale is None
         outputs = 2 * pixels if learns_scale else pixels
@@ -106,17 +107,31 @@ class VAE(PyroModel):
         """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `split_rows`."""
         pyro.module(self._name, self)
         origin = xs.new_zeros(self.latent_dim)
-        for rows in split_rows(xs, ys, num_labelled):
+        parts, zs = split_rows(xs, ys, num_labelled), []
+        for rows in parts:
             with rows.plate():
-                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
-                pyro.sample("x", self.p_x(z), obs=rows.xs)
+                prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
+                zs.append(pyro.sample("z", prior))
+        self.observe(parts, zs)
+
+    def observe(self, parts: list[Rows], zs: list[Tensor]) -> None:
+        """Observe the inputs of `parts` given their latents `[..., n, D]`, as sites "x".
+
+        The decoder runs once for all rows, which so share the statistics of batch norm.
+        """
+        outputs = self.decoder(torch.cat(zs, -2)).split([len(rows.xs) for rows in parts], -2)
+        for rows, mine in zip(parts, outputs, strict=True):
+            with rows.plate():
+                pyro.sample("x", self._likelihood(mine), obs=rows.xs)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
         pyro.module(self._name, self)
+        q_z = self.q_z(xs).base_dist
         for rows in split_rows(xs, ys, num_labelled):
             with rows.plate():
-                pyro.sample("z", self.q_z(rows.xs))
+                mine = dist.Normal(q_z.loc[rows.index], q_z.scale[rows.index])
+                pyro.sample("z", mine.to_event(1))
 
     def q_z(self, xs: Tensor) -> dist.TorchDistribution:
         """Return q(z|x), batch shape `[B]`, event shape `[D]`, of `xs` `[B, *input_shape]`."""
@@ -125,7 +140,10 @@ class VAE(PyroModel):
 
     def p_x(self, zs: Tensor) -> dist.TorchDistribution:
         """Return p(x|z), batch shape `[...]`, event shape `input_shape`, of `zs` `[..., D]`."""
-        outputs, event_dim = self.decoder(zs), len(self.input_shape)
+        return self._likelihood(self.decoder(zs))
+
+    def _likelihood(self, outputs: Tensor) -> dist.TorchDistribution:
+        event_dim = len(self.input_shape)
         if self.likelihood == "bernoulli":
             return bernoulli(outputs.unflatten(-1, self.input_shape), event_dim)
         if self.fixed_scale is not None:

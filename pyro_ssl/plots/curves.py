@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def width_for(title: str, inches: float) -> float:
+    """Return a figure's width in inches, more than `inches` if the title needs more."""
+    return max(inches, 0.095 * max(map(len, title.splitlines())))
+
+
 def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
     """Draw bounds, classification term and validation figures over epochs.
 
@@ -23,11 +28,11 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         ("classification term", "nats per labelled example"): ["classification"],
         ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
     }
-    if "validation_elbo" in frame:
-        wanted["bound", "nats per example"].append("validation_elbo")
+    objectives = [c for c in ("validation_elbo", "validation_log_prob_x") if c in frame]
+    wanted["bound", "nats per example"] += objectives
     present = {heading: [c for c in names if c in frame] for heading, names in wanted.items()}
     panels = {heading: columns for heading, columns in present.items() if columns}
-    figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    figure = Figure(figsize=(width_for(title, 3.6 * len(panels)), 3.4), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, ((heading, unit), columns) in zip(all_axes, panels.items(), strict=True):
         for column in columns:
@@ -62,7 +67,7 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     with np.errstate(invalid="ignore"):
         accuracy = np.bincount(bin_of, correct, bins) / counts
         mean_confidence = np.bincount(bin_of, confidence, bins) / counts
-    figure = Figure(figsize=(4.4, 5.2), layout="constrained")
+    figure = Figure(figsize=(width_for(title, 4.4), 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect calibration")
     top.plot(mean_confidence, accuracy, marker="o", label="measured")

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from pyro_ssl.models import M1M2, M2, VAE
+from pyro_ssl.plots.curves import width_for
 
 # Models whose images are drawn given a label.
 CLASS_CONDITIONAL = (M2, M1M2)
@@ -73,8 +74,10 @@ def class_manifolds(model: M1M2 | M2, cells: int = 10) -> Figure:
     zs = _quantile_grid(cells, next(model.parameters()))
     columns = min(5, model.num_classes)
     rows = -(-model.num_classes // columns)
-    figure = Figure(figsize=(2.4 * columns, 2.6 * rows + 0.4), layout="constrained")
-    figure.suptitle("p(x | y, z) over z, from 2.5 to 97.5 % of the prior, for each class y")
+    title = "p(x | y, z) over z, from 2.5 to 97.5 % of the prior, for each class y"
+    width = width_for(title, 2.4 * columns)
+    figure = Figure(figsize=(width, 2.6 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
     for y, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
         if y < model.num_classes:
@@ -108,9 +111,9 @@ def _quantile_grid(cells: int, like: Tensor) -> Tensor:
 def _image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
     """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps."""
     rows = -(-len(images) // columns)
-    height, width = inches * rows * images.shape[-2] / images.shape[-1], inches * columns
-    # A grid of few columns would clip its title.
-    figure = Figure(figsize=(max(width, 0.075 * len(title)), height + 0.4), layout="constrained")
+    height = inches * rows * images.shape[-2] / images.shape[-1]
+    size = width_for(title, inches * columns), height + 0.4
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     _draw_grid(axes, images, columns)
     axes.set_title(title, fontsize="medium")

@@ -1,0 +1,45 @@
+"""Pictures of a model as it learns."""
+
+import os
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_FRAMES = 30
+
+
+class Frames:
+    """What a model shows as it learns, kept on disk for runs that are resumed.
+
+    Args:
+        path: where to keep it.
+        epochs: epochs of the run; some thirty of them, the early ones closer, are kept.
+        picture: returns what to keep.
+    """
+
+    def __init__(self, path: Path, epochs: int, picture: Callable[[], Tensor]) -> None:
+        self.path, self.picture = path, picture
+        self.wanted = {0, *np.geomspace(1, epochs, _FRAMES).round().astype(int).tolist()}
+        self.kept: dict[int, Tensor] = {}
+        with suppress(OSError, RuntimeError, pickle.UnpicklingError, EOFError):
+            self.kept = torch.load(path, weights_only=True)
+
+    def __call__(self, epoch: int) -> None:
+        """Keep the picture after so many epochs, if it is wanted."""
+        if epoch == 0:
+            self.kept = {}
+        if epoch in self.wanted:
+            self.kept[epoch] = self.picture()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_name(self.path.name + ".tmp")
+            torch.save(self.kept, temporary)
+            os.replace(temporary, self.path)
+
+    def forget(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)
