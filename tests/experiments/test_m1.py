@@ -1,4 +1,7 @@
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -178,3 +181,81 @@ def test_margins_are_those_against_the_nearest_other_class():
     # The surest rows of a class are its inner ones, not its border's.
     inside, border = svm.predict_proba(np.array([[4.0, 0.0], [2.1, 0.0]]))[:, 1]
     assert inside > border
+
+
+def test_unfinished_run_refuses_to_go_on_with_another_m1(tmp_path, capsys):
+    assert call(mnist_m1m2, M1M2, tmp_path) == 0
+    folder = tmp_path / "mnist_m1m2/m1m2-digits-30"
+    finished = json.loads((folder / "seed_0.json").read_text())
+    assert not (folder / "seed_0_m1.txt").exists()
+    # As a kill between training and test leaves it.
+    (folder / "seed_0.json").unlink()
+    (folder / "seed_0_m1.txt").write_text(finished["m1_digest"])
+    assert call(mnist_m1m2, [*M1M2, "--resume"], tmp_path) == 0
+    again = json.loads((folder / "seed_0.json").read_text())
+    assert again["test_accuracy"] == finished["test_accuracy"]
+    assert again["test_elbo"] == finished["test_elbo"]
+    (folder / "seed_0.json").unlink()
+    (folder / "seed_0_m1.txt").write_text(finished["m1_digest"])
+    assert call(mnist_m1, [*M1, "--epochs", "3", "--overwrite"], tmp_path) == 0
+    assert call(mnist_m1m2, [*M1M2, "--resume"], tmp_path) == 1
+    assert "was trained on another M1" in capsys.readouterr().err
+    assert not (folder / "seed_0.json").exists()
+
+
+def test_finished_seed_asks_for_no_m1(tmp_path, capsys):
+    assert call(mnist_m1m2, M1M2, tmp_path) == 0
+    shutil.rmtree(tmp_path / "mnist_m1")
+    assert call(mnist_m1m2, M1M2, tmp_path) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert not (tmp_path / "mnist_m1").exists()
+
+
+def test_results_without_their_checkpoint_are_no_m1(tmp_path, capsys):
+    assert call(mnist_m1, M1, tmp_path) == 0
+    (tmp_path / "mnist_m1/vae-digits/seed_0.pt").unlink()
+    assert call(mnist_m1m2, M1M2, tmp_path) == 1
+    message = capsys.readouterr().err
+    for needed in ("does not come with the source", "--overwrite", "--m1.tag"):
+        assert needed in message
+
+
+def test_what_is_wrong_with_m1_shows_before_results_are_replaced(tmp_path):
+    assert call(mnist_m1m2, M1M2, tmp_path) == 0
+    kept = (tmp_path / "mnist_m1m2/m1m2-digits-30/seed_0.json").read_text()
+    assert call(mnist_m1m2, [*M1M2, "--validation", "80", "--overwrite"], tmp_path) == 1
+    assert (tmp_path / "mnist_m1m2/m1m2-digits-30/seed_0.json").read_text() == kept
+
+
+def test_another_seed_of_m1_is_trained_as_those_that_lie_there(tmp_path):
+    assert call(mnist_m1, [*M1, "--activation", "elu", "--no-batch-norm"], tmp_path) == 0
+    assert call(mnist_m1m2, [*M1M2, "--seeds", "1"], tmp_path) == 0
+    models = [load_model(tmp_path / f"mnist_m1/vae-digits/seed_{seed}.pt") for seed in (0, 1)]
+    assert models[0].options == models[1].options
+    assert models[1].activation == "elu"
+    assert not torch.equal(models[0].decoder.layers[0].weight, models[1].decoder.layers[0].weight)
+
+
+def test_without_an_active_latent_there_is_nothing_to_classify_by(tmp_path, capsys):
+    assert call(mnist_m1m2, [*M1M2, "--active-threshold", "100"], tmp_path) == 1
+    assert "no latent of M1" in capsys.readouterr().err
+
+
+def test_torchrun_tests_and_writes_in_one_process_alone(tmp_path):
+    options = "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*launch, "-m", "experiments.gaussians_vae", *options.split()]
+    command += ["--results-root", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = tmp_path / "gaussians_vae/vae-two-gaussians/seed_0.json"
+    # The autoencoder is finished: the VAE's test finds it where the first process keeps it.
+    result.unlink()
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(result.read_text())["processes"] == 2
+
+
+def test_unreadable_frames_are_as_none(tmp_path):
+    (tmp_path / "frames.pt").write_bytes(b"PK")
+    assert Frames(tmp_path / "frames.pt", 3, lambda: torch.zeros(1)).kept == {}

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, RowWeights, StaticEnum_ELBO, fit
+from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import VAE, Autoencoder
 from tests import oracle
 
@@ -209,3 +210,20 @@ def test_autoencoder_starts_from_the_weights_of_a_vae_and_draws_nothing():
     before = torch.get_rng_state()
     oracle.run(plain, plain.make_elbo(), xs)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_labelled_and_unlabelled_rows_share_the_statistics_of_batch_norm():
+    torch.manual_seed(0)
+    model = VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,), batch_norm=True)
+    xs, ys = torch.rand(6, 1, 2, 3), torch.tensor([2, -1, -1, -1, -1, -1])
+    with recorded_traces(elbo := model.make_elbo()) as traces:
+        elbo.differentiable_loss(model.model, model.guide, xs, ys)
+    _, guide_trace = traces[-1]
+    together = model.q_z(xs).base_dist.loc
+    labelled, unlabelled = (
+        guide_trace.nodes[f"{p}/z"]["fn"].base_dist.loc for p in ("labelled", "unlabelled")
+    )
+    torch.testing.assert_close(torch.cat([labelled, unlabelled]), together)
+    # One pass of encoder and decoder, and one of the encoder above.
+    assert model.encoder.norms[0].num_batches_tracked == 2
+    assert model.decoder.norms[0].num_batches_tracked == 1
