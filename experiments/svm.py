@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,9 @@ class _Problem:
     def _candidates(self, kind: str, best: dict[str, Options]) -> Iterator[Options]:
         config = self.config
         if kind == "self_training_svm":
-            yield from ({**best["rbf_svm"], "rounds": r} for r in config.rounds)
+            # More rows lie closer together: self-training may want another kernel.
+            for gamma, rounds in product(config.gammas, config.rounds):
+                yield {"penalty": best["rbf_svm"]["penalty"], "gamma": gamma, "rounds": rounds}
             return
         gammas: Iterable[Options] = [{}]
         if kind == "rbf_svm":
