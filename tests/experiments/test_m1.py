@@ -103,7 +103,7 @@ def test_stacked_results_are_those_of_the_joint_model(tmp_path):
 def test_svm_is_chosen_on_validation_rows_and_tested_once(tmp_path):
     svm = ["--dataset", "digits", "--validation", "60", "--quiet", "--labels", "40"]
     svm += ["--unlabelled-rows", "100", "--rounds", "1", "50", "--active-threshold", "0"]
-    assert call(mnist_m1, [*M1, "--epochs", "15"], tmp_path) == 0
+    assert call(mnist_m1, [*M1, "--epochs", "80"], tmp_path) == 0
     assert call(mnist_m1_svm, svm, tmp_path) == 0
     for kind, tried in (("linear_svm", 3), ("rbf_svm", 15), ("self_training_svm", 10)):
         folder = tmp_path / f"mnist_m1_svm/{kind}-digits-40"
