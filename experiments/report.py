@@ -21,12 +21,16 @@ _MEASURES = (
     ("test_elbo", 1, "test_elbo"),
     ("test_bound_50", 1, "test_bound_50"),
     ("test_bound_5000", 1, "test_bound_5000"),
+    ("test_true_log_prob", 1, "test_true_log_prob"),
+    ("test_squared_error", 1, "test_squared_error"),
+    ("generated_true_log_prob", 1, "generated_true_log_prob"),
 )
 
 # The columns of a README's tables of results: runs that have the first of them.
 _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
-    "bounds": ["test_elbo", "test_bound_50", "test_bound_5000"],
+    "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
+    "plane": ["test_squared_error", "generated_true_log_prob"],
 }
 
 # The columns of a README's short form of a benchmark.
@@ -44,7 +48,7 @@ class Config:
     """Folder of the results."""
     readme: str | None = None
     """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
-    replaced: results, and bounds, benchmark step, benchmark epoch where there are such marks."""
+    replaced: results, and bounds, plane, benchmark step, benchmark epoch where there are any."""
 
 
 def read_results(root: Path) -> pd.DataFrame:
