@@ -78,7 +78,10 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         row["labels"] = first.get("labels")
         for column, scale, name in _MEASURES:
             if column in group and group[column].notna().any():
-                row[name] = _mean_and_spread(scale * group[column].dropna(), len(group))
+                values = group[column].dropna()
+                # Nats and squares of a few units need one digit more.
+                digits = 3 if scale == 1 and abs(values.mean()) < 10 else 2
+                row[name] = _mean_and_spread(scale * values, len(group), digits)
         row["seeds"] = len(group)
         row["validation_rows"] = first.get("validation_rows")
         if "seconds_per_epoch" in group:
@@ -94,11 +97,11 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
 
 
-def _mean_and_spread(values: pd.Series, seeds: int) -> str:
-    spread = f" +- {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:
+    spread = f" +- {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     # A bound of many samples may have been evaluated for some of the seeds alone.
     count = f" ({len(values)} of {seeds} seeds)" if len(values) < seeds else ""
-    return f"{values.mean():.2f}{spread}{count}"
+    return f"{values.mean():.{digits}f}{spread}{count}"
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -115,6 +115,36 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
     )
 
 
+def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
+    from experiments.report import read_results, summarise, with_tables
+
+    common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
+    measured = {
+        "a/svm": [{"labels": 100, "test_accuracy": 0.9}],
+        "a/vae": [{"test_elbo": -91.0, "test_bound_5000": -87.0}, {"test_elbo": -89.0}],
+        "a/plane": [{"test_elbo": -2.125, "test_squared_error": 0.25}],
+    }
+    for run, seeds in measured.items():
+        (tmp_path / run).mkdir(parents=True)
+        for seed, values in enumerate(seeds):
+            result = {**common, "seed": seed, "model": run, **values}
+            (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
+    table = summarise(read_results(tmp_path)).set_index("run")
+    assert table.loc["a/vae", "test_elbo"] == "-90.00 +- 1.41"
+    assert table.loc["a/vae", "test_bound_5000"] == "-87.00 (1 of 2 seeds)"
+    assert table.loc["a/plane", "test_elbo"] == "-2.125"
+    assert table.loc["a/svm", "labels"] == 100
+    assert table.loc["a/svm", "test_elbo"] == table.loc["a/vae", "labels"] == ""
+    names = ("results", "bounds", "plane")
+    text = "".join(f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in names)
+    text = with_tables(text, table.reset_index(), tmp_path)
+    shown = {}
+    for name in names:
+        part = text.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0]
+        shown[name] = {run for run in measured if f"| {run} |" in part}
+    assert shown == {"results": {"a/svm"}, "bounds": {"a/vae", "a/plane"}, "plane": {"a/plane"}}
+
+
 def test_readme_shows_the_committed_results():
     from experiments.report import read_results, summarise, with_tables
 
