@@ -113,6 +113,17 @@ class Experiment(Generic[Data]):
             self._trained[name, seed] = model.to(self.device)
         return self._trained[name, seed]
 
+    def seeds_to_run(self) -> list[int]:
+        """Return the seeds that some contender has no results of yet; all, if they are replaced."""
+        if self.options.overwrite:
+            return list(self.options.seeds)
+        folders = self.paths.values()
+        return [
+            s
+            for s in self.options.seeds
+            if not all((f / f"seed_{s}.json").exists() for f in folders)
+        ]
+
     def run(self) -> None:
         """Train, test and write every seed, then print the comparison."""
         options = self.options

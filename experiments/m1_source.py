@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,13 @@ class M1Source:
     def __init__(self, config: DataOptions, m1: M1Options, threshold: float) -> None:
         self.config, self.m1, self.threshold = config, m1, threshold
 
-    def check(self, dataset: ImageDataset) -> None:
-        """Raise what is wrong with the M1 of any seed, before one is trained.
+    def check(self, dataset: ImageDataset, seeds: Iterable[int]) -> None:
+        """Raise what is wrong with the M1 of any of `seeds`, before one is trained.
 
         Raises:
             ConfigError: if a finished one lacks its checkpoint, or had other validation rows.
         """
-        for seed in self.config.seeds:
+        for seed in seeds:
             path = self._checkpoint(seed)
             results = path.with_suffix(".json")
             if not results.exists():

@@ -48,7 +48,7 @@ class M1M2Experiment(SemiSupervised):
         split = seeded_split(config, dataset, seed, config.labels)
         images = SSLData.from_split(dataset, split).to(self.device)
         if trial:
-            self.source.check(dataset)
+            self.source.check(dataset, self.seeds_to_run())
             vae: VAE = VAE(images.input_shape, 1, (1,)).to(self.device)
             active: tuple[int, ...] = (0,)
         else:

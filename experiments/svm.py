@@ -87,7 +87,7 @@ class SVMExperiment(ImageExperiment):
             raise ConfigError("validation is 0: hyper-parameters are chosen on validation rows")
         for labels in config.labels:
             seeded_split(config, dataset, config.seeds[0], labels)
-        self.source.check(dataset)
+        self.source.check(dataset, self.seeds_to_run())
 
     def run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
         """Fit and test every classifier for every number of labels."""

@@ -205,9 +205,12 @@ def test_unfinished_run_refuses_to_go_on_with_another_m1(tmp_path, capsys):
 
 def test_finished_seed_asks_for_no_m1(tmp_path, capsys):
     assert call(mnist_m1m2, M1M2, tmp_path) == 0
-    shutil.rmtree(tmp_path / "mnist_m1")
+    # As in a clone, which has results and no checkpoints.
+    (tmp_path / "mnist_m1/vae-digits/seed_0.pt").unlink()
     assert call(mnist_m1m2, M1M2, tmp_path) == 0
     assert "is finished" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "mnist_m1")
+    assert call(mnist_m1m2, M1M2, tmp_path) == 0
     assert not (tmp_path / "mnist_m1").exists()
 
 
