@@ -1,12 +1,10 @@
 """LatentM2: M2 whose inputs are the latents of another model, known by their posteriors."""
 
-import math
 from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.infer import ELBO
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +12,7 @@ from torch.nn import functional as F
 from pyro_ssl.elbo import RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.labels import check_classification_weight, label_in_guide
 from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP
 
@@ -84,10 +83,7 @@ class LatentM2(SSLModel):
         super().__init__((2, num_inputs), num_classes)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        if not 0 <= classification_weight < math.inf:
-            raise ConfigError(
-                f"classification_weight is {classification_weight}, expected a finite number >= 0"
-            )
+        check_classification_weight(classification_weight)
         self.num_inputs = num_inputs
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
@@ -139,16 +135,8 @@ class LatentM2(SSLModel):
         # One call for all rows, which so share the statistics of batch norm.
         class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
         for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
-            q_y = dist.Categorical(logits=logits)
             with rows.plate():
-                if rows.ys is None:
-                    y = pyro.sample("y", q_y, infer={"enumerate": "parallel"})
-                else:
-                    y = rows.ys
-                    if self.classification_weight > 0:
-                        # The sign and has_rsample are explained in M2.
-                        with poutine.scale(scale=self.classification_weight):
-                            pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
+                y = label_in_guide(rows.ys, logits, self.classification_weight)
                 pyro.sample("z2", self._q_z2(z1, y))
 
     def check(self, xs: Tensor, name: str = "xs") -> None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import ClassChunks, bernoulli
 from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.labels import check_classification_weight, label_in_guide
 from pyro_ssl.models.rows import split_rows
 from pyro_ssl.nets import MLP, in_class_chunks
 
@@ -88,10 +88,7 @@ class M2(SSLModel):
         super().__init__(input_shape, num_classes)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        if not 0 <= classification_weight < math.inf:
-            raise ConfigError(
-                f"classification_weight is {classification_weight}, expected a finite number >= 0"
-            )
+        check_classification_weight(classification_weight)
         if class_chunk is not None and class_chunk < 1:
             raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
         self.class_chunk = class_chunk
@@ -129,18 +126,9 @@ class M2(SSLModel):
         pyro.module(self._name, self)
         class_logits = self.class_logits(xs)
         for rows in split_rows(xs, ys, num_labelled):
-            q_y = dist.Categorical(logits=class_logits[rows.index])
             with rows.plate():
-                if rows.ys is None:
-                    y = pyro.sample("y", q_y, infer={"enumerate": "parallel"})
-                else:
-                    y = rows.ys
-                    # The ELBO subtracts the guide's log-probability, hence the sign. The term is a
-                    # differentiable function of the parameters and draws nothing, hence
-                    # has_rsample=True: False would add a score-function gradient on top.
-                    if self.classification_weight > 0:
-                        with poutine.scale(scale=self.classification_weight):
-                            pyro.factor("classification", -q_y.log_prob(y), has_rsample=True)
+                logits = class_logits[rows.index]
+                y = label_in_guide(rows.ys, logits, self.classification_weight)
                 pyro.sample("z", self._q_z(rows.xs, y))
 
     def class_logits(self, xs: Tensor) -> Tensor:
