@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from experiments.devices import forget_peak_memory, peak_memory
 from experiments.options import RunOptions
 from experiments.run_folder import RunFolder
 from pyro_ssl.data import SSLData
@@ -54,8 +55,13 @@ class Contender:
         return self.data.labelled_xs.device
 
 
-def train(contender: Contender, folder: RunFolder, options: RunOptions) -> History:
+def train(
+    contender: Contender, folder: RunFolder, options: RunOptions
+) -> tuple[History, float | None]:
     """Train, writing the CSV after every epoch and the checkpoint beside it.
+
+    Return what it did, and the peak of memory in MiB from this process's second epoch on, when
+    everything is compiled; None if it made only one, or the system does not say.
 
     Args:
         contender: what to train, in place.
@@ -69,6 +75,7 @@ def train(contender: Contender, folder: RunFolder, options: RunOptions) -> Histo
     if contender.watch is not None and not resume:
         contender.watch(0)
     steps = contender.steps
+    epochs = 0
     with tqdm(
         total=contender.fit_config.epochs * steps,
         desc=f"{contender.name} seed {seed}",
@@ -77,6 +84,10 @@ def train(contender: Contender, folder: RunFolder, options: RunOptions) -> Histo
     ) as bar:
 
         def on_epoch(rows: list[Row]) -> None:
+            nonlocal epochs
+            epochs += 1
+            if epochs == 1:
+                forget_peak_memory(contender.device)
             folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
             last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
             folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
@@ -89,7 +100,7 @@ def train(contender: Contender, folder: RunFolder, options: RunOptions) -> Histo
             bar.update()
 
         try:
-            return fit(
+            history = fit(
                 contender.model,
                 contender.data,
                 contender.fit_config,
@@ -98,6 +109,7 @@ def train(contender: Contender, folder: RunFolder, options: RunOptions) -> Histo
                 on_epoch=on_epoch,
                 on_step=on_step,
             )
+            return history, peak_memory(contender.device) if epochs > 1 else None
         except KeyboardInterrupt:
             folder.log(seed, "interrupted")
             print(f"\n{checkpoint} holds the last whole epoch", file=sys.stderr)

@@ -1,10 +1,12 @@
 """Which device a run is on, and what it can do."""
 
 import ctypes
+import gc
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 from torch import distributed
@@ -69,6 +71,32 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 32 * 2**20)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory` start anew, and give what this process freed back to the system."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        # Linux alone: the highest resident size becomes the present one.
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """Return the most memory in use since `forget_peak_memory`, in MiB.
+
+    It is that of torch's tensors on a GPU, else the resident size of this process, libraries and
+    data included; None where the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(x for x in lines if x.startswith("VmHWM:")).split()[1]) / 2**10
+    return None
 
 
 def launched_by_torchrun() -> bool:

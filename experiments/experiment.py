@@ -146,7 +146,7 @@ class Experiment(Generic[Data]):
             del dataset
             Parallel(n_jobs=options.jobs)(delayed(self.run_seed)(s) for s in options.seeds)
         if is_main():
-            self._print_summary()
+            self.print_summary()
 
     def _load(self) -> None:
         self.load()
@@ -178,11 +178,13 @@ class Experiment(Generic[Data]):
             return
         for contender in self.contenders(dataset, seed):
             if contender.name in pending:
-                history = train(contender, self.folders[contender.name], self.options)
+                history, memory = train(contender, self.folders[contender.name], self.options)
                 # The other processes of torchrun have nowhere to write, and wait.
-                from_main(partial(self._write, contender, history, dataset))
+                from_main(partial(self._write, contender, history, memory, dataset))
 
-    def _write(self, contender: Contender, history: History, dataset: Data) -> None:
+    def _write(
+        self, contender: Contender, history: History, memory: float | None, dataset: Data
+    ) -> None:
         """Test, and write the seed's figures and JSON file."""
         folder, seed = self.folders[contender.name], contender.seed
         self._trained[contender.name, seed] = contender.model
@@ -207,6 +209,7 @@ class Experiment(Generic[Data]):
             "execution": history.execution,
             "processes": process_share().processes,
             "seconds_per_epoch": frame["seconds"].median(),
+            "peak_memory_mib": memory,
             "split_digest": contender.split_digest,
             "device": describe_device(self.device),
             **self.environment,
@@ -218,7 +221,8 @@ class Experiment(Generic[Data]):
         folder.write(seed, ".json", json.dumps(result, indent=2) + "\n")
         folder.log(seed, f"tested, {history.selection}: {measures}")
 
-    def _print_summary(self) -> None:
+    def print_summary(self) -> None:
+        """Print the comparison, and where the files are."""
         results = [f.results(s) for f in self.folders.values() for s in self.options.seeds]
         table = summarise(pd.DataFrame(results))
         print(f"\n{table['dataset'].iloc[0]}, test set:")

@@ -16,6 +16,7 @@ from pyro_ssl.errors import ResultsError
 
 # Figures of merit: key of the JSON files, factor, heading.
 _MEASURES = (
+    ("validation_accuracy", 100, "validation_accuracy_%"),
     ("test_accuracy", 100, "test_accuracy_%"),
     ("test_ece", 100, "test_ece_%"),
     ("test_elbo", 1, "test_elbo"),
@@ -31,6 +32,21 @@ _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
+}
+
+# The experiment whose runs have a table of their own, and its columns.
+_TREATMENTS = "mnist_label_treatments"
+_TREATMENT_COLUMNS = {
+    "model": "model",
+    "validation_accuracy_%": "validation_%",
+    "test_accuracy_%": "test_%",
+    "gain": "gain",
+    "test_ece_%": "ECE_%",
+    "test_elbo": "ELBO",
+    "seconds_per_epoch": "s_an_epoch",
+    "cost": "cost",
+    "peak_memory_mib": "MiB",
+    "seeds": "seeds",
 }
 
 # The columns of a README's short form of a benchmark.
@@ -86,14 +102,16 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         row["validation_rows"] = first.get("validation_rows")
         if "seconds_per_epoch" in group:
             row["seconds_per_epoch"] = round(group["seconds_per_epoch"].median(), 2)
+        if "peak_memory_mib" in group and group["peak_memory_mib"].notna().any():
+            row["peak_memory_mib"] = round(group["peak_memory_mib"].median())
         row["device"] = ", ".join(group["device"].unique())
         rows.append(row)
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     order = [name for _, _, name in _MEASURES if name in table]
     front = [c for c in (keys[0], "dataset", "labels") if c in table]
-    rest = [c for c in ("seeds", "validation_rows", "seconds_per_epoch", "device") if c in table]
-    table = table[[*front, *order, *rest]]
-    whole = [c for c in ("labels", "validation_rows") if c in table]
+    last = ("seeds", "validation_rows", "seconds_per_epoch", "peak_memory_mib", "device")
+    table = table[[*front, *order, *(c for c in last if c in table)]]
+    whole = [c for c in ("labels", "validation_rows", "peak_memory_mib") if c in table]
     return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
 
 
@@ -132,9 +150,13 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         results: summary of the results, as `summarise` gives it.
         root: folder of the results, which the benchmarks lie in too.
     """
+    apart = results["run"].str.startswith(f"{_TREATMENTS}/")
+    if "<!-- treatments: begin -->" in text:
+        text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
+    others = results[~apart]
     for name, columns in _RESULTS.items():
-        present = [c for c in columns if c in results]
-        rows = results[results[present[0]] != ""] if present else results[:0]
+        present = [c for c in columns if c in others]
+        rows = others[others[present[0]] != ""] if present else others[:0]
         front, rest = ("run", "labels"), ("seeds", "validation_rows")
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
@@ -149,6 +171,39 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
             note = f"\n{table['device'].iloc[0]}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
+
+
+def treatments(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the short form of the comparison of label treatments, the most accurate first.
+
+    Of each configuration it says what the unlabelled rows buy, `gain`: points of test accuracy
+    above the labelled-only classifier's, and what they `cost`: the time of an epoch in multiples
+    of m2's, which sums all classes.
+
+    Args:
+        results: summary of its runs, as `summarise` gives it, in which means precede spreads.
+    """
+    table = results.copy()
+    parts = table["run"].str.rpartition("/")[2].str.partition("-")
+    table["model"], table["setting"] = parts[0], parts[2]
+    for column, measure, reference in (
+        ("gain", "test_accuracy_%", "mlpclassifier"),
+        ("cost", "seconds_per_epoch", "m2"),
+    ):
+        table[column] = ""
+        for _, group in table.groupby("setting"):
+            values = group[measure].astype(str).str.partition(" ")[0].astype(float)
+            known = values[group["model"] == reference]
+            if len(known) and column == "gain":
+                table.loc[group.index, column] = [f"{v - known.iloc[0]:+.1f}" for v in values]
+            elif len(known):
+                table.loc[group.index, column] = [f"{v / known.iloc[0]:.2f}" for v in values]
+    if table["setting"].nunique() > 1:
+        table["model"] = table["run"].str.rpartition("/")[2]
+    accuracy = table["test_accuracy_%"].str.partition(" ")[0].astype(float)
+    table = table.loc[accuracy.sort_values(ascending=False).index]
+    shown = {old: new for old, new in _TREATMENT_COLUMNS.items() if old in table}
+    return table[list(shown)].rename(columns=shown)
 
 
 def main(args: Sequence[str] | None = None) -> int:

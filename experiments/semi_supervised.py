@@ -61,30 +61,38 @@ class SemiSupervised(ImageExperiment):
         super().__init__(name, config, names, f"{config.dataset}-{config.labels}")
         self.config = config
 
-    def make_model(self, data: SSLData, dataset: ImageDataset, seed: int, trial: bool) -> SSLModel:
-        """Return the semi-supervised model, newly initialised; arguments as for `contenders`."""
+    def make_model(self, name: str, data: SSLData) -> SSLModel:
+        """Return the semi-supervised model of that name, newly initialised, for these rows."""
         raise NotImplementedError
 
+    def how_to_train(self, name: str, seed: int) -> FitConfig:
+        """Return how the contender of that name is trained."""
+        return fit_config(self.config, self.device, seed)
+
+    def make_baseline(self, data: SSLData) -> SSLModel:
+        """Return the classifier alone, newly initialised, for these rows."""
+        return MLPClassifier(
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            hidden_dims=self.config.hidden_dims,
+            batch_norm=self.config.batch_norm,
+            input_dropout=self.config.input_dropout,
+        )
+
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
-        """Build both on the same split and with the same schedule."""
+        """Build all on the same split and with the same schedule."""
         config = self.config
         split = seeded_split(config, dataset, seed, config.labels)
         data = SSLData.from_split(dataset, split).to(self.device)
-        how = fit_config(config, self.device, seed)
         found = []
         for name in self.paths:
             torch.manual_seed(seed)
+            how = self.how_to_train(name, seed)
             if name == "mlpclassifier":
-                model: SSLModel = MLPClassifier(
-                    input_shape=data.input_shape,
-                    num_classes=data.num_classes,
-                    hidden_dims=config.hidden_dims,
-                    batch_norm=config.batch_norm,
-                    input_dropout=config.input_dropout,
-                )
+                model = self.make_baseline(data)
                 rows, how_it = data.labelled_only(), _baseline_config(how, data)
             else:
-                model, rows, how_it = self.make_model(data, dataset, seed, trial), data, how
+                model, rows, how_it = self.make_model(name, data), data, how
             model = model.to(self.device)
             found.append(Contender(name, seed, model, rows, how_it, split.digest))
         return found
@@ -142,7 +150,7 @@ class M2Experiment(SemiSupervised):
         del found["baseline"], found["class_chunk"]
         return found
 
-    def make_model(self, data: SSLData, dataset: ImageDataset, seed: int, trial: bool) -> SSLModel:
+    def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the M2, newly initialised."""
         config = self.config
         options: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""ELBOs with an explicit sum over an enumerable label, exact or Rao-Blackwellised."""
+"""The ELBO with an explicit sum over an enumerable label."""
 
 from collections.abc import Callable
 from typing import Any
@@ -98,76 +98,6 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         return EnumMessenger(first_available_dim=-1 - self.max_plate_nesting)
 
 
-class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
-    """An unbiased estimate of the enumerated ELBO from some of the classes.
-
-    For each row the `num_summed` likeliest classes C under the guide enter with weight
-    w_j = q(y_j|x), and one class drawn from the others, in proportion to q, with weight
-    1 - sum_C q(y_j|x). Value and gradient are those of `StaticEnum_ELBO`'s formula over these
-    classes, with the mean of f over C as b; over the draw, both are unbiased, and b, which the
-    draw does not enter, only lowers the variance. The programs' cost grows with `num_summed`
-    and not with the number of classes. Where `num_summed + 1` is no fewer than the classes,
-    all are summed.
-
-    Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
-    for discrete distributions", ICML 2019, section 3.
-
-    Args:
-        num_summed: classes summed for each row.
-        max_plate_nesting: plates around a site, at most.
-
-    Raises:
-        ConfigError: if `num_summed` is below 1, or, when evaluated, on programs that
-            `StaticEnum_ELBO` does not take.
-    """
-
-    def __init__(self, num_summed: int = 1, max_plate_nesting: int = 1) -> None:
-        super().__init__(max_plate_nesting)
-        if num_summed < 1:
-            raise ConfigError(f"num_summed is {num_summed}, expected at least 1")
-        self.num_summed = num_summed
-
-    def _chooser(self) -> Messenger:
-        return _SumAndSample(self.num_summed, first_available_dim=-1 - self.max_plate_nesting)
-
-
-class _SumAndSample(EnumMessenger):
-    """Enumerates the likeliest classes of each row and one of the rest."""
-
-    def __init__(self, num_summed: int, first_available_dim: int) -> None:
-        super().__init__(first_available_dim)
-        self.num_summed = num_summed
-
-    @torch.no_grad()
-    def _pyro_sample(self, msg: Any) -> None:
-        before = msg["value"]
-        super()._pyro_sample(msg)
-        if msg["value"] is before:
-            return
-        fn, k = msg["fn"], self.num_summed
-        log_q = fn.log_prob(fn.enumerate_support(expand=False))
-        if len(log_q) <= k + 1:
-            return
-        top_log_q, top = log_q.topk(k, dim=0)
-        # The largest of log q + Gumbel noise is a draw in proportion to q.
-        noise = -(-torch.rand_like(log_q).log()).log()
-        drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
-        rest = (1 - top_log_q.exp().sum(0, keepdim=True)).clamp(min=0)
-        # Where no other class is possible, what is left is rounding: nothing.
-        rest = torch.where(log_q.gather(0, drawn) > -torch.inf, rest, 0.0)
-        weights = torch.cat([top_log_q.exp(), rest])
-        chosen = torch.cat([top, drawn])
-        support = fn.enumerate_support(expand=True)
-        index = chosen.reshape(chosen.shape + (1,) * fn.event_dim)
-        value = support.gather(0, index.expand(chosen.shape + fn.event_shape))
-        # From the leftmost dimension of the batch to the one reserved for the classes.
-        padding = (1,) * (-1 - msg["infer"]["_enumerate_dim"] - len(fn.batch_shape))
-        msg["value"] = value.reshape(value.shape[:1] + padding + value.shape[1:])
-        weights = weights.reshape(weights.shape[:1] + padding + weights.shape[1:])
-        msg["infer"]["_class_weights"] = weights
-        msg["infer"]["_num_summed"] = k
-
-
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
     """Return the sum over rows of E_q[log_prob], which carries the expectation's gradient."""
     ours = [label for label in labels if _depends(log_prob, label)]
@@ -177,17 +107,23 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
         names = " and ".join(label["name"] for label in ours)
         raise ConfigError(f"one term depends on the enumerated sites {names}, expected one of them")
     (label,) = ours
-    dim = enumeration_dim(label)
     weights = class_weights(label)
-    summed = label["infer"].get("_num_summed", weights.shape[dim])
     # An impossible class counts for nothing, also where its terms are infinite.
     log_prob = torch.where(weights > 0, log_prob, 0.0)
     log_q = torch.where(weights > 0, label["unscaled_log_prob"], 0.0)
     value = log_prob.detach()
-    baseline = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
-    baseline = baseline / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
-    score = (value - baseline) * (log_q - log_q.detach())
+    score = (value - _baseline(value, weights, label)) * (log_q - log_q.detach())
     return (weights * (log_prob + score)).sum()
+
+
+def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
+    """Return what to subtract from each class's value; no draw enters its own baseline."""
+    dim = enumeration_dim(label)
+    if label["infer"].get("_leave_one_out"):
+        return (value.sum(dim, keepdim=True) - value) / (value.shape[dim] - 1)
+    summed = label["infer"].get("_num_summed", weights.shape[dim])
+    mean = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
+    return mean / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
 
 
 def _depends(log_prob: Tensor, label: Site) -> bool:

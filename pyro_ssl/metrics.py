@@ -6,6 +6,7 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, SSLModel, evaluating
@@ -100,3 +101,39 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
                 continue
             log_weights = log_weights + sign * site["fn"].log_prob(site["value"])
     return log_weights
+
+
+@torch.no_grad()
+def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | None:
+    """Return KL(q(z_d|x) || p(z_d)) of each dimension of a latent, `[D]`, in nats.
+
+    The mean over rows; what the divergence depends on, a label say, is drawn from the guide. A
+    dimension that the model does not use has a KL near 0. The model is in evaluation mode
+    meanwhile.
+
+    Args:
+        model: a model with a plate of rows at dimension -1.
+        xs: inputs `[N, *input_shape]`.
+        site: name of the latent.
+
+    Returns:
+        The divergences, or None if the model has no such latent, or its dimensions are not
+        independent normal distributions in guide and model.
+    """
+    store = pyro.get_param_store()
+    with evaluating(model), store.scope(), pyro.validation_enabled(False):
+        guide_trace = poutine.trace(model.guide).get_trace(xs)
+        replayed = poutine.replay(model.model, trace=guide_trace)
+        model_trace = poutine.trace(replayed).get_trace(xs)
+    if site not in guide_trace.nodes or site not in model_trace.nodes:
+        return None
+    families = [trace.nodes[site]["fn"] for trace in (guide_trace, model_trace)]
+    if not all(
+        isinstance(f, Independent)
+        and f.reinterpreted_batch_ndims == 1
+        and isinstance(f.base_dist, Normal)
+        for f in families
+    ):
+        return None
+    q, p = (family.base_dist for family in families)
+    return kl_divergence(q, p).mean(0)

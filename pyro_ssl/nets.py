@@ -6,7 +6,6 @@ its input's dtype even under autocast, so that log-probabilities never see bfloa
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,23 @@ from torch.utils.checkpoint import checkpoint
 
 from pyro_ssl.errors import ConfigError
 
+MAXOUT_PIECES = 4
+
+
+def maxout(hs: Tensor) -> Tensor:
+    """Return the largest of each `MAXOUT_PIECES` neighbours along the last dimension.
+
+    Source: Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout networks", ICML 2013.
+    """
+    return hs.unflatten(-1, (-1, MAXOUT_PIECES)).amax(-1)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "softplus": F.softplus,
     "elu": F.elu,
     "tanh": torch.tanh,
+    "maxout": maxout,
 }
 
 
@@ -44,9 +55,40 @@ class LabelledLinear(nn.Module):
         nn.init.uniform_(self.embedding.weight, -bound, bound)
 
     def forward(self, xs: Tensor, ys: Tensor) -> Tensor:
-        """Map `xs` `[..., in_features]` and labels `ys` `[...]`, broadcast against each other."""
+        """Map inputs and labels, broadcast against each other.
+
+        Args:
+            xs: inputs `[..., in_features]`.
+            ys: labels `[...]`, integers; or points of the simplex `[..., num_classes]`, of which
+                the corners stand for the labels.
+        """
         hs = self.linear(xs)
+        if ys.is_floating_point():
+            return hs + F.linear(ys, self.embedding.weight.T)
         return hs + self.embedding(ys).to(hs.dtype)
+
+
+class PartedBatchNorm(nn.Module):
+    """Batch norm whose statistics are kept apart for labelled and unlabelled rows.
+
+    Scale and shift are common to both. In evaluation mode all rows are normalised by the
+    statistics of unlabelled ones, which new rows are like; labelled rows are so few that their
+    running averages serve nothing, and none are kept.
+
+    Args:
+        width: size of the last dimension.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.unlabelled = nn.BatchNorm1d(width)
+
+    def forward(self, hs: Tensor, labelled: bool = False) -> Tensor:
+        """Normalise `hs` `[B, width]`, rows of one kind."""
+        norm = self.unlabelled
+        if not (labelled and self.training):
+            return norm(hs)
+        return F.batch_norm(hs, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
 
 
 class MLP(nn.Module):
@@ -58,7 +100,8 @@ class MLP(nn.Module):
         out_features: size of the last dimension of the output.
         num_classes: if given, `forward` takes labels too, see `LabelledLinear`.
         activation: a key of `ACTIVATIONS`.
-        batch_norm: normalise before each activation over all leading dimensions.
+        batch_norm: normalise before each activation over all leading dimensions; `"parted"` takes
+            the statistics of labelled and unlabelled rows apart, see `PartedBatchNorm`.
         input_dropout: probability of dropping each input in training mode.
 
     Raises:
@@ -72,7 +115,7 @@ class MLP(nn.Module):
         out_features: int,
         num_classes: int | None = None,
         activation: str = "relu",
-        batch_norm: bool = False,
+        batch_norm: bool | str = False,
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -84,18 +127,28 @@ class MLP(nn.Module):
             raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
         if not 0 <= input_dropout < 1:
             raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
+        if batch_norm not in (False, True, "parted"):
+            raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'parted'")
         self.activation = activation
         self.input_dropout = input_dropout
-        layers: list[nn.Module] = [nn.Linear(i, o) for i, o in pairwise(dims)]
+        # Maxout takes several affine maps for each unit.
+        pieces = MAXOUT_PIECES if activation == "maxout" else 1
+        wide = [*(pieces * width for width in hidden_dims), out_features]
+        layers: list[nn.Module] = [nn.Linear(i, o) for i, o in zip(dims, wide, strict=False)]
         if num_classes is not None:
-            layers[0] = LabelledLinear(dims[0], num_classes, dims[1])
+            layers[0] = LabelledLinear(dims[0], num_classes, wide[0])
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(
-            nn.BatchNorm1d(width) if batch_norm else nn.Identity() for width in hidden_dims
-        )
+        norm = {False: nn.Identity, True: nn.BatchNorm1d, "parted": PartedBatchNorm}[batch_norm]
+        self.norms = nn.ModuleList(norm(width) for width in wide[:-1])
 
-    def forward(self, xs: Tensor, ys: Tensor | None = None) -> Tensor:
-        """Map `xs` `[..., in_features]` (and labels `ys` `[...]`) to `[..., out_features]`."""
+    def forward(self, xs: Tensor, ys: Tensor | None = None, labelled: bool = False) -> Tensor:
+        """Map inputs to outputs `[..., out_features]`.
+
+        Args:
+            xs: inputs `[..., in_features]`.
+            ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
+            labelled: whether the labels of these rows are known, which parted batch norm asks.
+        """
         hs = xs
         if self.training and self.input_dropout > 0:
             # As F.dropout does, but that draws by bernoulli_, four times slower on a CPU.
@@ -105,7 +158,9 @@ class MLP(nn.Module):
         activate = ACTIVATIONS[self.activation]
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             # BatchNorm1d knows one batch dimension; Identity does not mind the reshaping.
-            hs = norm(hs.flatten(0, -2)).view(hs.shape)
+            rows = hs.flatten(0, -2)
+            rows = norm(rows, labelled) if isinstance(norm, PartedBatchNorm) else norm(rows)
+            hs = rows.view(hs.shape)
             hs = layer(activate(hs))
         return hs.to(xs.dtype)
 

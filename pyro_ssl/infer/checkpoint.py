@@ -1,5 +1,6 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped."""
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -147,16 +148,30 @@ def check_belongs(
         )
     about_rows = "rows labelled, unlabelled, validation"
     ours: dict[str, Any] = {**asdict(config), **model.options, about_rows: rows}
-    theirs = {**state["config"], **state["model_options"], about_rows: state["rows"]}
-    # How a step is run changes no number but by rounding. At a constant step size more epochs
-    # continue the very same run; any other change would make it another one.
+    # An option that is younger than the checkpoint had what is its default now.
+    defaults = {**asdict(FitConfig()), **_default_options(type(model))}
+    theirs = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
+    # How a step is run changes no number but by rounding. Where the step size does not ask how
+    # many epochs are to come, more of them continue the very same run; any other change would
+    # make it another one.
     free = {"compile", "cuda_graph", "class_chunk"}
-    if config.learning_rate_schedule == "constant":
+    if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
     differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
     if differing:
         changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)
         raise CheckpointError(f"the checkpoint was written with another {changes}")
+
+
+def _default_options(model_class: type[PyroModel]) -> dict[str, Any]:
+    """Return the options of a model that its constructor, or that of a base, has defaults for."""
+    options = {}
+    for cls in reversed(model_class.__mro__):
+        if issubclass(cls, PyroModel):
+            for name, parameter in inspect.signature(cls.__init__).parameters.items():
+                if parameter.default is not parameter.empty:
+                    options[name] = parameter.default
+    return options
 
 
 def save_model(model: PyroModel, path: str | Path) -> None:

@@ -1,15 +1,19 @@
 """How to train."""
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "step")
+OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 COMPILE = ("auto", "always", "never")
 # A compiled step spares Pyro's own Python, 4 ms and more, whatever the size of the networks.
@@ -25,9 +29,27 @@ class FitConfig:
         batch_size: unlabelled rows a step.
         labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
         steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
-        learning_rate: Adam's step size, at the start.
-        learning_rate_schedule: `constant`, or `cosine` for a half cosine over the epochs, from
-            `learning_rate` towards 0.
+        optimiser: `adam`, or `rmsprop` (torch's, whose mean of squares decays by 0.99 a step).
+        learning_rate: the optimiser's step size, at the start.
+        learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
+            `learning_rate` towards 0; `step` to multiply it by `learning_rate_decay` every
+            `learning_rate_decay_epochs` epochs.
+        learning_rate_decay: factor of the schedule `step`.
+        learning_rate_decay_epochs: epochs between two steps of that schedule.
+        max_gradient_norm: cap of the total gradient norm, to which larger gradients are shrunk;
+            None for none.
+        l1: weight of the sum of absolute values of the penalised parameters, which is added to
+            the loss, so in nats per example.
+        l2: weight of the sum of their squares. A prior N(0, s^2) on the weights of a model that
+            learns from N examples is an l2 of 1 / (2 s^2 N).
+        penalised: regular expression that matches the whole names of the parameters that l1
+            and l2 are about.
+        anneal: what changes linearly over the first steps of the run, an `Anneal` for each of
+            these keys: `kl_SITE`, the weight of a latent site's terms (where the site is not
+            observed) and of a factor of that very name; `classification`, the weight of the
+            factor "classification"; `labelled_bound` and `unlabelled_bound`, that of all
+            other terms of such rows; any other `NAME` is the value of the model's buffer
+            `annealed_NAME`. Reported terms stay unweighted.
         binarise: draw pixels from a Bernoulli anew whenever a row is visited.
         precision: `float32`, or `bfloat16` for autocast matrix products.
         compile: `always`, `never`, or `auto`: compile the step if the run is long enough to
@@ -36,6 +58,9 @@ class FitConfig:
         cuda_graph: on a GPU, record the step once and replay it, wherever that can be done.
         keep_best: end with the weights of the epoch of highest validation accuracy, or
             validation ELBO if the model does not classify.
+        validation_bound: estimate the ELBO of the validation rows after every epoch also of a
+            model that classifies, and the KL divergence of each dimension of the latent "z" of
+            any model on the first 1000 of them.
         patience: stop after so many epochs without a higher one; None for never.
         seed: seed of minibatches, binarisation, dropout and latent noise.
     """
@@ -44,30 +69,60 @@ class FitConfig:
     batch_size: int = 200
     labelled_batch_size: int | None = None
     steps_per_epoch: int | None = None
+    optimiser: str = "adam"
     learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
+    learning_rate_decay: float = 0.75
+    learning_rate_decay_epochs: int = 200
+    max_gradient_norm: float | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    penalised: str = ".*weight"
+    # A dictionary is what users write and checkpoints hold, but it has no hash.
+    anneal: Mapping[str, Anneal] = field(default_factory=dict, hash=False)
     binarise: bool = True
     precision: str = "float32"
     compile: str = "auto"
     cuda_graph: bool = True
     keep_best: bool = True
+    validation_bound: bool = False
     patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
-        for name in (*positive, "learning_rate"):
+        decay = ("learning_rate_decay", "learning_rate_decay_epochs")
+        for name in (*positive, "learning_rate", *decay, "max_gradient_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}, expected a positive number")
         for name, choices in (
             ("precision", tuple(PRECISIONS)),
+            ("optimiser", OPTIMISERS),
             ("learning_rate_schedule", SCHEDULES),
             ("compile", COMPILE),
         ):
             if getattr(self, name) not in choices:
                 expected = " or ".join(choices)
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        self._check_penalty()
+        # A copy: what the caller does to the mapping later must not change a frozen object.
+        object.__setattr__(self, "anneal", dict(self.anneal))
+        for key, value in self.anneal.items():
+            if not isinstance(value, Anneal):
+                raise ConfigError(f"anneal[{key!r}] is {value!r}, expected an Anneal")
+
+    def _check_penalty(self) -> None:
+        for name in ("l1", "l2"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"{name} is {value}, expected a finite number >= 0")
+        try:
+            re.compile(self.penalised)
+        except re.error as error:
+            raise ConfigError(
+                f"penalised is {self.penalised!r}, expected a regular expression, but: {error}"
+            ) from error
 
     def batches(self, data: SSLData, share: Share | None = None) -> MiniBatches:
         """Return the minibatches of `data`, or one process's share of each.
@@ -89,6 +144,9 @@ class FitConfig:
         """Return the step size of an epoch, counted from 0."""
         if self.learning_rate_schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        if self.learning_rate_schedule == "step":
+            decays = epoch // self.learning_rate_decay_epochs
+            return self.learning_rate * self.learning_rate_decay**decays
         return self.learning_rate
 
     def compiles(self, steps_per_epoch: int) -> bool:

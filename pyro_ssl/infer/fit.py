@@ -15,7 +15,8 @@ from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import from_main, is_main, process_share
-from pyro_ssl.infer.trainer import MEASURES, Row, Trainer
+from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.infer.validation import MEASURES, Row
 from pyro_ssl.models.base import PyroModel, SSLModel
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class History:
     Attributes:
         rows: one dict an epoch, columns as in `pyro_ssl.infer.terms.objective_terms`, with
             `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
-            parameters, before the step), `validation_accuracy` and `validation_ece`, or
-            `validation_elbo` (nats per example) of a model that does not classify.
+            parameters, before the step and any cap), `penalty` if there is one,
+            `validation_accuracy` and `validation_ece`, or `validation_elbo` (nats per example)
+            of a model that does not classify. With `validation_bound` all of these, and
+            `validation_kl_z_D` (nats) of each latent dimension D, from 0.
         selection: which epoch's weights the model holds now: `best validation accuracy`, `best
             validation elbo` or `last epoch`.
         selected_epoch: that epoch.
@@ -60,7 +63,7 @@ def fit(
     on_epoch: Callable[[list[Row]], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> History:
-    """Train `model` on `data` in place, one objective and one Adam step a minibatch.
+    """Train `model` on `data` in place, one objective and one optimiser step a minibatch.
 
     The global random state and Pyro's parameter store are left as they were; when all went
     well the model ends in evaluation mode. The state after every whole epoch is written to

@@ -1,6 +1,6 @@
 """The scalar that training minimises, as a module that owns the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,9 +8,13 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer.annealing import Anneal, Annealing, annealed_buffers, is_weight, site_keys
+from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import LABELLED, UNLABELLED
+from pyro_ssl.sites import sample_sites
 
 
 class RowWeights(Messenger):
@@ -30,6 +34,23 @@ class RowWeights(Messenger):
             msg["scale"] = msg["scale"] * self.weights[part]
 
 
+class TermWeights(Messenger):
+    """Pyro handler that scales the terms that annealing weighs.
+
+    Args:
+        weights: factors, 0-dimensional, keyed as `FitConfig.anneal` is; others do nothing.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def _pyro_sample(self, msg: Any) -> None:
+        for key in site_keys(msg):
+            if key in self.weights:
+                msg["scale"] = msg["scale"] * self.weights[key]
+
+
 class Objective(nn.Module):
     """Negative objective of a model on a mixed minibatch, in nats per example.
 
@@ -39,7 +60,8 @@ class Objective(nn.Module):
         -1/N [sum over labelled rows (bound + classification term) + sum over unlabelled bounds]
 
     by weighing the batch's labelled rows by N_l / (B_l N) and its unlabelled ones by
-    N_u / (B_u N).
+    N_u / (B_u N). What is annealed has the value of the step that `advance` came to; that of
+    the first step before it was called.
 
     Args:
         model: the model, whose `make_elbo()` is used.
@@ -47,6 +69,11 @@ class Objective(nn.Module):
         num_unlabelled: N_u, unlabelled rows in the whole data.
         compute_dtype: dtype of the matrix products inside model and guide (autocast), None
             for the parameters' own. Log-probabilities and their sums are never autocast.
+        anneal: what changes in the first steps, as in `FitConfig`; None for nothing.
+        penalty: what to add for the model's weights; None for nothing.
+
+    Raises:
+        ConfigError: if the model has no such buffer as is to be annealed.
     """
 
     def __init__(
@@ -55,6 +82,8 @@ class Objective(nn.Module):
         num_labelled: int,
         num_unlabelled: int,
         compute_dtype: torch.dtype | None = None,
+        anneal: Mapping[str, Anneal] | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -62,11 +91,18 @@ class Objective(nn.Module):
         self.num_unlabelled = num_unlabelled
         self.compute_dtype = compute_dtype
         self.elbo = model.make_elbo()
+        self.penalty = penalty
+        self.annealing: Annealing | None = None
+        if anneal:
+            annealed_buffers(model, anneal)
+            self.annealing = Annealing(anneal, next(model.parameters()))
 
     def forward(
         self, xs: Tensor, ys: Tensor, num_labelled: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a batch and its terms, as `objective_terms` has them.
+
+        With a penalty there is one more, `penalty`, in nats per example.
 
         Args:
             xs: inputs `[B, *input_shape]`, the labelled rows first.
@@ -74,7 +110,8 @@ class Objective(nn.Module):
             num_labelled: number of labelled rows B_l.
         """
         weights = RowWeights(self._weights(num_labelled, len(xs) - num_labelled))
-        with weights, recorded_traces(self.elbo) as traces:
+        annealed = TermWeights(dict(self.annealing.items()) if self.annealing else {})
+        with weights, annealed, recorded_traces(self.elbo) as traces:
             loss = self.elbo.differentiable_loss(
                 self._autocast(self.model.model, xs),
                 self._autocast(self.model.guide, xs),
@@ -82,7 +119,52 @@ class Objective(nn.Module):
                 ys,
                 num_labelled,
             )
-        return loss, objective_terms(*traces[-1])
+        terms = objective_terms(*traces[-1])
+        if self.penalty is not None:
+            penalty = self.penalty(self.model)
+            loss, terms["penalty"] = loss + penalty, penalty.detach()
+        return loss, terms
+
+    def begin_at(self, step: int) -> None:
+        """Let `step` be the number, from 0, of the step that `advance` comes to next."""
+        if self.annealing is not None:
+            self.annealing.step.fill_(step)
+
+    def advance(self) -> None:
+        """Give what is annealed its value in the next step; looks at no tensor."""
+        if self.annealing is not None:
+            self.annealing.advance()
+            values = dict(self.annealing.items())
+            for key, buffer in annealed_buffers(self.model, values).items():
+                buffer.copy_(values[key])
+
+    @torch.no_grad()
+    def check_annealed(self, xs: Tensor, ys: Tensor, num_labelled: int) -> None:
+        """Check by a batch, which changes no state, that every annealed weight weighs something.
+
+        Args:
+            xs: inputs `[B, *input_shape]`, the labelled rows first.
+            ys: labels `[B]`, -1 where unknown.
+            num_labelled: number of labelled rows B_l.
+
+        Raises:
+            ConfigError: naming the key that no term has, and those that there are.
+        """
+        if self.annealing is None:
+            return
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        with recorded_traces(self.elbo) as traces:
+            self(xs, ys, num_labelled)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        sites = [site for trace in traces[-1] for site in sample_sites(trace)]
+        found = {key for site in sites for key in site_keys(site)}
+        for key in self.annealing.keys:
+            if is_weight(key) and key not in found:
+                raise ConfigError(
+                    f"anneal has the key {key!r}, but {type(self.model).__name__} has no such "
+                    f"term on these rows: expected one of {', '.join(sorted(found))}"
+                )
 
     def _weights(self, batch_labelled: int, batch_unlabelled: int) -> dict[str, float]:
         total = self.num_labelled + self.num_unlabelled

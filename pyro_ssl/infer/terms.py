@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.ops.provenance import detach_provenance
 from pyro.poutine import Trace
 from torch import Tensor
 
@@ -45,7 +46,8 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
     Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
 
     - `elbo`: the bound itself, without the classification term;
-    - `kl_SITE`: E_q[log q - log p] of a latent site;
+    - `kl_SITE`: E_q[log q - log p] of a latent site, and the value of a guide's factor of that
+      very name, by which a program may give a divergence itself;
     - `log_prob_SITE`: E_q[log p] of an observed site;
     - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted.
 
@@ -56,10 +58,12 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
     for site in sample_sites(guide_trace):
         name = site["name"]
         value = _expectation(site, weights.get(_part(name)))
-        if site["infer"].get("is_auxiliary"):
-            _add(terms, name.split("/")[-1], value)
+        own = name.split("/")[-1]
+        is_factor = site["infer"].get("is_auxiliary")
+        if is_factor and not own.startswith("kl_"):
+            _add(terms, own, value)
         else:
-            _add(terms, _term(name, "kl"), value)
+            _add(terms, _term(name, "" if is_factor else "kl"), value)
             _add(terms, _term(name, "elbo", ""), -value)
     for site in sample_sites(model_trace):
         name = site["name"]
@@ -107,7 +111,8 @@ def _enumeration_weights(guide_trace: Trace) -> dict[str, Tensor]:
 
 def _expectation(site: dict[str, Any], weight: Tensor | None) -> Tensor:
     """Return E_q of a site's log-probability, averaged over the rows of its plate."""
-    log_prob = site["unscaled_log_prob"].detach()
+    # TraceGraph_ELBO tracks where its tensors come from, in a way that no compiler follows.
+    log_prob = detach_provenance(site["unscaled_log_prob"]).detach()
     rows = log_prob.shape[-1]
     if weight is not None:
         # A class of probability 0 may have log-probability -inf: its share is 0, not NaN.

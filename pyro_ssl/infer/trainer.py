@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
@@ -21,6 +22,13 @@ from pyro_ssl.infer.checkpoint import (
 from pyro_ssl.infer.config import PRECISIONS, FitConfig
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.optimiser import (
+    cap_gradients,
+    make_optimiser,
+    set_learning_rate,
+    total_norm,
+)
+from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.processes import (
     copy_buffers_from_main,
     gather,
@@ -29,18 +37,8 @@ from pyro_ssl.infer.processes import (
     shared_gradients,
 )
 from pyro_ssl.infer.terms import first_non_finite, recorded_traces
-from pyro_ssl.metrics import (
-    accuracy,
-    expected_calibration_error,
-    importance_weighted_bound,
-    predict_in_chunks,
-)
-from pyro_ssl.models.base import PyroModel, SSLModel
-
-Row = dict[str, float]
-
-# What the best epoch is chosen by, the first that there is.
-MEASURES = ("validation_accuracy", "validation_elbo", "validation_log_prob_x")
+from pyro_ssl.infer.validation import Row, validate
+from pyro_ssl.models.base import PyroModel
 
 
 class Trainer:
@@ -63,10 +61,8 @@ class Trainer:
             isinstance(m, torch.nn.BatchNorm1d) for m in model.modules()
         ):
             raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
-        self.objective = Objective(
-            model, data.num_labelled, data.num_unlabelled, PRECISIONS[config.precision]
-        )
-        self.optimiser = self._make_optimiser()
+        self.objective = self._make_objective()
+        self.optimiser = make_optimiser(self.objective.parameters(), config, self.device)
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
         self.epoch = 0
         self.history: list[Row] = []
@@ -102,24 +98,8 @@ class Trainer:
         return row
 
     def validate(self) -> Row:
-        """Return validation accuracy and calibration error; empty without validation rows.
-
-        Of a model that does not classify, return its objective, with the same noise in every epoch.
-        """
-        data = self.data
-        if not len(data.validation_xs):
-            return {}
-        if not isinstance(self.model, SSLModel):
-            with own_random_state(self.config.seed, self.device):
-                xs = data.validation_xs
-                xs = xs.bernoulli() if self.config.binarise else xs
-                elbo = importance_weighted_bound(self.model, xs).mean().item()
-            return {f"validation_{self.model.objective_name}": elbo}
-        probabilities = predict_in_chunks(self.model, data.validation_xs)
-        return {
-            "validation_accuracy": accuracy(probabilities, data.validation_ys),
-            "validation_ece": expected_calibration_error(probabilities, data.validation_ys),
-        }
+        """Return what `pyro_ssl.infer.validation.validate` measures of the model as it is."""
+        return validate(self.model, self.data, self.config)
 
     def locate_non_finite(self, snapshot: dict[str, Any]) -> NonFiniteError:
         """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state.
@@ -184,14 +164,21 @@ class Trainer:
         # What was compiled or recorded refers to the optimiser's former tensors.
         self._prepare_step()
 
-    def _make_optimiser(self) -> torch.optim.Adam:
-        """Return Adam, which on a GPU keeps even its step size there, for the CUDA graph."""
-        on_gpu = self.device.type == "cuda"
-        rate: Any = self.config.learning_rate
-        if on_gpu:
-            rate = torch.tensor(rate, device=self.device)
-        parameters = self.objective.parameters()
-        return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+    def _make_objective(self) -> Objective:
+        model, data, config = self.model, self.data, self.config
+        penalty = None
+        if config.l1 or config.l2:
+            penalty = Penalty(model, config.l1, config.l2, config.penalised)
+        rows = data.num_labelled, data.num_unlabelled
+        dtype = PRECISIONS[config.precision]
+        objective = Objective(model, *rows, dtype, config.anneal, penalty)
+        if config.anneal:
+            # Better now than after the first checkpoint has been written.
+            model.train()
+            with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
+                self.batches.shuffle(0)
+                objective.check_annealed(*self.batches.draw())
+        return objective
 
     def _prepare_step(self) -> None:
         """Decide how steps run from here on: compiled or not, replayed or not."""
@@ -216,19 +203,16 @@ class Trainer:
             self._prepare_step()
         self.model.train()
         self.batches.shuffle(self.epoch)
-        rate = self.config.learning_rate_at(self.epoch)
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        set_learning_rate(self.optimiser, self.config.learning_rate_at(self.epoch))
+        self.objective.begin_at(self.epoch * self.batches.steps)
         if self._sums is not None:
             self._sums.zero_()
 
     def _plain_step(self) -> None:
         """Draw a batch, move the parameters, add its terms to the sums; look at nothing."""
+        self.objective.advance()
         values = self._gradients(*self.batches.draw())
-        self.optimiser.step()
+        self._move(norm=values[-1])
         if self._sums is None:
             self._sums = torch.zeros_like(values)
         self._sums.add_(values)
@@ -236,6 +220,7 @@ class Trainer:
     def _inspect(self, xs: Tensor, ys: Tensor, num_labelled: int) -> str | None:
         """Make one step; return the first site or gradient that was not finite, if any."""
         self.optimiser.zero_grad()
+        self.objective.advance()
         with recorded_traces(self.objective.elbo) as traces:
             loss, _ = self.objective(xs, ys, num_labelled)
         site = first_non_finite(*traces[-1])
@@ -247,8 +232,13 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 return f"gradient of {name}"
-        self.optimiser.step()
+        self._move(total_norm(self.model.parameters()))
         return None
+
+    def _move(self, norm: Tensor) -> None:
+        """Move the parameters along their gradients, whose total norm is `norm`."""
+        cap_gradients(self._gradients.parameters, norm, self.config.max_gradient_norm)
+        self.optimiser.step()
 
     def _rows(self) -> list[int]:
         data = self.data

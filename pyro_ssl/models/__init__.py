@@ -1,23 +1,37 @@
 """Generative models and guides, one file per published model, each a pair of Pyro programs."""
 
+from pyro_ssl.models.approx_m2 import ApproxM2
 from pyro_ssl.models.autoencoder import Autoencoder
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.gumbel_softmax_m2 import GumbelSoftmaxM2
 from pyro_ssl.models.latent_m2 import LatentM2
+from pyro_ssl.models.leave_one_out_m2 import LeaveOneOutM2
+from pyro_ssl.models.log_gamma import LogGamma
+from pyro_ssl.models.logistic_normal import LogisticNormal
+from pyro_ssl.models.logistic_normal_m2 import LogisticNormalM2
 from pyro_ssl.models.m1m2 import M1M2, active_latents, posteriors
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.mlp_classifier import MLPClassifier
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
+from pyro_ssl.models.relaxed_m2 import RelaxedM2
 from pyro_ssl.models.vae import VAE
 
 __all__ = [
     "M1M2",
     "M2",
     "VAE",
+    "ApproxM2",
     "Autoencoder",
+    "GumbelSoftmaxM2",
     "LatentM2",
+    "LeaveOneOutM2",
+    "LogGamma",
+    "LogisticNormal",
+    "LogisticNormalM2",
     "MLPClassifier",
     "PyroModel",
     "RaoBlackwellM2",
+    "RelaxedM2",
     "SSLModel",
     "active_latents",
     "posteriors",

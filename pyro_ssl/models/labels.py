@@ -33,13 +33,25 @@ def label_in_guide(ys: Tensor | None, class_logits: Tensor, classification_weigh
     Returns:
         The labels: `ys`, or all classes along a dimension of their own.
     """
-    q_y = dist.Categorical(logits=class_logits)
     if ys is None:
+        q_y = dist.Categorical(logits=class_logits)
         return pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+    classification_term(ys, class_logits, classification_weight)
+    return ys
+
+
+def classification_term(ys: Tensor, class_logits: Tensor, weight: float) -> None:
+    """Add the factor "classification" to a guide, which the objective lowers by its value.
+
+    Args:
+        ys: labels `[n]`.
+        class_logits: unnormalised log q(y|.), `[n, K]`.
+        weight: weight of log q(y|.) of each row.
+    """
     # The ELBO subtracts the guide's log-probability, hence the sign. The term is a differentiable
     # function of the parameters and draws nothing, hence has_rsample=True: False would add a
     # score-function gradient on top.
-    if classification_weight > 0:
-        with poutine.scale(scale=classification_weight):
-            pyro.factor("classification", -q_y.log_prob(ys), has_rsample=True)
-    return ys
+    if weight > 0:
+        log_q_y = dist.Categorical(logits=class_logits).log_prob(ys)
+        with poutine.scale(scale=weight):
+            pyro.factor("classification", -log_q_y, has_rsample=True)

@@ -13,7 +13,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import ClassChunks, bernoulli
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight, label_in_guide
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP, in_class_chunks
 
 
@@ -38,8 +38,8 @@ class M2(SSLModel):
     The paper's alpha = 0.1 N, spread over N_l labelled rows as in eq. 9, is a
     `classification_weight` of 0.1 N / N_l, where N counts labelled and unlabelled rows.
 
-    With `batch_norm` the classifier's statistics are taken over all rows of a call, so that in
-    training mode a mixed call is no longer the exact sum of its two parts.
+    With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so that in
+    training mode a mixed call is no longer the exact sum of its two parts; with `"parted"` it is.
 
     With `ys` given as a whole, the label is known to model and guide alike. Do not condition
     the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
@@ -62,8 +62,11 @@ class M2(SSLModel):
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        batch_norm: use batch norm in the classifier.
+        batch_norm: use batch norm in the classifier; `"parted"` takes the statistics of labelled
+            and of unlabelled rows apart, and classifies by those of the latter.
         input_dropout: dropout probability at the classifier's input.
+        latent_noise: standard deviation of noise added to z before the decoder sees it, in
+            training mode: a regulariser, for which the objective is no bound any more.
         classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
         class_chunk: evaluate the summed labels so many classes at a time, each chunk a second
             time for its gradient, to save memory; None for all at once. The objective is the
@@ -71,7 +74,12 @@ class M2(SSLModel):
 
     Raises:
         ConfigError: if a width, a probability, the weight or the activation cannot work.
+
+    Attributes:
+        scores_per_class: outputs of the classifier for each class.
     """
+
+    scores_per_class = 1
 
     def __init__(
         self,
@@ -80,8 +88,9 @@ class M2(SSLModel):
         latent_dim: int = 50,
         hidden_dims: Sequence[int] = (500, 500),
         activation: str = "relu",
-        batch_norm: bool = False,
+        batch_norm: bool | str = False,
         input_dropout: float = 0.0,
+        latent_noise: float = 0.0,
         classification_weight: float = 1.0,
         class_chunk: int | None = None,
     ) -> None:
@@ -89,6 +98,8 @@ class M2(SSLModel):
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
         check_classification_weight(classification_weight)
+        if not 0 <= latent_noise < math.inf:
+            raise ConfigError(f"latent_noise is {latent_noise}, expected a finite number >= 0")
         if class_chunk is not None and class_chunk < 1:
             raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
         self.class_chunk = class_chunk
@@ -97,12 +108,13 @@ class M2(SSLModel):
         self.activation = activation
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
+        self.latent_noise = latent_noise
         self.classification_weight = classification_weight
         pixels = math.prod(self.input_shape)
         self.classifier = MLP(
             pixels,
             hidden_dims,
-            num_classes,
+            self.scores_per_class * num_classes,
             activation=activation,
             batch_norm=batch_norm,
             input_dropout=input_dropout,
@@ -113,27 +125,51 @@ class M2(SSLModel):
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        prior_logits = xs.new_zeros(self.num_classes)
         origin = xs.new_zeros(self.latent_dim)
         for rows in split_rows(xs, ys, num_labelled):
             with rows.plate():
-                y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
+                y = self._label_in_model(rows)
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                if self.training and self.latent_noise > 0:
+                    z = z + self.latent_noise * torch.randn_like(z)
                 pyro.sample("x", self._p_x(z, y), obs=rows.xs)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        class_logits = self.class_logits(xs)
+        parted = self.batch_norm == "parted"
+        all_scores = None if parted else self._scores(xs)
         for rows in split_rows(xs, ys, num_labelled):
+            if all_scores is None:
+                scores = self._scores(rows.xs, labelled=rows.ys is not None)
+            else:
+                scores = all_scores[rows.index]
             with rows.plate():
-                logits = class_logits[rows.index]
-                y = label_in_guide(rows.ys, logits, self.classification_weight)
+                y = self._label_in_guide(rows, scores)
                 pyro.sample("z", self._q_z(rows.xs, y))
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self.classifier(self._flat(xs))
+        return self._class_logits(self._scores(xs))
+
+    def _scores(self, xs: Tensor, labelled: bool = False) -> Tensor:
+        """Return the classifier's outputs, `[B, scores_per_class K]`."""
+        return self.classifier(self._flat(xs), labelled=labelled)
+
+    # What other treatments of the missing label replace:
+
+    def _class_logits(self, scores: Tensor) -> Tensor:
+        """Return unnormalised log q(y|x), `[B, K]`, for the classifier's outputs."""
+        return scores
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        """Sample "y", within the plate of the rows; return what the decoder sees of it."""
+        prior = dist.Categorical(logits=rows.xs.new_zeros(self.num_classes))
+        return pyro.sample("y", prior, obs=rows.ys)
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        """Sample "y", or add the term of known labels; return what the encoder sees of it."""
+        return label_in_guide(rows.ys, self._class_logits(scores), self.classification_weight)
 
     @torch.no_grad()
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -151,7 +187,12 @@ class M2(SSLModel):
 
     @torch.no_grad()
     def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
-        """Return the mean of p(x|y,z), `[B, *input_shape]`, of `zs` `[B, D]` and `ys` `[B]`."""
+        """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
+
+        Args:
+            zs: latents `[B, D]`.
+            ys: labels `[B]`, or points of the simplex `[B, K]`, floating.
+        """
         with evaluating(self):
             return self._pixel_logits(zs, ys).sigmoid()
 
@@ -163,7 +204,8 @@ class M2(SSLModel):
 
     def _chunk(self, ys: Tensor) -> int | None:
         """Return the chunk to take summed labels in; None for labels that are not summed."""
-        return self.class_chunk if ys.dim() > 1 else None
+        summed = ys.dim() > 1 and not ys.is_floating_point()
+        return self.class_chunk if summed else None
 
     def _q_z(self, xs: Tensor, ys: Tensor) -> dist.TorchDistribution:
         pixels = self._flat(xs)

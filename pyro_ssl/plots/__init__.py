@@ -1,6 +1,12 @@
 """Every figure the project draws; each function returns a matplotlib `Figure`."""
 
 from pyro_ssl.plots.animation import save_animation
+from pyro_ssl.plots.comparison import (
+    kl_by_dimension,
+    kl_by_site,
+    losses,
+    validation_accuracy,
+)
 from pyro_ssl.plots.curves import learning_curves, reliability
 from pyro_ssl.plots.images import (
     CLASS_CONDITIONAL,
@@ -8,6 +14,7 @@ from pyro_ssl.plots.images import (
     class_manifolds,
     class_samples,
     manifold,
+    prior_samples,
     reconstruction_frame,
     reconstructions,
 )
@@ -20,11 +27,16 @@ __all__ = [
     "bottlenecks",
     "class_manifolds",
     "class_samples",
+    "kl_by_dimension",
+    "kl_by_site",
     "latent_positions",
     "learning_curves",
+    "losses",
     "manifold",
+    "prior_samples",
     "reconstruction_frame",
     "reconstructions",
     "reliability",
     "save_animation",
+    "validation_accuracy",
 ]

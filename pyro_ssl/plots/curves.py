@@ -1,5 +1,6 @@
 """How a run went, and how well calibrated it ended."""
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Columns of single latent dimensions, of which there may be many.
+KL_OF_DIMENSION = re.compile(r"validation_kl_z_(\d+)")
 
 
 def width_for(title: str, inches: float) -> float:
@@ -18,13 +22,16 @@ def width_for(title: str, inches: float) -> float:
 def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
     """Draw bounds, classification term and validation figures over epochs.
 
+    The KL of single dimensions is left to `kl_by_dimension`.
+
     Args:
         frame: one row an epoch, as `History.to_frame` gives.
         title: what was trained on what.
     """
+    divergences = [c for c in frame if "_kl_" in c and not KL_OF_DIMENSION.fullmatch(c)]
     wanted = {
         ("bound", "nats per example"): ["labelled_elbo", "unlabelled_elbo"],
-        ("KL divergence", "nats per example"): [c for c in frame.columns if "_kl_" in c],
+        ("KL divergence", "nats per example"): divergences,
         ("classification term", "nats per labelled example"): ["classification"],
         ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
     }

@@ -28,6 +28,19 @@ def class_samples(model: M1M2 | M2, columns: int = 10) -> Figure:
     return _image_grid(images, columns, "samples from p(x | y), a class in each row")
 
 
+def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure:
+    """Draw samples from p(x): means of p(x|y,z), y and z drawn from their priors.
+
+    Args:
+        model: the generative model; its prior of y is uniform.
+        rows: rows of the grid.
+        columns: columns of the grid.
+    """
+    device = next(model.parameters()).device
+    ys = torch.randint(model.num_classes, (rows * columns,), device=device)
+    return _image_grid(model.sample(ys), columns, "samples from p(x), y and z from their priors")
+
+
 def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
     """Draw, for each input, the same style under every class.
 

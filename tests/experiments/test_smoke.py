@@ -57,6 +57,34 @@ EXPERIMENTS = {
             for file in ("config.json", "seed_0.csv", "seed_0.json")
         ],
     ),
+    "mnist_label_treatments": (
+        f"{TINY} --labels 20 --latent-dim 2",
+        [
+            file
+            for name in (
+                "m2",
+                "raoblackwellm2",
+                "leaveoneoutm2",
+                "approxm2",
+                "gumbelsoftmaxm2",
+                "stgumbelsoftmaxm2",
+                "logisticnormalm2",
+                "unsharpenedlogisticnormalm2",
+                "stlogisticnormalm2",
+                "logisticnormal",
+                "loggamma",
+            )
+            for file in trained(
+                f"mnist_label_treatments/{name}-digits-20",
+                [*CONDITIONAL, "manifolds", "prior_samples", "kl_by_dimension"],
+            )
+        ]
+        + trained("mnist_label_treatments/mlpclassifier-digits-20", CLASSIFIED)
+        + [
+            f"mnist_label_treatments/digits-20_{figure}.png"
+            for figure in ("validation_accuracy", "losses", "kl_by_site")
+        ],
+    ),
     "gaussians_vae": (
         "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet",
         trained("gaussians_vae/autoencoder-two-gaussians", ["learning_curves"])

@@ -9,13 +9,23 @@ import torch
 from torch import distributed, multiprocessing
 
 from pyro_ssl.errors import CheckpointError, ConfigError
-from pyro_ssl.infer import FitConfig, Objective, fit, load_checkpoint
+from pyro_ssl.infer import Anneal, FitConfig, Objective, fit, load_checkpoint
 from pyro_ssl.infer.batches import Share
+from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.processes import leave_processes, shared_gradients
 from pyro_ssl.models import MLPClassifier
 from tests.infer.problems import blobs, small_m2
 
-CONFIG = FitConfig(epochs=3, batch_size=36, learning_rate=0.01, binarise=False, keep_best=False)
+CONFIG = FitConfig(
+    epochs=3,
+    batch_size=36,
+    learning_rate=0.01,
+    binarise=False,
+    keep_best=False,
+    anneal={"kl_z": Anneal(0.0, 1.0, 8)},
+    max_gradient_norm=0.5,
+    l2=1e-3,
+)
 
 
 def classifier():
@@ -40,11 +50,17 @@ def in_two_processes(function, folder):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+def objective_of(model):
+    """With a penalty and a weight, which must be there once and not once a process."""
+    anneal = {"labelled_bound": Anneal(0.3, 0.3, 1)}
+    return Objective(model, 12, 108, anneal=anneal, penalty=Penalty(model, 0.0, 0.02, ".*weight"))
+
+
 def gradients_of_a_share(folder):
     """Half a batch's gradient, averaged over both processes; the classifier draws no noise."""
     data, share = blobs(), Share(distributed.get_rank(), 2)
     model = classifier().double()
-    objective = Objective(model, data.num_labelled, data.num_unlabelled)
+    objective = objective_of(model)
     batch = next(CONFIG.batches(data, share).epoch(0))
     # Kept in a variable: it must live until the backward pass, which it watches.
     shared = shared_gradients(objective)
@@ -56,7 +72,11 @@ def gradients_of_a_share(folder):
 def test_gradient_is_that_of_a_single_process(tmp_path):
     data, model = blobs(), classifier().double()
     xs, ys, n = next(CONFIG.batches(data).epoch(0))
-    loss, _ = Objective(model, data.num_labelled, data.num_unlabelled)(xs.double(), ys, n)
+    loss, terms = objective_of(model)(xs.double(), ys, n)
+    # Each process adds the whole penalty, and weighs by the whole weight: a mean has them once.
+    cross_entropy = -terms["labelled_log_prob_y"] * data.num_labelled / 120
+    torch.testing.assert_close(loss.detach(), 0.3 * cross_entropy + terms["penalty"])
+    assert terms["penalty"] > 0.01
     loss.backward()
     for theirs in in_two_processes(gradients_of_a_share, tmp_path):
         torch.testing.assert_close(theirs, [p.grad for p in model.parameters()])

@@ -1,0 +1,211 @@
+"""Models that differ in how they treat the missing label, side by side."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import torch
+
+from experiments import mnist_label_treatments
+from experiments.contender import Contender
+from experiments.experiment import Figures, Result, mean_with_error
+from experiments.mnist_label_treatments import Config
+from experiments.semi_supervised import SemiSupervised
+from pyro_ssl import plots
+from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import Anneal, FitConfig
+from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.models import (
+    M2,
+    ApproxM2,
+    GumbelSoftmaxM2,
+    LeaveOneOutM2,
+    LogGamma,
+    LogisticNormal,
+    LogisticNormalM2,
+    MLPClassifier,
+    RaoBlackwellM2,
+    SSLModel,
+)
+
+Options = dict[str, Any]
+
+# How to build each model, given the options of its networks.
+TREATMENTS: dict[str, Callable[[Config, Options], SSLModel]] = {
+    "m2": lambda c, o: M2(**o),
+    "raoblackwellm2": lambda c, o: RaoBlackwellM2(num_summed=c.num_summed or 1, **o),
+    "leaveoneoutm2": lambda c, o: LeaveOneOutM2(num_samples=c.num_samples, **o),
+    "approxm2": lambda c, o: ApproxM2(**o),
+    "gumbelsoftmaxm2": lambda c, o: GumbelSoftmaxM2(temperature=c.gumbel_temperature[0], **o),
+    "stgumbelsoftmaxm2": lambda c, o: GumbelSoftmaxM2(
+        temperature=c.gumbel_temperature[0], straight_through=True, **o
+    ),
+    "logisticnormalm2": lambda c, o: LogisticNormalM2(temperature=c.normal_temperature[0], **o),
+    "unsharpenedlogisticnormalm2": lambda c, o: LogisticNormalM2(temperature=1.0, **o),
+    "stlogisticnormalm2": lambda c, o: LogisticNormalM2(
+        temperature=c.normal_temperature[0], straight_through=True, **o
+    ),
+    "logisticnormal": lambda c, o: LogisticNormal(
+        temperature=c.latent_temperature[0], posterior_shift=c.posterior_shift, **o
+    ),
+    "loggamma": lambda c, o: LogGamma(prior_concentration=c.prior_concentration[0], **o),
+}
+
+# What a model anneals beside the weights that all anneal: its buffer, and the option.
+ANNEALED = {
+    "gumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
+    "stgumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
+    "logisticnormalm2": ("temperature", "normal_temperature"),
+    "stlogisticnormalm2": ("temperature", "normal_temperature"),
+    "logisticnormal": ("temperature", "latent_temperature"),
+    "loggamma": ("prior_concentration", "prior_concentration"),
+}
+
+# The latent that stands for the label.
+LABEL_SITES = {"logisticnormal": "a", "loggamma": "pi"}
+
+
+class LabelTreatments(SemiSupervised):
+    """All treatments of the missing label, and the classifier without unlabelled rows.
+
+    Args:
+        config: the options of `mnist_label_treatments`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        names: list[str] = list(dict.fromkeys(config.models))
+        if "all" in names:
+            names = [n for n in get_args(mnist_label_treatments.Name) if n != "all"]
+        super().__init__("mnist_label_treatments", config, names)
+        self.config: Config = config
+
+    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+        """Return the options that tell configurations apart."""
+        found = super().decisive(dataset)
+        del found["models"]
+        return found
+
+    def make_model(self, name: str, data: SSLData) -> SSLModel:
+        """Return the model of that name, newly initialised."""
+        config = self.config
+        batch_norm: bool | str = config.batch_norm
+        if config.parted_batch_norm:
+            if not config.batch_norm:
+                raise ConfigError("parted_batch_norm is True, but batch_norm is False")
+            batch_norm = "parted"
+        options: Options = {
+            "input_shape": data.input_shape,
+            "num_classes": data.num_classes,
+            "latent_dim": config.latent_dim,
+            "hidden_dims": config.hidden_dims,
+            "activation": config.activation,
+            "batch_norm": batch_norm,
+            "input_dropout": config.input_dropout,
+            "latent_noise": config.latent_noise,
+            "classification_weight": self.weight_of_labels(data),
+        }
+        return TREATMENTS[name](config, options)
+
+    def make_baseline(self, data: SSLData) -> SSLModel:
+        """Return the classifier alone, newly initialised."""
+        config = self.config
+        return MLPClassifier(
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            hidden_dims=config.hidden_dims,
+            activation=config.activation,
+            batch_norm=config.batch_norm,
+            input_dropout=config.input_dropout,
+        )
+
+    def how_to_train(self, name: str, seed: int) -> FitConfig:
+        """Return the schedule, the same for all but for what only one of them has."""
+        config = self.config
+        common = replace(
+            super().how_to_train(name, seed),
+            optimiser=config.optimiser,
+            learning_rate_decay=config.learning_rate_decay,
+            learning_rate_decay_epochs=config.learning_rate_decay_epochs,
+            max_gradient_norm=config.max_gradient_norm,
+        )
+        if name == "mlpclassifier":
+            return common
+        label = LABEL_SITES.get(name, "y")
+        options = {
+            "kl_z": config.kl_z,
+            f"kl_{label}": config.kl_label,
+            "classification": config.classification,
+            "labelled_bound": config.labelled_bound,
+        }
+        if name in ANNEALED:
+            buffer, option = ANNEALED[name]
+            options[buffer] = getattr(config, option)
+        return replace(
+            common,
+            anneal={key: Anneal(*v) for key, v in options.items() if _changes(key, v)},
+            l1=config.l1,
+            l2=config.l2,
+            penalised=config.penalised,
+            validation_bound=True,
+        )
+
+    def test(
+        self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
+    ) -> tuple[Result, Figures]:
+        """Classify the test rows, bound their log-likelihood, draw what the model generates."""
+        result, figures = super().test(contender, frame, dataset)
+        best = frame["validation_accuracy"].max() if self.config.keep_best else None
+        if len(contender.data.validation_xs):
+            last = frame["validation_accuracy"].iloc[-1]
+            result["validation_accuracy"] = last if best is None else best
+        model = contender.model
+        if isinstance(model, M2):
+            torch.manual_seed(contender.seed)
+            xs = dataset.test_xs.to(self.device)
+            xs = xs.bernoulli() if self.config.binarise else xs
+            result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
+            figures["prior_samples"] = plots.prior_samples(model)
+            title = f"{contender.name}, {dataset.name}, seed {contender.seed}"
+            figures["kl_by_dimension"] = plots.kl_by_dimension(frame, title)
+        return result, figures
+
+    def print_summary(self) -> None:
+        """Print the table, and draw all models together."""
+        super().print_summary()
+        frames = {
+            name: [pd.read_csv(folder.file(seed, ".csv")) for seed in self.options.seeds]
+            for name, folder in self.folders.items()
+        }
+        for file in draw_together(frames, self._together()):
+            print(file)
+
+    def _together(self) -> Path:
+        """Return what the names of figures of all models begin with."""
+        name, path = next(iter(self.paths.items()))
+        return path.with_name(path.name.removeprefix(f"{name}-"))
+
+
+def draw_together(frames: dict[str, list[pd.DataFrame]], prefix: Path) -> list[Path]:
+    """Draw all models in the same figures, and return their files.
+
+    Args:
+        frames: for each model the histories of its seeds.
+        prefix: what the files' names begin with.
+    """
+    title = f"{prefix.name}, mean and range of the seeds"
+    files = []
+    for draw in (plots.validation_accuracy, plots.losses, plots.kl_by_site):
+        figure = draw(frames, title)
+        files.append(prefix.with_name(f"{prefix.name}_{draw.__name__}.png"))
+        figure.savefig(files[-1], dpi=110)
+    return files
+
+
+def _changes(key: str, values: tuple[float, float, int]) -> bool:
+    """Return whether an annealed option is other than what the model has anyway."""
+    weights = ("classification", "labelled_bound")
+    unchanged = 1.0 if key in weights or key.startswith("kl_") else values[0]
+    return values[:2] != (unchanged, unchanged)

@@ -1,0 +1,112 @@
+"""Nine ways, and three more, to treat the missing label on MNIST with 100 labels.
+
+Models that differ only in what they do about the unknown label of an unlabelled row: the same
+networks, rows, label splits, schedule and objective weights for all. Beside the files of every seed
+it draws all of them together: accuracy on validation rows, losses, and KL divergences over epochs.
+The epoch is chosen on validation rows taken from the training set; the test set is read once, at
+the end. Writes to RESULTS_ROOT/mnist_label_treatments/.
+
+Left out on purpose, of what the vae_ssl project has: its "negative KL" trick (it flips the sign of
+a KL while that is negative, so that what is maximised bounds nothing), and its doubled KL of z on
+unlabelled rows (the same; --kl-z 2 2 1 shows what it does).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from experiments.options import SemiSupervisedOptions
+
+Name = Literal[
+    "all",
+    "m2",
+    "raoblackwellm2",
+    "leaveoneoutm2",
+    "approxm2",
+    "gumbelsoftmaxm2",
+    "stgumbelsoftmaxm2",
+    "logisticnormalm2",
+    "unsharpenedlogisticnormalm2",
+    "stlogisticnormalm2",
+    "logisticnormal",
+    "loggamma",
+    "mlpclassifier",
+]
+
+
+@dataclass(frozen=True)
+class Config(SemiSupervisedOptions):
+    """Options of the experiment.
+
+    An option of three numbers is annealed: its first value, its last, and in how many steps it
+    goes from one to the other, along a line.
+    """
+
+    models: tuple[Name, ...] = ("all",)
+    """Models to train; all for every one."""
+    alpha: float = 15.0
+    """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
+    nats (the paper's alpha is this times the number N of training rows: 0.1)."""
+    latent_dim: int = 50
+    """Dimensions of the latent z."""
+    input_dropout: float = 0.5
+    """Probability of dropping a pixel at the classifier's input."""
+    activation: Literal["relu", "softplus", "elu", "tanh", "maxout"] = "relu"
+    """Activation of all networks; maxout takes four affine maps for each unit."""
+    parted_batch_norm: bool = False
+    """Batch norm takes the statistics of labelled and unlabelled rows apart."""
+    latent_noise: float = 0.0
+    """Standard deviation of noise added to z in training, before the decoder."""
+    num_summed: int | None = 1
+    """Likeliest classes that raoblackwellm2 sums."""
+    num_samples: int = 2
+    """Labels that leaveoneoutm2 draws for each row."""
+    gumbel_temperature: tuple[float, float, int] = (0.5, 0.5, 1)
+    """Temperature of gumbelsoftmaxm2 and stgumbelsoftmaxm2, annealed."""
+    normal_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
+    """Temperature of logisticnormalm2 and stlogisticnormalm2, annealed; 1 over vae_ssl's sharpening
+    (unsharpenedlogisticnormalm2 has 1)."""
+    latent_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
+    """Temperature of logisticnormal's softmax, annealed."""
+    posterior_shift: bool = True
+    """Learn how logisticnormal's posterior shifts with the label."""
+    prior_concentration: tuple[float, float, int] = (0.2, 0.2, 1)
+    """Concentration of loggamma's Dirichlet prior, annealed."""
+    kl_z: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Weight of the KL divergence of z, annealed."""
+    kl_label: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Weight of the KL divergence of the label, or of the latent it is observed from, annealed."""
+    classification: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Factor of alpha, annealed."""
+    labelled_bound: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Weight of the bound of labelled rows, annealed."""
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    """Optimiser."""
+    learning_rate_decay: float = 0.75
+    """With --learning-rate-schedule step: factor of the step size."""
+    learning_rate_decay_epochs: int = 200
+    """With --learning-rate-schedule step: epochs between two such steps."""
+    max_gradient_norm: float | None = None
+    """Cap of the total gradient norm; none for none."""
+    l1: float = 0.0
+    """Weight of the sum of absolute values of the penalised weights, in nats per example."""
+    l2: float = 0.0
+    """Weight of the sum of squares of the penalised weights, in nats per example."""
+    penalised: str = r".*weight"
+    """Regular expression for the names of the parameters that --l1 and --l2 are about."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the experiment with command-line arguments, `sys.argv`'s if None."""
+    config = tyro.cli(Config, args=args, description=__doc__)
+    # Imported once the command line is known to be good, so that --help answers at once.
+    from experiments.label_treatments import LabelTreatments
+    from experiments.launch import run_guarded
+
+    return run_guarded("mnist_label_treatments", LabelTreatments, config, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

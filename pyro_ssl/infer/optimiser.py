@@ -1,0 +1,57 @@
+"""The optimiser, its step size, and the cap on gradients."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pyro_ssl.infer.config import FitConfig
+
+
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], config: FitConfig, device: torch.device
+) -> Optimizer:
+    """Return the optimiser that `config` names.
+
+    On a GPU even its step size lies there, where a CUDA graph can find it.
+
+    Args:
+        parameters: what it moves.
+        config: how to train.
+        device: where the parameters are.
+    """
+    on_gpu = device.type == "cuda"
+    rate: Any = config.learning_rate
+    if on_gpu:
+        rate = torch.tensor(rate, device=device)
+    if config.optimiser == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=rate, capturable=on_gpu)
+    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+
+
+def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
+    """Set the step size, where it lies."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def total_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Return the norm of all gradients together, a scalar."""
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def cap_gradients(parameters: Sequence[nn.Parameter], norm: Tensor, cap: float | None) -> None:
+    """Shrink gradients by a common factor if their total norm is above `cap`.
+
+    Args:
+        parameters: whose gradients.
+        norm: their total norm, a scalar, at which nobody looks.
+        cap: the largest norm to leave; None for any.
+    """
+    if cap is not None:
+        nn.utils.clip_grads_with_norm_(parameters, cap, norm)

@@ -1,0 +1,55 @@
+"""What is measured on the validation rows after an epoch."""
+
+import torch
+
+from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.infer.checkpoint import own_random_state
+from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.metrics import (
+    accuracy,
+    expected_calibration_error,
+    importance_weighted_bound,
+    kl_per_dimension,
+    predict_in_chunks,
+)
+from pyro_ssl.models.base import PyroModel, SSLModel
+
+Row = dict[str, float]
+
+# What the best epoch is chosen by, the first that there is.
+MEASURES = ("validation_accuracy", "validation_elbo", "validation_log_prob_x")
+
+_KL_ROWS = 1000
+
+
+def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
+    """Return validation accuracy and calibration error; empty without validation rows.
+
+    Of a model that does not classify, return its objective; with `config.validation_bound` also
+    that of one that does, and the KL divergence of each latent dimension. The noise is the same
+    in every epoch.
+    """
+    if not len(data.validation_xs):
+        return {}
+    row: Row = {}
+    if isinstance(model, SSLModel):
+        probabilities = predict_in_chunks(model, data.validation_xs)
+        row["validation_accuracy"] = accuracy(probabilities, data.validation_ys)
+        row["validation_ece"] = expected_calibration_error(probabilities, data.validation_ys)
+        if not (config.validation_bound and model.learns_from_unlabelled):
+            return row
+    return row | _bound(model, data, config)
+
+
+def _bound(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
+    xs = data.validation_xs
+    kls: torch.Tensor | None = None
+    with own_random_state(config.seed, data.labelled_xs.device):
+        xs = xs.bernoulli() if config.binarise else xs
+        elbo = importance_weighted_bound(model, xs).mean().item()
+        if config.validation_bound:
+            kls = kl_per_dimension(model, xs[:_KL_ROWS])
+    row = {f"validation_{model.objective_name}": elbo}
+    if kls is not None:
+        row |= {f"validation_kl_z_{d}": kl for d, kl in enumerate(kls.tolist())}
+    return row

@@ -1,0 +1,61 @@
+"""M2 with one label drawn, and a learnt baseline."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+from pyro.infer import ELBO
+from torch import Tensor
+
+from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.rows import Rows
+from pyro_ssl.nets import MLP
+from pyro_ssl.sampled_elbo import ScoreFunction_ELBO
+
+
+class ApproxM2(M2):
+    """M2 whose unlabelled rows visit one label, drawn from q(y|x).
+
+    p, q and the objective are those of `M2`. With f = log p(x,y,z) - log q(y,z|x) at the draw,
+    the gradient of q(y|x)'s parameters is estimated by the score function::
+
+        (f - b(x)) grad log q(y|x)
+
+    The baseline b(x) is a network that learns to predict f by least squares. It is unbiased
+    whatever b is; b only lowers the variance. The site "y" of the guide carries the baseline as
+    Pyro's `TraceGraph_ELBO` reads it.
+
+    Source: the model ApproxM2 of the vae_ssl project; the estimator is that of Mnih and Gregor,
+    "Neural variational inference and learning in belief networks", ICML 2014, section 3.1 with
+    the input-dependent baseline of 3.2.
+
+    Differs from the papers: no running mean or variance of the cost beside the baseline; the model
+    is our `M2`, with its own differences from Kingma et al. 2014.
+
+    Args:
+        baseline_dims: widths of the baseline's hidden layers.
+        options: those of `M2`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    def __init__(self, baseline_dims: tuple[int, ...] = (100,), **options: Any) -> None:
+        super().__init__(**options)
+        self.baseline_dims = tuple(baseline_dims)
+        pixels = math.prod(self.input_shape)
+        self.baseline = MLP(pixels, baseline_dims, 1, activation=self.activation)
+
+    def make_elbo(self) -> ELBO:
+        """Return `TraceGraph_ELBO`, which reads the baseline, with a loss that is a tensor."""
+        return ScoreFunction_ELBO(max_plate_nesting=1)
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        if rows.ys is not None or not self.training:
+            return super()._label_in_guide(rows, scores)
+        baseline = {
+            "nn_baseline": lambda pixels: self.baseline(pixels).squeeze(-1),
+            "nn_baseline_input": self._flat(rows.xs),
+        }
+        return pyro.sample("y", dist.Categorical(logits=scores), infer={"baseline": baseline})

@@ -1,0 +1,106 @@
+"""A Dirichlet latent from which the label is observed."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.labels import classification_term
+from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.rows import Rows
+
+
+class LogGamma(M2):
+    """A generative model whose class is soft: normalised gamma variables, a Dirichlet point pi.
+
+    Generative program, with K classes and D latent dimensions::
+
+        p(pi) = Dirichlet(c 1_K)    p(z) = Normal(0, I_D)
+        p(y|pi) = Categorical(pi)   p(x|pi,z) = Bernoulli(decoder(z, pi))
+
+    Guide, of an unlabelled and of a labelled row::
+
+        q(pi|x) = Dirichlet(b(x))    q(pi|x,y) = Dirichlet(b(x) + one_hot(y))
+        q(z|x,pi) = Normal(loc(x, pi), diag scale(x, pi)^2)
+
+    where b(x) = 0.05 + softplus(classifier(x)); the step from q(pi|x) to q(pi|x,y) is the
+    conjugate update by one observation of y. The objective, maximised, is the ELBO of log p(x)
+    for an unlabelled row, of log p(x, y) for a labelled one, plus
+    `classification_weight * log q(y|x)` of each labelled row, where::
+
+        q(y|x) = E_q(pi|x)[pi_y] = b_y(x) / sum_k b_k(x)
+
+    KL divergences are in closed form. Gradients of draws of pi are pathwise, torch's implicit
+    reparameterisation. The label of an unlabelled row depends on nothing else and nothing on
+    it, so that there is no such site.
+
+    Source: the model LogGamma of the vae_ssl project; for gradients, Figurnov, Mohamed, Mnih,
+    "Implicit reparameterization gradients", NeurIPS 2018.
+
+    Differs from vae_ssl: gradients are torch's, not those of a sampler of log-gamma variables
+    written by hand; no "negative KL" trick; b(x) is bounded below; the networks are those of
+    our `M2`, pi entering the first layer of encoder and decoder by the label's embedding, averaged.
+
+    Args:
+        prior_concentration: c; small ones favour corners of the simplex. The buffer
+            `annealed_prior_concentration` starts there, and is what the programs use.
+        options: those of `M2`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    annealed_prior_concentration: Tensor
+
+    def __init__(self, prior_concentration: float = 0.2, **options: Any) -> None:
+        super().__init__(**options)
+        if not 0 < prior_concentration < math.inf:
+            raise ConfigError(
+                f"prior_concentration is {prior_concentration}, expected a positive number"
+            )
+        self.prior_concentration = prior_concentration
+        concentration = torch.tensor(float(prior_concentration))
+        self.register_buffer("annealed_prior_concentration", concentration)
+
+    def make_elbo(self) -> ELBO:
+        """Return `StaticEnum_ELBO` with KL divergences in closed form."""
+        return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
+
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z)."""
+        like = next(self.parameters())
+        pi = dist.Dirichlet(self.annealed_prior_concentration + self._one_hot(ys)).sample()
+        zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
+        return self.decode(zs, pi)
+
+    def _one_hot(self, ys: Tensor) -> Tensor:
+        # F.one_hot looks at values, which no compiled step can.
+        like = next(self.parameters())
+        return torch.eye(self.num_classes, dtype=like.dtype, device=ys.device)[ys]
+
+    def _concentration(self, scores: Tensor) -> Tensor:
+        return 0.05 + F.softplus(scores)
+
+    def _class_logits(self, scores: Tensor) -> Tensor:
+        return self._concentration(scores).log()
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        prior = self.annealed_prior_concentration + rows.xs.new_zeros(self.num_classes)
+        pi = pyro.sample("pi", dist.Dirichlet(prior))
+        if rows.ys is not None:
+            pyro.sample("y", dist.Categorical(probs=pi), obs=rows.ys)
+        return pi
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        concentration = self._concentration(scores)
+        if rows.ys is not None:
+            classification_term(rows.ys, self._class_logits(scores), self.classification_weight)
+            concentration = concentration + self._one_hot(rows.ys)
+        return pyro.sample("pi", dist.Dirichlet(concentration))

@@ -1,0 +1,131 @@
+"""A logistic normal latent from which the label is observed."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.labels import classification_term
+from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.rows import Rows
+
+# Points at which q(y|x) is averaged over q(a|x).
+_POINTS = 32
+
+
+class LogisticNormal(M2):
+    """A generative model whose class is soft: a point of the simplex, normal in its logits.
+
+    Generative program, with K classes and D latent dimensions::
+
+        p(a) = Normal(0, I_K)      p(z) = Normal(0, I_D)    pi = softmax(a / temperature)
+        p(y|a) = Categorical(pi)   p(x|a,z) = Bernoulli(decoder(z, pi))
+
+    Guide, of an unlabelled and of a labelled row::
+
+        q(a|x) = Normal(loc(x), diag scale(x)^2)
+        q(a|x,y) = Normal(loc(x) + shift_y, diag (scale(x) * rescale_y)^2)
+        q(z|x,a) = Normal(loc(x, pi), diag scale(x, pi)^2)
+
+    with vectors `shift_y` and `rescale_y` learnt for each class: the learnt posterior shift.
+    The objective, maximised, is the ELBO of log p(x) for an unlabelled row, of log p(x, y) for a
+    labelled one, plus `classification_weight * log q(y|x)` of each labelled row, where::
+
+        q(y|x) = E_q(a|x)[softmax(a / temperature)_y]
+
+    is a mean over 32 fixed quasi-random points. KL divergences are in closed form. The label of
+    an unlabelled row depends on nothing else and nothing on it, so that there is no such site.
+
+    Source: the model LogisticNormal of the vae_ssl project.
+
+    Differs from vae_ssl: p(y|a) and q(y|x) are of the very pi that the decoder sees (vae_ssl
+    sharpens one and not the other); its classifier's loss is at one draw of a; here shift and
+    rescaling start at 0 and 1. The networks are those of our `M2`, pi entering the first layer of
+    encoder and decoder by the embedding of the label, averaged.
+
+    Args:
+        temperature: of the softmax; 1 / 3 is vae_ssl's sharpening of 3. The buffer
+            `annealed_temperature` starts there, and is what the programs use.
+        posterior_shift: learn shift and rescaling of labelled rows; else q(a|x,y) = q(a|x).
+        options: those of `M2`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    scores_per_class = 2
+    annealed_temperature: Tensor
+    points: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 1 / 3,
+        posterior_shift: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"temperature is {temperature}, expected a positive number")
+        self.temperature = temperature
+        self.posterior_shift = posterior_shift
+        self.register_buffer("annealed_temperature", torch.tensor(float(temperature)))
+        sobol = torch.quasirandom.SobolEngine(self.num_classes, scramble=True, seed=0)
+        points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
+        self.register_buffer("points", points, persistent=False)
+        if posterior_shift:
+            shape = self.num_classes, self.num_classes
+            self.shift = nn.Parameter(torch.zeros(shape))
+            self.log_rescale = nn.Parameter(torch.zeros(shape))
+
+    def make_elbo(self) -> ELBO:
+        """Return `StaticEnum_ELBO` with KL divergences in closed form."""
+        return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
+
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw a and z from p(a, z|y) for each of `ys` `[B]`; return the means of p(x|a,z).
+
+        p(a|y) is drawn by importance resampling of draws from p(a).
+        """
+        draws = 100 * self.num_classes
+        like = next(self.parameters())
+        noise = torch.randn(draws, self.num_classes, dtype=like.dtype, device=like.device)
+        points = self._simplex(noise)
+        chosen = points.T[ys].multinomial(1).squeeze(-1)
+        zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
+        return self.decode(zs, points[chosen])
+
+    def _simplex(self, a: Tensor) -> Tensor:
+        return (a / self.annealed_temperature).softmax(-1)
+
+    def _loc_and_scale(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        loc, raw_scale = scores.chunk(2, -1)
+        return loc, F.softplus(raw_scale) + 1e-3
+
+    def _class_logits(self, scores: Tensor) -> Tensor:
+        loc, scale = (t.unsqueeze(-2) for t in self._loc_and_scale(scores))
+        logits = (loc + scale * self.points) / self.annealed_temperature
+        return logits.log_softmax(-1).logsumexp(-2) - math.log(_POINTS)
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        origin = rows.xs.new_zeros(self.num_classes)
+        prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
+        pi = self._simplex(pyro.sample("a", prior))
+        if rows.ys is not None:
+            pyro.sample("y", dist.Categorical(probs=pi), obs=rows.ys)
+        return pi
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        loc, scale = self._loc_and_scale(scores)
+        if rows.ys is not None:
+            classification_term(rows.ys, self._class_logits(scores), self.classification_weight)
+            if self.posterior_shift:
+                loc = loc + self.shift[rows.ys]
+                scale = scale * self.log_rescale[rows.ys].exp()
+        return self._simplex(pyro.sample("a", dist.Normal(loc, scale).to_event(1)))

@@ -1,0 +1,81 @@
+"""What the models have in common that draw the unknown label as a point of the simplex."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.rows import Rows
+
+
+class RelaxedM2(M2):
+    """Base of models whose unknown label is relaxed: a differentiable draw near the corners.
+
+    The objective of an unlabelled row, maximised, with h(s, noise) a point of the simplex that
+    tends to a one-hot draw from q(y|x) as the temperature s falls to 0::
+
+        E_noise E_q(z|x,h)[log p(x|h,z) + log p(z) - log q(z|x,h)] - KL(q(y|x) || p(y))
+
+    The KL divergence is that of the categorical distributions, summed over the classes; a KL of
+    relaxed densities would be another objective, whose distance from M2's does not shrink with
+    the temperature (Maddison et al. 2017, section 3.3, discuss both). The first term's gradient is
+    that of a relaxed program and not of M2's: its bias is of the order of the temperature, its
+    variance grows as the temperature falls. With `straight_through` encoder and decoder see the
+    one-hot draw, while the gradient flows as if they had seen h; the value is then unbiased at any
+    temperature, the gradient is not.
+
+    In training mode the site "y" of unlabelled rows is a float `[n, K]`, masked (both programs
+    give it log-probability 0), and the guide subtracts the KL as a factor "kl_y": any ELBO of
+    Pyro then computes the objective above. In evaluation mode "y" is categorical, as in `M2`, and
+    bounds are those of M2.
+
+    Args:
+        temperature: s above; the buffer `annealed_temperature` starts there, and is what the
+            programs use.
+        straight_through: use the straight-through estimator.
+        options: those of `M2`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    annealed_temperature: Tensor
+
+    def __init__(
+        self, temperature: float = 0.5, straight_through: bool = False, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"temperature is {temperature}, expected a positive number")
+        if self.class_chunk is not None:
+            raise ConfigError(
+                f"class_chunk is {self.class_chunk}, but {type(self).__name__} sums no labels: "
+                "leave it out"
+            )
+        self.temperature = temperature
+        self.straight_through = straight_through
+        self.register_buffer("annealed_temperature", torch.tensor(float(temperature)))
+
+    def _relaxed_label(self, scores: Tensor) -> dist.TorchDistribution:
+        """Return the distribution of h(s, noise), `[n]` of `[K]`, reparameterised."""
+        raise NotImplementedError
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        if rows.ys is not None or not self.training:
+            return super()._label_in_guide(rows, scores)
+        y = pyro.sample("y", self._relaxed_label(scores).mask(False))
+        log_q = self._class_logits(scores).log_softmax(-1)
+        kl = (log_q.exp() * (log_q + math.log(self.num_classes))).sum(-1)
+        pyro.factor("kl_y", kl, has_rsample=True)
+        return y
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        if rows.ys is not None or not self.training:
+            return super()._label_in_model(rows)
+        prior = dist.OneHotCategorical(logits=rows.xs.new_zeros(self.num_classes))
+        return pyro.sample("y", prior.expand([len(rows.xs)]).mask(False))

@@ -1,0 +1,278 @@
+"""Models side by side over epochs, each trained from several seeds.
+
+Every function takes `runs`, which holds for each model one frame a seed, as `History.to_frame`
+gives. A model's place in it decides its colour and dashes, so that figures of the same models can
+be read together. A line is the mean over seeds, its band reaches from the lowest seed to the
+highest, and a seed that stopped early keeps its last value.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pyro_ssl.errors import DataError
+from pyro_ssl.plots.curves import KL_OF_DIMENSION, width_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Eleven colours and four dashes have no common factor, so that forty-four models look different.
+_COLOURS = (
+    "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "magenta",
+    "black", "tab:olive", "tab:cyan", "tab:gray",
+)  # fmt: skip
+_DASHES = ((), (5, 1.5), (1.5, 1), (6, 1.5, 1.5, 1.5))
+
+_SITE = re.compile(r"unlabelled_kl_(.+)")
+
+
+def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
+    """Draw accuracy on validation rows, in percent; the legend starts with the best at the end.
+
+    The axis leaves out the first epochs, and models far below the rest; the legend says which.
+
+    Args:
+        runs: frames by model, with `validation_accuracy` in [0, 1]; a model without is left out.
+        title: what was trained on what.
+
+    Raises:
+        DataError: if no model has the column.
+    """
+    curves = _curves(runs, "validation_accuracy", 100)
+    panels = [_Panel("", "validation accuracy in %", curves, _limits(curves, rising=True))]
+    finals = {name: curve["mean"].iloc[-1] for name, curve in curves.items()}
+    order = sorted(finals, key=lambda name: -finals[name])
+    labels = {name: f"{finals[name]:.2f}  {name}" for name in order}
+    return _compare(runs, panels, title, labels, "mean at the last epoch, model")
+
+
+def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
+    """Draw negative ELBOs of unlabelled training rows and of validation rows, nats per example.
+
+    Unlike objectives, which weigh rows and terms each in its way, models can be compared by them.
+    The legend starts with the lowest at the end, by validation rows where there are any. The axes
+    leave out the first epochs, and models far above the rest; the legend says which.
+
+    Args:
+        runs: frames by model, with `unlabelled_elbo` or `validation_elbo`; a model is left out
+            of the panel whose column it lacks.
+        title: what was trained on what.
+
+    Raises:
+        DataError: if no model has either column.
+    """
+    panels, finals = [], {}
+    for heading, column in (
+        ("training, unlabelled rows", "unlabelled_elbo"),
+        ("validation", "validation_elbo"),
+    ):
+        curves = _curves(runs, column, -1)
+        limits = _limits(curves, rising=False)
+        panels.append(_Panel(heading, "negative ELBO, nats per example", curves, limits))
+        finals.update({name: curve["mean"].iloc[-1] for name, curve in curves.items()})
+    labels = {name: name for name in sorted(finals, key=lambda name: finals[name])}
+    return _compare(runs, panels, title, labels, "lowest at the last epoch first")
+
+
+def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
+    """Draw the KL divergence of each latent site of unlabelled rows, a panel for each site.
+
+    Args:
+        runs: frames by model, with a column `unlabelled_kl_SITE` for each site, in nats per
+            example; a model is left out of the panels of sites that it lacks.
+        title: what was trained on what.
+
+    Raises:
+        DataError: if no model has such a column.
+    """
+    columns = {c for frames in runs.values() for frame in frames for c in frame.columns}
+    sites = sorted(match[1] for c in columns if (match := _SITE.fullmatch(c)))
+    panels = []
+    for site in sites:
+        curves = _curves(runs, f"unlabelled_kl_{site}")
+        panels.append(
+            _Panel(f"KL of {site}", "nats per unlabelled example", curves, _all_but_spikes(curves))
+        )
+    drawn = [name for name in runs if any(name in panel.curves for panel in panels)]
+    return _compare(runs, panels, title, {name: name for name in drawn}, "model")
+
+
+def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
+    """Draw the KL divergence of each dimension of z over epochs as a heat map.
+
+    Dimensions are sorted by the KL of the last epoch, the largest at the top, and numbered as in
+    the columns.
+
+    Args:
+        frame: one row an epoch, with columns `validation_kl_z_D`, in nats per example.
+        title: what was trained on what.
+
+    Raises:
+        DataError: if the frame has no such column.
+    """
+    columns = {int(m[1]): c for c in frame.columns if (m := KL_OF_DIMENSION.fullmatch(c))}
+    if not columns:
+        raise DataError(
+            f"frame has the columns {', '.join(frame.columns)}, but none named like "
+            "validation_kl_z_0: train with validation rows a model that has a latent z"
+        )
+    order = sorted(columns, key=lambda d: (-frame[columns[d]].iloc[-1], d))
+    values = frame[[columns[d] for d in order]].to_numpy(float).T
+    height = min(max(0.13 * len(order) + 1.2, 3.2), 9)
+    figure = Figure(figsize=(width_for(title, 6.4), height), layout="constrained")
+    axes = figure.subplots()
+    first, last = frame["epoch"].iloc[[0, -1]] + 1
+    extent = (first - 0.5, last + 0.5, len(order) - 0.5, -0.5)
+    image = axes.imshow(values, extent=extent, aspect="auto", interpolation="nearest", vmin=0)
+    axes.set(xlabel="epoch", ylabel="dimension of z, by KL at the last epoch")
+    axes.set_yticks(range(len(order)), [str(d) for d in order], fontsize=6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.colorbar(image, ax=axes, label="KL, nats per validation example")
+    figure.suptitle(title)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What to draw in one pair of axes: its curves by model, as `_over_seeds` gives."""
+
+    heading: str
+    unit: str
+    curves: "dict[str, pd.DataFrame]"
+    limits: tuple[float, float]
+
+
+def _curves(
+    runs: "Mapping[str, Sequence[pd.DataFrame]]", column: str, factor: float = 1
+) -> "dict[str, pd.DataFrame]":
+    """Return for each model with the column its mean, low and high over seeds times `factor`."""
+    curves = {}
+    for name, frames in runs.items():
+        having = [frame.set_index("epoch")[column].dropna() for frame in frames if column in frame]
+        having = [values for values in having if len(values)]
+        if having:
+            curves[name] = _over_seeds([factor * values for values in having])
+    return curves
+
+
+def _over_seeds(seeds: "Sequence[pd.Series]") -> "pd.DataFrame":
+    """Return columns mean, low and high over seeds, by epoch counted from 1."""
+    import pandas as pd
+
+    # A seed that ends would else make the mean jump where nothing happened.
+    table = pd.concat(list(seeds), axis="columns").sort_index().ffill()
+    spread = {"mean": table.mean(axis=1), "low": table.min(axis=1), "high": table.max(axis=1)}
+    return pd.DataFrame(spread).set_index(table.index + 1)
+
+
+def _limits(curves: "Mapping[str, pd.DataFrame]", rising: bool) -> tuple[float, float]:
+    """Return limits that show all but the first epochs, and all but models far worse than most."""
+    if not curves:
+        return 0.0, 1.0
+    sign, worse, better = (1, "low", "high") if rising else (-1, "high", "low")
+    # The first epochs are worse than all others, and fewer than a tenth.
+    starts = np.array([(sign * curve[worse]).quantile(0.1) for curve in curves.values()])
+    best = max((sign * curve[better]).max() for curve in curves.values())
+    # One failure would flatten all others if it were shown.
+    start = starts[starts >= best - 6 * (best - np.median(starts))].min()
+    low, high = sorted((sign * start, sign * best))
+    return _with_margin(low, high)
+
+
+def _all_but_spikes(curves: "Mapping[str, pd.DataFrame]") -> tuple[float, float]:
+    """Return limits that show all but peaks of the first tenth of the epochs."""
+    low = min(curve["low"].min() for curve in curves.values())
+    high = max(curve["high"].iloc[len(curve) // 10 :].max() for curve in curves.values())
+    return _with_margin(low, high)
+
+
+def _with_margin(low: float, high: float) -> tuple[float, float]:
+    margin = 0.05 * (high - low) or 0.5
+    return float(low - margin), float(high + margin)
+
+
+def _compare(
+    runs: "Mapping[str, Sequence[pd.DataFrame]]",
+    panels: Sequence[_Panel],
+    title: str,
+    labels: dict[str, str],
+    heading: str,
+) -> Figure:
+    """Draw the panels that have curves, and beside them one legend, `labels` by model in order."""
+    panels = [panel for panel in panels if panel.curves]
+    if not panels:
+        raise DataError(
+            f"runs holds the models {', '.join(runs)}, but none has a column that this figure "
+            "draws: pass frames of training with the rows and the terms that it is about"
+        )
+    texts = dict(labels)
+    for panel in panels:
+        for name, curve in panel.curves.items():
+            if not panel.limits[0] <= curve["mean"].iloc[-1] <= panel.limits[1]:
+                texts[name] = f"{labels[name]} (off the axis)"
+    heading = f"{_reading([runs[name] for name in labels])}\n\n{heading}:"
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    beside = 0.08 * max(map(len, [*heading.splitlines(), *texts.values()])) + 0.6
+    width = 6.4 if columns == 1 else 4.2 * columns
+    height = max(3.2 * rows + 1.2, 0.19 * len(texts) + 1.8)
+    figure = Figure(figsize=(width_for(title, width + beside), height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in list(grid)[len(panels) :]:
+        axes.remove()
+    lines: dict[str, Line2D] = {}
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        lines.update(_draw(axes, panel, list(runs)))
+    figure.legend(
+        [lines[name] for name in texts],
+        list(texts.values()),
+        title=heading,
+        loc="outside right upper",
+        alignment="left",
+        frameon=False,
+        fontsize="small",
+        title_fontsize="small",
+        handlelength=3,
+    )
+    figure.suptitle(title)
+    return figure
+
+
+def _draw(axes: Axes, panel: _Panel, models: Sequence[str]) -> dict[str, Line2D]:
+    """Draw a panel's bands and lines, and return the lines by model."""
+    lines = {}
+    for name, curve in panel.curves.items():
+        place = models.index(name)
+        colour = _COLOURS[place % len(_COLOURS)]
+        dashes = _DASHES[place % len(_DASHES)]
+        # Of a single epoch, a line alone would not show.
+        marker = "o" if len(curve) == 1 else None
+        (lines[name],) = axes.plot(
+            curve.index, curve["mean"], color=colour, dashes=dashes, marker=marker, label=name
+        )
+        axes.fill_between(
+            curve.index, curve["low"], curve["high"], color=colour, alpha=0.13, linewidth=0
+        )
+    axes.set(title=panel.heading, xlabel="epoch", ylabel=panel.unit, ylim=panel.limits)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    return lines
+
+
+def _reading(runs: "Sequence[Sequence[pd.DataFrame]]") -> str:
+    """Say what lines and bands are, given each model's frames."""
+    counts = sorted({len(frames) for frames in runs})
+    if counts == [1]:
+        return "one seed"
+    many = " to ".join(str(count) for count in sorted({counts[0], counts[-1]}))
+    text = f"lines: mean of {many} seeds\nbands: lowest to highest seed"
+    if any(len({len(frame) for frame in frames}) > 1 for frames in runs):
+        text += "\na seed that stopped early\nkeeps its last value"
+    return text

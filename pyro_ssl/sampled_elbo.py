@@ -1,0 +1,171 @@
+"""Estimates of the enumerated ELBO that visit some of the classes, drawn anew in each step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.infer import TraceGraph_ELBO
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+
+Program = Callable[..., Any]
+
+
+class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
+    """An unbiased estimate of the enumerated ELBO from some of the classes.
+
+    For each row the `num_summed` likeliest classes C under the guide enter with weight
+    w_j = q(y_j|x), and one class drawn from the others, in proportion to q, with weight
+    1 - sum_C q(y_j|x). Value and gradient are those of `StaticEnum_ELBO`'s formula over these
+    classes, with the mean of f over C as b; over the draw, both are unbiased, and b, which the
+    draw does not enter, only lowers the variance. The programs' cost grows with `num_summed`
+    and not with the number of classes. Where `num_summed + 1` is no fewer than the classes,
+    all are summed.
+
+    Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
+    for discrete distributions", ICML 2019, section 3.
+
+    Args:
+        num_summed: classes summed for each row.
+        max_plate_nesting: plates around a site, at most.
+
+    Raises:
+        ConfigError: if `num_summed` is below 1, or, when evaluated, on programs that
+            `StaticEnum_ELBO` does not take.
+    """
+
+    def __init__(self, num_summed: int = 1, max_plate_nesting: int = 1) -> None:
+        super().__init__(max_plate_nesting)
+        if num_summed < 1:
+            raise ConfigError(f"num_summed is {num_summed}, expected at least 1")
+        self.num_summed = num_summed
+
+    def _chooser(self) -> Messenger:
+        return _SumAndSample(self.num_summed, first_available_dim=-1 - self.max_plate_nesting)
+
+
+class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
+    """An unbiased estimate of the enumerated ELBO from draws of the label: REINFORCE.
+
+    For each row `num_samples` labels y_s are drawn from the guide, with replacement, each with
+    its own draws of the other latents. With f_s the terms log p - log q of draw s, detached, the
+    gradient of the label's probabilities is::
+
+        1/S sum_s (f_s - 1/(S-1) sum_{t != s} f_t) grad log q(y_s|x)
+
+    The baseline of a draw is the mean of the others, which it does not enter, so that the
+    estimate is unbiased. There is nothing to learn or to tune. The programs' cost grows with
+    `num_samples` and not with the number of classes.
+
+    Source: Kool, van Hoof, Welling, "Buy 4 REINFORCE samples, get a baseline for free!", ICLR
+    workshop on deep reinforcement learning meets structured prediction, 2019, eq. 8.
+
+    Args:
+        num_samples: draws S for each row.
+        max_plate_nesting: plates around a site, at most.
+
+    Raises:
+        ConfigError: if `num_samples` is below 2, or, when evaluated, on programs that
+            `StaticEnum_ELBO` does not take.
+    """
+
+    def __init__(self, num_samples: int = 2, max_plate_nesting: int = 1) -> None:
+        super().__init__(max_plate_nesting)
+        if num_samples < 2:
+            raise ConfigError(
+                f"num_samples is {num_samples}, expected at least 2: one draw leaves none out"
+            )
+        self.num_samples = num_samples
+
+    def _chooser(self) -> Messenger:
+        return _DrawSeveral(self.num_samples, first_available_dim=-1 - self.max_plate_nesting)
+
+
+class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
+    """Pyro's `TraceGraph_ELBO` with the loss as a tensor, for training loops that want one.
+
+    It takes any program, and reads the baselines of its guide's sites
+    (`infer={"baseline": {...}}`). Value and gradient are those of `loss_and_grads`, the
+    gradient of a learnt baseline's own loss among them.
+    """
+
+    def differentiable_loss(
+        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Return the negative ELBO in nats, a scalar, summed over rows.
+
+        Its gradient is the surrogate's, whose value says nothing.
+        """
+        elbo, surrogate = self._loss_and_surrogate_loss(model, guide, args, kwargs)
+        return surrogate - (surrogate + elbo).detach()
+
+
+class _Chooser(EnumMessenger):
+    """Puts some classes of each row where an enumerated site would have all of them."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        before = msg["value"]
+        super()._pyro_sample(msg)
+        if msg["value"] is not before:
+            self._choose(msg)
+
+    def _choose(self, msg: Any) -> None:
+        """Call `_put` with the classes wanted, or leave all of them."""
+        raise NotImplementedError
+
+    def _put(self, msg: Any, chosen: Tensor, weights: Tensor) -> None:
+        """Let the site have classes `chosen` with `weights`, both `[classes, *batch_shape]`."""
+        fn = msg["fn"]
+        support = fn.enumerate_support(expand=True)
+        index = chosen.reshape(chosen.shape + (1,) * fn.event_dim)
+        value = support.gather(0, index.expand(chosen.shape + fn.event_shape))
+        # From the leftmost dimension of the batch to the one reserved for the classes.
+        padding = (1,) * (-1 - msg["infer"]["_enumerate_dim"] - len(fn.batch_shape))
+        msg["value"] = value.reshape(value.shape[:1] + padding + value.shape[1:])
+        weights = weights.reshape(weights.shape[:1] + padding + weights.shape[1:])
+        msg["infer"]["_class_weights"] = weights
+
+
+class _SumAndSample(_Chooser):
+    """Enumerates the likeliest classes of each row and one of the rest."""
+
+    def __init__(self, num_summed: int, first_available_dim: int) -> None:
+        super().__init__(first_available_dim)
+        self.num_summed = num_summed
+
+    @torch.no_grad()
+    def _choose(self, msg: Any) -> None:
+        fn, k = msg["fn"], self.num_summed
+        log_q = fn.log_prob(fn.enumerate_support(expand=False))
+        if len(log_q) <= k + 1:
+            return
+        top_log_q, top = log_q.topk(k, dim=0)
+        # The largest of log q + Gumbel noise is a draw in proportion to q.
+        noise = -(-torch.rand_like(log_q).log()).log()
+        drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
+        rest = (1 - top_log_q.exp().sum(0, keepdim=True)).clamp(min=0)
+        # Where no other class is possible, what is left is rounding: nothing.
+        rest = torch.where(log_q.gather(0, drawn) > -torch.inf, rest, 0.0)
+        self._put(msg, torch.cat([top, drawn]), torch.cat([top_log_q.exp(), rest]))
+        msg["infer"]["_num_summed"] = k
+
+
+class _DrawSeveral(_Chooser):
+    """Draws several classes of each row."""
+
+    def __init__(self, num_samples: int, first_available_dim: int) -> None:
+        super().__init__(first_available_dim)
+        self.num_samples = num_samples
+
+    @torch.no_grad()
+    def _choose(self, msg: Any) -> None:
+        fn, samples = msg["fn"], self.num_samples
+        log_q = fn.log_prob(fn.enumerate_support(expand=False))
+        noise = -(-torch.rand_like(log_q.expand(samples, *log_q.shape)).log()).log()
+        drawn = (log_q + noise).argmax(1)
+        self._put(msg, drawn, torch.full_like(drawn, 1 / samples, dtype=log_q.dtype))
+        msg["infer"]["_leave_one_out"] = True

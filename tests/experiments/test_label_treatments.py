@@ -1,0 +1,161 @@
+import json
+
+import pandas as pd
+import pytest
+
+from experiments import mnist_label_treatments
+from experiments.label_treatments import TREATMENTS, LabelTreatments
+from experiments.mnist_label_treatments import Config
+from experiments.report import summarise, treatments
+from pyro_ssl.data import load_dataset
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import Anneal
+from pyro_ssl.models import GumbelSoftmaxM2, LogisticNormalM2
+
+DIGITS = {"dataset": "digits", "labels": 20, "validation": 50, "hidden_dims": (16,)}
+
+
+def contenders(**options):
+    config = Config(**DIGITS | options)
+    dataset = load_dataset("digits")
+    return {c.name: c for c in LabelTreatments(config).contenders(dataset, seed=1)}
+
+
+def test_all_is_every_treatment_and_the_baseline():
+    found = contenders()
+    assert set(found) == {*TREATMENTS, "mlpclassifier"}
+    assert len(found) == 12
+    digests = {c.split_digest for c in found.values()}
+    assert len(digests) == 1
+
+
+def test_models_differ_in_the_treatment_alone():
+    found = contenders()
+    reference = found["m2"]
+    shared = set(reference.model.options)
+    for name, contender in found.items():
+        if name == "mlpclassifier":
+            continue
+        options = contender.model.options
+        assert {k: options[k] for k in shared} == reference.model.options
+        assert contender.fit_config == reference.fit_config
+        assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
+
+
+def test_sharpening_and_straight_through_are_what_their_names_say():
+    found = {n: c.model for n, c in contenders(normal_temperature=(0.25, 0.25, 1)).items()}
+    relaxed = {
+        name: (type(model), model.temperature, model.straight_through)
+        for name, model in found.items()
+        if hasattr(model, "straight_through")
+    }
+    assert relaxed == {
+        "gumbelsoftmaxm2": (GumbelSoftmaxM2, 0.5, False),
+        "stgumbelsoftmaxm2": (GumbelSoftmaxM2, 0.5, True),
+        "logisticnormalm2": (LogisticNormalM2, 0.25, False),
+        "unsharpenedlogisticnormalm2": (LogisticNormalM2, 1.0, False),
+        "stlogisticnormalm2": (LogisticNormalM2, 0.25, True),
+    }
+
+
+def test_annealed_options_reach_those_that_have_them():
+    found = contenders(
+        kl_z=(3.0, 1.0, 10),
+        kl_label=(0.0, 1.0, 20),
+        classification=(0.0, 1.0, 30),
+        labelled_bound=(2.0, 2.0, 1),
+        gumbel_temperature=(1.0, 0.5, 40),
+        prior_concentration=(1.0, 0.2, 50),
+    )
+    common = {
+        "kl_z": Anneal(3.0, 1.0, 10),
+        "classification": Anneal(0.0, 1.0, 30),
+        "labelled_bound": Anneal(2.0, 2.0, 1),
+    }
+    label = Anneal(0.0, 1.0, 20)
+    own = {
+        "m2": {"kl_y": label},
+        "gumbelsoftmaxm2": {"kl_y": label, "temperature": Anneal(1.0, 0.5, 40)},
+        "logisticnormalm2": {"kl_y": label},
+        "logisticnormal": {"kl_a": label},
+        "loggamma": {"kl_pi": label, "prior_concentration": Anneal(1.0, 0.2, 50)},
+    }
+    for name, wanted in own.items():
+        assert found[name].fit_config.anneal == common | wanted
+    assert found["mlpclassifier"].fit_config.anneal == {}
+    assert found["loggamma"].model.annealed_prior_concentration == 1.0
+
+
+def test_other_options_reach_the_networks_and_the_optimiser():
+    found = contenders(
+        models=("approxm2",),
+        activation="maxout",
+        parted_batch_norm=True,
+        latent_noise=0.05,
+        optimiser="rmsprop",
+        max_gradient_norm=2.5,
+        l2=1e-6,
+        penalised="decoder.*",
+        learning_rate_schedule="step",
+        learning_rate_decay=0.5,
+        learning_rate_decay_epochs=3,
+    )
+    model, how = found["approxm2"].model, found["approxm2"].fit_config
+    assert (model.activation, model.batch_norm, model.latent_noise) == ("maxout", "parted", 0.05)
+    assert (how.optimiser, how.max_gradient_norm) == ("rmsprop", 2.5)
+    assert (how.l1, how.l2, how.penalised) == (0.0, 1e-6, "decoder.*")
+    assert [how.learning_rate_at(e) / how.learning_rate for e in (0, 3, 6)] == [1, 0.5, 0.25]
+    with pytest.raises(ConfigError, match="parted_batch_norm"):
+        contenders(parted_batch_norm=True, batch_norm=False)
+
+
+def test_results_say_what_each_costs_and_buys(tmp_path):
+    arguments = (
+        "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
+        f"--quiet --models m2 loggamma mlpclassifier --results-root {tmp_path}"
+    )
+    assert mnist_label_treatments.main(arguments.split()) == 0
+    root = tmp_path / "mnist_label_treatments"
+    for name in ("m2", "loggamma", "mlpclassifier"):
+        frame = pd.read_csv(root / f"{name}-digits-20" / "seed_0.csv")
+        result = json.loads((root / f"{name}-digits-20" / "seed_0.json").read_text())
+        assert result["validation_accuracy"] == frame["validation_accuracy"].max()
+        assert result["seconds_per_epoch"] == frame["seconds"].median()
+        assert result["peak_memory_mib"] is None or 50 < result["peak_memory_mib"] < 50_000
+        assert ("test_elbo" in result) == (name != "mlpclassifier")
+        dimensions = [c for c in frame if c.startswith("validation_kl_z_")]
+        assert len(dimensions) == (3 if name != "mlpclassifier" else 0)
+    # An 8x8 picture in 0 and 1 has at most 64 log 2 nats to a coin's flips.
+    assert -80 < json.loads((root / "m2-digits-20/seed_0.json").read_text())["test_elbo"] < 0
+
+
+def row(model, accuracy, seconds, setting="mnist-100"):
+    return {
+        "run": f"mnist_label_treatments/{model}-{setting}",
+        "model": model,
+        "dataset": "mnist",
+        "labels": 100,
+        "validation_rows": 10,
+        "validation_accuracy": accuracy + 0.01,
+        "test_accuracy": accuracy,
+        "test_ece": 0.1,
+        "seconds_per_epoch": seconds,
+        "peak_memory_mib": 100.4,
+        "device": "a processor",
+    }
+
+
+def test_short_form_compares_with_m2_and_with_the_labelled_rows_alone():
+    rows = [row("m2", 0.94, 12.0), row("m2", 0.96, 12.0), row("mlpclassifier", 0.8, 0.6)]
+    rows += [row("loggamma", 0.9, 3.0), row("m2", 0.5, 1.0, "mnist-100-tag")]
+    table = treatments(summarise(pd.DataFrame(rows))).set_index("model")
+    assert list(table.index) == [
+        "m2-mnist-100", "loggamma-mnist-100", "mlpclassifier-mnist-100", "m2-mnist-100-tag",
+    ]  # fmt: skip
+    assert table.loc["m2-mnist-100", "test_%"] == "95.00 +- 1.41"
+    assert table.loc["m2-mnist-100", "validation_%"] == "96.00 +- 1.41"
+    assert table["gain"].tolist() == ["+15.0", "+10.0", "+0.0", ""]
+    assert table["cost"].tolist() == ["1.00", "0.25", "0.05", "1.00"]
+    assert table["seeds"].tolist() == [2, 1, 1, 1]
+    one = treatments(summarise(pd.DataFrame(rows[:4])))
+    assert one["model"].tolist() == ["m2", "loggamma", "mlpclassifier"]
