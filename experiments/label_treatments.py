@@ -15,7 +15,6 @@ from experiments.mnist_label_treatments import Config
 from experiments.semi_supervised import SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, FitConfig
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import (
@@ -64,8 +63,8 @@ ANNEALED = {
     "loggamma": ("prior_concentration", "prior_concentration"),
 }
 
-# The latent that stands for the label.
-LABEL_SITES = {"logisticnormal": "a", "loggamma": "pi"}
+# The latent that the label is observed from.
+SIMPLEX_SITES = {"logisticnormal": "a", "loggamma": "pi"}
 
 
 class LabelTreatments(SemiSupervised):
@@ -91,18 +90,14 @@ class LabelTreatments(SemiSupervised):
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""
         config = self.config
-        batch_norm: bool | str = config.batch_norm
-        if config.parted_batch_norm:
-            if not config.batch_norm:
-                raise ConfigError("parted_batch_norm is True, but batch_norm is False")
-            batch_norm = "parted"
+        parted = config.batch_norm and config.parted_batch_norm
         options: Options = {
             "input_shape": data.input_shape,
             "num_classes": data.num_classes,
             "latent_dim": config.latent_dim,
             "hidden_dims": config.hidden_dims,
             "activation": config.activation,
-            "batch_norm": batch_norm,
+            "batch_norm": "parted" if parted else config.batch_norm,
             "input_dropout": config.input_dropout,
             "latent_noise": config.latent_noise,
             "classification_weight": self.weight_of_labels(data),
@@ -133,13 +128,15 @@ class LabelTreatments(SemiSupervised):
         )
         if name == "mlpclassifier":
             return common
-        label = LABEL_SITES.get(name, "y")
         options = {
             "kl_z": config.kl_z,
-            f"kl_{label}": config.kl_label,
             "classification": config.classification,
             "labelled_bound": config.labelled_bound,
         }
+        if name in SIMPLEX_SITES:
+            options[f"kl_{SIMPLEX_SITES[name]}"] = config.kl_simplex
+        else:
+            options["kl_y"] = config.kl_y
         if name in ANNEALED:
             buffer, option = ANNEALED[name]
             options[buffer] = getattr(config, option)

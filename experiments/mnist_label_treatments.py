@@ -44,6 +44,8 @@ class Config(SemiSupervisedOptions):
     goes from one to the other, along a line.
     """
 
+    epochs: int = 20
+    """Epochs, each one pass over the unlabelled rows."""
     models: tuple[Name, ...] = ("all",)
     """Models to train; all for every one."""
     alpha: float = 15.0
@@ -55,8 +57,8 @@ class Config(SemiSupervisedOptions):
     """Probability of dropping a pixel at the classifier's input."""
     activation: Literal["relu", "softplus", "elu", "tanh", "maxout"] = "relu"
     """Activation of all networks; maxout takes four affine maps for each unit."""
-    parted_batch_norm: bool = False
-    """Batch norm takes the statistics of labelled and unlabelled rows apart."""
+    parted_batch_norm: bool = True
+    """With batch norm: take the statistics of labelled and unlabelled rows apart."""
     latent_noise: float = 0.0
     """Standard deviation of noise added to z in training, before the decoder."""
     num_summed: int | None = 1
@@ -68,16 +70,19 @@ class Config(SemiSupervisedOptions):
     normal_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
     """Temperature of logisticnormalm2 and stlogisticnormalm2, annealed; 1 over vae_ssl's sharpening
     (unsharpenedlogisticnormalm2 has 1)."""
-    latent_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
+    latent_temperature: tuple[float, float, int] = (0.05, 0.05, 1)
     """Temperature of logisticnormal's softmax, annealed."""
     posterior_shift: bool = True
     """Learn how logisticnormal's posterior shifts with the label."""
-    prior_concentration: tuple[float, float, int] = (0.2, 0.2, 1)
+    prior_concentration: tuple[float, float, int] = (0.05, 0.05, 1)
     """Concentration of loggamma's Dirichlet prior, annealed."""
-    kl_z: tuple[float, float, int] = (1.0, 1.0, 1)
-    """Weight of the KL divergence of z, annealed."""
-    kl_label: tuple[float, float, int] = (1.0, 1.0, 1)
-    """Weight of the KL divergence of the label, or of the latent it is observed from, annealed."""
+    kl_z: tuple[float, float, int] = (3.0, 1.0, 3000)
+    """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
+    kl_y: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Weight of the KL divergence of the label, annealed."""
+    kl_simplex: tuple[float, float, int] = (0.0, 1.0, 2000)
+    """Weight of the KL divergence of the latent that the label is observed from, annealed: at once,
+    before the decoder uses it, it would draw logisticnormal and loggamma to their priors."""
     classification: tuple[float, float, int] = (1.0, 1.0, 1)
     """Factor of alpha, annealed."""
     labelled_bound: tuple[float, float, int] = (1.0, 1.0, 1)

@@ -51,9 +51,13 @@ def labelled_bound(model: M2, xs: Tensor, ys: Tensor, eps: Tensor) -> Tensor:
     return log_px + log_py + normal_log_prob(zs, 0.0, 1.0) - normal_log_prob(zs, loc, scale)
 
 
-def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor) -> Tensor:
-    """-U(x), `[B]`, the sum over classes as a slow loop; `eps` is `[K, B, D]`."""
-    log_q = model.classifier(xs.flatten(1)).log_softmax(-1)
+def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = None) -> Tensor:
+    """-U(x), `[B]`, the sum over classes as a slow loop; `eps` is `[K, B, D]`.
+
+    `log_q` is log q(y|x), `[B, K]`, where it is not the softmax of the classifier's outputs.
+    """
+    if log_q is None:
+        log_q = model.classifier(xs.flatten(1)).log_softmax(-1)
     total = torch.zeros(len(xs), dtype=xs.dtype)
     for k in range(model.num_classes):
         ys = torch.full((len(xs),), k)
@@ -65,6 +69,48 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor) -> Tensor:
 def classification(model: M2, xs: Tensor, ys: Tensor) -> Tensor:
     """-log q(y|x), `[B]`."""
     return F.cross_entropy(model.classifier(xs.flatten(1)), ys, reduction="none")
+
+
+def drawn_label(
+    model: M2, xs: Tensor, ys: Tensor, zs: Tensor, weight: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of labels `ys` drawn from q(y|x) with latents `zs`: `weight` -L(x,y), log q(y|x), their cost.
+
+    The cost, `[B]` like the others, is `weight` (-L(x,y) - log q(y|x)), detached.
+    """
+    bound = weight * labelled_bound(model, xs, ys, noise(model, xs, ys, zs))
+    log_q = -classification(model, xs, ys)
+    return bound, log_q, (bound - weight * log_q).detach()
+
+
+def normal_kl(loc: Tensor, scale: Tensor) -> Tensor:
+    """KL(Normal(loc, scale^2) || Normal(0, 1)), summed over dimensions, `[B]`."""
+    return -0.5 * (1 + (scale**2).log() - loc**2 - scale**2).sum(-1)
+
+
+def dirichlet_kl(b: Tensor, c: Tensor) -> Tensor:
+    """KL(Dirichlet(b) || Dirichlet(c)), `[B]`."""
+    total = b.sum(-1, keepdim=True)
+    log_normaliser = torch.lgamma(total.squeeze(-1)) - torch.lgamma(b).sum(-1)
+    other = torch.lgamma(c.sum(-1)) - torch.lgamma(c).sum(-1)
+    mean_log = torch.digamma(b) - torch.digamma(total)
+    return log_normaliser - other + ((b - c) * mean_log).sum(-1)
+
+
+def soft_bound(model: M2, xs: Tensor, pi: Tensor, eps: Tensor) -> Tensor:
+    """log p(x|pi,z) - KL(q(z|x,pi) || p(z)) at points `pi` of the simplex, `[B]`."""
+    loc, scale = posterior(model, xs, pi)
+    logits, pixels = model.decoder(loc + scale * eps, pi), xs.flatten(1)
+    log_px = (pixels * F.logsigmoid(logits) + (1 - pixels) * F.logsigmoid(-logits)).sum(-1)
+    return log_px - normal_kl(loc, scale)
+
+
+def parts(xs: Tensor, ys: Tensor | None) -> list[tuple[str, Tensor]]:
+    """The kinds of rows of a call: the prefix of their sites, and where they are."""
+    known = torch.zeros(len(xs), dtype=torch.bool) if ys is None else ys >= 0
+    found = [("labelled/", known), ("unlabelled/", ~known)]
+    found = [(prefix, mask) for prefix, mask in found if mask.any()]
+    return found if len(found) > 1 else [("", found[0][1])]
 
 
 def vae_posterior(vae: VAE, xs: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ from pyro_ssl.infer.processes import (
 from pyro_ssl.infer.terms import first_non_finite, recorded_traces
 from pyro_ssl.infer.validation import Row, validate
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.nets import PartedBatchNorm
 
 
 class Trainer:
@@ -57,10 +58,7 @@ class Trainer:
         self.batches = config.batches(data, self.share)
         if config.patience is not None and not len(data.validation_xs):
             raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
-        if self.batches.labelled + self.batches.unlabelled < 2 and any(
-            isinstance(m, torch.nn.BatchNorm1d) for m in model.modules()
-        ):
-            raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
+        self._check_batch_norm()
         self.objective = self._make_objective()
         self.optimiser = make_optimiser(self.objective.parameters(), config, self.device)
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
@@ -163,6 +161,17 @@ class Trainer:
         set_random_states(state["rng"][self.share.rank], self.device)
         # What was compiled or recorded refers to the optimiser's former tensors.
         self._prepare_step()
+
+    def _check_batch_norm(self) -> None:
+        labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
+        kinds = {type(module) for module in self.model.modules()}
+        if PartedBatchNorm in kinds and 1 in (labelled, unlabelled):
+            raise ConfigError(
+                f'batch_norm="parted" needs at least 2 rows of each kind in a batch, got {labelled} '
+                f"labelled and {unlabelled} unlabelled: use batch_norm=True"
+            )
+        if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:
+            raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
 
     def _make_objective(self) -> Objective:
         model, data, config = self.model, self.data, self.config

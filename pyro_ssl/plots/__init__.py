@@ -1,13 +1,8 @@
 """Every figure the project draws; each function returns a matplotlib `Figure`."""
 
 from pyro_ssl.plots.animation import save_animation
-from pyro_ssl.plots.comparison import (
-    kl_by_dimension,
-    kl_by_site,
-    losses,
-    validation_accuracy,
-)
-from pyro_ssl.plots.curves import learning_curves, reliability
+from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
+from pyro_ssl.plots.curves import kl_by_dimension, learning_curves, reliability
 from pyro_ssl.plots.images import (
     CLASS_CONDITIONAL,
     analogies,

@@ -15,10 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from pyro_ssl.errors import DataError
-from pyro_ssl.plots.curves import KL_OF_DIMENSION, width_for
+from pyro_ssl.plots.curves import over_epochs, width_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +35,8 @@ _SITE = re.compile(r"unlabelled_kl_(.+)")
 def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
     """Draw accuracy on validation rows, in percent; the legend starts with the best at the end.
 
-    The axis leaves out the first epochs, and models far below the rest; the legend says which.
+    The axis may leave out the first quarter of the epochs, and models that end far below the
+    rest, which the legend marks.
 
     Args:
         runs: frames by model, with `validation_accuracy` in [0, 1]; a model without is left out.
@@ -58,7 +58,8 @@ def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
 
     Unlike objectives, which weigh rows and terms each in its way, models can be compared by them.
     The legend starts with the lowest at the end, by validation rows where there are any. The axes
-    leave out the first epochs, and models far above the rest; the legend says which.
+    may leave out the first quarter of the epochs, and models that end far above the rest, which
+    the legend marks.
 
     Args:
         runs: frames by model, with `unlabelled_elbo` or `validation_elbo`; a model is left out
@@ -104,41 +105,6 @@ def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figu
     return _compare(runs, panels, title, {name: name for name in drawn}, "model")
 
 
-def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
-    """Draw the KL divergence of each dimension of z over epochs as a heat map.
-
-    Dimensions are sorted by the KL of the last epoch, the largest at the top, and numbered as in
-    the columns.
-
-    Args:
-        frame: one row an epoch, with columns `validation_kl_z_D`, in nats per example.
-        title: what was trained on what.
-
-    Raises:
-        DataError: if the frame has no such column.
-    """
-    columns = {int(m[1]): c for c in frame.columns if (m := KL_OF_DIMENSION.fullmatch(c))}
-    if not columns:
-        raise DataError(
-            f"frame has the columns {', '.join(frame.columns)}, but none named like "
-            "validation_kl_z_0: train with validation rows a model that has a latent z"
-        )
-    order = sorted(columns, key=lambda d: (-frame[columns[d]].iloc[-1], d))
-    values = frame[[columns[d] for d in order]].to_numpy(float).T
-    height = min(max(0.13 * len(order) + 1.2, 3.2), 9)
-    figure = Figure(figsize=(width_for(title, 6.4), height), layout="constrained")
-    axes = figure.subplots()
-    first, last = frame["epoch"].iloc[[0, -1]] + 1
-    extent = (first - 0.5, last + 0.5, len(order) - 0.5, -0.5)
-    image = axes.imshow(values, extent=extent, aspect="auto", interpolation="nearest", vmin=0)
-    axes.set(xlabel="epoch", ylabel="dimension of z, by KL at the last epoch")
-    axes.set_yticks(range(len(order)), [str(d) for d in order], fontsize=6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, ax=axes, label="KL, nats per validation example")
-    figure.suptitle(title)
-    return figure
-
-
 @dataclass(frozen=True)
 class _Panel:
     """What to draw in one pair of axes: its curves by model, as `_over_seeds` gives."""
@@ -173,23 +139,26 @@ def _over_seeds(seeds: "Sequence[pd.Series]") -> "pd.DataFrame":
 
 
 def _limits(curves: "Mapping[str, pd.DataFrame]", rising: bool) -> tuple[float, float]:
-    """Return limits that show all but the first epochs, and all but models far worse than most."""
+    """Return limits that show the last three quarters of models that are not far worse than most.
+
+    Far worse is six times as far from the best, at the last epoch, as the median model: shown, it
+    would flatten all others.
+    """
     if not curves:
         return 0.0, 1.0
     sign, worse, better = (1, "low", "high") if rising else (-1, "high", "low")
-    # The first epochs are worse than all others, and fewer than a tenth.
-    starts = np.array([(sign * curve[worse]).quantile(0.1) for curve in curves.values()])
+    ends = np.array([sign * curve["mean"].iloc[-1] for curve in curves.values()])
+    kept = ends >= ends.max() - 6 * (ends.max() - np.median(ends))
+    starts = np.array([(sign * curve[worse]).quantile(0.25) for curve in curves.values()])
     best = max((sign * curve[better]).max() for curve in curves.values())
-    # One failure would flatten all others if it were shown.
-    start = starts[starts >= best - 6 * (best - np.median(starts))].min()
-    low, high = sorted((sign * start, sign * best))
+    low, high = sorted((sign * starts[kept].min(), sign * best))
     return _with_margin(low, high)
 
 
 def _all_but_spikes(curves: "Mapping[str, pd.DataFrame]") -> tuple[float, float]:
-    """Return limits that show all but peaks of the first tenth of the epochs."""
+    """Return limits that show all but peaks of the first two epochs."""
     low = min(curve["low"].min() for curve in curves.values())
-    high = max(curve["high"].iloc[len(curve) // 10 :].max() for curve in curves.values())
+    high = max(curve["high"].iloc[2 if len(curve) > 4 else 0 :].max() for curve in curves.values())
     return _with_margin(low, high)
 
 
@@ -218,15 +187,7 @@ def _compare(
             if not panel.limits[0] <= curve["mean"].iloc[-1] <= panel.limits[1]:
                 texts[name] = f"{labels[name]} (off the axis)"
     heading = f"{_reading([runs[name] for name in labels])}\n\n{heading}:"
-    columns = 2 if len(panels) == 4 else min(len(panels), 3)
-    rows = -(-len(panels) // columns)
-    beside = 0.08 * max(map(len, [*heading.splitlines(), *texts.values()])) + 0.6
-    width = 6.4 if columns == 1 else 4.2 * columns
-    height = max(3.2 * rows + 1.2, 0.19 * len(texts) + 1.8)
-    figure = Figure(figsize=(width_for(title, width + beside), height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes in list(grid)[len(panels) :]:
-        axes.remove()
+    figure = _canvas(len(panels), title, [*heading.splitlines(), *texts.values()])
     lines: dict[str, Line2D] = {}
     for axes, panel in zip(figure.axes, panels, strict=True):
         lines.update(_draw(axes, panel, list(runs)))
@@ -241,7 +202,22 @@ def _compare(
         title_fontsize="small",
         handlelength=3,
     )
-    figure.suptitle(title)
+    return figure
+
+
+def _canvas(panels: int, title: str, legend: Sequence[str]) -> Figure:
+    """Return a figure of so many empty axes, with room on the right for the legend's lines."""
+    columns = 2 if panels == 4 else min(panels, 3)
+    rows = -(-panels // columns)
+    width = width_for(title, 6.4 if columns == 1 else 4.2 * columns)
+    beside = 0.065 * max(map(len, legend)) + 0.5
+    height = max(3.2 * rows + 1.2, 0.19 * len(legend) + 0.6)
+    figure = Figure(figsize=(width + beside, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[panels:]:
+        axes.remove()
+    # In the middle of the panels, since the legend reaches up to the title's height.
+    figure.suptitle(title, x=0.5 * (width + 0.5) / (width + beside))
     return figure
 
 
@@ -260,8 +236,8 @@ def _draw(axes: Axes, panel: _Panel, models: Sequence[str]) -> dict[str, Line2D]
         axes.fill_between(
             curve.index, curve["low"], curve["high"], color=colour, alpha=0.13, linewidth=0
         )
-    axes.set(title=panel.heading, xlabel="epoch", ylabel=panel.unit, ylim=panel.limits)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(title=panel.heading, ylabel=panel.unit, ylim=panel.limits)
+    over_epochs(axes)
     axes.grid(alpha=0.3)
     return lines
 

@@ -4,8 +4,12 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+
+from pyro_ssl.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +23,12 @@ def width_for(title: str, inches: float) -> float:
     return max(inches, 0.095 * max(map(len, title.splitlines())))
 
 
+def over_epochs(axes: Axes) -> None:
+    """Have the first axis count epochs, in whole numbers."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
 def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
     """Draw bounds, classification term and validation figures over epochs.
 
@@ -28,7 +38,7 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         frame: one row an epoch, as `History.to_frame` gives.
         title: what was trained on what.
     """
-    divergences = [c for c in frame if "_kl_" in c and not KL_OF_DIMENSION.fullmatch(c)]
+    divergences = [c for c in frame.columns if "_kl_" in c and not KL_OF_DIMENSION.fullmatch(c)]
     wanted = {
         ("bound", "nats per example"): ["labelled_elbo", "unlabelled_elbo"],
         ("KL divergence", "nats per example"): divergences,
@@ -53,6 +63,41 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         later = frame[panels["bound", "nats per example"]].iloc[2:]
         margin = 0.05 * (later.max().max() - later.min().min() + 1e-9)
         bound.set_ylim(later.min().min() - margin, later.max().max() + margin)
+    figure.suptitle(title)
+    return figure
+
+
+def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
+    """Draw the KL divergence of each dimension of z over epochs as a heat map.
+
+    Dimensions are sorted by the KL of the last epoch, the largest at the top, and numbered as in
+    the columns.
+
+    Args:
+        frame: one row an epoch, with columns `validation_kl_z_D`, in nats per example.
+        title: what was trained on what.
+
+    Raises:
+        DataError: if the frame has no such column.
+    """
+    columns = {int(m[1]): c for c in frame.columns if (m := KL_OF_DIMENSION.fullmatch(c))}
+    if not columns:
+        raise DataError(
+            f"frame has the columns {', '.join(frame.columns)}, but none named like "
+            "validation_kl_z_0: train with validation rows a model that has a latent z"
+        )
+    order = sorted(columns, key=lambda d: (-frame[columns[d]].iloc[-1], d))
+    values = frame[[columns[d] for d in order]].to_numpy(float).T
+    height = min(max(0.13 * len(order) + 1.2, 3.2), 9)
+    figure = Figure(figsize=(width_for(title, 6.4), height), layout="constrained")
+    axes = figure.subplots()
+    first, last = frame["epoch"].iloc[[0, -1]] + 1
+    extent = (first - 0.5, last + 0.5, len(order) - 0.5, -0.5)
+    image = axes.imshow(values, extent=extent, aspect="auto", interpolation="nearest", vmin=0)
+    axes.set_ylabel("dimension of z, by KL at the last epoch")
+    axes.set_yticks(range(len(order)), [str(d) for d in order], fontsize=6)
+    over_epochs(axes)
+    figure.colorbar(image, ax=axes, label="KL, nats per validation example")
     figure.suptitle(title)
     return figure
 

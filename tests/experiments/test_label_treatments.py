@@ -1,14 +1,13 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
-import pytest
 
 from experiments import mnist_label_treatments
 from experiments.label_treatments import TREATMENTS, LabelTreatments
 from experiments.mnist_label_treatments import Config
 from experiments.report import summarise, treatments
 from pyro_ssl.data import load_dataset
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal
 from pyro_ssl.models import GumbelSoftmaxM2, LogisticNormalM2
 
@@ -32,13 +31,18 @@ def test_all_is_every_treatment_and_the_baseline():
 def test_models_differ_in_the_treatment_alone():
     found = contenders()
     reference = found["m2"]
+    assert reference.model.batch_norm == "parted"
     shared = set(reference.model.options)
     for name, contender in found.items():
         if name == "mlpclassifier":
             continue
         options = contender.model.options
         assert {k: options[k] for k in shared} == reference.model.options
-        assert contender.fit_config == reference.fit_config
+        ours, theirs = contender.fit_config, reference.fit_config
+        assert replace(ours, anneal={}) == replace(theirs, anneal={})
+        assert ours.anneal["kl_z"] == theirs.anneal["kl_z"] == Anneal(3.0, 1.0, 3000)
+        own = {"logisticnormal": {"kl_a"}, "loggamma": {"kl_pi"}}.get(name, set())
+        assert set(ours.anneal) == {"kl_z"} | own
         assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
 
 
@@ -61,7 +65,8 @@ def test_sharpening_and_straight_through_are_what_their_names_say():
 def test_annealed_options_reach_those_that_have_them():
     found = contenders(
         kl_z=(3.0, 1.0, 10),
-        kl_label=(0.0, 1.0, 20),
+        kl_y=(0.0, 1.0, 20),
+        kl_simplex=(0.5, 1.0, 60),
         classification=(0.0, 1.0, 30),
         labelled_bound=(2.0, 2.0, 1),
         gumbel_temperature=(1.0, 0.5, 40),
@@ -77,8 +82,8 @@ def test_annealed_options_reach_those_that_have_them():
         "m2": {"kl_y": label},
         "gumbelsoftmaxm2": {"kl_y": label, "temperature": Anneal(1.0, 0.5, 40)},
         "logisticnormalm2": {"kl_y": label},
-        "logisticnormal": {"kl_a": label},
-        "loggamma": {"kl_pi": label, "prior_concentration": Anneal(1.0, 0.2, 50)},
+        "logisticnormal": {"kl_a": Anneal(0.5, 1.0, 60)},
+        "loggamma": {"kl_pi": Anneal(0.5, 1.0, 60), "prior_concentration": Anneal(1.0, 0.2, 50)},
     }
     for name, wanted in own.items():
         assert found[name].fit_config.anneal == common | wanted
@@ -90,7 +95,7 @@ def test_other_options_reach_the_networks_and_the_optimiser():
     found = contenders(
         models=("approxm2",),
         activation="maxout",
-        parted_batch_norm=True,
+        parted_batch_norm=False,
         latent_noise=0.05,
         optimiser="rmsprop",
         max_gradient_norm=2.5,
@@ -101,12 +106,12 @@ def test_other_options_reach_the_networks_and_the_optimiser():
         learning_rate_decay_epochs=3,
     )
     model, how = found["approxm2"].model, found["approxm2"].fit_config
-    assert (model.activation, model.batch_norm, model.latent_noise) == ("maxout", "parted", 0.05)
+    assert (model.activation, model.batch_norm, model.latent_noise) == ("maxout", True, 0.05)
     assert (how.optimiser, how.max_gradient_norm) == ("rmsprop", 2.5)
     assert (how.l1, how.l2, how.penalised) == (0.0, 1e-6, "decoder.*")
     assert [how.learning_rate_at(e) / how.learning_rate for e in (0, 3, 6)] == [1, 0.5, 0.25]
-    with pytest.raises(ConfigError, match="parted_batch_norm"):
-        contenders(parted_batch_norm=True, batch_norm=False)
+    found = contenders(models=("m2", "mlpclassifier"), batch_norm=False)
+    assert found["m2"].model.batch_norm is found["mlpclassifier"].model.batch_norm is False
 
 
 def test_results_say_what_each_costs_and_buys(tmp_path):
