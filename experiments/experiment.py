@@ -106,6 +106,10 @@ class Experiment(Generic[Data]):
         """Return the options that tell configurations apart."""
         return {k: v for k, v in asdict(self.options).items() if k not in NOT_RESULTS}
 
+    def decisive_for(self, name: str, decisive: dict[str, Any]) -> dict[str, Any]:
+        """Return those of the decisive options that concern the contender of that name."""
+        return decisive
+
     def trained(self, name: str, seed: int) -> PyroModel:
         """Return the model of a contender of this seed that came before, in evaluation mode."""
         if (name, seed) not in self._trained:
@@ -136,7 +140,10 @@ class Experiment(Generic[Data]):
         decisive = self.decisive(dataset)
         if process_share().processes > 1:
             decisive["processes"] = process_share().processes
-        self.folders = {name: RunFolder(path, decisive) for name, path in self.paths.items()}
+        self.folders = {
+            name: RunFolder(path, self.decisive_for(name, decisive))
+            for name, path in self.paths.items()
+        }
         from_main(self._claim_folders)
         if options.jobs == 1:
             for seed in options.seeds:

@@ -53,12 +53,26 @@ TREATMENTS: dict[str, Callable[[Config, Options], SSLModel]] = {
     "loggamma": lambda c, o: LogGamma(prior_concentration=c.prior_concentration[0], **o),
 }
 
+# Options that concern some of the models alone.
+_RELAXED_BY_GUMBEL = ("gumbelsoftmaxm2", "stgumbelsoftmaxm2")
+_RELAXED_BY_NORMAL = ("logisticnormalm2", "stlogisticnormalm2")
+_ON_THE_SIMPLEX = ("logisticnormal", "loggamma")
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "num_summed": ("raoblackwellm2",),
+    "num_samples": ("leaveoneoutm2",),
+    "gumbel_temperature": _RELAXED_BY_GUMBEL,
+    "normal_temperature": _RELAXED_BY_NORMAL,
+    "latent_temperature": ("logisticnormal",),
+    "posterior_shift": ("logisticnormal",),
+    "prior_concentration": ("loggamma",),
+    "kl_simplex": _ON_THE_SIMPLEX,
+    "kl_y": tuple(name for name in TREATMENTS if name not in _ON_THE_SIMPLEX),
+}
+
 # What a model anneals beside the weights that all anneal: its buffer, and the option.
 ANNEALED = {
-    "gumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
-    "stgumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
-    "logisticnormalm2": ("temperature", "normal_temperature"),
-    "stlogisticnormalm2": ("temperature", "normal_temperature"),
+    **dict.fromkeys(_RELAXED_BY_GUMBEL, ("temperature", "gumbel_temperature")),
+    **dict.fromkeys(_RELAXED_BY_NORMAL, ("temperature", "normal_temperature")),
     "logisticnormal": ("temperature", "latent_temperature"),
     "loggamma": ("prior_concentration", "prior_concentration"),
 }
@@ -86,6 +100,10 @@ class LabelTreatments(SemiSupervised):
         found = super().decisive(dataset)
         del found["models"]
         return found
+
+    def decisive_for(self, name: str, decisive: dict[str, Any]) -> dict[str, Any]:
+        """Return all but the options of other treatments."""
+        return {k: v for k, v in decisive.items() if name in OPTIONS_OF.get(k, (name,))}
 
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""

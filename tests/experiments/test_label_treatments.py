@@ -121,7 +121,8 @@ def test_results_say_what_each_costs_and_buys(tmp_path):
     )
     assert mnist_label_treatments.main(arguments.split()) == 0
     root = tmp_path / "mnist_label_treatments"
-    for name in ("m2", "loggamma", "mlpclassifier"):
+    names = ("m2", "loggamma", "mlpclassifier")
+    for name in names:
         frame = pd.read_csv(root / f"{name}-digits-20" / "seed_0.csv")
         result = json.loads((root / f"{name}-digits-20" / "seed_0.json").read_text())
         assert result["validation_accuracy"] == frame["validation_accuracy"].max()
@@ -130,6 +131,12 @@ def test_results_say_what_each_costs_and_buys(tmp_path):
         assert ("test_elbo" in result) == (name != "mlpclassifier")
         dimensions = [c for c in frame if c.startswith("validation_kl_z_")]
         assert len(dimensions) == (3 if name != "mlpclassifier" else 0)
+    # What concerns one model alone tells no others' configurations apart.
+    alone = {"num_samples", "num_summed", "latent_temperature", "prior_concentration"}
+    configs = {n: json.loads((root / f"{n}-digits-20" / "config.json").read_text()) for n in names}
+    assert {n: alone & set(c) for n, c in configs.items()} == {
+        "m2": set(), "loggamma": {"prior_concentration"}, "mlpclassifier": set(),
+    }  # fmt: skip
     # An 8x8 picture in 0 and 1 has at most 64 log 2 nats to a coin's flips.
     assert -80 < json.loads((root / "m2-digits-20/seed_0.json").read_text())["test_elbo"] < 0
 
