@@ -134,11 +134,18 @@ class LabelTreatments(SemiSupervised):
             input_dropout=config.input_dropout,
         )
 
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained: for as many steps as the others."""
+        steps = how.batches(data).steps
+        return replace(super().baseline_config(how, data), steps_per_epoch=steps)
+
     def how_to_train(self, name: str, seed: int) -> FitConfig:
         """Return the schedule, the same for all but for what only one of them has."""
         config = self.config
+        labelled = config.labelled_batch_size
         common = replace(
             super().how_to_train(name, seed),
+            labelled_batch_size=None if labelled is None else min(labelled, config.labels) or None,
             optimiser=config.optimiser,
             learning_rate_decay=config.learning_rate_decay,
             learning_rate_decay_epochs=config.learning_rate_decay_epochs,
@@ -184,7 +191,8 @@ class LabelTreatments(SemiSupervised):
             result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
             figures["prior_samples"] = plots.prior_samples(model)
             title = f"{contender.name}, {dataset.name}, seed {contender.seed}"
-            figures["kl_by_dimension"] = plots.kl_by_dimension(frame, title)
+            if "validation_kl_z_0" in frame:
+                figures["kl_by_dimension"] = plots.kl_by_dimension(frame, title)
         return result, figures
 
     def print_summary(self) -> None:
@@ -212,7 +220,14 @@ def draw_together(frames: dict[str, list[pd.DataFrame]], prefix: Path) -> list[P
     """
     title = f"{prefix.name}, mean and range of the seeds"
     files = []
-    for draw in (plots.validation_accuracy, plots.losses, plots.kl_by_site):
+    columns = {column for seeds in frames.values() for frame in seeds for column in frame}
+    for draw, column in (
+        (plots.validation_accuracy, "validation_accuracy"),
+        (plots.losses, "unlabelled_elbo"),
+        (plots.kl_by_site, "unlabelled_kl_z"),
+    ):
+        if column not in columns:
+            continue
         figure = draw(frames, title)
         files.append(prefix.with_name(f"{prefix.name}_{draw.__name__}.png"))
         figure.savefig(files[-1], dpi=110)

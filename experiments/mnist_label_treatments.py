@@ -46,6 +46,8 @@ class Config(SemiSupervisedOptions):
 
     epochs: int = 20
     """Epochs, each one pass over the unlabelled rows."""
+    labelled_batch_size: int | None = None
+    """Labelled rows a step, on top; none for all, at most as many as unlabelled ones."""
     models: tuple[Name, ...] = ("all",)
     """Models to train; all for every one."""
     alpha: float = 15.0
@@ -70,7 +72,7 @@ class Config(SemiSupervisedOptions):
     normal_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
     """Temperature of logisticnormalm2 and stlogisticnormalm2, annealed; 1 over vae_ssl's sharpening
     (unsharpenedlogisticnormalm2 has 1)."""
-    latent_temperature: tuple[float, float, int] = (0.05, 0.05, 1)
+    latent_temperature: tuple[float, float, int] = (0.1, 0.1, 1)
     """Temperature of logisticnormal's softmax, annealed."""
     posterior_shift: bool = True
     """Learn how logisticnormal's posterior shifts with the label."""
@@ -80,9 +82,8 @@ class Config(SemiSupervisedOptions):
     """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
     kl_y: tuple[float, float, int] = (1.0, 1.0, 1)
     """Weight of the KL divergence of the label, annealed."""
-    kl_simplex: tuple[float, float, int] = (0.0, 1.0, 2000)
-    """Weight of the KL divergence of the latent that the label is observed from, annealed: at once,
-    before the decoder uses it, it would draw logisticnormal and loggamma to their priors."""
+    kl_simplex: tuple[float, float, int] = (1.0, 1.0, 1)
+    """Weight of the KL divergence of the latent that the label is observed from, annealed."""
     classification: tuple[float, float, int] = (1.0, 1.0, 1)
     """Factor of alpha, annealed."""
     labelled_bound: tuple[float, float, int] = (1.0, 1.0, 1)

@@ -79,6 +79,14 @@ class SemiSupervised(ImageExperiment):
             input_dropout=self.config.input_dropout,
         )
 
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained, when the others are trained as `how` says."""
+        return replace(
+            how,
+            batch_size=min(how.batch_size, data.num_labelled),
+            steps_per_epoch=max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size),
+        )
+
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
         """Build all on the same split and with the same schedule."""
         config = self.config
@@ -90,7 +98,7 @@ class SemiSupervised(ImageExperiment):
             how = self.how_to_train(name, seed)
             if name == "mlpclassifier":
                 model = self.make_baseline(data)
-                rows, how_it = data.labelled_only(), _baseline_config(how, data)
+                rows, how_it = data.labelled_only(), self.baseline_config(how, data)
             else:
                 model, rows, how_it = self.make_model(name, data), data, how
             model = model.to(self.device)
@@ -190,14 +198,6 @@ def fit_config(config: TrainingOptions, device: torch.device, seed: int) -> FitC
         keep_best=config.keep_best,
         patience=config.patience,
         seed=seed,
-    )
-
-
-def _baseline_config(how: FitConfig, data: SSLData) -> FitConfig:
-    return replace(
-        how,
-        batch_size=min(how.batch_size, data.num_labelled),
-        steps_per_epoch=max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size),
     )
 
 
