@@ -44,7 +44,7 @@ class Config(SemiSupervisedOptions):
     goes from one to the other, along a line.
     """
 
-    epochs: int = 20
+    epochs: int = 30
     """Epochs, each one pass over the unlabelled rows."""
     labelled_batch_size: int | None = None
     """Labelled rows a step, on top; none for all, at most as many as unlabelled ones."""
@@ -78,7 +78,7 @@ class Config(SemiSupervisedOptions):
     """Learn how logisticnormal's posterior shifts with the label."""
     prior_concentration: tuple[float, float, int] = (0.05, 0.05, 1)
     """Concentration of loggamma's Dirichlet prior, annealed."""
-    kl_z: tuple[float, float, int] = (3.0, 1.0, 3000)
+    kl_z: tuple[float, float, int] = (3.0, 1.0, 4500)
     """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
     kl_y: tuple[float, float, int] = (1.0, 1.0, 1)
     """Weight of the KL divergence of the label, annealed."""
