@@ -1,1 +1,1 @@
-"""Timings against peers, side by side: `python -m benchmarks.step --help`."""
+"""Timings against peers, and estimators against the exact sum: `python -m benchmarks.step --help`."""

@@ -53,7 +53,11 @@ _TREATMENT_COLUMNS = {
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
-}
+    "estimators": [
+        "estimator", "temperature", "straight_through", "labels", "bias", "bias_high", "times_sum",
+        "cost_times_sum",
+    ],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Config:
     """Folder of the results."""
     readme: str | None = None
     """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
-    replaced: results, and bounds, plane, benchmark step, benchmark epoch where there are any."""
+    replaced: results, and others where there are any."""
 
 
 def read_results(root: Path) -> pd.DataFrame:
@@ -167,7 +171,8 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
             table = pd.read_csv(file)
             if "rows" in table and name == "step":
                 table = table[table["rows"] == "unlabelled"]
-            shown = table[columns].map(lambda x: f"{x:.3g}" if isinstance(x, float) else x)
+            shown = table[columns].astype(object).fillna("")
+            shown = shown.map(lambda x: f"{x:.3g}" if isinstance(x, float) else x)
             note = f"\n{table['device'].iloc[0]}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
