@@ -1,1 +1,1 @@
-"""Timings against peers, and estimators against the exact sum: `python -m benchmarks.step --help`."""
+"""Timings against peers, estimators against exact sums: `python -m benchmarks.step --help`."""

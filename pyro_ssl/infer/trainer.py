@@ -167,8 +167,8 @@ class Trainer:
         kinds = {type(module) for module in self.model.modules()}
         if PartedBatchNorm in kinds and 1 in (labelled, unlabelled):
             raise ConfigError(
-                f'batch_norm="parted" needs at least 2 rows of each kind in a batch, got {labelled} '
-                f"labelled and {unlabelled} unlabelled: use batch_norm=True"
+                f'batch_norm="parted" needs at least 2 rows of each kind in a batch: {labelled} '
+                f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"
             )
         if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:
             raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
