@@ -54,8 +54,8 @@ _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
     "estimators": [
-        "estimator", "temperature", "straight_through", "labels", "bias", "bias_high", "times_sum",
-        "cost_times_sum",
+        "estimator", "q_y", "temperature", "straight_through", "labels", "bias", "bias_low",
+        "bias_high", "times_sum", "cost_times_sum",
     ],
 }  # fmt: skip
 
@@ -155,7 +155,7 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         root: folder of the results, which the benchmarks lie in too.
     """
     apart = results["run"].str.startswith(f"{_TREATMENTS}/")
-    if "<!-- treatments: begin -->" in text:
+    if apart.any() and "<!-- treatments: begin -->" in text:
         text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
     others = results[~apart]
     for name, columns in _RESULTS.items():
