@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import torch
 
-from experiments import mnist_label_treatments
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.mnist_label_treatments import Config
 from experiments.semi_supervised import SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, FitConfig
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import (
@@ -35,7 +35,7 @@ Options = dict[str, Any]
 # How to build each model, given the options of its networks.
 TREATMENTS: dict[str, Callable[[Config, Options], SSLModel]] = {
     "m2": lambda c, o: M2(**o),
-    "raoblackwellm2": lambda c, o: RaoBlackwellM2(num_summed=c.num_summed or 1, **o),
+    "raoblackwellm2": lambda c, o: RaoBlackwellM2(num_summed=c.num_summed, **o),
     "leaveoneoutm2": lambda c, o: LeaveOneOutM2(num_samples=c.num_samples, **o),
     "approxm2": lambda c, o: ApproxM2(**o),
     "gumbelsoftmaxm2": lambda c, o: GumbelSoftmaxM2(temperature=c.gumbel_temperature[0], **o),
@@ -91,7 +91,9 @@ class LabelTreatments(SemiSupervised):
     def __init__(self, config: Config) -> None:
         names: list[str] = list(dict.fromkeys(config.models))
         if "all" in names:
-            names = [n for n in get_args(mnist_label_treatments.Name) if n != "all"]
+            names = [*TREATMENTS, "mlpclassifier"][: None if config.labels else -1]
+        elif "mlpclassifier" in names and not config.labels:
+            raise ConfigError("labels is 0, but mlpclassifier learns from labelled rows alone")
         super().__init__("mnist_label_treatments", config, names)
         self.config: Config = config
 
@@ -108,7 +110,8 @@ class LabelTreatments(SemiSupervised):
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""
         config = self.config
-        parted = config.batch_norm and config.parted_batch_norm
+        # Without unlabelled rows there are no statistics of theirs to classify by.
+        parted = config.batch_norm and config.parted_batch_norm and data.num_unlabelled > 0
         options: Options = {
             "input_shape": data.input_shape,
             "num_classes": data.num_classes,
@@ -150,6 +153,9 @@ class LabelTreatments(SemiSupervised):
             learning_rate_decay=config.learning_rate_decay,
             learning_rate_decay_epochs=config.learning_rate_decay_epochs,
             max_gradient_norm=config.max_gradient_norm,
+            l1=config.l1,
+            l2=config.l2,
+            penalised=config.penalised,
         )
         if name == "mlpclassifier":
             return common
@@ -168,9 +174,6 @@ class LabelTreatments(SemiSupervised):
         return replace(
             common,
             anneal={key: Anneal(*v) for key, v in options.items() if _changes(key, v)},
-            l1=config.l1,
-            l2=config.l2,
-            penalised=config.penalised,
             validation_bound=True,
         )
 
@@ -179,10 +182,10 @@ class LabelTreatments(SemiSupervised):
     ) -> tuple[Result, Figures]:
         """Classify the test rows, bound their log-likelihood, draw what the model generates."""
         result, figures = super().test(contender, frame, dataset)
-        best = frame["validation_accuracy"].max() if self.config.keep_best else None
         if len(contender.data.validation_xs):
-            last = frame["validation_accuracy"].iloc[-1]
-            result["validation_accuracy"] = last if best is None else best
+            accuracies = frame["validation_accuracy"]
+            best = accuracies.max() if self.config.keep_best else accuracies.iloc[-1]
+            result["validation_accuracy"] = best
         model = contender.model
         if isinstance(model, M2):
             torch.manual_seed(contender.seed)
@@ -198,26 +201,22 @@ class LabelTreatments(SemiSupervised):
     def print_summary(self) -> None:
         """Print the table, and draw all models together."""
         super().print_summary()
-        frames = {
-            name: [pd.read_csv(folder.file(seed, ".csv")) for seed in self.options.seeds]
-            for name, folder in self.folders.items()
-        }
-        for file in draw_together(frames, self._together()):
+        name, path = next(iter(self.paths.items()))
+        for file in draw_together(path.with_name(path.name.removeprefix(f"{name}-"))):
             print(file)
 
-    def _together(self) -> Path:
-        """Return what the names of figures of all models begin with."""
-        name, path = next(iter(self.paths.items()))
-        return path.with_name(path.name.removeprefix(f"{name}-"))
 
-
-def draw_together(frames: dict[str, list[pd.DataFrame]], prefix: Path) -> list[Path]:
-    """Draw all models in the same figures, and return their files.
+def draw_together(prefix: Path) -> list[Path]:
+    """Draw all finished runs of all models in the same figures, and return their files.
 
     Args:
-        frames: for each model the histories of its seeds.
-        prefix: what the files' names begin with.
+        prefix: what the files' names begin with, and, after a model's name, the folders'.
     """
+    frames = {}
+    for name in (*TREATMENTS, "mlpclassifier"):
+        finished = sorted(prefix.with_name(f"{name}-{prefix.name}").glob("seed_*.json"))
+        if finished:
+            frames[name] = [pd.read_csv(file.with_suffix(".csv")) for file in finished]
     title = f"{prefix.name}, mean and range of the seeds"
     files = []
     columns = {column for seeds in frames.values() for frame in seeds for column in frame}

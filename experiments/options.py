@@ -70,8 +70,9 @@ class TrainingOptions(DataOptions):
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
     learning_rate: float = 3e-3
     """Adam's step size, at the start."""
-    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
-    """Step size over the epochs: constant, or falling to 0 along a half cosine."""
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """Step size over the epochs: constant, falling to 0 along a half cosine, or by steps, to 0.75
+    of it every 200 epochs."""
     binarise: bool = True
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
     keep_best: bool = True

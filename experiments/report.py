@@ -181,31 +181,25 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
 def treatments(results: pd.DataFrame) -> pd.DataFrame:
     """Return the short form of the comparison of label treatments, the most accurate first.
 
-    Of each configuration it says what the unlabelled rows buy, `gain`: points of test accuracy
-    above the labelled-only classifier's, and what they `cost`: the time of an epoch in multiples
-    of m2's, which sums all classes.
+    It says what the unlabelled rows buy, `gain`: points of test accuracy above those of the
+    classifier of the labelled rows alone, and what they `cost`: the time of an epoch in multiples
+    of m2's, which sums all classes; both with as many labels of the same data, untagged.
 
     Args:
         results: summary of its runs, as `summarise` gives it, in which means precede spreads.
     """
     table = results.copy()
-    parts = table["run"].str.rpartition("/")[2].str.partition("-")
-    table["model"], table["setting"] = parts[0], parts[2]
-    for column, measure, reference in (
-        ("gain", "test_accuracy_%", "mlpclassifier"),
-        ("cost", "seconds_per_epoch", "m2"),
-    ):
-        table[column] = ""
-        for _, group in table.groupby("setting"):
-            values = group[measure].astype(str).str.partition(" ")[0].astype(float)
-            known = values[group["model"] == reference]
-            if len(known) and column == "gain":
-                table.loc[group.index, column] = [f"{v - known.iloc[0]:+.1f}" for v in values]
-            elif len(known):
-                table.loc[group.index, column] = [f"{v / known.iloc[0]:.2f}" for v in values]
-    if table["setting"].nunique() > 1:
-        table["model"] = table["run"].str.rpartition("/")[2]
+    runs = table["run"].str.rpartition("/")[2]
+    setting = table["dataset"] + "-" + table["labels"].astype(str)
+    table["model"] = runs.str.partition("-")[0]
+    if (runs != table["model"] + "-" + setting.iloc[0]).any():
+        table["model"] = runs
     accuracy = table["test_accuracy_%"].str.partition(" ")[0].astype(float)
+    seconds = table["seconds_per_epoch"].astype(float)
+    baseline = ("mlpclassifier-" + setting).map(dict(zip(runs, accuracy, strict=True)))
+    exact = ("m2-" + setting).map(dict(zip(runs, seconds, strict=True)))
+    table["gain"] = (accuracy - baseline).map("{:+.1f}".format, na_action="ignore").fillna("")
+    table["cost"] = (seconds / exact).map("{:.2f}".format, na_action="ignore").fillna("")
     table = table.loc[accuracy.sort_values(ascending=False).index]
     shown = {old: new for old, new in _TREATMENT_COLUMNS.items() if old in table}
     return table[list(shown)].rename(columns=shown)

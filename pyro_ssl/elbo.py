@@ -151,6 +151,9 @@ def _use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
             kl = kl_divergence(guide_site["fn"], model_site["fn"])
         except NotImplementedError:
             continue
+        if not isinstance(kl, Tensor):
+            # Of masked distributions it is the number 0, as are their log-probabilities.
+            continue
         for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
             site["unscaled_log_prob"] = value
             site["log_prob"] = scale_and_mask(value, site["scale"], site["mask"])

@@ -104,6 +104,21 @@ def is_weight(key: str) -> bool:
     return key in (CLASSIFICATION, *BOUNDS.values()) or key.startswith("kl_")
 
 
+def check_ranges(anneal: Mapping[str, Anneal]) -> None:
+    """Check that weights never fall below 0, and that options of models stay positive.
+
+    Raises:
+        ConfigError: naming the key whose values do not.
+    """
+    for key, values in anneal.items():
+        lowest = min(values.start, values.end)
+        if lowest < 0 or (lowest == 0 and not is_weight(key)):
+            expected = "at least 0" if is_weight(key) else "positive numbers"
+            raise ConfigError(
+                f"anneal takes {key!r} from {values.start} to {values.end}, expected {expected}"
+            )
+
+
 def annealed_buffers(model: PyroModel, keys: Iterable[str]) -> dict[str, Tensor]:
     """Return the model's buffers among what the keys of `FitConfig.anneal` stand for, by key.
 

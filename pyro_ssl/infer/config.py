@@ -43,7 +43,7 @@ class FitConfig:
         l2: weight of the sum of their squares. A prior N(0, s^2) on the weights of a model that
             learns from N examples is an l2 of 1 / (2 s^2 N).
         penalised: regular expression that matches the whole names of the parameters that l1
-            and l2 are about.
+            and l2 are about; the default has every weight, scales of batch norm among them.
         anneal: what changes linearly over the first steps of the run, an `Anneal` for each of
             these keys: `kl_SITE`, the weight of a latent site's terms (where the site is not
             observed) and of a factor of that very name; `classification`, the weight of the

@@ -9,7 +9,14 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer.annealing import Anneal, Annealing, annealed_buffers, is_weight, site_keys
+from pyro_ssl.infer.annealing import (
+    Anneal,
+    Annealing,
+    annealed_buffers,
+    check_ranges,
+    is_weight,
+    site_keys,
+)
 from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.models.base import PyroModel
@@ -73,7 +80,8 @@ class Objective(nn.Module):
         penalty: what to add for the model's weights; None for nothing.
 
     Raises:
-        ConfigError: if the model has no such buffer as is to be annealed.
+        ConfigError: if the model has no such buffer as is to be annealed, or a value would be out
+            of range.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Objective(nn.Module):
         self.penalty = penalty
         self.annealing: Annealing | None = None
         if anneal:
+            check_ranges(anneal)
             annealed_buffers(model, anneal)
             self.annealing = Annealing(anneal, next(model.parameters()))
 

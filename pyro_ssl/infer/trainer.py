@@ -165,7 +165,7 @@ class Trainer:
     def _check_batch_norm(self) -> None:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
         kinds = {type(module) for module in self.model.modules()}
-        if PartedBatchNorm in kinds and 1 in (labelled, unlabelled):
+        if PartedBatchNorm in kinds and (labelled == 1 or unlabelled < 2):
             raise ConfigError(
                 f'batch_norm="parted" needs at least 2 rows of each kind in a batch: {labelled} '
                 f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"

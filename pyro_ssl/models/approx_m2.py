@@ -24,11 +24,12 @@ class ApproxM2(M2):
 
     The baseline b(x) is a network that learns to predict f by least squares. It is unbiased
     whatever b is; b only lowers the variance. The site "y" of the guide carries the baseline as
-    Pyro's `TraceGraph_ELBO` reads it.
+    Pyro's `TraceGraph_ELBO` reads it. Where terms are scaled, as `pyro_ssl.infer.fit` does, it
+    learns the scaled f; its loss counts in the gradient's norm.
 
     Source: the model ApproxM2 of the vae_ssl project; the estimator is that of Mnih and Gregor,
-    "Neural variational inference and learning in belief networks", ICML 2014, section 3.1 with
-    the input-dependent baseline of 3.2.
+    "Neural variational inference and learning in belief networks", ICML 2014, with their
+    input-dependent baseline.
 
     Differs from the papers: no running mean or variance of the cost beside the baseline; the model
     is our `M2`, with its own differences from Kingma et al. 2014.
@@ -40,6 +41,8 @@ class ApproxM2(M2):
     Raises:
         ConfigError: if an option cannot work.
     """
+
+    sums_labels = False
 
     def __init__(self, baseline_dims: tuple[int, ...] = (100,), **options: Any) -> None:
         super().__init__(**options)

@@ -16,8 +16,8 @@ class GumbelSoftmaxM2(RelaxedM2):
 
     whose largest coordinate is a draw from q(y|x) at any temperature.
 
-    Source: Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017,
-    sections 2.2 (straight-through) and 3.1 (semi-supervised models); Maddison, Mnih, Teh, "The
+    Source: Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017;
+    Maddison, Mnih, Teh, "The
     concrete distribution", ICLR 2017. The models GumbelSoftmaxM2 and STGumbelSoftmaxM2 of the
     vae_ssl project.
 

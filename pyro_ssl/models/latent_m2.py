@@ -89,6 +89,8 @@ class LatentM2(SSLModel):
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
+        if batch_norm == "parted":
+            raise ConfigError('batch_norm is "parted", expected True or False in LatentM2')
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.classification_weight = classification_weight

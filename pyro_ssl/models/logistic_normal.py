@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.elbo import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.labels import classification_term
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
@@ -47,8 +47,8 @@ class LogisticNormal(M2):
 
     Differs from vae_ssl: p(y|a) and q(y|x) are of the very pi that the decoder sees (vae_ssl
     sharpens one and not the other); its classifier's loss is at one draw of a; here shift and
-    rescaling start at 0 and 1. The networks are those of our `M2`, pi entering the first layer of
-    encoder and decoder by the embedding of the label, averaged.
+    rescaling start at 0 and 1; scale(x) is at least 1e-3. The networks are those of our `M2`, pi
+    entering the first layer of encoder and decoder by the embedding of the label, averaged.
 
     Args:
         temperature: of the softmax; 1 / 3 is vae_ssl's sharpening of 3. The buffer
@@ -60,7 +60,9 @@ class LogisticNormal(M2):
         ConfigError: if an option cannot work.
     """
 
+    sums_labels = False
     scores_per_class = 2
+    temperature = AnnealedOption()
     annealed_temperature: Tensor
     points: Tensor
 
@@ -71,11 +73,8 @@ class LogisticNormal(M2):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if not 0 < temperature < math.inf:
-            raise ConfigError(f"temperature is {temperature}, expected a positive number")
         self.temperature = temperature
         self.posterior_shift = posterior_shift
-        self.register_buffer("annealed_temperature", torch.tensor(float(temperature)))
         sobol = torch.quasirandom.SobolEngine(self.num_classes, scramble=True, seed=0)
         points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
         self.register_buffer("points", points, persistent=False)
@@ -116,10 +115,11 @@ class LogisticNormal(M2):
     def _label_in_model(self, rows: Rows) -> Tensor:
         origin = rows.xs.new_zeros(self.num_classes)
         prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
-        pi = self._simplex(pyro.sample("a", prior))
+        logits = pyro.sample("a", prior) / self.annealed_temperature
         if rows.ys is not None:
-            pyro.sample("y", dist.Categorical(probs=pi), obs=rows.ys)
-        return pi
+            # Not of pi, which torch would keep away from 0, and its gradient with it.
+            pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
+        return logits.softmax(-1)
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         loc, scale = self._loc_and_scale(scores)

@@ -65,21 +65,23 @@ class M2(SSLModel):
         batch_norm: use batch norm in the classifier; `"parted"` takes the statistics of labelled
             and of unlabelled rows apart, and classifies by those of the latter.
         input_dropout: dropout probability at the classifier's input.
-        latent_noise: standard deviation of noise added to z before the decoder sees it, in
-            training mode: a regulariser, for which the objective is no bound any more.
         classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
         class_chunk: evaluate the summed labels so many classes at a time, each chunk a second
             time for its gradient, to save memory; None for all at once. The objective is the
             same.
+        latent_noise: standard deviation of noise added to z before the decoder sees it, in
+            training mode: a regulariser, for which the objective is no bound any more.
 
     Raises:
         ConfigError: if a width, a probability, the weight or the activation cannot work.
 
     Attributes:
         scores_per_class: outputs of the classifier for each class.
+        sums_labels: whether unknown labels are summed in training, so that they can be in chunks.
     """
 
     scores_per_class = 1
+    sums_labels = True
 
     def __init__(
         self,
@@ -90,9 +92,9 @@ class M2(SSLModel):
         activation: str = "relu",
         batch_norm: bool | str = False,
         input_dropout: float = 0.0,
-        latent_noise: float = 0.0,
         classification_weight: float = 1.0,
         class_chunk: int | None = None,
+        latent_noise: float = 0.0,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if latent_dim < 1:
@@ -102,6 +104,10 @@ class M2(SSLModel):
             raise ConfigError(f"latent_noise is {latent_noise}, expected a finite number >= 0")
         if class_chunk is not None and class_chunk < 1:
             raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
+        if class_chunk is not None and not self.sums_labels:
+            raise ConfigError(
+                f"class_chunk is {class_chunk}, but {type(self).__name__} sums no labels: use None"
+            )
         self.class_chunk = class_chunk
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)

@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.rows import split_rows
 from pyro_ssl.nets import MLP
@@ -28,6 +29,9 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
+
+    Raises:
+        ConfigError: if a width, a probability or the activation cannot work.
     """
 
     learns_from_unlabelled = False
@@ -42,6 +46,8 @@ class MLPClassifier(SSLModel):
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__(input_shape, num_classes)
+        if batch_norm == "parted":
+            raise ConfigError('batch_norm is "parted", but MLPClassifier sees labelled rows alone')
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm

@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
 
@@ -23,7 +23,7 @@ class RelaxedM2(M2):
 
     The KL divergence is that of the categorical distributions, summed over the classes; a KL of
     relaxed densities would be another objective, whose distance from M2's does not shrink with
-    the temperature (Maddison et al. 2017, section 3.3, discuss both). The first term's gradient is
+    the temperature (Maddison et al. 2017 discuss both). The first term's gradient is
     that of a relaxed program and not of M2's: its bias is of the order of the temperature, its
     variance grows as the temperature falls. With `straight_through` encoder and decoder see the
     one-hot draw, while the gradient flows as if they had seen h; the value is then unbiased at any
@@ -44,22 +44,16 @@ class RelaxedM2(M2):
         ConfigError: if an option cannot work.
     """
 
+    sums_labels = False
+    temperature = AnnealedOption()
     annealed_temperature: Tensor
 
     def __init__(
         self, temperature: float = 0.5, straight_through: bool = False, **options: Any
     ) -> None:
         super().__init__(**options)
-        if not 0 < temperature < math.inf:
-            raise ConfigError(f"temperature is {temperature}, expected a positive number")
-        if self.class_chunk is not None:
-            raise ConfigError(
-                f"class_chunk is {self.class_chunk}, but {type(self).__name__} sums no labels: "
-                "leave it out"
-            )
         self.temperature = temperature
         self.straight_through = straight_through
-        self.register_buffer("annealed_temperature", torch.tensor(float(temperature)))
 
     def _relaxed_label(self, scores: Tensor) -> dist.TorchDistribution:
         """Return the distribution of h(s, noise), `[n]` of `[K]`, reparameterised."""
@@ -68,7 +62,7 @@ class RelaxedM2(M2):
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         if rows.ys is not None or not self.training:
             return super()._label_in_guide(rows, scores)
-        y = pyro.sample("y", self._relaxed_label(scores).mask(False))
+        y = pyro.sample("y", _Unscored(self._relaxed_label(scores)))
         log_q = self._class_logits(scores).log_softmax(-1)
         kl = (log_q.exp() * (log_q + math.log(self.num_classes))).sum(-1)
         pyro.factor("kl_y", kl, has_rsample=True)
@@ -78,4 +72,22 @@ class RelaxedM2(M2):
         if rows.ys is not None or not self.training:
             return super()._label_in_model(rows)
         prior = dist.OneHotCategorical(logits=rows.xs.new_zeros(self.num_classes))
-        return pyro.sample("y", prior.expand([len(rows.xs)]).mask(False))
+        return pyro.sample("y", _Unscored(prior.expand([len(rows.xs)])))
+
+
+class _Unscored(dist.MaskedDistribution):
+    """A distribution to draw from, whose log-probability is 0, of the values' dtype.
+
+    Pyro's own is of torch's default dtype, which `TraceEnum_ELBO` cannot multiply by others.
+    """
+
+    def __init__(self, base_dist: dist.TorchDistribution) -> None:
+        super().__init__(base_dist, mask=False)
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_Unscored":
+        """Return the same for another batch shape."""
+        return _Unscored(self.base_dist.expand(batch_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return zeros, of the batch shape."""
+        return super().log_prob(value).to(value.dtype)

@@ -8,6 +8,7 @@ from experiments.label_treatments import TREATMENTS, LabelTreatments
 from experiments.mnist_label_treatments import Config
 from experiments.report import summarise, treatments
 from pyro_ssl.data import load_dataset
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal
 from pyro_ssl.models import GumbelSoftmaxM2, LogisticNormalM2
 
@@ -41,6 +42,18 @@ def test_models_differ_in_the_treatment_alone():
         assert contender.fit_config == reference.fit_config
         assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
     assert reference.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 4500)}
+
+
+def test_without_labels_there_is_no_baseline():
+    assert set(contenders(labels=0)) == set(TREATMENTS)
+    with pytest.raises(ConfigError, match="labels is 0"):
+        contenders(labels=0, models=("m2", "mlpclassifier"))
+
+
+def test_without_unlabelled_rows_batch_norm_is_not_parted():
+    found = contenders(labels=1350, models=("m2",))["m2"]
+    assert found.data.num_unlabelled == 0
+    assert found.model.batch_norm is True
 
 
 def test_baseline_makes_as_many_steps_as_the_others():
@@ -186,8 +199,8 @@ def test_short_form_compares_with_m2_and_with_the_labelled_rows_alone():
     ]  # fmt: skip
     assert table.loc["m2-mnist-100", "test_%"] == "95.00 +- 1.41"
     assert table.loc["m2-mnist-100", "validation_%"] == "96.00 +- 1.41"
-    assert table["gain"].tolist() == ["+15.0", "+10.0", "+0.0", ""]
-    assert table["cost"].tolist() == ["1.00", "0.25", "0.05", "1.00"]
+    assert table["gain"].tolist() == ["+15.0", "+10.0", "+0.0", "-30.0"]
+    assert table["cost"].tolist() == ["1.00", "0.25", "0.05", "0.08"]
     assert table["seeds"].tolist() == [2, 1, 1, 1]
     one = treatments(summarise(pd.DataFrame(rows[:4])))
     assert one["model"].tolist() == ["m2", "loggamma", "mlpclassifier"]

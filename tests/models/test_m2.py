@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pyro
@@ -13,6 +14,8 @@ from pyro_ssl.models import M2
 from tests import oracle
 
 WEIGHT = 3.5
+# All unknown, all known, mixed in any order, the known ones in front.
+YS_OF_EACH_KIND = [None, [0, 3, 1, 1, 2], [2, -1, 0, -1, -1], [1, 3, -1, -1, -1]]
 
 
 @pytest.fixture
@@ -163,6 +166,9 @@ def test_without_classification_weight_labels_leave_the_classifier_alone(model, 
         {"input_dropout": 1.0},
         {"activation": "sine"},
         {"class_chunk": 0},
+        {"latent_noise": -0.1},
+        {"latent_noise": math.inf},
+        {"batch_norm": "both"},
     ],
 )
 def test_options_that_cannot_work_are_named(options):
@@ -236,6 +242,82 @@ def test_image_half_of_the_encoder_is_computed_once_per_row(model, xs):
     )
     run(model, xs)
     assert rows == [(5, 7)]
+
+
+@pytest.mark.parametrize("parted", [True, False])
+def test_parted_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(parted, monkeypatch):
+    # Without noise in z all is a function of the weights.
+    monkeypatch.setattr(
+        "torch.distributions.normal._standard_normal",
+        lambda shape, dtype, device: torch.zeros(shape, dtype=dtype, device=device),
+    )
+    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted" if parted else True).double().train()
+    xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
+    losses, means = [], []
+    for some in (slice(None), slice(0, 4), slice(4, None)):
+        loss, _ = run(copy.deepcopy(model), xs[some], ys[some])
+        losses.append(loss.detach())
+    exact = torch.allclose(losses[0], losses[1] + losses[2], atol=1e-10, rtol=1e-10)
+    assert exact == parted
+    if parted:
+        gradients = []
+        for calls in ([slice(None)], [slice(0, 4), slice(4, None)]):
+            loss = sum(run(model, xs[some], ys[some])[0] for some in calls)
+            gradients.append(oracle.gradients(loss, model))
+            means.append(model.classifier.norms[0].unlabelled.running_mean.clone())
+        oracle.assert_same(*gradients)
+        # Both ways saw the unlabelled rows once more.
+        hs = model.classifier.layers[0](xs[4:].flatten(1)).mean(0).detach()
+        torch.testing.assert_close(means[0], 0.1 * hs)
+        torch.testing.assert_close(means[1], 0.19 * hs)
+
+
+def test_parted_batch_norm_normalises_each_kind_by_its_own_statistics():
+    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted", classification_weight=WEIGHT)
+    model.double().train()
+    xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
+    elbo = model.make_elbo()
+    with recorded_traces(elbo) as traces:
+        elbo.differentiable_loss(model.model, model.guide, xs, ys)
+    nodes = traces[-1][1].nodes
+    first, last = model.classifier.layers
+    norm = model.classifier.norms[0].unlabelled
+    for rows, labelled in ((xs[:4], True), (xs[4:], False)):
+        hs = first(rows.flatten(1))
+        hs = (hs - hs.mean(0)) / (hs.var(0, correction=0) + norm.eps).sqrt()
+        log_q = last((norm.weight * hs + norm.bias).relu()).log_softmax(-1)
+        if labelled:
+            found = -nodes["labelled/classification"]["unscaled_log_prob"]
+            torch.testing.assert_close(found, log_q[torch.arange(4), ys[:4]])
+        else:
+            torch.testing.assert_close(nodes["unlabelled/y"]["fn"].logits, log_q)
+
+
+def test_latent_noise_reaches_the_decoder_in_training_only(xs):
+    model, seen = M2((1, 2, 3), 4, 2, (7,), latent_noise=0.3).double(), []
+    model.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    xs = xs.repeat(400, 1, 1, 1)
+    _, trace = run(model.train(), xs)
+    noise = (seen[-1] - trace.nodes["z"]["value"]).detach()
+    count = noise.numel()
+    assert count == 4 * 2000 * 2
+    assert noise.mean().abs() < 4 * 0.3 / count**0.5
+    assert abs(noise.var() / 0.09 - 1) < 4 * (2 / count) ** 0.5
+    assert (
+        torch.corrcoef(torch.stack([noise.flatten(), trace.nodes["z"]["value"].flatten()]))[
+            0, 1
+        ].abs()
+        < 4 / count**0.5
+    )
+    # The bound's other terms are those of the latent as drawn.
+    log_pz = oracle.normal_log_prob(trace.nodes["z"]["value"], 0.0, 1.0)
+    torch.testing.assert_close(trace.nodes["z"]["log_prob"], log_pz)
+    logits = model.decoder(seen[-1], torch.arange(4)[:, None])
+    pixels = xs.flatten(1)
+    log_px = pixels * logits.sigmoid().log() + (1 - pixels) * (-logits).sigmoid().log()
+    torch.testing.assert_close(trace.nodes["x"]["log_prob"], log_px.sum(-1))
+    _, trace = run(model.eval(), xs)
+    assert torch.equal(seen[-1], trace.nodes["z"]["value"])
 
 
 def test_predictive_draws_labels_from_the_guide(model, xs):

@@ -1,0 +1,36 @@
+"""Options of a model that training may anneal."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyro_ssl.errors import ConfigError
+
+
+class AnnealedOption:
+    """A positive number that is an attribute of a model, and a buffer beside it.
+
+    Setting the attribute `NAME` sets the buffer `annealed_NAME`, 0-dimensional, which is what the
+    programs use and what `FitConfig.anneal` moves; the attribute stays as it was set.
+
+    Raises:
+        ConfigError: if set to a number that is not positive and finite.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, module: Any, owner: type | None = None) -> Any:
+        return self if module is None else vars(module)[self.name]
+
+    def __set__(self, module: nn.Module, value: float) -> None:
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{self.name} is {value}, expected a positive number")
+        vars(module)[self.name] = value
+        buffer = f"annealed_{self.name}"
+        if hasattr(module, buffer):
+            getattr(module, buffer).fill_(value)
+        else:
+            module.register_buffer(buffer, torch.tensor(float(value)))
