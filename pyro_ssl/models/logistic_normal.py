@@ -77,7 +77,9 @@ class LogisticNormal(M2):
         self.posterior_shift = posterior_shift
         sobol = torch.quasirandom.SobolEngine(self.num_classes, scramble=True, seed=0)
         points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
-        self.register_buffer("points", points, persistent=False)
+        self.register_buffer(
+            "points", points.to(self.annealed_temperature.device), persistent=False
+        )
         if posterior_shift:
             shape = self.num_classes, self.num_classes
             self.shift = nn.Parameter(torch.zeros(shape))

@@ -27,7 +27,7 @@ class RelaxedM2(M2):
     that of a relaxed program and not of M2's: its bias is of the order of the temperature, its
     variance grows as the temperature falls. With `straight_through` encoder and decoder see the
     one-hot draw, while the gradient flows as if they had seen h; the value is then unbiased at any
-    temperature, the gradient is not.
+    temperature, the gradient is not, and its bias need not vanish with the temperature.
 
     In training mode the site "y" of unlabelled rows is a float `[n, K]`, masked (both programs
     give it log-probability 0), and the guide subtracts the KL as a factor "kl_y": any ELBO of

@@ -169,3 +169,10 @@ def test_bound_grows_with_its_samples():
 def test_temperatures_that_cannot_work_are_named(temperature):
     with pytest.raises(ConfigError, match="temperature is "):
         make(LogisticNormal, temperature=temperature)
+
+
+def test_everything_is_made_on_the_device_of_the_context():
+    with torch.device("meta"):
+        model = LogisticNormal(input_shape=(1, 2, 3), num_classes=4, latent_dim=2, hidden_dims=(5,))
+    tensors = [*model.parameters(), *model.buffers()]
+    assert {t.device.type for t in tensors} == {"meta"}
