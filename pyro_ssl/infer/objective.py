@@ -102,8 +102,8 @@ class Objective(nn.Module):
         self.penalty = penalty
         self.annealing: Annealing | None = None
         if anneal:
-            check_ranges(anneal)
             annealed_buffers(model, anneal)
+            check_ranges(anneal)
             self.annealing = Annealing(anneal, next(model.parameters()))
 
     def forward(
