@@ -44,7 +44,7 @@ class Config(SemiSupervisedOptions):
     goes from one to the other, along a line.
     """
 
-    epochs: int = 30
+    epochs: int = 36
     """Epochs, each one pass over the unlabelled rows."""
     labelled_batch_size: int | None = None
     """Labelled rows a step, on top; none for all, at most as many as unlabelled ones."""
@@ -55,6 +55,8 @@ class Config(SemiSupervisedOptions):
     nats (the paper's alpha is this times the number N of training rows: 0.1)."""
     latent_dim: int = 50
     """Dimensions of the latent z."""
+    hidden_dims: tuple[int, ...] = (300, 300)
+    """Units of each hidden layer of classifier and encoder, reversed in the decoder."""
     input_dropout: float = 0.5
     """Probability of dropping a pixel at the classifier's input."""
     activation: Literal["relu", "softplus", "elu", "tanh", "maxout"] = "relu"
@@ -78,7 +80,7 @@ class Config(SemiSupervisedOptions):
     """Learn how logisticnormal's posterior shifts with the label."""
     prior_concentration: tuple[float, float, int] = (0.05, 0.05, 1)
     """Concentration of loggamma's Dirichlet prior, annealed."""
-    kl_z: tuple[float, float, int] = (3.0, 1.0, 4500)
+    kl_z: tuple[float, float, int] = (3.0, 1.0, 1500)
     """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
     kl_y: tuple[float, float, int] = (1.0, 1.0, 1)
     """Weight of the KL divergence of the label, annealed."""
