@@ -41,7 +41,7 @@ def test_models_differ_in_the_treatment_alone():
         assert {k: options[k] for k in shared} == reference.model.options
         assert contender.fit_config == reference.fit_config
         assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
-    assert reference.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 4500)}
+    assert reference.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 1500)}
 
 
 def test_without_labels_there_is_no_baseline():
