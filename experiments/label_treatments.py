@@ -65,6 +65,8 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "latent_temperature": ("logisticnormal",),
     "posterior_shift": ("logisticnormal",),
     "prior_concentration": ("loggamma",),
+    "kl_z": tuple(name for name in (*TREATMENTS, "mlpclassifier") if name != "logisticnormal"),
+    "logisticnormal_kl_z": ("logisticnormal",),
     "kl_simplex": _ON_THE_SIMPLEX,
     "kl_y": tuple(name for name in TREATMENTS if name not in _ON_THE_SIMPLEX),
 }
@@ -160,7 +162,7 @@ class LabelTreatments(SemiSupervised):
         if name == "mlpclassifier":
             return common
         options = {
-            "kl_z": config.kl_z,
+            "kl_z": config.logisticnormal_kl_z if name == "logisticnormal" else config.kl_z,
             "classification": config.classification,
             "labelled_bound": config.labelled_bound,
         }

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -39,7 +40,12 @@ def test_models_differ_in_the_treatment_alone():
             continue
         options = contender.model.options
         assert {k: options[k] for k in shared} == reference.model.options
-        assert contender.fit_config == reference.fit_config
+        if name == "logisticnormal":
+            theirs = replace(contender.fit_config, anneal=reference.fit_config.anneal)
+            assert theirs == reference.fit_config
+            assert contender.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 5400)}
+        else:
+            assert contender.fit_config == reference.fit_config
         assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
     assert reference.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 1500)}
 
@@ -83,6 +89,7 @@ def test_sharpening_and_straight_through_are_what_their_names_say():
 def test_annealed_options_reach_those_that_have_them():
     found = contenders(
         kl_z=(3.0, 1.0, 10),
+        logisticnormal_kl_z=(2.0, 1.0, 70),
         kl_y=(0.0, 1.0, 20),
         kl_simplex=(0.5, 1.0, 60),
         classification=(0.0, 1.0, 30),
@@ -100,7 +107,7 @@ def test_annealed_options_reach_those_that_have_them():
         "m2": {"kl_y": label},
         "gumbelsoftmaxm2": {"kl_y": label, "temperature": Anneal(1.0, 0.5, 40)},
         "logisticnormalm2": {"kl_y": label},
-        "logisticnormal": {"kl_a": Anneal(0.5, 1.0, 60)},
+        "logisticnormal": {"kl_z": Anneal(2.0, 1.0, 70), "kl_a": Anneal(0.5, 1.0, 60)},
         "loggamma": {"kl_pi": Anneal(0.5, 1.0, 60), "prior_concentration": Anneal(1.0, 0.2, 50)},
     }
     for name, wanted in own.items():
