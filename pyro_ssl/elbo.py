@@ -19,6 +19,7 @@ from pyro_ssl.sites import (
     class_weights,
     enumeration_dim,
     is_enumerated,
+    row_weight,
     sample_sites,
 )
 
@@ -69,9 +70,10 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         for site in sample_sites(guide_trace):
             log_prob = site["log_prob"]
             # E_q[grad log q(y)] is zero: left out, it spares a sampled label its noise.
-            loss = loss + _expected(log_prob.detach() if is_enumerated(site) else log_prob, labels)
+            log_prob = log_prob.detach() if is_enumerated(site) else log_prob
+            loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
-            loss = loss - _expected(site["log_prob"], labels)
+            loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
         return loss
 
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
@@ -101,10 +103,10 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
 
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
-    """Return the sum over rows of E_q[log_prob], which carries the expectation's gradient."""
+    """Return E_q[log_prob], yet to be summed, which carries the expectation's gradient."""
     ours = [label for label in labels if _depends(log_prob, label)]
     if not ours:
-        return log_prob.sum()
+        return log_prob
     if len(ours) > 1:
         names = " and ".join(label["name"] for label in ours)
         raise ConfigError(f"one term depends on the enumerated sites {names}, expected one of them")
@@ -115,7 +117,7 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
     log_q = torch.where(weights > 0, label["unscaled_log_prob"], 0.0)
     value = log_prob.detach()
     score = (value - _baseline(value, weights, label)) * (log_q - log_q.detach())
-    return (weights * (log_prob + score)).sum()
+    return weights * (log_prob + score)
 
 
 def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:

@@ -95,3 +95,16 @@ class ClassChunks(dist.TorchDistribution):
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw from all classes at once."""
         return self.family(*self.tensors).sample(sample_shape)
+
+
+def laplace(loc: Tensor, scale: float, event_dim: int) -> dist.TorchDistribution:
+    """Independent Laplace values around `loc` `[..., *event_shape]`.
+
+    Args:
+        loc: means.
+        scale: mean absolute deviation, in the units of the values.
+        event_dim: dimensions of `event_shape`.
+    """
+    # A Python number would be copied to the device in every step.
+    spread = torch.full_like(loc, scale)
+    return dist.Laplace(loc, spread, validate_args=False).to_event(event_dim)

@@ -32,3 +32,8 @@ def class_weights(site: Site) -> Tensor:
     """
     weights = site["infer"].get("_class_weights")
     return site["unscaled_log_prob"].detach().exp() if weights is None else weights
+
+
+def row_weight(site: Site) -> Tensor | float:
+    """Return what multiplies each row's term of a site: 1, or the weight that an ELBO gave it."""
+    return site.get("row_weight", 1.0)

@@ -10,7 +10,7 @@ from pyro.ops.provenance import detach_provenance
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyro_ssl.sites import class_weights, is_enumerated, sample_sites
+from pyro_ssl.sites import class_weights, is_enumerated, row_weight, sample_sites
 
 Traces = tuple[Trace, Trace]
 
@@ -117,4 +117,7 @@ def _expectation(site: dict[str, Any], weight: Tensor | None) -> Tensor:
     if weight is not None:
         # A class of probability 0 may have log-probability -inf: its share is 0, not NaN.
         log_prob = torch.where(weight > 0, weight * log_prob, 0.0)
+    weight_of_rows = row_weight(site)
+    if isinstance(weight_of_rows, Tensor):
+        log_prob = weight_of_rows.detach() * log_prob
     return log_prob.sum() / rows

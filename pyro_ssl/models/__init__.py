@@ -3,6 +3,7 @@
 from pyro_ssl.models.approx_m2 import ApproxM2
 from pyro_ssl.models.autoencoder import Autoencoder
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.gumbel_softmax_m2 import GumbelSoftmaxM2
 from pyro_ssl.models.latent_m2 import LatentM2
 from pyro_ssl.models.leave_one_out_m2 import LeaveOneOutM2
@@ -17,6 +18,7 @@ from pyro_ssl.models.relaxed_m2 import RelaxedM2
 from pyro_ssl.models.vae import VAE
 
 __all__ = [
+    "CCVAE",
     "M1M2",
     "M2",
     "VAE",

@@ -13,6 +13,7 @@ from pyro_ssl.infer.config import COMPILE_PAYS_AFTER
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import (
+    CCVAE,
     M2,
     ApproxM2,
     GumbelSoftmaxM2,
@@ -38,6 +39,7 @@ MODELS = {
     "LogisticNormalM2": lambda: LogisticNormalM2(straight_through=True, latent_dim=2, **SIZES),
     "LogisticNormal": lambda: LogisticNormal(latent_dim=2, batch_norm="parted", **SIZES),
     "LogGamma": lambda: LogGamma(latent_dim=2, latent_noise=0.1, **SIZES),
+    "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),
 }
 FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
 

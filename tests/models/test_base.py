@@ -7,6 +7,7 @@ import torch
 from pyro.infer import SVI
 
 from pyro_ssl.models import (
+    CCVAE,
     M1M2,
     M2,
     VAE,
@@ -30,6 +31,7 @@ SIZES = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_di
 MODELS = {
     "ApproxM2": lambda: ApproxM2(baseline_dims=(5,), **SIZES),
     "Autoencoder": lambda: Autoencoder(input_shape=(1, 2, 3), latent_dim=2, hidden_dims=(5,)),
+    "CCVAE": lambda: CCVAE((1, 2, 3), 4, style_dim=2, hidden_dims=(5,)),
     "GumbelSoftmaxM2": lambda: GumbelSoftmaxM2(straight_through=True, **SIZES),
     "LatentM2": lambda: LatentM2(3, num_classes=4, latent_dim=2, hidden_dims=(5,)),
     "LeaveOneOutM2": lambda: LeaveOneOutM2(num_samples=3, **SIZES),

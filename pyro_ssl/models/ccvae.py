@@ -1,0 +1,229 @@
+"""CCVAE: the characteristic capturing VAE of Joy et al. (2021), for one label a row."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.label_weighted_elbo import WEIGHT, LabelWeighted_ELBO
+from pyro_ssl.likelihoods import bernoulli, laplace
+from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.labels import check_classification_weight, classification_term
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+LIKELIHOODS = ("bernoulli", "laplace")
+
+# Draws at which q(y|x) is averaged to classify.
+_POINTS = 128
+
+
+class CCVAE(SSLModel):
+    """Characteristic capturing VAE: the label is read off a part of the latents, not put beside it.
+
+    Generative program, with K classes, z = (z_class, z_style), K and S dimensions::
+
+        p(y) = Categorical(1/K)              p(z_class|y) = Normal(loc_y, diag scale_y^2)
+        p(z_style) = Normal(0, I_S)          p(x|z) = Bernoulli(decoder(z))
+                                          or p(x|z) = Laplace(decoder(z), laplace_scale)
+
+    Guide::
+
+        q(z|x) = Normal(loc(x), diag scale(x)^2)     q(y|z_class) = Categorical(a * z_class + b)
+
+    with vectors a and b of K numbers: the logit of a class is a function of one dimension. With
+    w = q(y|z_class) / q(y|x), the objective, maximised, of an unlabelled row (eq. 3) and a
+    labelled one (eq. 4) is::
+
+        E_q(z|x)[sum_y q(y|z_class) (log p(x|z) + log p(z|y) p(y) - log q(y|z_class) q(z|x))]
+        E_q(z|x)[w (log p(x|z) + log p(z|y) - log q(y|z_class) - log q(z|x))]
+            + log p(y) + c log q(y|x),         q(y|x) = E_q(z|x)[q(y|z_class)]
+
+    where c is `classification_weight`, 1 in the paper. q(y|x) is the mean over `num_samples`
+    draws of z_class, in log space. Of labelled rows these gradients flow: through w all but that
+    of the numerator with respect to the encoder, since there z_class is detached; through
+    everything else all. So does the authors' code.
+
+    Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs", ICLR
+    2021, section 4.
+
+    Differs from the paper: it has several labels for each row, here is one of K classes; the sum
+    over labels of unlabelled rows is exact, where the authors' code draws one; log p(z|y) - log
+    q(z|x) is evaluated at the draw of z that q(y|z_class) is of, as in the equations, where that
+    code takes a KL divergence in closed form; the draws for q(y|x) begin with z_class itself,
+    which bounds w by `num_samples`: else a draw that no other is like makes w overflow.
+
+    Args:
+        input_shape: shape of one input; pixels in [0, 1].
+        num_classes: number of classes K, and dimensions of z_class.
+        style_dim: dimensions S of z_style.
+        hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        likelihood: `bernoulli` or `laplace`.
+        laplace_scale: scale of the Laplace likelihood, in the units of the inputs.
+        kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
+        classification_weight: weight c of log q(y|x) of each labelled row.
+        num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    points: Tensor
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...] = (1, 28, 28),
+        num_classes: int = 10,
+        style_dim: int = 40,
+        hidden_dims: Sequence[int] = (500, 500),
+        activation: str = "relu",
+        likelihood: str = "bernoulli",
+        laplace_scale: float = 1.0,
+        kl_weight: float = 1.0,
+        classification_weight: float = 1.0,
+        num_samples: int = 100,
+    ) -> None:
+        super().__init__(input_shape, num_classes)
+        if style_dim < 0:
+            raise ConfigError(f"style_dim is {style_dim}, expected at least 0")
+        if likelihood not in LIKELIHOODS:
+            expected = " or ".join(LIKELIHOODS)
+            raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
+        for name, value in (("laplace_scale", laplace_scale), ("kl_weight", kl_weight)):
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value}, expected a positive number")
+        if num_samples < 1:
+            raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
+        check_classification_weight(classification_weight)
+        self.style_dim = style_dim
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.likelihood = likelihood
+        self.laplace_scale = laplace_scale
+        self.kl_weight = kl_weight
+        self.classification_weight = classification_weight
+        self.num_samples = num_samples
+        pixels, latent_dim = math.prod(self.input_shape), num_classes + style_dim
+        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, activation=activation)
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, activation=activation)
+        self.prior_loc = nn.Parameter(torch.zeros(num_classes, num_classes))
+        # softplus of it is 1.
+        self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
+        self.slope = nn.Parameter(torch.ones(num_classes))
+        self.intercept = nn.Parameter(torch.zeros(num_classes))
+        sobol = torch.quasirandom.SobolEngine(num_classes, scramble=True, seed=0)
+        points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
+        self.register_buffer("points", points.to(self.slope.device), persistent=False)
+
+    def make_elbo(self) -> ELBO:
+        """Return `LabelWeighted_ELBO`; no other has this objective."""
+        return LabelWeighted_ELBO(max_plate_nesting=1)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
+        pyro.module(self._name, self)
+        origin = xs.new_zeros(self.style_dim)
+        prior_y = dist.Categorical(logits=xs.new_zeros(self.num_classes))
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                y = pyro.sample("y", prior_y, obs=rows.ys)
+                with poutine.scale(scale=self.kl_weight):
+                    z_class = pyro.sample("z_class", self._p_z_class(y))
+                    prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
+                    z_style = pyro.sample("z_style", prior)
+                pyro.sample("x", self._p_x(torch.cat([z_class, z_style], -1)), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
+        pyro.module(self._name, self)
+        loc, scale = self._loc_and_scale(xs)
+        sizes = [self.num_classes, self.style_dim]
+        for rows in split_rows(xs, ys, num_labelled):
+            (loc_class, loc_style), (scale_class, scale_style) = (
+                t[rows.index].split(sizes, -1) for t in (loc, scale)
+            )
+            with rows.plate():
+                with poutine.scale(scale=self.kl_weight):
+                    q_z_class = dist.Normal(loc_class, scale_class).to_event(1)
+                    z_class = pyro.sample("z_class", q_z_class)
+                    pyro.sample("z_style", dist.Normal(loc_style, scale_style).to_event(1))
+                if rows.ys is None:
+                    q_y = dist.Categorical(logits=self._label_logits(z_class))
+                    pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+                else:
+                    self._known_label(rows.ys, z_class, q_z_class)
+
+    def _known_label(self, ys: Tensor, z_class: Tensor, q_z_class: dist.TorchDistribution) -> None:
+        """Add to the guide what it says of labels `ys` `[n]`, and the weight of their rows."""
+        more = q_z_class.rsample(torch.Size([self.num_samples - 1]))
+        draws = torch.cat([z_class.unsqueeze(0), more])
+        log_q_y = self._mean_over_draws(draws)
+        numerator = dist.Categorical(logits=self._label_logits(z_class.detach())).log_prob(ys)
+        weight = (numerator - dist.Categorical(logits=log_q_y).log_prob(ys)).exp()
+        with poutine.mask(mask=False):
+            pyro.sample(WEIGHT, dist.Delta(weight), infer={"is_auxiliary": True})
+        log_q_y_given_z = dist.Categorical(logits=self._label_logits(z_class)).log_prob(ys)
+        pyro.factor("kl_y", log_q_y_given_z, has_rsample=True)
+        classification_term(ys, log_q_y, self.classification_weight)
+
+    def class_logits(self, xs: Tensor) -> Tensor:
+        """Return log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
+
+        A mean over 128 fixed quasi-random points.
+        """
+        loc, scale = (t[..., : self.num_classes] for t in self._loc_and_scale(xs))
+        return self._mean_over_draws(loc + scale * self.points.unsqueeze(1))
+
+    def _mean_over_draws(self, z_class: Tensor) -> Tensor:
+        """Return the log of the mean of q(y|z_class), `[n, K]`, over draws `[M, n, K]`."""
+        log_q = self._label_logits(z_class).log_softmax(-1)
+        return log_q.logsumexp(0) - math.log(len(z_class))
+
+    def _label_logits(self, z_class: Tensor) -> Tensor:
+        return self.slope * z_class + self.intercept
+
+    def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        loc, raw_scale = self.encoder(self._flat(xs)).chunk(2, -1)
+        return loc, F.softplus(raw_scale) + 1e-4
+
+    def _p_z_class(self, ys: Tensor) -> dist.TorchDistribution:
+        scale = F.softplus(self.prior_raw_scale[ys]) + 1e-3
+        return dist.Normal(self.prior_loc[ys], scale).to_event(1)
+
+    def _p_x(self, zs: Tensor) -> dist.TorchDistribution:
+        outputs = self.decoder(zs).unflatten(-1, self.input_shape)
+        if self.likelihood == "bernoulli":
+            return bernoulli(outputs, len(self.input_shape))
+        return laplace(outputs, self.laplace_scale, len(self.input_shape))
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z|x), each `[B, K + S]`, in evaluation mode.
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            ys: not looked at: q(z|x) does not depend on the label.
+        """
+        with evaluating(self):
+            return self._loc_and_scale(xs)
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor) -> Tensor:
+        """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
+        with evaluating(self):
+            return self._p_x(zs).mean
+
+    @torch.no_grad()
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw z from p(z|y) for each of `ys` `[B]` and return the means of p(x|z)."""
+        z_class = self._p_z_class(ys).sample()
+        z_style = torch.randn(len(ys), self.style_dim, dtype=z_class.dtype, device=z_class.device)
+        return self.decode(torch.cat([z_class, z_style], -1))
