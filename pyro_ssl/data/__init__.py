@@ -2,6 +2,7 @@
 
 from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
+from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes
 from pyro_ssl.data.splits import LabelSplit, split_labels
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.data.toys import GaussianMixture, two_gaussians
@@ -9,6 +10,7 @@ from pyro_ssl.data.toys import GaussianMixture, two_gaussians
 __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
+    "SHAPE_ATTRIBUTES",
     "GaussianMixture",
     "ImageDataset",
     "LabelSplit",
@@ -16,6 +18,7 @@ __all__ = [
     "check_inputs",
     "check_labels",
     "data_root",
+    "draw_shapes",
     "load_dataset",
     "split_labels",
     "two_gaussians",

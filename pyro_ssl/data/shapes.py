@@ -1,0 +1,82 @@
+"""Images of one shape with binary attributes, whose truth is known exactly."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import DataError
+
+SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
+
+# Images drawn at a time, which bounds the memory.
+_BLOCK = 1000
+
+
+def draw_shapes(
+    num: int, seed: int = 0, size: int = 64, attributes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Draw squares that differ in six binary attributes, and in what these leave open.
+
+    Attributes, in the order of `SHAPE_ATTRIBUTES`: large or small; filled or an outline; red or
+    blue; in the left or the right half; in the upper or the lower half; standing on a corner or on
+    a side. The rest is drawn for each image: exact size, place (in its quarter), angle (up to 10
+    degrees), shade, and grey of the background.
+
+    Args:
+        num: number of images N.
+        seed: seed of all draws; no global generator is touched. With one seed, an image's
+            remaining properties do not depend on `attributes`: change one of these, and all else
+            about the image stays.
+        size: height and width in pixels, at least 16.
+        attributes: attributes `[N, 6]`, each 0 or 1; fair coins if None.
+
+    Returns:
+        Images `[N, 3, size, size]` as bytes, and attributes `[N, 6]`, int64.
+
+    Raises:
+        DataError: if a number cannot work, or the attributes are not what is expected.
+    """
+    if num < 0 or size < 16:
+        raise DataError(f"num is {num}, size {size}: expected at least 0 images of 16 pixels")
+    count = len(SHAPE_ATTRIBUTES)
+    generator = torch.Generator().manual_seed(seed)
+    coins = torch.randint(2, (num, count), generator=generator)
+    rest = torch.rand(num, 7, generator=generator)
+    if attributes is None:
+        attributes = coins
+    elif attributes.shape != (num, count) or not bool(
+        ((attributes == 0) | (attributes == 1)).all()
+    ):
+        raise DataError(
+            f"attributes has shape {list(attributes.shape)}, expected [{num}, {count}] of 0 and 1"
+        )
+    attributes = attributes.long()
+    images = torch.empty(num, 3, size, size, dtype=torch.uint8)
+    blocks = zip(images.split(_BLOCK), attributes.split(_BLOCK), rest.split(_BLOCK), strict=True)
+    for block, chosen, open_properties in blocks:
+        block.copy_(_render(chosen.bool(), open_properties, size).mul(255).round())
+    return images, attributes
+
+
+def _render(attributes: Tensor, rest: Tensor, size: int) -> Tensor:
+    """Return images in [0, 1], `[N, 3, size, size]`, their lengths in units of the width."""
+    large, filled, red, left, high, rotated = (a[:, None, None] for a in attributes.unbind(1))
+    extent, across, down, turn, shade, tint, grey = (r[:, None, None] for r in rest.unbind(1))
+    half = torch.where(large, 0.16, 0.09) + 0.03 * extent
+    x = torch.where(left, 0.30, 0.58) + 0.12 * across
+    y = torch.where(high, 0.30, 0.58) + 0.12 * down
+    angle = torch.where(rotated, math.pi / 4, 0.0) + math.pi / 18 * (2 * turn - 1)
+    at = (torch.arange(size) + 0.5) / size
+    dx, dy = at - x, at[:, None] - y
+    along = dx * angle.cos() + dy * angle.sin()
+    beside = dy * angle.cos() - dx * angle.sin()
+    # Below 0 inside the square; a pixel at its edge is covered in part.
+    distance = torch.maximum(along.abs(), beside.abs()) - half
+    covered = (0.5 - size * distance).clamp(0, 1)
+    hollow = (0.5 - size * (distance + 0.04)).clamp(0, 1)
+    covered = torch.where(filled, covered, covered - hollow)
+    strong, weak = 0.7 + 0.3 * shade, 0.3 * tint
+    colour = torch.stack([torch.where(red, strong, weak), weak, torch.where(red, weak, strong)], 1)
+    background = 0.3 * grey.unsqueeze(1)
+    return background + covered.unsqueeze(1) * (colour - background)

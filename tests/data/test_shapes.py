@@ -1,0 +1,86 @@
+import time
+
+import pytest
+import torch
+
+from pyro_ssl.data import SHAPE_ATTRIBUTES, draw_shapes
+from pyro_ssl.errors import DataError
+
+
+def measured(images):
+    """The attributes as they can be measured on the pixels alone, `[N, 6]`."""
+    pixels = images.float() / 255
+    colourful = pixels.amax(1) - pixels.amin(1)
+    mass = colourful / colourful.flatten(1).sum(1)[:, None, None]
+    at = (torch.arange(images.shape[-1]) + 0.5) / images.shape[-1]
+    x, y = (mass.sum(1) * at).sum(-1), (mass.sum(2) * at).sum(-1)
+    shape = colourful > 0.5 * colourful.flatten(1).amax(1)[:, None, None]
+    dx, dy = at[None, None, :] - x[:, None, None], at[None, :, None] - y[:, None, None]
+    straight = torch.where(shape, torch.maximum(dx.abs(), dy.abs()), 0.0).flatten(1).amax(1)
+    diagonal = torch.where(shape, dx.abs() + dy.abs(), 0.0).flatten(1).amax(1)
+    # Half the side of a square reaches so far from its centre, whichever way it stands.
+    half = torch.minimum(straight, diagonal / 2**0.5)
+    centre = (dx**2 + dy**2).flatten(1).argmin(1)
+    red = (pixels[:, 0] * mass).flatten(1).sum(1) > (pixels[:, 2] * mass).flatten(1).sum(1)
+    filled = shape.flatten(1).gather(1, centre[:, None]).squeeze(1)
+    rotated = diagonal / 2**0.5 < straight
+    return torch.stack([half > 0.145, filled, red, x < 0.5, y < 0.5, rotated], 1).long()
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_every_attribute_can_be_measured(size):
+    images, attributes = draw_shapes(1500, seed=1, size=size)
+    assert images.shape == (1500, 3, size, size)
+    assert images.dtype == torch.uint8
+    agreement = (measured(images) == attributes).float().mean(0)
+    assert agreement.min() > 0.98, dict(zip(SHAPE_ATTRIBUTES, agreement.tolist(), strict=True))
+    assert (attributes.float().mean(0) - 0.5).abs().max() < 0.06
+
+
+@pytest.mark.parametrize("number", range(len(SHAPE_ATTRIBUTES)))
+def test_changing_one_attribute_changes_it_and_no_other(number):
+    images, attributes = draw_shapes(300, seed=2)
+    other = attributes.clone()
+    other[:, number] = 1 - other[:, number]
+    changed, returned = draw_shapes(300, seed=2, attributes=other)
+    assert torch.equal(returned, other)
+    assert (changed != images).flatten(1).any(1).all()
+    # Position, size and shade stay: the corner of the background does in every image.
+    assert torch.equal(changed[:, :, 0, 0], images[:, :, 0, 0])
+    moved = (measured(changed) != measured(images)).float().mean(0)
+    assert moved[number] > 0.97
+    moved[number] = 0.0
+    assert moved.max() < 0.04
+
+
+def test_images_vary_beyond_their_attributes_and_follow_the_seed():
+    same = torch.ones(2, 6)
+    state = torch.get_rng_state()
+    first, _ = draw_shapes(2, seed=3, attributes=same)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(first[0], first[1])
+    assert torch.equal(first, draw_shapes(2, seed=3, attributes=same)[0])
+    assert not torch.equal(first, draw_shapes(2, seed=4, attributes=same)[0])
+    # The second block is drawn as well.
+    many, _ = draw_shapes(1001, seed=3)
+    assert many[1000].float().std() > 1
+
+
+def test_thousands_take_seconds():
+    began = time.process_time()
+    draw_shapes(4000)
+    assert time.process_time() - began < 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"num": -1}, "num"),
+        ({"num": 2, "size": 8}, "size"),
+        ({"num": 2, "attributes": torch.zeros(2, 5)}, "attributes"),
+        ({"num": 2, "attributes": torch.full((2, 6), 0.5)}, "attributes"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, named):
+    with pytest.raises(DataError, match=named):
+        draw_shapes(**arguments)
