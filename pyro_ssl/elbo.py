@@ -17,6 +17,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.sites import (
     Site,
     class_weights,
+    depends_on,
     enumeration_dim,
     is_enumerated,
     row_weight,
@@ -104,7 +105,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
     """Return E_q[log_prob], yet to be summed, which carries the expectation's gradient."""
-    ours = [label for label in labels if _depends(log_prob, label)]
+    ours = [label for label in labels if depends_on(log_prob, label)]
     if not ours:
         return log_prob
     if len(ours) > 1:
@@ -128,11 +129,6 @@ def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
     summed = label["infer"].get("_num_summed", weights.shape[dim])
     mean = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
     return mean / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
-
-
-def _depends(log_prob: Tensor, label: Site) -> bool:
-    dim = enumeration_dim(label)
-    return log_prob.dim() >= -dim and log_prob.shape[dim] > 1
 
 
 def _use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:

@@ -6,9 +6,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_ssl.elbo import Program, StaticEnum_ELBO
-from pyro_ssl.sites import sample_sites
-
-WEIGHT = "weight"
+from pyro_ssl.sites import WEIGHT, sample_sites
 
 
 class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
@@ -16,8 +14,8 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
 
     Where a guide has, for rows of known label, an auxiliary site "weight" of value w `[n]`, every
     term of these rows is multiplied by its row's w, through which gradients flow, except for the
-    two that stand outside of the expectation over latents: log p(y), the observed site "y" of
-    the model, and the guide's factor "classification".
+    two that stand outside of the expectation over latents: log p(y), the observed site "y" or
+    "y_known" of the model, and the guide's factor "classification".
 
     With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y), taken
     by draws from q(z|x).
@@ -35,7 +33,7 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
         for trace in (model_trace, guide_trace):
             for site in sample_sites(trace):
                 part, _, own = site["name"].rpartition("/")
-                outside = own == "classification" or (own == "y" and site["is_observed"])
-                if part in weights and not outside:
+                known = own in ("y", "y_known") and site["is_observed"]
+                if part in weights and not known and own not in ("classification", WEIGHT):
                     site["row_weight"] = weights[part]
         return model_trace, guide_trace

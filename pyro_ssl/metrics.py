@@ -16,10 +16,13 @@ from pyro_ssl.sites import sample_sites
 def accuracy(probabilities: Tensor, ys: Tensor) -> float:
     """Return the share of rows whose likeliest class is the label.
 
+    Of attributes, return the share of known ones that are as is likelier.
+
     Args:
-        probabilities: `[N, K]`, rows sum to 1.
-        ys: labels `[N]`.
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
     """
+    probabilities, ys = _one_label_each(probabilities, ys)
     return (probabilities.argmax(-1) == ys).float().mean().item()
 
 
@@ -31,16 +34,26 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
     ICML 2017, eq. 3), by torchmetrics.
 
     Args:
-        probabilities: `[N, K]`, rows sum to 1.
-        ys: labels `[N]`.
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown, which count one by one.
         bins: number of bins.
     """
+    probabilities, ys = _one_label_each(probabilities, ys)
     # Imported here because torchmetrics takes about a second, which --help would pay too.
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return multiclass_calibration_error(
         probabilities, ys, num_classes=probabilities.shape[-1], n_bins=bins, norm="l1"
     ).item()
+
+
+def _one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; others as they are."""
+    if ys.dim() == 1:
+        return probabilities, ys
+    known = ys >= 0
+    present = probabilities[known]
+    return torch.stack([1 - present, present], -1), ys[known]
 
 
 def predict_in_chunks(model: SSLModel, xs: Tensor, rows: int = 10_000) -> Tensor:
@@ -90,7 +103,8 @@ def importance_weighted_bound(
 
 def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
     """Return log p(x, h) - log q(h | x) of `num_samples` draws h for each row, `[S, B]`."""
-    with pyro.plate("importance_samples", num_samples, dim=-2):
+    nesting = model.max_plate_nesting
+    with pyro.plate("importance_samples", num_samples, dim=-1 - nesting):
         guide_trace = poutine.trace(model.guide).get_trace(xs)
         replayed = poutine.replay(model.model, trace=guide_trace)
         model_trace = poutine.trace(replayed).get_trace(xs)
@@ -99,7 +113,11 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
         for site in sample_sites(trace):
             if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
                 continue
-            log_weights = log_weights + sign * site["fn"].log_prob(site["value"])
+            log_prob = site["fn"].log_prob(site["value"])
+            for _ in range(nesting - 1):
+                # A plate between those of the samples and of the rows.
+                log_prob = log_prob.sum(-2)
+            log_weights = log_weights + sign * log_prob
     return log_weights
 
 

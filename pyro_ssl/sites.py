@@ -8,6 +8,9 @@ from torch import Tensor
 
 Site = dict[str, Any]
 
+# The auxiliary site of a guide whose value an ELBO multiplies the terms of its rows by.
+WEIGHT = "weight"
+
 
 def sample_sites(trace: Trace) -> Iterator[Site]:
     """Yield the sample sites, observed ones and factors among them, in the program's order."""
@@ -22,6 +25,12 @@ def is_enumerated(site: Site) -> bool:
 def enumeration_dim(site: Site) -> int:
     """Return the dimension, counted from the right, that an enumerated site's classes run along."""
     return site["infer"]["_enumerate_dim"]
+
+
+def depends_on(log_prob: Tensor, label: Site) -> bool:
+    """Return whether a term has a value for each class of an enumerated site."""
+    dim = enumeration_dim(label)
+    return log_prob.dim() >= -dim and log_prob.shape[dim] > 1
 
 
 def class_weights(site: Site) -> Tensor:

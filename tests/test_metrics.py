@@ -28,6 +28,16 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(probabilities, ys) == pytest.approx(by_hand, abs=1e-6)
 
 
+def test_attributes_count_one_by_one_where_they_are_known():
+    probabilities = torch.tensor([[0.9, 0.2, 0.4], [0.1, 0.7, 0.8]])
+    ys = torch.tensor([[1, 0, 1], [-1, 0, 1]])
+    # Right: 0.9, 0.2, 0.8; wrong: 0.4, 0.7.
+    assert accuracy(probabilities, ys) == pytest.approx(3 / 5)
+    # Confidences 0.9, 0.8, 0.6, 0.7 and 0.8; those of 0.8 share a bin, of two right answers.
+    by_hand = (0.1 + 2 * 0.2 + 0.6 + 0.7) / 5
+    assert expected_calibration_error(probabilities, ys) == pytest.approx(by_hand, abs=1e-6)
+
+
 def test_chunks_give_the_same_as_one_call():
     model = MLPClassifier((1, 2, 2), 3, hidden_dims=(4,), batch_norm=True)
     xs = torch.rand(23, 1, 2, 2)

@@ -85,14 +85,52 @@ def check_labels(
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+    _check_integers(ys, name)
+    _check_range(ys, num_classes - 1, unknown_ok, name)
+
+
+def check_attributes(
+    ys: Tensor, num_rows: int, num_attributes: int, known: bool = False, name: str = "ys"
+) -> None:
+    """Check that `ys` are rows of binary attributes, 0 or 1, or -1 where unknown.
+
+    Args:
+        ys: the attributes `[num_rows, num_attributes]`.
+        num_rows: number of rows of the inputs they belong to.
+        num_attributes: number of attributes.
+        known: expect at least one known attribute in each row.
+        name: what to call them in an error.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    if not isinstance(ys, Tensor):
+        raise DataError(f"{name} must be a torch.Tensor, got {type(ys).__name__}")
+    if tuple(ys.shape) != (num_rows, num_attributes):
+        raise DataError(
+            f"{name} has shape {list(ys.shape)}, expected [{num_rows}, {num_attributes}], a row of "
+            "attributes for each input"
+        )
+    _check_integers(ys, name)
+    _check_range(ys, 1, True, name)
+    empty = (ys < 0).all(-1)
+    if known and bool(empty.any()):
+        row = int(empty.nonzero()[0])
+        raise DataError(f"{name}[{row}] knows no attribute: count that row as unlabelled")
+
+
+def _check_integers(ys: Tensor, name: str) -> None:
     if ys.dtype != torch.int64:
         raise DataError(f"{name} has dtype {ys.dtype}, expected torch.int64: use ys.long()")
+
+
+def _check_range(ys: Tensor, highest: int, unknown_ok: bool, name: str) -> None:
     lowest = -1 if unknown_ok else 0
-    outside = (ys < lowest) | (ys >= num_classes)
+    outside = (ys < lowest) | (ys > highest)
     if bool(outside.any()):
-        row = int(outside.nonzero()[0])
+        at = outside.nonzero()[0].tolist()
         unknown = ", or -1 where the label is unknown" if unknown_ok else ""
         raise DataError(
-            f"{name}[{row}] is {int(ys[row])}, expected a label in 0..{num_classes - 1}{unknown}: "
+            f"{name}{at} is {int(ys[tuple(at)])}, expected a label in 0..{highest}{unknown}: "
             "renumber the labels, or raise num_classes"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
@@ -19,13 +19,14 @@ class SSLData:
 
     Attributes:
         labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
-        labelled_ys: their labels `[N_l]`, in 0..K-1.
+        labelled_ys: their labels `[N_l]`, in 0..K-1; or binary attributes `[N_l, L]`, of which
+            each row knows at least one, -1 where unknown.
         unlabelled_xs: inputs `[N_u, *input_shape]` without labels; as `labelled_xs`, or bytes,
             which stand for themselves / 255, and possibly in main memory, or in a file mapped to
             it (`with_unlabelled_file`), while the others are on a GPU.
-        num_classes: number of classes K.
+        num_classes: number of classes K, or of attributes L.
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
-        validation_ys: their labels `[N_v]`.
+        validation_ys: their labels `[N_v]`, or attributes `[N_v, L]`.
         real_valued: inputs are any real numbers, not in [0, 1].
 
     Raises:
@@ -48,7 +49,11 @@ class SSLData:
             check_inputs(xs, shape, f"{part}_xs", None, may_be_bytes, self.real_valued)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
-            check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
+            if self.multi_label:
+                known = part == "labelled"
+                check_attributes(ys, rows, self.num_classes, known, name=f"{part}_ys")
+            else:
+                check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
         for part in ("unlabelled", "validation"):
             theirs, ours = getattr(self, f"{part}_xs"), self.labelled_xs
             may_differ = part == "unlabelled"
@@ -66,6 +71,11 @@ class SSLData:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.labelled_xs.shape[1:])
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether labels are rows of binary attributes."""
+        return self.labelled_ys.dim() == 2
 
     @property
     def num_labelled(self) -> int:
@@ -120,8 +130,8 @@ class SSLData:
 
         Args:
             xs: inputs, floating point, in [0, 1] unless `real_valued`.
-            ys: integer labels in 0..K-1, or -1.
-            num_classes: K; one more than the largest label if None.
+            ys: integer labels in 0..K-1, or -1; or binary attributes `[N, L]`, 0, 1 or -1.
+            num_classes: K; one more than the largest label if None. Of attributes, L.
             real_valued: inputs are any real numbers.
 
         Raises:
@@ -129,6 +139,10 @@ class SSLData:
         """
         if not (ys.is_floating_point() or ys.is_complex()):
             ys = ys.long()
+        if isinstance(ys, Tensor) and ys.dim() == 2:
+            check_attributes(ys, len(xs), num_classes or ys.shape[1])
+            known = (ys >= 0).any(-1)
+            return cls(xs[known], ys[known], xs[~known], ys.shape[1], xs[:0], ys[:0], real_valued)
         if num_classes is None:
             num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
         check_labels(ys, len(xs), num_classes, unknown_ok=True)

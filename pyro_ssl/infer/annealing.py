@@ -94,7 +94,7 @@ def site_keys(site: Site) -> list[str]:
     keys = [BOUNDS[part]] if part in BOUNDS and part != own else []
     if auxiliary and own.startswith("kl_"):
         keys.append(own)
-    elif not site["is_observed"]:
+    elif not (site["is_observed"] or auxiliary):
         keys.append(f"kl_{own}")
     return keys
 

@@ -100,7 +100,8 @@ class MiniBatches:
         self.unlabelled = unlabelled // self.share.processes
         self._labelled_order = self._empty_order(data.labelled_xs, self.labelled)
         self._unlabelled_order = self._empty_order(data.unlabelled_xs, self.unlabelled)
-        self._unknown = data.labelled_ys.new_full((self.unlabelled,), -1)
+        ys = data.labelled_ys
+        self._unknown = ys.new_full((self.unlabelled, *ys.shape[1:]), -1)
 
     @property
     def streams(self) -> bool:
@@ -126,7 +127,10 @@ class MiniBatches:
             position.zero_()
 
     def draw(self) -> Batch:
-        """Return `(xs, ys, num_labelled)`: `[B, *input_shape]`, `[B]` with -1 if unknown, B_l."""
+        """Return `(xs, ys, num_labelled)`: `[B, *input_shape]`, `[B]` with -1 if unknown, B_l.
+
+        Attributes are `[B, L]`.
+        """
         data = self.data
         known = self._next(self._labelled_order)
         rest = data.unlabelled_xs.index_select(0, self._next(self._unlabelled_order))

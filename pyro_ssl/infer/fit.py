@@ -187,6 +187,12 @@ def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
         raise DataError(
             f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
         )
+    if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
+        takes, has = (
+            "rows of attributes" if multi else "one label a row"
+            for multi in (model.multi_label, data.multi_label)
+        )
+        raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
     for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):

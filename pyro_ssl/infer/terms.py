@@ -10,7 +10,15 @@ from pyro.ops.provenance import detach_provenance
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyro_ssl.sites import class_weights, is_enumerated, row_weight, sample_sites
+from pyro_ssl.sites import (
+    WEIGHT,
+    Site,
+    class_weights,
+    depends_on,
+    is_enumerated,
+    row_weight,
+    sample_sites,
+)
 
 Traces = tuple[Trace, Trace]
 
@@ -49,16 +57,21 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
     - `kl_SITE`: E_q[log q - log p] of a latent site, and the value of a guide's factor of that
       very name, by which a program may give a divergence itself;
     - `log_prob_SITE`: E_q[log p] of an observed site;
-    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted.
+    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted;
+    - `weight` (never prefixed): what `LabelWeighted_ELBO` multiplies terms by, which are given here
+      as multiplied. Near 1 in the mean.
 
     Expectations over enumerated sites are exact sums, others are the step's own samples.
     """
     terms: dict[str, Tensor] = {}
-    weights = _enumeration_weights(guide_trace)
+    labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
     for site in sample_sites(guide_trace):
         name = site["name"]
-        value = _expectation(site, weights.get(_part(name)))
         own = name.split("/")[-1]
+        if own == WEIGHT:
+            _add(terms, own, site["value"].detach().mean())
+            continue
+        value = _expectation(site, labels)
         is_factor = site["infer"].get("is_auxiliary")
         if is_factor and not own.startswith("kl_"):
             _add(terms, own, value)
@@ -67,7 +80,7 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
             _add(terms, _term(name, "elbo", ""), -value)
     for site in sample_sites(model_trace):
         name = site["name"]
-        value = _expectation(site, weights.get(_part(name)))
+        value = _expectation(site, labels)
         if name in guide_trace.nodes:
             _add(terms, _term(name, "kl"), -value)
         else:
@@ -86,10 +99,6 @@ def first_non_finite(model_trace: Trace, guide_trace: Trace) -> str | None:
     return None
 
 
-def _part(name: str) -> str:
-    return name.rpartition("/")[0]
-
-
 def _term(name: str, kind: str, site: str | None = None) -> str:
     part, _, own = name.rpartition("/")
     return "_".join(filter(None, [part, kind, own if site is None else site]))
@@ -99,25 +108,21 @@ def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
     terms[name] = terms[name] + value if name in terms else value
 
 
-def _enumeration_weights(guide_trace: Trace) -> dict[str, Tensor]:
-    """Return for each part the joint probability of its enumerated guide sites."""
-    weights: dict[str, Tensor] = {}
-    for site in sample_sites(guide_trace):
-        if is_enumerated(site):
-            part, probability = _part(site["name"]), class_weights(site)
-            weights[part] = weights[part] * probability if part in weights else probability
-    return weights
-
-
-def _expectation(site: dict[str, Any], weight: Tensor | None) -> Tensor:
+def _expectation(site: Site, labels: list[Site]) -> Tensor:
     """Return E_q of a site's log-probability, averaged over the rows of its plate."""
     # TraceGraph_ELBO tracks where its tensors come from, in a way that no compiler follows.
     log_prob = detach_provenance(site["unscaled_log_prob"]).detach()
     rows = log_prob.shape[-1]
-    if weight is not None:
+    weight: Any = 1.0
+    for label in labels:
+        if depends_on(log_prob, label):
+            weight = weight * class_weights(label)
+    if isinstance(weight, Tensor):
         # A class of probability 0 may have log-probability -inf: its share is 0, not NaN.
         log_prob = torch.where(weight > 0, weight * log_prob, 0.0)
-    weight_of_rows = row_weight(site)
-    if isinstance(weight_of_rows, Tensor):
-        log_prob = weight_of_rows.detach() * log_prob
+    if isinstance(site["mask"], Tensor):
+        log_prob = torch.where(site["mask"], log_prob, 0.0)
+    of_rows = row_weight(site)
+    if isinstance(of_rows, Tensor):
+        log_prob = of_rows.detach() * log_prob
     return log_prob.sum() / rows

@@ -35,6 +35,7 @@ class PyroModel(nn.Module):
         takes_pixels: whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`.
         objective_name: what is maximised, as validation reports it of models that do not classify.
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
+        max_plate_nesting: plates of the programs, the rows' being dimension -1.
     """
 
     learns_from_unlabelled = True
@@ -42,6 +43,7 @@ class PyroModel(nn.Module):
     takes_pixels = True
     objective_name = "elbo"
     class_chunk: int | None = None
+    max_plate_nesting = 1
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -96,20 +98,30 @@ class SSLModel(PyroModel):
 
     Args:
         input_shape: shape of one input, without the batch dimension.
-        num_classes: number of classes `K`.
+        num_classes: number of classes `K`; of attributes `L` if the model is `multi_label`.
+
+    Attributes:
+        multi_label: whether a label is a row of binary attributes `[L]`, not one of K classes.
     """
+
+    multi_label = False
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape)
         self.num_classes = num_classes
 
     def class_logits(self, xs: Tensor) -> Tensor:
-        """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
+        """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
+
+        Of attributes, return the log-odds of each, `[B, L]`.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
     def predict_proba(self, xs: Tensor) -> Tensor:
         """Return q(y|x), `[B, K]` with rows that sum to 1, in evaluation mode.
+
+        Of attributes, return the probability that each is present, `[B, L]`.
 
         Args:
             xs: inputs `[B, *input_shape]`, in [0, 1] unless the model `takes_real_values`, of the
@@ -120,7 +132,8 @@ class SSLModel(PyroModel):
         """
         self.check(xs)
         with evaluating(self):
-            return self.class_logits(xs).softmax(-1)
+            logits = self.class_logits(xs)
+            return logits.sigmoid() if self.multi_label else logits.softmax(-1)
 
 
 _BASES = (PyroModel, SSLModel)

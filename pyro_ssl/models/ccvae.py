@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.label_weighted_elbo import WEIGHT, LabelWeighted_ELBO
+from pyro_ssl.label_weighted_elbo import LabelWeighted_ELBO
 from pyro_ssl.likelihoods import bernoulli, laplace
 from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.labels import check_classification_weight, classification_term
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.labels import check_classification_weight
+from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP
+from pyro_ssl.sites import WEIGHT
 
 LIKELIHOODS = ("bernoulli", "laplace")
 
@@ -114,7 +115,7 @@ class CCVAE(SSLModel):
         pixels, latent_dim = math.prod(self.input_shape), num_classes + style_dim
         self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, activation=activation)
         self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, activation=activation)
-        self.prior_loc = nn.Parameter(torch.zeros(num_classes, num_classes))
+        self.prior_loc = nn.Parameter(torch.zeros(self._num_values(), num_classes))
         # softplus of it is 1.
         self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
         self.slope = nn.Parameter(torch.ones(num_classes))
@@ -125,18 +126,16 @@ class CCVAE(SSLModel):
 
     def make_elbo(self) -> ELBO:
         """Return `LabelWeighted_ELBO`; no other has this objective."""
-        return LabelWeighted_ELBO(max_plate_nesting=1)
+        return LabelWeighted_ELBO(max_plate_nesting=self.max_plate_nesting)
 
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
         origin = xs.new_zeros(self.style_dim)
-        prior_y = dist.Categorical(logits=xs.new_zeros(self.num_classes))
         for rows in split_rows(xs, ys, num_labelled):
             with rows.plate():
-                y = pyro.sample("y", prior_y, obs=rows.ys)
+                z_class = self._label_in_model(rows)
                 with poutine.scale(scale=self.kl_weight):
-                    z_class = pyro.sample("z_class", self._p_z_class(y))
                     prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
                     z_style = pyro.sample("z_style", prior)
                 pyro.sample("x", self._p_x(torch.cat([z_class, z_style], -1)), obs=rows.xs)
@@ -151,28 +150,59 @@ class CCVAE(SSLModel):
                 t[rows.index].split(sizes, -1) for t in (loc, scale)
             )
             with rows.plate():
+                z_class = self._label_in_guide(rows, loc_class, scale_class)
                 with poutine.scale(scale=self.kl_weight):
-                    q_z_class = dist.Normal(loc_class, scale_class).to_event(1)
-                    z_class = pyro.sample("z_class", q_z_class)
                     pyro.sample("z_style", dist.Normal(loc_style, scale_style).to_event(1))
-                if rows.ys is None:
-                    q_y = dist.Categorical(logits=self._label_logits(z_class))
-                    pyro.sample("y", q_y, infer={"enumerate": "parallel"})
-                else:
-                    self._known_label(rows.ys, z_class, q_z_class)
+                if rows.ys is not None:
+                    self._weigh(rows.ys, z_class, loc_class, scale_class)
 
-    def _known_label(self, ys: Tensor, z_class: Tensor, q_z_class: dist.TorchDistribution) -> None:
-        """Add to the guide what it says of labels `ys` `[n]`, and the weight of their rows."""
-        more = q_z_class.rsample(torch.Size([self.num_samples - 1]))
-        draws = torch.cat([z_class.unsqueeze(0), more])
-        log_q_y = self._mean_over_draws(draws)
-        numerator = dist.Categorical(logits=self._label_logits(z_class.detach())).log_prob(ys)
-        weight = (numerator - dist.Categorical(logits=log_q_y).log_prob(ys)).exp()
+    def _weigh(self, ys: Tensor, z_class: Tensor, loc: Tensor, scale: Tensor) -> None:
+        """Add to the guide what it says of known labels `ys`, and the weight w of their rows."""
+        noise = torch.randn(self.num_samples - 1, *loc.shape, dtype=loc.dtype, device=loc.device)
+        draws = torch.cat([z_class.unsqueeze(0), loc + scale * noise])
+        log_q_y = self._log_q(ys, draws).logsumexp(0) - math.log(self.num_samples)
+        weight = (self._log_q(ys, z_class.detach()) - log_q_y).exp()
         with poutine.mask(mask=False):
             pyro.sample(WEIGHT, dist.Delta(weight), infer={"is_auxiliary": True})
-        log_q_y_given_z = dist.Categorical(logits=self._label_logits(z_class)).log_prob(ys)
-        pyro.factor("kl_y", log_q_y_given_z, has_rsample=True)
-        classification_term(ys, log_q_y, self.classification_weight)
+        pyro.factor("kl_y", self._log_q(ys, z_class), has_rsample=True)
+        if self.classification_weight > 0:
+            with poutine.scale(scale=self.classification_weight):
+                pyro.factor("classification", -log_q_y, has_rsample=True)
+
+    # What other kinds of labels replace:
+
+    def _num_values(self) -> int:
+        """Return how many values of the label p(z_class|y) has parameters for."""
+        return self.num_classes
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        """Sample "y" and "z_class" from the prior, within the plate of the rows; return z_class."""
+        prior = dist.Categorical(logits=rows.xs.new_zeros(self.num_classes))
+        y = pyro.sample("y", prior, obs=rows.ys)
+        with poutine.scale(scale=self.kl_weight):
+            return pyro.sample("z_class", self._p_z_class(y).to_event(1))
+
+    def _label_in_guide(self, rows: Rows, loc: Tensor, scale: Tensor) -> Tensor:
+        """Sample "z_class", and "y" where it is unknown; return z_class `[n, K]`."""
+        with poutine.scale(scale=self.kl_weight):
+            z_class = pyro.sample("z_class", dist.Normal(loc, scale).to_event(1))
+        if rows.ys is None:
+            q_y = dist.Categorical(logits=self._label_logits(z_class))
+            pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+        return z_class
+
+    def _log_q(self, ys: Tensor, z_class: Tensor) -> Tensor:
+        """Return log q(y|z_class) of known labels, `[..., n]`."""
+        return dist.Categorical(logits=self._label_logits(z_class)).log_prob(ys)
+
+    def _mean_over_draws(self, z_class: Tensor) -> Tensor:
+        """Return the log of the mean of q(y|z_class), `[n, K]`, over draws `[M, n, K]`."""
+        log_q = self._label_logits(z_class).log_softmax(-1)
+        return log_q.logsumexp(0) - math.log(len(z_class))
+
+    def _p_z_class(self, ys: Tensor) -> dist.Normal:
+        """Return p(z_class|y), batch shape `[..., K]`."""
+        return dist.Normal(self.prior_loc[ys], F.softplus(self.prior_raw_scale[ys]) + 1e-3)
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
@@ -182,21 +212,12 @@ class CCVAE(SSLModel):
         loc, scale = (t[..., : self.num_classes] for t in self._loc_and_scale(xs))
         return self._mean_over_draws(loc + scale * self.points.unsqueeze(1))
 
-    def _mean_over_draws(self, z_class: Tensor) -> Tensor:
-        """Return the log of the mean of q(y|z_class), `[n, K]`, over draws `[M, n, K]`."""
-        log_q = self._label_logits(z_class).log_softmax(-1)
-        return log_q.logsumexp(0) - math.log(len(z_class))
-
     def _label_logits(self, z_class: Tensor) -> Tensor:
         return self.slope * z_class + self.intercept
 
     def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         loc, raw_scale = self.encoder(self._flat(xs)).chunk(2, -1)
         return loc, F.softplus(raw_scale) + 1e-4
-
-    def _p_z_class(self, ys: Tensor) -> dist.TorchDistribution:
-        scale = F.softplus(self.prior_raw_scale[ys]) + 1e-3
-        return dist.Normal(self.prior_loc[ys], scale).to_event(1)
 
     def _p_x(self, zs: Tensor) -> dist.TorchDistribution:
         outputs = self.decoder(zs).unflatten(-1, self.input_shape)

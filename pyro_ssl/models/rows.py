@@ -25,7 +25,8 @@ class Rows:
             it prefixes the site names (`"labelled/x"`), so that both parts can coexist.
         index: where the rows are in the call's `xs`.
         xs: inputs `[n, ...]`.
-        ys: labels `[n]`, or None where they are unknown.
+        ys: labels `[n]`, or attributes `[n, L]` of which each row knows some, -1 where unknown;
+            None where no label is known.
     """
 
     part: str
@@ -35,6 +36,10 @@ class Rows:
 
     _plates: list[Any] = field(default_factory=list)
 
+    def named(self, name: str) -> str:
+        """Return `name` made unique to this part, for a plate: scopes rename sites alone."""
+        return f"{self.part}_{name}" if self.part else name
+
     @contextmanager
     def plate(self) -> Iterator[None]:
         """Enter the plate of these rows, of their exact size, at dimension -1; also again."""
@@ -42,8 +47,7 @@ class Rows:
             if self.part:
                 stack.enter_context(scope(prefix=self.part))
             if not self._plates:
-                name = f"{self.part}_rows" if self.part else "rows"
-                self._plates.append(pyro.plate(name, len(self.xs), dim=-1))
+                self._plates.append(pyro.plate(self.named("rows"), len(self.xs), dim=-1))
             stack.enter_context(self._plates[0])
             yield
 
@@ -57,7 +61,8 @@ def split_rows(xs: Tensor, ys: Tensor | None, num_labelled: int | None = None) -
 
     Args:
         xs: inputs `[B, ...]`.
-        ys: None if no label is known, else integers `[B]` with -1 where unknown.
+        ys: None if no label is known, else integers `[B]` with -1 where unknown; or attributes
+            `[B, L]`, whose rows count as labelled where they know any.
         num_labelled: promise that exactly the first `num_labelled` rows are labelled. It
             spares the look at `ys`, for which a GPU would make the host wait, and the call
             always counts as mixed, whose empty parts are left out.
@@ -81,7 +86,7 @@ def split_rows(xs: Tensor, ys: Tensor | None, num_labelled: int | None = None) -
     everything = slice(None)
     if ys is None:
         return [Rows("", everything, xs, None)]
-    known = ys >= 0
+    known = ys >= 0 if ys.dim() == 1 else (ys >= 0).any(-1)
     if bool(known.all()):
         return [Rows("", everything, xs, ys)]
     if not bool(known.any()):

@@ -7,6 +7,7 @@ import torch
 
 from pyro_ssl.data import SSLData, load_dataset, split_labels
 from pyro_ssl.errors import DataError
+from pyro_ssl.infer.batches import MiniBatches
 
 XS, YS = torch.rand(6, 1, 2, 2), torch.tensor([0, -1, 2, 1, -1, 0])
 
@@ -67,6 +68,42 @@ def test_inputs_that_cannot_be_used_are_named(xs, says):
 def test_labels_that_cannot_be_used_are_named(ys, says):
     with pytest.raises(DataError, match=says):
         SSLData.from_arrays(XS, ys, num_classes=3)
+
+
+ATTRIBUTES = torch.tensor([[0, 1], [-1, -1], [1, -1], [-1, 0], [-1, -1], [1, 1]])
+
+
+def test_rows_that_know_any_attribute_are_labelled():
+    data = SSLData.from_arrays(XS, ATTRIBUTES)
+    assert data.multi_label
+    assert (data.num_classes, data.num_labelled, data.num_unlabelled) == (2, 4, 2)
+    assert torch.equal(data.labelled_ys, ATTRIBUTES[[0, 2, 3, 5]])
+    assert torch.equal(data.unlabelled_xs, XS[[1, 4]])
+    assert data.with_validation(XS, ATTRIBUTES).validation_ys.shape == (6, 2)
+    assert not SSLData.from_arrays(XS, YS).multi_label
+    xs, ys, labelled = MiniBatches(data, batch_size=2, labelled_batch_size=3, binarise=False).draw()
+    assert (xs.shape, ys.shape, labelled) == ((5, 1, 2, 2), (5, 2), 3)
+    assert (ys[3:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("ys", "says"),
+    [
+        (ATTRIBUTES + 1, r"ys\[0, 1\] is 2, expected a label in 0..1, or -1"),
+        (ATTRIBUTES - 1, r"ys\[1, 0\] is -2"),
+        (ATTRIBUTES.float(), "dtype torch.float32"),
+        (ATTRIBUTES[:5], r"shape \[5, 2\], expected \[6, 2\]"),
+    ],
+)
+def test_attributes_that_cannot_be_used_are_named(ys, says):
+    with pytest.raises(DataError, match=says):
+        SSLData.from_arrays(XS, ys)
+
+
+def test_a_labelled_row_knows_an_attribute():
+    data = SSLData.from_arrays(XS, ATTRIBUTES)
+    with pytest.raises(DataError, match=r"labelled_ys\[1\] knows no attribute"):
+        replace(data, labelled_ys=torch.tensor([[0, 1], [-1, -1], [1, 0], [0, 0]]))
 
 
 def test_parts_must_agree_in_shape():

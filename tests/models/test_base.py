@@ -20,6 +20,7 @@ from pyro_ssl.models import (
     LogisticNormal,
     LogisticNormalM2,
     MLPClassifier,
+    MultiLabelCCVAE,
     PyroModel,
     RaoBlackwellM2,
     RelaxedM2,
@@ -47,6 +48,9 @@ MODELS = {
     ),
     "M2": lambda: M2((1, 2, 3), 4, latent_dim=2, hidden_dims=(5,)),
     "MLPClassifier": lambda: MLPClassifier((1, 2, 3), 4, hidden_dims=(5,)),
+    "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
+        input_shape=(1, 2, 3), num_classes=4, style_dim=2, hidden_dims=(5,)
+    ),
     "RaoBlackwellM2": lambda: RaoBlackwellM2(num_summed=2, **SIZES),
     "VAE": lambda: VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
 }
@@ -60,6 +64,14 @@ def make(request):
 def inputs(model):
     # Pixels for most models; positive, since LatentM2 reads scales among them.
     return torch.rand(6, *model.input_shape).bernoulli().clamp(min=0.1)
+
+
+def labels(model, *ys):
+    """Labels `[6]`; of a multi-label model the attributes `[6, 4]` that are their binary digits."""
+    ys = torch.tensor(ys)
+    if not getattr(model, "multi_label", False):
+        return ys
+    return torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(4)) & 1)
 
 
 def weights(model):
@@ -97,7 +109,7 @@ def test_instances_train_side_by_side_without_touching_each_other(make, tmp_path
     models = [first, make(), *copies(first, tmp_path)]
     names = {m._name for m in models}
     assert len(names) == len(models)
-    xs, ys = inputs(first), torch.tensor([0, 1, 2, 3, 0, 1])
+    xs, ys = inputs(first), labels(first, 0, 1, 2, 3, 0, 1)
 
     def svi(m):
         return SVI(m.model, m.guide, pyro.optim.Adam({"lr": 0.01}), m.make_elbo())
@@ -112,7 +124,7 @@ def test_instances_train_side_by_side_without_touching_each_other(make, tmp_path
 
 def test_model_and_guide_work_on_mixed_rows_in_any_order(make):
     model = make()
-    xs, ys = inputs(model), torch.tensor([-1, 1, -1, 3, 0, -1])
+    xs, ys = inputs(model), labels(model, -1, 1, -1, 3, 0, -1)
     loss = model.make_elbo().differentiable_loss(model.model, model.guide, xs, ys)
     assert torch.isfinite(loss)
     assert loss > 0
@@ -132,7 +144,7 @@ def test_training_on_constant_pixels_stays_finite(make):
     # Every row the same, of zeros and ones; LatentM2 reads positive scales among them.
     row = (torch.arange(inputs(model)[0].numel()) % 2).float().view(model.input_shape)
     xs = (row.clamp(min=0.1) if isinstance(model, LatentM2) else row).expand(6, *row.shape)
-    ys = torch.tensor([0, 1, 2, -1, -1, -1])
+    ys = labels(model, 0, 1, 2, -1, -1, -1)
     elbo = model.make_elbo()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=1e-2)
