@@ -76,7 +76,8 @@ def importance_weighted_bound(
     latents; they are drawn, not summed. The model is in evaluation mode meanwhile.
 
     Args:
-        model: a model with a plate of rows at dimension -1.
+        model: a model with a plate of rows at dimension -1, and others within its
+            `max_plate_nesting`.
         xs: inputs `[N, *input_shape]`.
         num_samples: k.
         at_once: draws evaluated together, rows times samples, which bounds the memory.

@@ -86,7 +86,8 @@ def check_labels(
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
     _check_integers(ys, name)
-    _check_range(ys, num_classes - 1, unknown_ok, name)
+    remedy = "renumber the labels, or raise num_classes"
+    _check_range(ys, num_classes - 1, unknown_ok, name, remedy)
 
 
 def check_attributes(
@@ -112,11 +113,13 @@ def check_attributes(
             "attributes for each input"
         )
     _check_integers(ys, name)
-    _check_range(ys, 1, True, name)
+    _check_range(ys, 1, True, name, "use 1 where the attribute is present, 0 where it is not")
     empty = (ys < 0).all(-1)
     if known and bool(empty.any()):
         row = int(empty.nonzero()[0])
-        raise DataError(f"{name}[{row}] knows no attribute: count that row as unlabelled")
+        raise DataError(
+            f"{name}[{row}] knows no attribute: leave that row out, or count it as unlabelled"
+        )
 
 
 def _check_integers(ys: Tensor, name: str) -> None:
@@ -124,7 +127,7 @@ def _check_integers(ys: Tensor, name: str) -> None:
         raise DataError(f"{name} has dtype {ys.dtype}, expected torch.int64: use ys.long()")
 
 
-def _check_range(ys: Tensor, highest: int, unknown_ok: bool, name: str) -> None:
+def _check_range(ys: Tensor, highest: int, unknown_ok: bool, name: str, remedy: str) -> None:
     lowest = -1 if unknown_ok else 0
     outside = (ys < lowest) | (ys > highest)
     if bool(outside.any()):
@@ -132,5 +135,5 @@ def _check_range(ys: Tensor, highest: int, unknown_ok: bool, name: str) -> None:
         unknown = ", or -1 where the label is unknown" if unknown_ok else ""
         raise DataError(
             f"{name}{at} is {int(ys[tuple(at)])}, expected a label in 0..{highest}{unknown}: "
-            "renumber the labels, or raise num_classes"
+            f"{remedy}"
         )

@@ -19,15 +19,15 @@ def draw_shapes(
     """Draw squares that differ in six binary attributes, and in what these leave open.
 
     Attributes, in the order of `SHAPE_ATTRIBUTES`: large or small; filled or an outline; red or
-    blue; in the left or the right half; in the upper or the lower half; standing on a corner or on
-    a side. The rest is drawn for each image: exact size, place (in its quarter), angle (up to 10
-    degrees), shade, and grey of the background.
+    blue; its centre in the left or the right half; in the upper or the lower half; standing on a
+    corner or on a side. The rest is drawn for each image: exact size, place (in its quarter), angle
+    (up to 10 degrees), shade, and grey of the background.
 
     Args:
         num: number of images N.
-        seed: seed of all draws; no global generator is touched. With one seed, an image's
-            remaining properties do not depend on `attributes`: change one of these, and all else
-            about the image stays.
+        seed: seed of all draws; no global generator is touched. With one seed and one `num`, an
+            image's remaining properties do not depend on `attributes`: change one of these, and
+            all else about the image stays.
         size: height and width in pixels, at least 16.
         attributes: attributes `[N, 6]`, each 0 or 1; fair coins if None.
 
@@ -49,9 +49,10 @@ def draw_shapes(
         ((attributes == 0) | (attributes == 1)).all()
     ):
         raise DataError(
-            f"attributes has shape {list(attributes.shape)}, expected [{num}, {count}] of 0 and 1"
+            f"attributes has shape {list(attributes.shape)} and values from {attributes.min():g} "
+            f"to {attributes.max():g}, expected shape [{num}, {count}] and values 0 and 1"
         )
-    attributes = attributes.long()
+    attributes = attributes.cpu().long()
     images = torch.empty(num, 3, size, size, dtype=torch.uint8)
     blocks = zip(images.split(_BLOCK), attributes.split(_BLOCK), rest.split(_BLOCK), strict=True)
     for block, chosen, open_properties in blocks:

@@ -26,7 +26,7 @@ class SSLData:
             it (`with_unlabelled_file`), while the others are on a GPU.
         num_classes: number of classes K, or of attributes L.
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
-        validation_ys: their labels `[N_v]`, or attributes `[N_v, L]`.
+        validation_ys: their labels `[N_v]`, or attributes `[N_v, L]`, of which each row knows some.
         real_valued: inputs are any real numbers, not in [0, 1].
 
     Raises:
@@ -50,8 +50,7 @@ class SSLData:
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             if self.multi_label:
-                known = part == "labelled"
-                check_attributes(ys, rows, self.num_classes, known, name=f"{part}_ys")
+                check_attributes(ys, rows, self.num_classes, known=True, name=f"{part}_ys")
             else:
                 check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
         for part in ("unlabelled", "validation"):

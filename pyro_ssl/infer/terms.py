@@ -55,7 +55,8 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
 
     - `elbo`: the bound itself, without the classification term;
     - `kl_SITE`: E_q[log q - log p] of a latent site, and the value of a guide's factor of that
-      very name, by which a program may give a divergence itself;
+      very name, by which a program may give a divergence itself, or log q of a label that is
+      observed (`CCVAE`), whose log p is `log_prob_SITE`;
     - `log_prob_SITE`: E_q[log p] of an observed site;
     - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted;
     - `weight` (never prefixed): what `LabelWeighted_ELBO` multiplies terms by, which are given here

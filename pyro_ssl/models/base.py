@@ -78,7 +78,7 @@ class PyroModel(nn.Module):
 
     def make_elbo(self) -> ELBO:
         """Return the Pyro ELBO these programs are meant to be trained with."""
-        return StaticEnum_ELBO(max_plate_nesting=1)
+        return StaticEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
         """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.

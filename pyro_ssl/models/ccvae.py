@@ -55,11 +55,17 @@ class CCVAE(SSLModel):
     Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs", ICLR
     2021, section 4.
 
-    Differs from the paper: it has several labels for each row, here is one of K classes; the sum
-    over labels of unlabelled rows is exact, where the authors' code draws one; log p(z|y) - log
-    q(z|x) is evaluated at the draw of z that q(y|z_class) is of, as in the equations, where that
-    code takes a KL divergence in closed form; the draws for q(y|x) begin with z_class itself,
-    which bounds w by `num_samples`: else a draw that no other is like makes w overflow.
+    Differs from the paper: it has several labels for each row, here is one of K classes (see
+    `MultiLabelCCVAE`), and p(y) is uniform; networks are fully connected; p(x|z) is Bernoulli
+    unless said otherwise; scales are softplus of the network's output plus 1e-4, in p(z_class|y)
+    plus 1e-3; `kl_weight` and c are options. The sum over labels of unlabelled rows is exact, where
+    the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
+    q(y|z_class) is of, as in the equations, where that code takes a KL divergence in closed form;
+    the draws for q(y|x) begin with z_class itself, which bounds w by `num_samples`: else a
+    draw that no other is like makes w overflow.
+
+    In reports of training, `kl_y` of labelled rows is w log q(y|z_class), and their `elbo` leaves
+    out log q(y|x), which is reported as `classification`.
 
     Args:
         input_shape: shape of one input; pixels in [0, 1].
@@ -112,6 +118,7 @@ class CCVAE(SSLModel):
         self.kl_weight = kl_weight
         self.classification_weight = classification_weight
         self.num_samples = num_samples
+        self.takes_pixels = likelihood == "bernoulli"
         pixels, latent_dim = math.prod(self.input_shape), num_classes + style_dim
         self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, activation=activation)
         self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, activation=activation)
@@ -170,6 +177,10 @@ class CCVAE(SSLModel):
                 pyro.factor("classification", -log_q_y, has_rsample=True)
 
     # What other kinds of labels replace:
+
+    def _complete(self, ys: Tensor) -> Tensor:
+        """Return labels with unknown ones drawn from p(y)."""
+        return torch.where(ys < 0, torch.randint_like(ys, self.num_classes), ys)
 
     def _num_values(self) -> int:
         """Return how many values of the label p(z_class|y) has parameters for."""
@@ -244,7 +255,10 @@ class CCVAE(SSLModel):
 
     @torch.no_grad()
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw z from p(z|y) for each of `ys` `[B]` and return the means of p(x|z)."""
-        z_class = self._p_z_class(ys).sample()
+        """Draw z from p(z|y) for each of `ys` `[B]` and return the means of p(x|z).
+
+        Unknown labels, -1, are drawn from p(y).
+        """
+        z_class = self._p_z_class(self._complete(ys)).sample()
         z_style = torch.randn(len(ys), self.style_dim, dtype=z_class.dtype, device=z_class.device)
         return self.decode(torch.cat([z_class, z_style], -1))

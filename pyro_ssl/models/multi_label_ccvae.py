@@ -41,16 +41,18 @@ class MultiLabelCCVAE(CCVAE):
     expectation is a sum of L terms of two values each, and is taken exactly. In the
     programs, attributes are a plate at dimension -2, in which "y" is enumerated.
 
-    q(y_O|x) is a mean over draws of the product over O, as in the authors' code, so that no weight
-    exceeds `num_samples`.
+    q(y_O|x) is a mean over draws of the product over O, as in the authors' code; z_class itself is
+    one of them, so that no weight exceeds `num_samples`.
 
     Source: as `CCVAE`.
 
-    Differs from the paper: rows that know some of their attributes; else as `CCVAE`.
+    Differs from the paper: rows that know some of their attributes; p(y_l) is given, 1/2 unless
+    said otherwise; else as `CCVAE`, attributes taking the place of classes.
 
     Args:
         frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
-        options: those of `CCVAE`, `num_classes` being the number of attributes L.
+        options: those of `CCVAE`, `num_classes` being the number of attributes L. Wherever `CCVAE`
+            takes labels `[B]`, attributes are `[B, L]`, 0 or 1, or -1 where unknown.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -62,8 +64,12 @@ class MultiLabelCCVAE(CCVAE):
 
     def __init__(self, frequencies: Sequence[float] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.frequencies = None if frequencies is None else tuple(frequencies)
-        shares = torch.tensor(self.frequencies or (0.5,) * self.num_classes, dtype=torch.float64)
+        # Python's own numbers, which checkpoints and JSON files can hold.
+        self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
+        halves = (0.5,) * self.num_classes
+        shares = torch.tensor(
+            halves if self.frequencies is None else self.frequencies, dtype=torch.float64
+        )
         if shares.shape != (self.num_classes,) or not bool(((shares > 0) & (shares < 1)).all()):
             raise ConfigError(
                 f"frequencies is {self.frequencies}, expected {self.num_classes} numbers between 0 "
@@ -78,6 +84,10 @@ class MultiLabelCCVAE(CCVAE):
         A mean over 128 fixed quasi-random points.
         """
         return super().class_logits(xs)
+
+    def _complete(self, ys: Tensor) -> Tensor:
+        drawn = self.prior_logits.T.sigmoid().expand(ys.shape).bernoulli().long()
+        return torch.where(ys < 0, drawn, ys)
 
     def _num_values(self) -> int:
         return 2
@@ -97,13 +107,14 @@ class MultiLabelCCVAE(CCVAE):
             p_z_class = self._p_z_class(y.long().transpose(-1, -2))
             loc, scale = (t.transpose(-1, -2) for t in (p_z_class.loc, p_z_class.scale))
             with poutine.scale(scale=self.kl_weight):
-                return pyro.sample("z_class", dist.Normal(loc, scale)).transpose(-1, -2)
+                return _attributes_last(pyro.sample("z_class", dist.Normal(loc, scale)))
 
     def _label_in_guide(self, rows: Rows, loc: Tensor, scale: Tensor) -> Tensor:
         with pyro.plate(rows.named("attributes"), self.num_classes, dim=-2):
             with poutine.scale(scale=self.kl_weight):
-                z_class = pyro.sample("z_class", dist.Normal(loc.T, scale.T)).transpose(-1, -2)
-            logits = self._label_logits(z_class).transpose(-1, -2)
+                drawn = pyro.sample("z_class", dist.Normal(loc.T, scale.T))
+            z_class = _attributes_last(drawn)
+            logits = self.slope.unsqueeze(-1) * drawn + self.intercept.unsqueeze(-1)
             with poutine.mask(mask=True if rows.ys is None else rows.ys.T < 0):
                 q_y = dist.Bernoulli(logits=logits)
                 pyro.sample("y", q_y, infer={"enumerate": "parallel"})
@@ -124,3 +135,9 @@ class MultiLabelCCVAE(CCVAE):
         column = torch.arange(self.num_classes, device=ys.device)
         raw_scale = self.prior_raw_scale[ys, column]
         return dist.Normal(self.prior_loc[ys, column], F.softplus(raw_scale) + 1e-3)
+
+
+def _attributes_last(z: Tensor) -> Tensor:
+    """Return draws `[..., L, n]` of a plate of attributes as `[n, L]`, or `[..., 1, n, L]`."""
+    z = z.transpose(-1, -2)
+    return z if z.dim() == 2 else z.unsqueeze(-3)

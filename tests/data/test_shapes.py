@@ -1,5 +1,3 @@
-import time
-
 import pytest
 import torch
 
@@ -45,8 +43,16 @@ def test_changing_one_attribute_changes_it_and_no_other(number):
     changed, returned = draw_shapes(300, seed=2, attributes=other)
     assert torch.equal(returned, other)
     assert (changed != images).flatten(1).any(1).all()
-    # Position, size and shade stay: the corner of the background does in every image.
+    # What is left open stays: the background, and for the colour the whole of the green channel.
     assert torch.equal(changed[:, :, 0, 0], images[:, :, 0, 0])
+    if SHAPE_ATTRIBUTES[number] == "red":
+        assert torch.equal(changed[:, 1], images[:, 1])
+        assert torch.equal(changed[:, 0], images[:, 2])
+    if SHAPE_ATTRIBUTES[number] == "left":
+        # The same shape some columns further, but for the share of a pixel.
+        for before, after in zip(images[:20], changed[:20], strict=True):
+            ours, theirs = (i.float().sum((0, 2)).sort().values for i in (before, after))
+            torch.testing.assert_close(ours, theirs, atol=60.0, rtol=0.02)
     moved = (measured(changed) != measured(images)).float().mean(0)
     assert moved[number] > 0.97
     moved[number] = 0.0
@@ -64,12 +70,6 @@ def test_images_vary_beyond_their_attributes_and_follow_the_seed():
     # The second block is drawn as well.
     many, _ = draw_shapes(1001, seed=3)
     assert many[1000].float().std() > 1
-
-
-def test_thousands_take_seconds():
-    began = time.process_time()
-    draw_shapes(4000)
-    assert time.process_time() - began < 8
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def test_rows_that_know_any_attribute_are_labelled():
     assert (data.num_classes, data.num_labelled, data.num_unlabelled) == (2, 4, 2)
     assert torch.equal(data.labelled_ys, ATTRIBUTES[[0, 2, 3, 5]])
     assert torch.equal(data.unlabelled_xs, XS[[1, 4]])
-    assert data.with_validation(XS, ATTRIBUTES).validation_ys.shape == (6, 2)
+    some = ATTRIBUTES[[0, 2, 3]]
+    assert data.with_validation(XS[:3], some).validation_ys.shape == (3, 2)
+    with pytest.raises(DataError, match=r"validation_ys\[1\] knows no attribute: leave that row"):
+        data.with_validation(XS, ATTRIBUTES)
     assert not SSLData.from_arrays(XS, YS).multi_label
     xs, ys, labelled = MiniBatches(data, batch_size=2, labelled_batch_size=3, binarise=False).draw()
     assert (xs.shape, ys.shape, labelled) == ((5, 1, 2, 2), (5, 2), 3)

@@ -22,6 +22,7 @@ from pyro_ssl.models import (
     LogisticNormal,
     LogisticNormalM2,
     MLPClassifier,
+    MultiLabelCCVAE,
     RaoBlackwellM2,
 )
 from tests.infer.problems import blobs, small_m2
@@ -39,6 +40,9 @@ MODELS = {
     "LogisticNormalM2": lambda: LogisticNormalM2(straight_through=True, latent_dim=2, **SIZES),
     "LogisticNormal": lambda: LogisticNormal(latent_dim=2, batch_norm="parted", **SIZES),
     "LogGamma": lambda: LogGamma(latent_dim=2, latent_noise=0.1, **SIZES),
+    "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
+        style_dim=2, num_samples=5, **SIZES | {"num_classes": 2}
+    ),
     "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),
 }
 FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
@@ -47,6 +51,16 @@ FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
 def small_batch():
     xs, ys = blobs().labelled_xs, blobs().labelled_ys
     return torch.cat([xs, blobs().unlabelled_xs[:9]]), torch.cat([ys, torch.full((9,), -1)]), 12
+
+
+def fitting(model, batch):
+    """The batch with the labels that the model takes: two attributes, where it takes such."""
+    xs, ys, n = batch
+    if model.multi_label:
+        ys = torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(2)) & 1)
+        # One row knows but one of them.
+        ys[1, 0] = -1
+    return xs, ys, n
 
 
 def small_batches():
@@ -73,7 +87,7 @@ def test_compiled_step_is_the_eager_one_random_numbers_and_all(name, dtype, monk
             twin = copy.deepcopy(model).train()
             gradients = kind(Objective(twin, 12, 108, dtype))
             torch.manual_seed(5)
-            values = [gradients(*batch) for batch in small_batches()]
+            values = [gradients(*fitting(model, batch)) for batch in small_batches()]
             assert not getattr(gradients, "failed", False)
             assert gradients.names[0] == "loss"
             assert gradients.names[-1] == "gradient_norm"
@@ -189,7 +203,7 @@ def test_chunks_of_classes_are_not_compiled_away():
         assert Trainer(small_m2(class_chunk=2), blobs(), config).execution == "eager"
 
 
-@pytest.mark.parametrize("name", ["M2", "MLPClassifier"])
+@pytest.mark.parametrize("name", ["M2", "MLPClassifier", "CCVAE"])
 def test_a_whole_step_looks_at_no_value(name):
     data = blobs()
     trainer = Trainer(MODELS[name](), data, FitConfig(batch_size=36, precision="bfloat16"))
@@ -217,7 +231,8 @@ def test_every_tensor_of_a_forward_pass_is_made_on_the_device_of_the_data(name):
     with FakeTensorMode(), pyro.validation_enabled(False), pyro.get_param_store().scope():
         move_to_fake_gpu(model)
         xs = torch.rand(60, 1, 4, 4, device="cuda")
-        ys = torch.zeros(20, dtype=torch.int64, device="cuda")
+        shape = (20, 2) if model.multi_label else (20,)
+        ys = torch.zeros(shape, dtype=torch.int64, device="cuda")
         batches = MiniBatches(SSLDataUnchecked(xs[:20], ys, xs[20:]), 20, 10)
         order, position = batches._unlabelled_order
         assert order.device.type == position.device.type == "cuda"

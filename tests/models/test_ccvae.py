@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import Anneal, Objective
 from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE
@@ -222,6 +223,62 @@ def test_latents_decode_and_samples_are_of_their_class():
     z_class = model._p_z_class(torch.tensor([3, 0])).sample()
     assert model._label_logits(z_class).argmax(-1).tolist() == [3, 0]
     assert model.sample(torch.tensor([3, 0])).shape == (2, 1, 2, 3)
+
+
+def test_samples_are_decoded_from_the_latents_of_their_class():
+    model = make(style_dim=0)
+    with torch.no_grad():
+        # p(z_class|y) is as good as a point.
+        model.prior_raw_scale.fill_(-9.0)
+    ys = torch.tensor([3, 0, 2])
+    wanted = model.decode(model.prior_loc[ys].detach())
+    torch.testing.assert_close(model.sample(ys), wanted, atol=0.02, rtol=0)
+    drawn = model._complete(torch.tensor([3] + [-1] * 200))
+    assert drawn[0] == 3
+    assert set(drawn.tolist()) == {0, 1, 2, 3}
+
+
+def test_style_comes_after_the_class_and_from_a_standard_normal():
+    model = make(style_dim=1, num_classes=2)
+    layer = model.decoder.layers[0]
+    with torch.no_grad():
+        layer.weight[:, :2] = 0.0
+    ys = torch.zeros(5000, dtype=torch.int64)
+    # Of the class nothing is left to see.
+    zs = torch.linspace(-3, 3, 5)[:, None].double()
+    by_style = model.decode(torch.cat([zs.new_zeros(5, 2), zs], -1)).flatten(1)[:, 0]
+    below = [(model.sample(ys).flatten(1)[:, 0] < x).double().mean() for x in by_style[1:4]]
+    below = torch.stack(below)
+    below = below if by_style[0] < by_style[4] else 1 - below
+    wanted = torch.tensor([0.0668, 0.5, 0.9332]).double()
+    torch.testing.assert_close(below, wanted, atol=0.03, rtol=0)
+
+
+def test_laplace_likelihood_is_of_values_and_not_of_drawn_pixels():
+    assert CCVAE(hidden_dims=(4,)).takes_pixels
+    assert not CCVAE(hidden_dims=(4,), likelihood="laplace").takes_pixels
+
+
+@pytest.mark.parametrize("num_labelled", [1, 2])
+def test_a_batch_weighs_its_parts_by_their_share_of_the_data(num_labelled):
+    model, xs, ys = make(), pixels(5), torch.tensor([2, 0, 1, 1, 3])
+    ys[num_labelled:] = -1
+    torch.manual_seed(5)
+    loss, _ = Objective(model, 30, 70)(xs, ys, num_labelled)
+    torch.manual_seed(5)
+    parts = [by_hand(model, xs[:num_labelled], ys[:num_labelled])]
+    # The noise of both parts comes from one stream, the labelled part first.
+    parts.append(by_hand(model, xs[num_labelled:], None))
+    wanted = 0.3 * parts[0] / num_labelled + 0.7 * parts[1] / (5 - num_labelled)
+    torch.testing.assert_close(loss, wanted, atol=1e-9, rtol=1e-9)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(wanted, model))
+
+
+def test_the_weight_is_no_divergence_to_be_annealed():
+    model, xs, ys = make(), pixels(5), torch.tensor([2, 0, -1, -1, -1])
+    objective = Objective(model, 2, 3, anneal={"kl_weight": Anneal(0.0, 1.0, 5)})
+    with pytest.raises(ConfigError, match=r"'kl_weight'.*expected one of .*kl_z_class"):
+        objective.check_annealed(xs, ys, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
-from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.infer import FitConfig, fit, load_model
 from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE, MultiLabelCCVAE
@@ -170,6 +170,23 @@ def test_mean_objective_is_the_integral_and_below_the_evidence(y):
             torch.testing.assert_close(found, evidence, atol=0.03, rtol=0)
 
 
+def test_bound_by_importance_sampling_takes_plates_between_samples_and_rows():
+    # With a decoder that looks at nothing, p(x) is known; and so is p(z|x), which is the prior.
+    model, xs = make(), pixels(3)
+    with torch.no_grad():
+        model.decoder.layers[0].weight.zero_()
+        model.prior_loc.zero_()
+        model.prior_raw_scale.fill_(0.5)
+        model.slope.zero_()
+        model.intercept.copy_(model.prior_logits.squeeze(-1))
+        model.encoder.layers[-1].weight.zero_()
+        model.encoder.layers[-1].bias[:5] = 0.0
+        model.encoder.layers[-1].bias[5:] = 0.8
+        wanted = log_px(model, xs, xs.new_zeros(3, 5))
+        found = importance_weighted_bound(model, xs, num_samples=4000)
+    torch.testing.assert_close(found, wanted, atol=0.04, rtol=0)
+
+
 def test_classifier_is_the_integral():
     model, xs = plane(), pixels(4)
     z, log_mass = grid(model, xs)
@@ -208,6 +225,9 @@ def test_training_finds_attributes_and_validates_on_them():
     assert history.to_frame()["validation_accuracy"].max() > 0.95
     with pytest.raises(DataError, match="CCVAE takes one label a row, but the data has rows of"):
         fit(CCVAE((1, 2, 3), 2, hidden_dims=(4,)), data, FitConfig(epochs=1, batch_size=50))
+    single = SSLData.from_arrays(xs, known[:, 0], num_classes=2)
+    with pytest.raises(DataError, match="CCVAE takes rows of attributes, but the data has one"):
+        fit(model, single, FitConfig(epochs=1, batch_size=50))
 
 
 def test_samples_are_of_their_attributes():
@@ -220,9 +240,32 @@ def test_samples_are_of_their_attributes():
     z_class = model._p_z_class(ys).sample()
     assert (model._label_logits(z_class) > 0).long().tolist() == ys.tolist()
     assert model.sample(ys).shape == (2, 1, 2, 3)
+    point = make(style_dim=0)
+    with torch.no_grad():
+        point.prior_raw_scale.fill_(-9.0)
+        zs = torch.stack([point.prior_loc[y, torch.arange(3)] for y in ys])
+    torch.testing.assert_close(point.sample(ys), point.decode(zs), atol=0.02, rtol=0)
+    drawn = point._complete(torch.tensor([[1, -1, -1]]).expand(2000, 3)).double().mean(0)
+    assert drawn[0] == 1
+    assert (drawn[1:] - torch.tensor(FREQUENCIES[1:])).abs().max() < 0.04
 
 
-@pytest.mark.parametrize("frequencies", [(0.5, 0.5), (0.0, 0.5, 0.5), (0.5, 0.5, 1.5)])
+def test_frequencies_survive_a_checkpoint(tmp_path):
+    xs, ys = pixels(8).float(), torch.tensor([[0, 1], [1, -1]] * 2 + [[-1, -1]] * 4)
+    data = SSLData.from_arrays(xs, ys)
+    frequencies = ys[:2].double().clamp(min=0.1, max=0.8).mean(0).numpy()
+    model = MultiLabelCCVAE(
+        frequencies, input_shape=(1, 2, 3), num_classes=2, style_dim=1, hidden_dims=(4,)
+    )
+    fit(model, data, FitConfig(epochs=1, batch_size=4), checkpoint=tmp_path / "model.pt")
+    loaded = load_model(tmp_path / "model.pt")
+    assert loaded.options == model.options
+    torch.testing.assert_close(loaded.prior_logits, model.prior_logits)
+    wanted = torch.tensor(frequencies).float().unsqueeze(-1)
+    torch.testing.assert_close(loaded.prior_logits.sigmoid(), wanted)
+
+
+@pytest.mark.parametrize("frequencies", [(), (0.5, 0.5), (0.0, 0.5, 0.5), (0.5, 0.5, 1.5)])
 def test_bad_frequencies_are_named(frequencies):
     with pytest.raises(ConfigError, match="frequencies"):
         MultiLabelCCVAE(frequencies, num_classes=3)
