@@ -11,7 +11,7 @@ import torch
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.mnist_label_treatments import Config
-from experiments.semi_supervised import SemiSupervised
+from experiments.semi_supervised import SemiSupervised, fit_config
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError
@@ -65,10 +65,18 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "latent_temperature": ("logisticnormal",),
     "posterior_shift": ("logisticnormal",),
     "prior_concentration": ("loggamma",),
-    "kl_z": tuple(name for name in (*TREATMENTS, "mlpclassifier") if name != "logisticnormal"),
-    "logisticnormal_kl_z": ("logisticnormal",),
     "kl_simplex": _ON_THE_SIMPLEX,
     "kl_y": tuple(name for name in TREATMENTS if name not in _ON_THE_SIMPLEX),
+}
+
+# What a model takes from an option of its own, in place of the common one.
+OWN_OPTIONS = {
+    "logisticnormal": {"kl_z": "logisticnormal_kl_z"},
+    "stgumbelsoftmaxm2": {
+        "gumbel_temperature": "stgumbelsoftmaxm2_temperature",
+        "alpha": "stgumbelsoftmaxm2_alpha",
+        "learning_rate": "stgumbelsoftmaxm2_learning_rate",
+    },
 }
 
 # What a model anneals beside the weights that all anneal: its buffer, and the option.
@@ -106,12 +114,24 @@ class LabelTreatments(SemiSupervised):
         return found
 
     def decisive_for(self, name: str, decisive: dict[str, Any]) -> dict[str, Any]:
-        """Return all but the options of other treatments."""
-        return {k: v for k, v in decisive.items() if name in OPTIONS_OF.get(k, (name,))}
+        """Return all but the options of other treatments, and common ones it does not take."""
+        mine = OWN_OPTIONS.get(name, {})
+        owned = {own for options in OWN_OPTIONS.values() for own in options.values()}
+        others = {*mine, *(owned - set(mine.values()))}
+        return {
+            k: v
+            for k, v in decisive.items()
+            if k not in others and name in OPTIONS_OF.get(k, (name,))
+        }
+
+    def config_of(self, name: str) -> Config:
+        """Return the options with a model's own ones in place of the common ones."""
+        mine = OWN_OPTIONS.get(name, {})
+        return replace(self.config, **{k: getattr(self.config, own) for k, own in mine.items()})
 
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""
-        config = self.config
+        config = self.config_of(name)
         # Without unlabelled rows there are no statistics of theirs to classify by.
         parted = config.batch_norm and config.parted_batch_norm and data.num_unlabelled > 0
         options: Options = {
@@ -123,7 +143,7 @@ class LabelTreatments(SemiSupervised):
             "batch_norm": "parted" if parted else config.batch_norm,
             "input_dropout": config.input_dropout,
             "latent_noise": config.latent_noise,
-            "classification_weight": self.weight_of_labels(data),
+            "classification_weight": self.weight_of_labels(data, config.alpha),
         }
         return TREATMENTS[name](config, options)
 
@@ -146,10 +166,10 @@ class LabelTreatments(SemiSupervised):
 
     def how_to_train(self, name: str, seed: int) -> FitConfig:
         """Return the schedule, the same for all but for what only one of them has."""
-        config = self.config
+        config = self.config_of(name)
         labelled = config.labelled_batch_size
         common = replace(
-            super().how_to_train(name, seed),
+            fit_config(config, self.device, seed),
             labelled_batch_size=None if labelled is None else min(labelled, config.labels) or None,
             optimiser=config.optimiser,
             learning_rate_decay=config.learning_rate_decay,
@@ -162,7 +182,7 @@ class LabelTreatments(SemiSupervised):
         if name == "mlpclassifier":
             return common
         options = {
-            "kl_z": config.logisticnormal_kl_z if name == "logisticnormal" else config.kl_z,
+            "kl_z": config.kl_z,
             "classification": config.classification,
             "labelled_bound": config.labelled_bound,
         }

@@ -1,9 +1,10 @@
 """Eleven ways to treat the missing label on MNIST with 100 labels, and the classifier without them.
 
 Models that differ only in what they do about the unknown label of an unlabelled row: the same
-networks, rows, label splits, schedule and objective weights for all, but for the KL of z, which
-weighs more for longer in one of them (--logisticnormal-kl-z). Beside the files of every seed it
-draws all of them together: accuracy on validation rows, losses, and KL divergences over epochs.
+networks, rows, label splits, schedule and objective weights for all, but for two which these serve
+badly, and which have options of their own: --logisticnormal-kl-z and --stgumbelsoftmaxm2-*. Beside
+the files of every seed it draws all of them together: accuracy on validation rows, losses, and KL
+divergences over epochs.
 The epoch is chosen on validation rows taken from the training set; the test set is read once, at
 the end. Writes to RESULTS_ROOT/mnist_label_treatments/.
 
@@ -71,7 +72,13 @@ class Config(SemiSupervisedOptions):
     num_samples: int = 2
     """Labels that leaveoneoutm2 draws for each row."""
     gumbel_temperature: tuple[float, float, int] = (0.5, 0.5, 1)
-    """Temperature of gumbelsoftmaxm2 and stgumbelsoftmaxm2, annealed."""
+    """Temperature of gumbelsoftmaxm2, annealed."""
+    stgumbelsoftmaxm2_temperature: tuple[float, float, int] = (0.06, 0.06, 1)
+    """Temperature of stgumbelsoftmaxm2, annealed: of its gradient alone, whose bias shows more."""
+    stgumbelsoftmaxm2_alpha: float = 60.0
+    """alpha of stgumbelsoftmaxm2, whose gradient of unlabelled rows needs more to hold against."""
+    stgumbelsoftmaxm2_learning_rate: float = 1e-3
+    """Learning rate of stgumbelsoftmaxm2, whose gradient is noisier at its low temperature."""
     normal_temperature: tuple[float, float, int] = (1 / 3, 1 / 3, 1)
     """Temperature of logisticnormalm2 and stlogisticnormalm2, annealed; 1 over vae_ssl's sharpening
     (unsharpenedlogisticnormalm2 has 1)."""

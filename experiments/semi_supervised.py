@@ -132,10 +132,11 @@ class SemiSupervised(ImageExperiment):
                 figures["manifolds"] = plots.class_manifolds(model)
         return result, figures
 
-    def weight_of_labels(self, data: SSLData) -> float:
-        """Return the classification weight of a labelled row that alpha stands for."""
+    def weight_of_labels(self, data: SSLData, alpha: float | None = None) -> float:
+        """Return the classification weight of a labelled row that alpha, or the option, means."""
+        alpha = self.config.alpha if alpha is None else alpha
         total = data.num_labelled + data.num_unlabelled
-        return self.config.alpha * total / max(data.num_labelled, 1)
+        return alpha * total / max(data.num_labelled, 1)
 
 
 class M2Experiment(SemiSupervised):

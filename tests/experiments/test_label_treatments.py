@@ -30,8 +30,13 @@ def test_all_is_every_treatment_and_the_baseline():
     assert len(digests) == 1
 
 
-def test_models_differ_in_the_treatment_alone():
-    found = contenders()
+def test_models_differ_in_the_treatment_alone_where_none_has_options_of_its_own():
+    found = contenders(
+        logisticnormal_kl_z=(3.0, 1.0, 1500),
+        stgumbelsoftmaxm2_alpha=15.0,
+        stgumbelsoftmaxm2_learning_rate=3e-3,
+        stgumbelsoftmaxm2_temperature=(0.5, 0.5, 1),
+    )
     reference = found["m2"]
     assert reference.model.batch_norm == "parted"
     shared = set(reference.model.options)
@@ -40,14 +45,46 @@ def test_models_differ_in_the_treatment_alone():
             continue
         options = contender.model.options
         assert {k: options[k] for k in shared} == reference.model.options
-        if name == "logisticnormal":
-            theirs = replace(contender.fit_config, anneal=reference.fit_config.anneal)
-            assert theirs == reference.fit_config
-            assert contender.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 5400)}
-        else:
-            assert contender.fit_config == reference.fit_config
+        assert contender.fit_config == reference.fit_config
         assert contender.data.unlabelled_xs.equal(reference.data.unlabelled_xs)
     assert reference.fit_config.anneal == {"kl_z": Anneal(3.0, 1.0, 1500)}
+
+
+def test_options_of_a_models_own_are_its_alone():
+    found = contenders(
+        logisticnormal_kl_z=(2.0, 1.0, 70),
+        stgumbelsoftmaxm2_alpha=45.0,
+        stgumbelsoftmaxm2_learning_rate=0.01,
+        stgumbelsoftmaxm2_temperature=(0.3, 0.1, 9),
+    )
+    reference = found["m2"]
+    kl_z = {"kl_z": Anneal(2.0, 1.0, 70)}
+    theirs = found["logisticnormal"].fit_config
+    assert theirs == replace(reference.fit_config, anneal=kl_z)
+    anneal = reference.fit_config.anneal | {"temperature": Anneal(0.3, 0.1, 9)}
+    theirs = found["stgumbelsoftmaxm2"].fit_config
+    assert theirs == replace(reference.fit_config, anneal=anneal, learning_rate=0.01)
+    weight = reference.model.classification_weight
+    assert found["stgumbelsoftmaxm2"].model.classification_weight == pytest.approx(3 * weight)
+    assert found["stgumbelsoftmaxm2"].model.temperature == 0.3
+    for name in ("gumbelsoftmaxm2", "stlogisticnormalm2", "approxm2"):
+        assert found[name].fit_config == reference.fit_config
+        assert found[name].model.classification_weight == weight
+
+
+def test_a_run_tells_only_the_options_it_took():
+    config = Config(**DIGITS)
+    treatments = LabelTreatments(config)
+    decisive = treatments.decisive(load_dataset("digits"))
+    own = {name: treatments.decisive_for(name, decisive) for name in treatments.paths}
+    assert "kl_z" in own["m2"]
+    assert "kl_z" not in own["logisticnormal"]
+    assert own["logisticnormal"]["logisticnormal_kl_z"] == (3.0, 1.0, 5400)
+    assert not own["stgumbelsoftmaxm2"].keys() & {"alpha", "learning_rate", "gumbel_temperature"}
+    assert own["stgumbelsoftmaxm2"]["stgumbelsoftmaxm2_alpha"] == 60.0
+    for name in own.keys() - {"stgumbelsoftmaxm2"}:
+        assert not any(option.startswith("stgumbel") for option in own[name])
+        assert {"alpha", "learning_rate"} <= own[name].keys()
 
 
 def test_without_labels_there_is_no_baseline():
@@ -79,7 +116,7 @@ def test_sharpening_and_straight_through_are_what_their_names_say():
     }
     assert relaxed == {
         "gumbelsoftmaxm2": (GumbelSoftmaxM2, 0.5, False),
-        "stgumbelsoftmaxm2": (GumbelSoftmaxM2, 0.5, True),
+        "stgumbelsoftmaxm2": (GumbelSoftmaxM2, 0.06, True),
         "logisticnormalm2": (LogisticNormalM2, 0.25, False),
         "unsharpenedlogisticnormalm2": (LogisticNormalM2, 1.0, False),
         "stlogisticnormalm2": (LogisticNormalM2, 0.25, True),
