@@ -1,5 +1,6 @@
 """Families for p(x | .), each a function from decoder outputs to a Pyro distribution."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -8,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets import in_class_chunks
+
+PIXEL_LIKELIHOODS = ("bernoulli", "laplace")
 
 
 class _BernoulliPixels(dist.Bernoulli):
@@ -97,14 +101,32 @@ class ClassChunks(dist.TorchDistribution):
         return self.family(*self.tensors).sample(sample_shape)
 
 
-def laplace(loc: Tensor, scale: float, event_dim: int) -> dist.TorchDistribution:
-    """Independent Laplace values around `loc` `[..., *event_shape]`.
+def check_pixel_likelihood(likelihood: str, laplace_scale: float) -> None:
+    """Check that `pixels` knows the family, and that the scale is a positive number.
+
+    Raises:
+        ConfigError: if it does not, or is not.
+    """
+    if likelihood not in PIXEL_LIKELIHOODS:
+        expected = " or ".join(PIXEL_LIKELIHOODS)
+        raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
+    if not 0 < laplace_scale < math.inf:
+        raise ConfigError(f"laplace_scale is {laplace_scale}, expected a positive number")
+
+
+def pixels(
+    logits: Tensor, likelihood: str, laplace_scale: float, event_dim: int
+) -> dist.TorchDistribution:
+    """Independent pixels around sigmoid(logits): Bernoulli, or Laplace of a fixed scale.
 
     Args:
-        loc: means.
-        scale: mean absolute deviation, in the units of the values.
+        logits: of the means, `[..., *event_shape]`.
+        likelihood: one of `PIXEL_LIKELIHOODS`.
+        laplace_scale: mean absolute deviation of the Laplace distribution, pixels in [0, 1].
         event_dim: dimensions of `event_shape`.
     """
+    if likelihood == "bernoulli":
+        return bernoulli(logits, event_dim)
     # A Python number would be copied to the device in every step.
-    spread = torch.full_like(loc, scale)
-    return dist.Laplace(loc, spread, validate_args=False).to_event(event_dim)
+    scale = torch.full_like(logits, laplace_scale)
+    return dist.Laplace(logits.sigmoid(), scale, validate_args=False).to_event(event_dim)

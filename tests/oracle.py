@@ -24,8 +24,17 @@ def run(model, elbo, xs, *args):
 
 
 def posterior(model: M2, xs: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    loc, raw = model.encoder(xs.flatten(1), ys).chunk(2, -1)
+    loc, raw = model.encoder(model.trunk(xs), ys).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
+
+
+def pixel_log_prob(model: M2, xs: Tensor, outputs: Tensor) -> Tensor:
+    """log p(x|.) of images whose decoder's outputs are `[..., P]`, `[...]`."""
+    logits, values = model.canvas(outputs).flatten(-3), xs.flatten(1)
+    if model.likelihood == "laplace":
+        size = model.laplace_scale
+        return (-(values - logits.sigmoid()).abs() / size - math.log(2 * size)).sum(-1)
+    return (values * F.logsigmoid(logits) + (1 - values) * F.logsigmoid(-logits)).sum(-1)
 
 
 def noise(model: M2, xs: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
@@ -45,8 +54,7 @@ def labelled_bound(model: M2, xs: Tensor, ys: Tensor, eps: Tensor) -> Tensor:
     """-L(x, y), `[B]`."""
     loc, scale = posterior(model, xs, ys)
     zs = loc + scale * eps
-    logits, pixels = model.decoder(zs, ys), xs.flatten(1)
-    log_px = (pixels * F.logsigmoid(logits) + (1 - pixels) * F.logsigmoid(-logits)).sum(-1)
+    log_px = pixel_log_prob(model, xs, model.decoder(zs, ys))
     log_py = -math.log(model.num_classes)
     return log_px + log_py + normal_log_prob(zs, 0.0, 1.0) - normal_log_prob(zs, loc, scale)
 
@@ -57,7 +65,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
     `log_q` is log q(y|x), `[B, K]`, where it is not the softmax of the classifier's outputs.
     """
     if log_q is None:
-        log_q = model.classifier(xs.flatten(1)).log_softmax(-1)
+        log_q = model.classifier(model.trunk(xs)).log_softmax(-1)
     total = torch.zeros(len(xs), dtype=xs.dtype)
     for k in range(model.num_classes):
         ys = torch.full((len(xs),), k)
@@ -68,7 +76,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
 
 def classification(model: M2, xs: Tensor, ys: Tensor) -> Tensor:
     """-log q(y|x), `[B]`."""
-    return F.cross_entropy(model.classifier(xs.flatten(1)), ys, reduction="none")
+    return F.cross_entropy(model.classifier(model.trunk(xs)), ys, reduction="none")
 
 
 def drawn_label(
@@ -100,8 +108,7 @@ def dirichlet_kl(b: Tensor, c: Tensor) -> Tensor:
 def soft_bound(model: M2, xs: Tensor, pi: Tensor, eps: Tensor) -> Tensor:
     """log p(x|pi,z) - KL(q(z|x,pi) || p(z)) at points `pi` of the simplex, `[B]`."""
     loc, scale = posterior(model, xs, pi)
-    logits, pixels = model.decoder(loc + scale * eps, pi), xs.flatten(1)
-    log_px = (pixels * F.logsigmoid(logits) + (1 - pixels) * F.logsigmoid(-logits)).sum(-1)
+    log_px = pixel_log_prob(model, xs, model.decoder(loc + scale * eps, pi))
     return log_px - normal_kl(loc, scale)
 
 

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.image_nets import image_nets
 from pyro_ssl.label_weighted_elbo import LabelWeighted_ELBO
-from pyro_ssl.likelihoods import bernoulli, laplace
+from pyro_ssl.likelihoods import check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight
 from pyro_ssl.models.rows import Rows, split_rows
 from pyro_ssl.nets import MLP
 from pyro_ssl.sites import WEIGHT
-
-LIKELIHOODS = ("bernoulli", "laplace")
 
 # Draws at which q(y|x) is averaged to classify.
 _POINTS = 128
@@ -56,7 +55,7 @@ class CCVAE(SSLModel):
     2021, section 4.
 
     Differs from the paper: it has several labels for each row, here is one of K classes (see
-    `MultiLabelCCVAE`), and p(y) is uniform; networks are fully connected; p(x|z) is Bernoulli
+    `MultiLabelCCVAE`), and p(y) is uniform; networks are fully connected, and p(x|z) is Bernoulli,
     unless said otherwise; scales are softplus of the network's output plus 1e-4, in p(z_class|y)
     plus 1e-3; `kl_weight` and c are options. The sum over labels of unlabelled rows is exact, where
     the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
@@ -74,10 +73,12 @@ class CCVAE(SSLModel):
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         likelihood: `bernoulli` or `laplace`.
-        laplace_scale: scale of the Laplace likelihood, in the units of the inputs.
+        laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
         classification_weight: weight c of log q(y|x) of each labelled row.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
+        convolutional: let the encoder see a `ConvTrunk` of the image in place of its pixels, and
+            let the decoder end in a `ConvCanvas`.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -93,20 +94,18 @@ class CCVAE(SSLModel):
         hidden_dims: Sequence[int] = (500, 500),
         activation: str = "relu",
         likelihood: str = "bernoulli",
-        laplace_scale: float = 1.0,
+        laplace_scale: float = 0.1,
         kl_weight: float = 1.0,
         classification_weight: float = 1.0,
         num_samples: int = 100,
+        convolutional: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if style_dim < 0:
             raise ConfigError(f"style_dim is {style_dim}, expected at least 0")
-        if likelihood not in LIKELIHOODS:
-            expected = " or ".join(LIKELIHOODS)
-            raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
-        for name, value in (("laplace_scale", laplace_scale), ("kl_weight", kl_weight)):
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value}, expected a positive number")
+        check_pixel_likelihood(likelihood, laplace_scale)
+        if not 0 < kl_weight < math.inf:
+            raise ConfigError(f"kl_weight is {kl_weight}, expected a positive number")
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
         check_classification_weight(classification_weight)
@@ -119,9 +118,12 @@ class CCVAE(SSLModel):
         self.classification_weight = classification_weight
         self.num_samples = num_samples
         self.takes_pixels = likelihood == "bernoulli"
-        pixels, latent_dim = math.prod(self.input_shape), num_classes + style_dim
-        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, activation=activation)
-        self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, activation=activation)
+        self.convolutional = convolutional
+        self.trunk, self.canvas = image_nets(self.input_shape, convolutional, activation)
+        features, painted = self.trunk.out_features, self.canvas.in_features
+        latent_dim = num_classes + style_dim
+        self.encoder = MLP(features, hidden_dims, 2 * latent_dim, activation=activation)
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, activation=activation)
         self.prior_loc = nn.Parameter(torch.zeros(self._num_values(), num_classes))
         # softplus of it is 1.
         self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
@@ -227,14 +229,12 @@ class CCVAE(SSLModel):
         return self.slope * z_class + self.intercept
 
     def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        loc, raw_scale = self.encoder(self._flat(xs)).chunk(2, -1)
+        loc, raw_scale = self.encoder(self.trunk(xs)).chunk(2, -1)
         return loc, F.softplus(raw_scale) + 1e-4
 
     def _p_x(self, zs: Tensor) -> dist.TorchDistribution:
-        outputs = self.decoder(zs).unflatten(-1, self.input_shape)
-        if self.likelihood == "bernoulli":
-            return bernoulli(outputs, len(self.input_shape))
-        return laplace(outputs, self.laplace_scale, len(self.input_shape))
+        logits, dims = self.canvas(self.decoder(zs)), len(self.input_shape)
+        return pixels(logits, self.likelihood, self.laplace_scale, dims)
 
     @torch.no_grad()
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:

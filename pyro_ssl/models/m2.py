@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import ClassChunks, bernoulli
+from pyro_ssl.image_nets import image_nets
+from pyro_ssl.likelihoods import ClassChunks, check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight, label_in_guide
 from pyro_ssl.models.rows import Rows, split_rows
@@ -23,6 +24,7 @@ class M2(SSLModel):
     Generative program, with K classes and D latent dimensions::
 
         p(y) = Categorical(1/K)    p(z) = Normal(0, I_D)    p(x|y,z) = Bernoulli(decoder(z, y))
+                                                         or Laplace(decoder(z, y), laplace_scale)
 
     Guide::
 
@@ -51,8 +53,9 @@ class M2(SSLModel):
     Differs from the paper: p(y) is fixed to be uniform; the scale of q(z|x,y) depends on y as
     well as on x (eq. 4 has x alone); the label enters the first layer of encoder and decoder by
     an added embedding (the same function as concatenating a one-hot label); two hidden layers
-    of rectified linear units by default, where the paper has softplus; batch norm and input
-    dropout in the classifier are options; scales are softplus of the network's output plus
+    of rectified linear units by default, where the paper has softplus; convolutions that classifier
+    and encoder share, the Laplace likelihood, batch norm and input dropout in the classifier are
+    options; scales are softplus of the network's output plus
     1e-4, not the exponential of a log-variance; no prior on the weights; log p(z) - log q(z|x,y)
     is evaluated at the sample, not in closed form.
 
@@ -71,6 +74,11 @@ class M2(SSLModel):
             same.
         latent_noise: standard deviation of noise added to z before the decoder sees it, in
             training mode: a regulariser, for which the objective is no bound any more.
+        convolutional: let classifier and encoder see one `ConvTrunk` of the image in place of its
+            pixels (`input_dropout` is then of its outputs), and let the decoder end in a
+            `ConvCanvas`.
+        likelihood: `bernoulli` or `laplace`.
+        laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
 
     Raises:
         ConfigError: if a width, a probability, the weight or the activation cannot work.
@@ -95,8 +103,12 @@ class M2(SSLModel):
         classification_weight: float = 1.0,
         class_chunk: int | None = None,
         latent_noise: float = 0.0,
+        convolutional: bool = False,
+        likelihood: str = "bernoulli",
+        laplace_scale: float = 0.1,
     ) -> None:
         super().__init__(input_shape, num_classes)
+        check_pixel_likelihood(likelihood, laplace_scale)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
         check_classification_weight(classification_weight)
@@ -116,17 +128,23 @@ class M2(SSLModel):
         self.input_dropout = input_dropout
         self.latent_noise = latent_noise
         self.classification_weight = classification_weight
-        pixels = math.prod(self.input_shape)
+        self.convolutional = convolutional
+        self.likelihood = likelihood
+        self.laplace_scale = laplace_scale
+        self.takes_pixels = likelihood == "bernoulli"
+        self.trunk, self.canvas = image_nets(self.input_shape, convolutional, activation)
+        features = self.trunk.out_features
         self.classifier = MLP(
-            pixels,
+            features,
             hidden_dims,
             self.scores_per_class * num_classes,
             activation=activation,
             batch_norm=batch_norm,
             input_dropout=input_dropout,
         )
-        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, num_classes, activation)
-        self.decoder = MLP(latent_dim, hidden_dims[::-1], pixels, num_classes, activation)
+        self.encoder = MLP(features, hidden_dims, 2 * latent_dim, num_classes, activation)
+        painted = self.canvas.in_features
+        self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, num_classes, activation)
 
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
@@ -143,24 +161,22 @@ class M2(SSLModel):
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
+        features = self.trunk(xs)
         parted = self.batch_norm == "parted"
-        all_scores = None if parted else self._scores(xs)
+        all_scores = None if parted else self.classifier(features)
         for rows in split_rows(xs, ys, num_labelled):
+            mine = features[rows.index]
             if all_scores is None:
-                scores = self._scores(rows.xs, labelled=rows.ys is not None)
+                scores = self.classifier(mine, labelled=rows.ys is not None)
             else:
                 scores = all_scores[rows.index]
             with rows.plate():
                 y = self._label_in_guide(rows, scores)
-                pyro.sample("z", self._q_z(rows.xs, y))
+                pyro.sample("z", self._q_z(mine, y))
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self._class_logits(self._scores(xs))
-
-    def _scores(self, xs: Tensor, labelled: bool = False) -> Tensor:
-        """Return the classifier's outputs, `[B, scores_per_class K]`."""
-        return self.classifier(self._flat(xs), labelled=labelled)
+        return self._class_logits(self.classifier(self.trunk(xs)))
 
     # What other treatments of the missing label replace:
 
@@ -188,7 +204,7 @@ class M2(SSLModel):
         with evaluating(self):
             if ys is None:
                 ys = self.class_logits(xs).argmax(-1)
-            q_z = self._q_z(xs, ys).base_dist
+            q_z = self._q_z(self.trunk(xs), ys).base_dist
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
@@ -213,19 +229,19 @@ class M2(SSLModel):
         summed = ys.dim() > 1 and not ys.is_floating_point()
         return self.class_chunk if summed else None
 
-    def _q_z(self, xs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        pixels = self._flat(xs)
+    def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:
         chunk = self._chunk(ys)
         if chunk is None:
-            hs = self.encoder(pixels, ys)
+            hs = self.encoder(features, ys)
         else:
-            hs = in_class_chunks(lambda some: self.encoder(pixels, some), chunk, ys)
+            hs = in_class_chunks(lambda some: self.encoder(features, some), chunk, ys)
         loc, raw_scale = hs.chunk(2, -1)
         return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
 
     def _p_x(self, zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
         def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-            return bernoulli(self._pixel_logits(zs, ys), len(self.input_shape))
+            logits, dims = self._pixel_logits(zs, ys), len(self.input_shape)
+            return pixels(logits, self.likelihood, self.laplace_scale, dims)
 
         chunk = self._chunk(ys)
         if chunk is None:
@@ -233,4 +249,4 @@ class M2(SSLModel):
         return ClassChunks(family, (zs, ys), chunk, zs.shape[:-1], torch.Size(self.input_shape))
 
     def _pixel_logits(self, zs: Tensor, ys: Tensor) -> Tensor:
-        return self.decoder(zs, ys).unflatten(-1, self.input_shape)
+        return self.canvas(self.decoder(zs, ys))

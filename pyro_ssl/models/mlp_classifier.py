@@ -1,6 +1,5 @@
-"""The labelled-only baseline: a multi-layer perceptron."""
+"""The labelled-only baseline: the classifier of the other models alone."""
 
-import math
 from collections.abc import Sequence
 
 import pyro
@@ -8,6 +7,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.image_nets import image_nets
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.rows import split_rows
 from pyro_ssl.nets import MLP
@@ -29,6 +29,7 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
+        convolutional: see a `ConvTrunk` of the image in place of its pixels.
 
     Raises:
         ConfigError: if a width, a probability or the activation cannot work.
@@ -44,6 +45,7 @@ class MLPClassifier(SSLModel):
         activation: str = "relu",
         batch_norm: bool = False,
         input_dropout: float = 0.0,
+        convolutional: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if batch_norm == "parted":
@@ -52,8 +54,10 @@ class MLPClassifier(SSLModel):
         self.activation = activation
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
+        self.convolutional = convolutional
+        self.trunk, _ = image_nets(self.input_shape, convolutional, activation)
         self.classifier = MLP(
-            math.prod(self.input_shape),
+            self.trunk.out_features,
             hidden_dims,
             num_classes,
             activation=activation,
@@ -75,4 +79,4 @@ class MLPClassifier(SSLModel):
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self.classifier(self._flat(xs))
+        return self.classifier(self.trunk(xs))

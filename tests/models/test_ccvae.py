@@ -15,7 +15,8 @@ from tests.test_sampled_elbo import pixels
 
 
 def make(**options) -> CCVAE:
-    sizes = {"input_shape": (1, 2, 3), "num_classes": 4, "style_dim": 3, "hidden_dims": (5,)}
+    shape = (1, 2, 4) if options.get("convolutional") else (1, 2, 3)
+    sizes = {"input_shape": shape, "num_classes": 4, "style_dim": 3, "hidden_dims": (5,)}
     torch.manual_seed(1)
     model = CCVAE(**sizes | {"num_samples": 6, "activation": "tanh"} | options)
     # Away from its initial values every density is far from flat.
@@ -25,7 +26,7 @@ def make(**options) -> CCVAE:
 
 
 def posterior(model, xs):
-    loc, raw = model.encoder(xs.flatten(1)).chunk(2, -1)
+    loc, raw = model.encoder(model.trunk(xs)).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
 
 
@@ -38,10 +39,10 @@ def log_q_y(model, z_class):
 
 
 def log_px(model, xs, z):
-    outputs, values = model.decoder(z), xs.flatten(1)
+    outputs, values = model.canvas(model.decoder(z)).flatten(-3), xs.flatten(1)
     if model.likelihood == "laplace":
         size = model.laplace_scale
-        return (-(values - outputs).abs() / size - math.log(2 * size)).sum(-1)
+        return (-(values - outputs.sigmoid()).abs() / size - math.log(2 * size)).sum(-1)
     return (values * F.logsigmoid(outputs) + (1 - values) * F.logsigmoid(-outputs)).sum(-1)
 
 
@@ -92,11 +93,14 @@ def by_hand(model, xs, ys):
         {"kl_weight": 0.3, "classification_weight": 5.0},
         {"likelihood": "laplace", "laplace_scale": 0.4},
         {"style_dim": 0, "num_samples": 1},
+        {"convolutional": True},
     ],
     ids=str,
 )
 def test_objective_at_its_draws_is_the_formula_gradients_included(ys, options):
     model, xs = make(**options), pixels(5)
+    if model.convolutional:
+        xs = torch.cat([xs, xs[..., :1]], -1)
     ys = None if ys is None else torch.tensor(ys)
     torch.manual_seed(5)
     loss, _ = oracle.run(model, model.make_elbo(), xs, ys)

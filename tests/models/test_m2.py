@@ -130,6 +130,38 @@ def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys, el
     oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"likelihood": "laplace", "laplace_scale": 0.3},
+        {"convolutional": True, "input_shape": (2, 4, 4)},
+        {"convolutional": True, "input_shape": (2, 4, 4), "class_chunk": 3, "batch_norm": "parted"},
+    ],
+    ids=str,
+)
+def test_convolutions_and_laplace_pixels_enter_the_same_objective(options, elbo):
+    torch.manual_seed(1)
+    sizes = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_dims": (5,)}
+    model = M2(**sizes | {"activation": "tanh", "classification_weight": WEIGHT} | options)
+    model = model.double().eval()
+    xs = torch.rand(5, *model.input_shape).double()
+    ys = torch.tensor([2, -1, 0, -1, -1])
+    known = ys >= 0
+    loss, trace = run(model, xs, ys, elbo)
+    eps_l = oracle.noise(model, xs[known], ys[known], trace.nodes["labelled/z"]["value"])
+    eps_u = class_noise(model, xs[~known], trace.nodes["unlabelled/z"]["value"])
+    labelled = oracle.labelled_bound(model, xs[known], ys[known], eps_l)
+    labelled = labelled - WEIGHT * oracle.classification(model, xs[known], ys[known])
+    by_hand = -labelled.sum() - oracle.unlabelled_bound(model, xs[~known], eps_u).sum()
+    torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
+    assert model.takes_pixels == (model.likelihood == "bernoulli")
+    zs, ys = torch.randn(3, 2).double(), torch.tensor([0, 1, 3])
+    means = model.canvas(model.decoder(zs, ys)).sigmoid()
+    torch.testing.assert_close(model.decode(zs, ys), means)
+    assert model.predict_proba(xs).sum(-1).tolist() == pytest.approx([1.0] * 5)
+
+
 @pytest.mark.parametrize("ys", [[1, 0, 3, 2, 2], [-1, -1, -1, -1, -1]])
 def test_all_known_and_all_unknown_are_the_plain_programs(model, xs, ys):
     _, trace = run(model, xs, torch.tensor(ys))

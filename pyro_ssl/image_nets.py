@@ -1,0 +1,163 @@
+"""What stands between an image and the fully connected networks: flattening, or convolutions.
+
+A trunk maps images to vectors, a canvas vectors to images. Both accept leading batch dimensions of
+any number and return their input's dtype, as all networks do.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.nets import ACTIVATIONS
+
+# Convolutions halve the image until its sides are at most this long.
+_SMALLEST = 8
+_FIRST_CHANNELS, _MOST_CHANNELS = 32, 256
+
+
+class FlatTrunk(nn.Module):
+    """The pixels of an image as a vector.
+
+    Args:
+        input_shape: shape of an image.
+
+    Attributes:
+        out_features: their number.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.out_features = math.prod(input_shape)
+
+    def forward(self, xs: Tensor) -> Tensor:
+        """Return images `[..., *input_shape]` as vectors `[..., out_features]`."""
+        return xs.flatten(-len(self.input_shape))
+
+
+class FlatCanvas(nn.Module):
+    """A vector as the pixels of an image.
+
+    Args:
+        input_shape: shape of an image.
+
+    Attributes:
+        in_features: number of its pixels.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.in_features = math.prod(input_shape)
+
+    def forward(self, hs: Tensor) -> Tensor:
+        """Return vectors `[..., in_features]` as images `[..., *input_shape]`."""
+        return hs.unflatten(-1, self.input_shape)
+
+
+class ConvTrunk(nn.Module):
+    """Convolutions that halve an image until its sides are at most 8 pixels, each activated.
+
+    Kernels are 4 by 4; channels are 32 at first and double up to 256.
+
+    Args:
+        input_shape: channels, height and width.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+
+    Attributes:
+        out_features: length of the vector that is left of an image.
+
+    Raises:
+        ConfigError: if images of that shape cannot be halved so often.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], activation: str = "relu") -> None:
+        super().__init__()
+        widths, (height, width) = _plan(input_shape, activation)
+        self.activation = activation
+        channels = [input_shape[0], *widths]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1) for i, o in pairwise(channels)
+        )
+        self.out_features = widths[-1] * height * width
+
+    def forward(self, xs: Tensor) -> Tensor:
+        """Return vectors `[..., out_features]` of images `[..., channels, height, width]`."""
+        hs, activate = xs.reshape(-1, *xs.shape[-3:]), ACTIVATIONS[self.activation]
+        for layer in self.layers:
+            hs = activate(layer(hs))
+        return hs.reshape(*xs.shape[:-3], self.out_features).to(xs.dtype)
+
+
+class ConvCanvas(nn.Module):
+    """The layers of `ConvTrunk` in reverse: an image from a vector, which is activated first.
+
+    Args:
+        input_shape: channels, height and width of the image.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+
+    Attributes:
+        in_features: length of the vector.
+
+    Raises:
+        ConfigError: as `ConvTrunk`.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], activation: str = "relu") -> None:
+        super().__init__()
+        widths, (height, width) = _plan(input_shape, activation)
+        self.activation = activation
+        self.smallest = (widths[-1], height, width)
+        self.in_features = math.prod(self.smallest)
+        channels = [*widths[::-1], input_shape[0]]
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1)
+            for i, o in pairwise(channels)
+        )
+
+    def forward(self, hs: Tensor) -> Tensor:
+        """Return images `[..., channels, height, width]` of vectors `[..., in_features]`."""
+        images, activate = hs.reshape(-1, *self.smallest), ACTIVATIONS[self.activation]
+        for layer in self.layers:
+            images = layer(activate(images))
+        return images.reshape(*hs.shape[:-1], *images.shape[1:]).to(hs.dtype)
+
+
+def image_nets(
+    input_shape: tuple[int, ...], convolutional: bool, activation: str
+) -> tuple[FlatTrunk | ConvTrunk, FlatCanvas | ConvCanvas]:
+    """Return what a model's fully connected networks see of images, and paint them on.
+
+    Raises:
+        ConfigError: as `ConvTrunk`, if `convolutional`.
+    """
+    if convolutional:
+        return ConvTrunk(input_shape, activation), ConvCanvas(input_shape, activation)
+    return FlatTrunk(input_shape), FlatCanvas(input_shape)
+
+
+def _plan(input_shape: tuple[int, ...], activation: str) -> tuple[list[int], tuple[int, int]]:
+    """Return the channels of each halving, and the height and width that are left."""
+    if activation == "maxout":
+        raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
+    if activation not in ACTIVATIONS:
+        expected = ", ".join(name for name in ACTIVATIONS if name != "maxout")
+        raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
+    if len(input_shape) != 3:
+        raise ConfigError(
+            f"input_shape is {input_shape}, convolutions expect (channels, height, width)"
+        )
+    sides = torch.Size(input_shape[1:])
+    widths: list[int] = []
+    while not widths or max(sides) > _SMALLEST:
+        if sides[0] % 2 or sides[1] % 2:
+            raise ConfigError(
+                f"input_shape is {input_shape}: its sides cannot be halved until they are at most "
+                f"{_SMALLEST}; pad the images, to 32 or 64 say"
+            )
+        sides = torch.Size(side // 2 for side in sides)
+        widths.append(min(_FIRST_CHANNELS * 2 ** len(widths), _MOST_CHANNELS))
+    return widths, (sides[0], sides[1])

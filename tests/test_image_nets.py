@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.image_nets import ConvCanvas, ConvTrunk, image_nets
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128), (1, 8, 8), (2, 16, 24)]
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("leading", [(), (3,), (2, 1, 3), (0,)], ids=str)
+def test_images_to_vectors_and_back_with_any_leading_dimensions(shape, leading, convolutional):
+    torch.manual_seed(0)
+    trunk, canvas = image_nets(shape, convolutional, "relu")
+    xs = torch.rand(*leading, *shape)
+    hs = trunk(xs)
+    assert hs.shape == (*leading, trunk.out_features)
+    assert trunk.out_features == canvas.in_features
+    images = canvas(hs)
+    assert images.shape == xs.shape
+    if not convolutional:
+        assert torch.equal(images, xs)
+    for index in ([0] * len(leading), [-1] * len(leading)) if 0 not in leading else ():
+        torch.testing.assert_close(hs[tuple(index)], trunk(xs[tuple(index)][None])[0])
+        torch.testing.assert_close(images[tuple(index)], canvas(hs[tuple(index)][None])[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "smallest"), [((1, 28, 28), (64, 7, 7)), ((3, 64, 64), (128, 8, 8))]
+)
+def test_sides_are_halved_until_they_are_small(shape, smallest):
+    assert ConvCanvas(shape).smallest == smallest
+    channels = [layer.out_channels for layer in ConvTrunk(shape).layers]
+    assert channels == [32, 64, 128][: len(channels)]
+
+
+def test_every_pixel_reaches_the_vector_and_every_number_the_image():
+    torch.manual_seed(0)
+    trunk, canvas = image_nets((1, 28, 28), True, "softplus")
+    xs = torch.rand(1, 28, 28, requires_grad=True)
+    trunk(xs).sum().backward()
+    assert (xs.grad != 0).all()
+    hs = torch.rand(canvas.in_features, requires_grad=True)
+    canvas(hs).sum().backward()
+    assert (hs.grad != 0).all()
+
+
+def test_autocast_reaches_neither_end():
+    trunk, canvas = image_nets((1, 16, 16), True, "relu")
+    with torch.autocast("cpu", torch.bfloat16):
+        hs = trunk(torch.rand(2, 1, 16, 16))
+        assert hs.dtype == canvas(hs).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("shape", "activation", "named"),
+    [
+        ((784,), "relu", "channels, height, width"),
+        ((1, 30, 30), "relu", "pad the images"),
+        ((1, 28, 28), "maxout", "maxout"),
+        ((1, 28, 28), "sin", "activation is 'sin', expected one of relu"),
+    ],
+)
+def test_what_convolutions_cannot_do_is_named(shape, activation, named):
+    with pytest.raises(ConfigError, match=named):
+        image_nets(shape, True, activation)
