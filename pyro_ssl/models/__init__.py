@@ -14,6 +14,7 @@ from pyro_ssl.models.m1m2 import M1M2, active_latents, posteriors
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.mlp_classifier import MLPClassifier
 from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
+from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
 from pyro_ssl.models.relaxed_m2 import RelaxedM2
 from pyro_ssl.models.vae import VAE
@@ -33,6 +34,7 @@ __all__ = [
     "LogisticNormalM2",
     "MLPClassifier",
     "MultiLabelCCVAE",
+    "MultiLabelM2",
     "PyroModel",
     "RaoBlackwellM2",
     "RelaxedM2",

@@ -30,6 +30,8 @@ class MLPClassifier(SSLModel):
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
         convolutional: see a `ConvTrunk` of the image in place of its pixels.
+        multi_label: labels are rows of `num_classes` binary attributes, -1 where unknown, each
+            `Bernoulli(classifier(x)_l)`; the objective is the sum over known ones.
 
     Raises:
         ConfigError: if a width, a probability or the activation cannot work.
@@ -46,6 +48,7 @@ class MLPClassifier(SSLModel):
         batch_norm: bool = False,
         input_dropout: float = 0.0,
         convolutional: bool = False,
+        multi_label: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if batch_norm == "parted":
@@ -55,6 +58,7 @@ class MLPClassifier(SSLModel):
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.convolutional = convolutional
+        self.multi_label = multi_label
         self.trunk, _ = image_nets(self.input_shape, convolutional, activation)
         self.classifier = MLP(
             self.trunk.out_features,
@@ -71,8 +75,14 @@ class MLPClassifier(SSLModel):
         for rows in split_rows(xs, ys, num_labelled):
             if rows.ys is None:
                 continue
+            logits = self.class_logits(rows.xs)
             with rows.plate():
-                pyro.sample("y", dist.Categorical(logits=self.class_logits(rows.xs)), obs=rows.ys)
+                if self.multi_label:
+                    each = dist.Bernoulli(logits=logits).mask(rows.ys >= 0)
+                    given = rows.ys.clamp(min=0).to(logits.dtype)
+                    pyro.sample("y", each.to_event(1), obs=given)
+                else:
+                    pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""

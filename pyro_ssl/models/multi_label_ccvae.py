@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.attributes import attribute_logits, complete
 from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.rows import Rows
 
@@ -66,16 +66,7 @@ class MultiLabelCCVAE(CCVAE):
         super().__init__(**options)
         # Python's own numbers, which checkpoints and JSON files can hold.
         self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
-        halves = (0.5,) * self.num_classes
-        shares = torch.tensor(
-            halves if self.frequencies is None else self.frequencies, dtype=torch.float64
-        )
-        if shares.shape != (self.num_classes,) or not bool(((shares > 0) & (shares < 1)).all()):
-            raise ConfigError(
-                f"frequencies is {self.frequencies}, expected {self.num_classes} numbers between 0 "
-                "and 1"
-            )
-        logits = shares.logit().unsqueeze(-1).to(self.slope)
+        logits = attribute_logits(frequencies, self.num_classes).unsqueeze(-1).to(self.slope)
         self.register_buffer("prior_logits", logits, persistent=False)
 
     def class_logits(self, xs: Tensor) -> Tensor:
@@ -86,8 +77,7 @@ class MultiLabelCCVAE(CCVAE):
         return super().class_logits(xs)
 
     def _complete(self, ys: Tensor) -> Tensor:
-        drawn = self.prior_logits.T.sigmoid().expand(ys.shape).bernoulli().long()
-        return torch.where(ys < 0, drawn, ys)
+        return complete(ys, self.prior_logits.squeeze(-1))
 
     def _num_values(self) -> int:
         return 2

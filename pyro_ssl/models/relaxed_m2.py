@@ -62,7 +62,7 @@ class RelaxedM2(M2):
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         if rows.ys is not None or not self.training:
             return super()._label_in_guide(rows, scores)
-        y = pyro.sample("y", _Unscored(self._relaxed_label(scores)))
+        y = pyro.sample("y", Unscored(self._relaxed_label(scores)))
         log_q = self._class_logits(scores).log_softmax(-1)
         kl = (log_q.exp() * (log_q + math.log(self.num_classes))).sum(-1)
         pyro.factor("kl_y", kl, has_rsample=True)
@@ -72,10 +72,10 @@ class RelaxedM2(M2):
         if rows.ys is not None or not self.training:
             return super()._label_in_model(rows)
         prior = dist.OneHotCategorical(logits=rows.xs.new_zeros(self.num_classes))
-        return pyro.sample("y", _Unscored(prior.expand([len(rows.xs)])))
+        return pyro.sample("y", Unscored(prior.expand([len(rows.xs)])))
 
 
-class _Unscored(dist.MaskedDistribution):
+class Unscored(dist.MaskedDistribution):
     """A distribution to draw from, whose log-probability is 0, of the values' dtype.
 
     Pyro's own is of torch's default dtype, which `TraceEnum_ELBO` cannot multiply by others.
@@ -84,9 +84,9 @@ class _Unscored(dist.MaskedDistribution):
     def __init__(self, base_dist: dist.TorchDistribution) -> None:
         super().__init__(base_dist, mask=False)
 
-    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_Unscored":
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "Unscored":
         """Return the same for another batch shape."""
-        return _Unscored(self.base_dist.expand(batch_shape))
+        return Unscored(self.base_dist.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return zeros, of the batch shape."""

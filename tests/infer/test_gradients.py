@@ -23,6 +23,7 @@ from pyro_ssl.models import (
     LogisticNormalM2,
     MLPClassifier,
     MultiLabelCCVAE,
+    MultiLabelM2,
     RaoBlackwellM2,
 )
 from tests.infer.problems import blobs, small_m2
@@ -42,6 +43,9 @@ MODELS = {
     "LogGamma": lambda: LogGamma(latent_dim=2, latent_noise=0.1, **SIZES),
     "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
         style_dim=2, num_samples=5, **SIZES | {"num_classes": 2}
+    ),
+    "MultiLabelM2": lambda: MultiLabelM2(
+        latent_dim=2, straight_through=True, **SIZES | {"num_classes": 2}
     ),
     "ConvM2": lambda: M2(latent_dim=2, convolutional=True, likelihood="laplace", **SIZES),
     "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),

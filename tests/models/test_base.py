@@ -21,6 +21,7 @@ from pyro_ssl.models import (
     LogisticNormalM2,
     MLPClassifier,
     MultiLabelCCVAE,
+    MultiLabelM2,
     PyroModel,
     RaoBlackwellM2,
     RelaxedM2,
@@ -51,6 +52,7 @@ MODELS = {
     "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
         input_shape=(1, 2, 3), num_classes=4, style_dim=2, hidden_dims=(5,)
     ),
+    "MultiLabelM2": lambda: MultiLabelM2((0.2, 0.5, 0.5, 0.9), **SIZES),
     "RaoBlackwellM2": lambda: RaoBlackwellM2(num_summed=2, **SIZES),
     "VAE": lambda: VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
 }

@@ -1,0 +1,32 @@
+"""Rows of binary attributes: their prior, and those that are unknown."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError
+
+
+def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -> Tensor:
+    """Return the log-odds of each attribute in p(y), `[L]`, float64.
+
+    Args:
+        frequencies: p(y_l = 1) of each attribute; 1/2 if None.
+        num_attributes: their number L.
+
+    Raises:
+        ConfigError: if there are not so many numbers, or they are not between 0 and 1.
+    """
+    shares = [0.5] * num_attributes if frequencies is None else [float(f) for f in frequencies]
+    if len(shares) != num_attributes or not all(0 < share < 1 for share in shares):
+        raise ConfigError(
+            f"frequencies is {frequencies}, expected {num_attributes} numbers between 0 and 1"
+        )
+    return torch.tensor(shares, dtype=torch.float64).logit()
+
+
+def complete(ys: Tensor, logits: Tensor) -> Tensor:
+    """Return attributes `[B, L]` with unknown ones, -1, drawn from log-odds `logits` `[L]`."""
+    drawn = logits.sigmoid().expand(ys.shape).bernoulli().to(ys.dtype)
+    return torch.where(ys < 0, drawn, ys)

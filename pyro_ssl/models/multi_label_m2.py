@@ -1,0 +1,159 @@
+"""M2 for rows of binary attributes, relaxed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.models.annealed import AnnealedOption
+from pyro_ssl.models.attributes import attribute_logits, complete
+from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.relaxed_m2 import Unscored
+from pyro_ssl.models.rows import Rows
+
+
+class MultiLabelM2(M2):
+    """M2 whose label is a row of L binary attributes, of which any may be unknown.
+
+    Generative program and guide are those of `M2`, but for::
+
+        p(y) = prod_l Bernoulli(frequency_l)    q(y|x) = prod_l Bernoulli(classifier(x)_l)
+
+    encoder and decoder seeing y as a vector of zeros and ones. With y_O the known attributes of a
+    row and y_U the others, the objective, maximised, is::
+
+        E_q(y_U|x) E_q(z|x,y)[log p(x|y,z) + log p(z) - log q(z|x,y)]
+            + log p(y_O) - KL(q(y_U|x) || p(y_U)) + c log q(y_O|x)
+
+    with c the `classification_weight`; eq. 7 of the paper where nothing is known, eq. 6 and 9
+    where everything is. The outer expectation is a sum over 2^|U| combinations, in each of which
+    the networks see another vector: it does not factorise. It is estimated in training by one
+    relaxed draw for each attribute, ::
+
+        h_l = sigmoid((classifier(x)_l + logistic noise) / temperature)
+
+    as `GumbelSoftmaxM2` does for classes, and with the same bias of the gradient; with
+    `straight_through` networks see h_l rounded, and the gradient flows as if they had seen h_l. The
+    KL divergence is that of the Bernoulli distributions, summed over attributes in closed form.
+
+    In training mode the site "y" is a float `[n, L]`, masked, and the guide subtracts the KL as a
+    factor "kl_y". In evaluation mode "y" is drawn from q(y_U|x), and bounds are those of the model
+    itself.
+
+    Source: Kingma et al. 2014, see `M2`; for the relaxation, Maddison, Mnih, Teh, "The concrete
+    distribution", ICLR 2017, appendix B.
+
+    Differs from the papers: several labels a row, known in part; else as `M2`.
+
+    Args:
+        frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
+        temperature: of the relaxation; the buffer `annealed_temperature` starts there, and is what
+            the programs use.
+        straight_through: use the straight-through estimator.
+        options: those of `M2`, `num_classes` being the number of attributes L.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    multi_label = True
+    sums_labels = False
+    temperature = AnnealedOption()
+    annealed_temperature: Tensor
+    prior_logits: Tensor
+
+    def __init__(
+        self,
+        frequencies: Sequence[float] | None = None,
+        temperature: float = 0.5,
+        straight_through: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        # Python's own numbers, which checkpoints and JSON files can hold.
+        self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
+        self.temperature = temperature
+        self.straight_through = straight_through
+        logits = attribute_logits(frequencies, self.num_classes)
+        like = next(self.parameters())
+        self.register_buffer("prior_logits", logits.to(like), persistent=False)
+
+    def _label_in_model(self, rows: Rows) -> Tensor:
+        prior = dist.Bernoulli(logits=self.prior_logits)
+        ys = self._attributes(rows)
+        if rows.ys is not None:
+            given = ys.clamp(min=0).to(self.prior_logits.dtype)
+            pyro.sample("y_known", prior.mask(ys >= 0).to_event(1), obs=given)
+        if self.training:
+            p_y = Unscored(prior.to_event(1).expand(ys.shape[:1]))
+        else:
+            p_y = prior.expand(ys.shape).mask(ys < 0).to_event(1)
+        return self._filled(ys, pyro.sample("y", p_y))
+
+    def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
+        ys = self._attributes(rows)
+        if rows.ys is not None and self.classification_weight > 0:
+            each = F.logsigmoid(torch.where(ys == 1, scores, -scores))
+            with poutine.scale(scale=self.classification_weight):
+                log_q = torch.where(ys >= 0, each, 0.0).sum(-1)
+                pyro.factor("classification", -log_q, has_rsample=True)
+        if not self.training:
+            q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
+            return self._filled(ys, pyro.sample("y", q_y))
+        family = dist.RelaxedBernoulli
+        if self.straight_through:
+            family = dist.RelaxedBernoulliStraightThrough
+        relaxed = family(self.annealed_temperature, logits=scores, validate_args=False)
+        drawn = pyro.sample("y", Unscored(relaxed.to_event(1)))
+        kl = torch.where(ys >= 0, 0.0, self._kl(scores)).sum(-1)
+        pyro.factor("kl_y", kl, has_rsample=True)
+        return self._filled(ys, drawn)
+
+    def _attributes(self, rows: Rows) -> Tensor:
+        """Return the attributes of the rows, `[n, L]`, -1 where unknown."""
+        if rows.ys is not None:
+            return rows.ys
+        shape = len(rows.xs), self.num_classes
+        return torch.full(shape, -1, device=rows.xs.device)
+
+    def _filled(self, ys: Tensor, drawn: Tensor) -> Tensor:
+        """Return `drawn` with the known ones of the attributes `ys` in their places."""
+        return torch.where(ys >= 0, ys.to(drawn.dtype), drawn)
+
+    def _kl(self, scores: Tensor) -> Tensor:
+        """Return KL(q(y_l|x) || p(y_l)) of each attribute, `[n, L]`."""
+        prior, share = self.prior_logits, scores.sigmoid()
+        present = F.logsigmoid(scores) - F.logsigmoid(prior)
+        absent = F.logsigmoid(-scores) - F.logsigmoid(-prior)
+        return share * present + (1 - share) * absent
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            ys: attributes `[B, L]`, 0 or 1; those likelier than not under q(y|x) if None.
+        """
+        if ys is None:
+            ys = self.predict_proba(xs) > 0.5
+        return super().encode(xs, ys.to(xs.dtype))
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+        """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
+
+        Args:
+            zs: latents `[B, D]`.
+            ys: attributes `[B, L]`, from 0 to 1.
+        """
+        return super().decode(zs, ys.to(zs.dtype))
+
+    def sample(self, ys: Tensor) -> Tensor:
+        """Draw z, and unknown attributes of `ys` `[B, L]`; return the means of p(x|y,z)."""
+        return super().sample(complete(ys, self.prior_logits))
