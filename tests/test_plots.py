@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from pyro_ssl import plots
-from pyro_ssl.models import M2, VAE, Autoencoder
+from pyro_ssl.models import CCVAE, M2, VAE, Autoencoder
 
 
 def test_learning_curves_draw_the_columns_they_name():
@@ -56,6 +56,68 @@ def test_analogies_show_the_input_first_and_then_every_class():
         for k in range(3):
             expected = model.decode(loc[row : row + 1], torch.tensor([k]))[0, 0]
             torch.testing.assert_close(cell(figure, row, k + 1), expected)
+
+
+def ccvae():
+    torch.manual_seed(0)
+    model = CCVAE((1, 4, 4), 3, style_dim=2, hidden_dims=(5,))
+    with torch.no_grad():
+        model.prior_loc.normal_()
+        model.prior_raw_scale.normal_()
+    return model
+
+
+def test_class_swaps_keep_the_style_and_take_each_class():
+    model, xs = ccvae(), torch.rand(2, 1, 4, 4)
+    figure = plots.class_swaps(model, xs)
+    style = model.encode(xs)[0][:, 3:]
+    for row in range(2):
+        torch.testing.assert_close(cell(figure, row, 0), xs[row, 0])
+        for k in range(3):
+            z = torch.cat([model.prior_loc[k].detach(), style[row]])
+            torch.testing.assert_close(cell(figure, row, k + 1), model.decode(z[None])[0, 0])
+
+
+def test_characteristic_walks_move_one_dimension_over_the_prior():
+    model, x = ccvae(), torch.rand(1, 4, 4)
+    figure = plots.characteristic_walks(model, x, steps=3, reach=2.0)
+    z = model.encode(x[None])[0][0]
+    # The mixture's moments, from many draws of it.
+    drawn = model._p_z_class(torch.arange(3).repeat(50_000)).sample()
+    loc, scale = model.prior_moments()
+    torch.testing.assert_close(loc, drawn.mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(scale, drawn.std(0), atol=0.02, rtol=0)
+    for row in range(3):
+        for column, units in enumerate((-2.0, 0.0, 2.0)):
+            moved = z.clone()
+            moved[row] = loc[row] + units * scale[row]
+            expected = model.decode(moved[None])[0, 0]
+            torch.testing.assert_close(cell(figure, row, column), expected)
+
+
+def test_style_walks_leave_the_class_latents():
+    model, starts, ends = ccvae(), torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4)
+    figure = plots.style_walks(model, starts, ends, steps=3)
+    first, last = model.encode(starts)[0], model.encode(ends)[0]
+    for row in range(2):
+        for column, share in enumerate((0.0, 0.5, 1.0)):
+            style = (1 - share) * first[row, 3:] + share * last[row, 3:]
+            expected = model.decode(torch.cat([first[row, :3], style])[None])[0, 0]
+            torch.testing.assert_close(cell(figure, row, column), expected)
+
+
+def test_class_variances_are_means_above_deviations():
+    model = ccvae()
+    # Samples of a class are 0 and 1 in turns, but for the last class, which is 1.
+    model.sample = lambda ys: torch.where(ys == 2, 1.0, torch.arange(len(ys)) % 2)[
+        :, None, None, None
+    ].expand(-1, 1, 4, 4)
+    figure = plots.class_variances(model, draws=400)
+    for k, (mean, deviation) in enumerate([(0.5, 0.5), (0.5, 0.5), (1.0, 0.0)]):
+        expected = torch.full((4, 4), mean)
+        torch.testing.assert_close(cell(figure, 0, k), expected, atol=1e-3, rtol=0)
+        expected = torch.full((4, 4), deviation)
+        torch.testing.assert_close(cell(figure, 1, k), expected, atol=1e-3, rtol=0)
 
 
 def test_reliability_bins_confidence_and_accuracy():

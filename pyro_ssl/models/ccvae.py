@@ -254,6 +254,16 @@ class CCVAE(SSLModel):
             return self._p_x(zs).mean
 
     @torch.no_grad()
+    def prior_moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each dimension of z_class, `[K]`.
+
+        Those of the mixture of p(z_class|y) over all values of the label, in equal shares.
+        """
+        scale = F.softplus(self.prior_raw_scale) + 1e-3
+        variance = (scale**2).mean(0) + self.prior_loc.var(0, correction=0)
+        return self.prior_loc.mean(0), variance.sqrt()
+
+    @torch.no_grad()
     def sample(self, ys: Tensor) -> Tensor:
         """Draw z from p(z|y) for each of `ys` `[B]` and return the means of p(x|z).
 

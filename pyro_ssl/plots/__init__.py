@@ -1,6 +1,12 @@
 """Every figure the project draws; each function returns a matplotlib `Figure`."""
 
 from pyro_ssl.plots.animation import save_animation
+from pyro_ssl.plots.characteristics import (
+    characteristic_walks,
+    class_swaps,
+    class_variances,
+    style_walks,
+)
 from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
 from pyro_ssl.plots.curves import kl_by_dimension, learning_curves, reliability
 from pyro_ssl.plots.images import (
@@ -8,6 +14,7 @@ from pyro_ssl.plots.images import (
     analogies,
     class_manifolds,
     class_samples,
+    image_grid,
     manifold,
     prior_samples,
     reconstruction_frame,
@@ -20,8 +27,12 @@ __all__ = [
     "Bottleneck",
     "analogies",
     "bottlenecks",
+    "characteristic_walks",
     "class_manifolds",
     "class_samples",
+    "class_swaps",
+    "class_variances",
+    "image_grid",
     "kl_by_dimension",
     "kl_by_site",
     "latent_positions",
@@ -33,5 +44,6 @@ __all__ = [
     "reconstructions",
     "reliability",
     "save_animation",
+    "style_walks",
     "validation_accuracy",
 ]

@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from pyro_ssl.models import M1M2, M2, VAE
+from pyro_ssl.models import CCVAE, M1M2, M2, VAE
 from pyro_ssl.plots.curves import width_for
 
 # Models whose images are drawn given a label.
 CLASS_CONDITIONAL = (M2, M1M2)
 
 
-def class_samples(model: M1M2 | M2, columns: int = 10) -> Figure:
-    """Draw means of p(x|y,z), a row for each class, z drawn from its prior.
+def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
+    """Draw means of p(x|y,z), a row for each class, z drawn from its prior (`CCVAE`'s given y).
 
     Args:
         model: the generative model.
@@ -25,7 +25,7 @@ def class_samples(model: M1M2 | M2, columns: int = 10) -> Figure:
     device = next(model.parameters()).device
     ys = torch.arange(model.num_classes, device=device).repeat_interleave(columns)
     images = model.sample(ys)
-    return _image_grid(images, columns, "samples from p(x | y), a class in each row")
+    return image_grid(images, columns, "samples from p(x | y), a class in each row")
 
 
 def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure:
@@ -38,7 +38,7 @@ def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure
     """
     device = next(model.parameters()).device
     ys = torch.randint(model.num_classes, (rows * columns,), device=device)
-    return _image_grid(model.sample(ys), columns, "samples from p(x), y and z from their priors")
+    return image_grid(model.sample(ys), columns, "samples from p(x), y and z from their priors")
 
 
 def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
@@ -55,13 +55,13 @@ def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
         loc.repeat_interleave(model.num_classes, 0), ys.repeat(len(xs))
     ).unflatten(0, (len(xs), model.num_classes))
     together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
-    return _image_grid(together, model.num_classes + 1, "an input, then its style in each class")
+    return image_grid(together, model.num_classes + 1, "an input, then its style in each class")
 
 
 def reconstructions(model: VAE, xs: Tensor) -> Figure:
     """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean."""
     images = torch.cat([xs, model.decode(model.encode(xs)[0])])
-    return _image_grid(images, len(xs), "inputs, and below them their reconstructions")
+    return image_grid(images, len(xs), "inputs, and below them their reconstructions")
 
 
 def manifold(model: VAE, cells: int = 20) -> Figure:
@@ -74,7 +74,7 @@ def manifold(model: VAE, cells: int = 20) -> Figure:
         cells: cells a side.
     """
     images = model.decode(_quantile_grid(cells, next(model.parameters())))
-    return _image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
+    return image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
 
 
 def class_manifolds(model: M1M2 | M2, cells: int = 10) -> Figure:
@@ -121,8 +121,15 @@ def _quantile_grid(cells: int, like: Tensor) -> Tensor:
     return torch.stack([first, second], -1).flatten(0, 1).to(like)
 
 
-def _image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
-    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps."""
+def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
+    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps.
+
+    Args:
+        images: values in [0, 1].
+        columns: images a row.
+        title: what the grid shows.
+        inches: width of an image.
+    """
     rows = -(-len(images) // columns)
     height = inches * rows * images.shape[-2] / images.shape[-1]
     size = width_for(title, inches * columns), height + 0.4

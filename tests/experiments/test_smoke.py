@@ -31,6 +31,21 @@ EXPERIMENTS = {
         trained("mnist_m2/m2-digits-20", [*CONDITIONAL, "manifolds"])
         + trained("mnist_m2/mlpclassifier-digits-20", CLASSIFIED),
     ),
+    "mnist_ccvae": (
+        f"{TINY} --labels 20 --style-dim 3 --num-samples 4",
+        trained(
+            "mnist_ccvae/ccvae-digits-20",
+            [
+                *CLASSIFIED,
+                "samples",
+                "class_swaps",
+                "characteristic_walks",
+                "style_walks",
+                "class_variances",
+            ],
+        )
+        + trained("mnist_ccvae/mlpclassifier-digits-20", CLASSIFIED),
+    ),
     "mnist_m1": (
         f"{TINY} --latent-dim 3 --epochs-2d 3 --bound-samples 1 7",
         trained(

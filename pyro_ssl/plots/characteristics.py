@@ -1,0 +1,87 @@
+"""What each latent of a CCVAE stands for, as grids of images."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_ssl.models import CCVAE
+from pyro_ssl.plots.images import image_grid
+
+
+@torch.no_grad()
+def class_swaps(model: CCVAE, xs: Tensor) -> Figure:
+    """Draw, for each input, its style with the latents of every class in turn.
+
+    z_style is the mean of q(z|x), z_class that of p(z_class|y): figure 4 of Joy et al. (2021).
+
+    Args:
+        model: a model of one label a row.
+        xs: inputs `[R, *input_shape]`, a row each.
+    """
+    classes = model.num_classes
+    style = model.encode(xs)[0][:, classes:].repeat_interleave(classes, 0)
+    zs = torch.cat([model.prior_loc.repeat(len(xs), 1), style], -1)
+    images = model.decode(zs).unflatten(0, (len(xs), classes))
+    together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
+    return image_grid(together, classes + 1, "an input, then its style with each class's latents")
+
+
+@torch.no_grad()
+def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float = 3.0) -> Figure:
+    """Draw one input with one dimension of z_class moved, a dimension in each row.
+
+    The other latents are the mean of q(z|x). The dimension goes over `reach` standard deviations
+    to both sides of the mean of all classes' priors, taken as one mixture.
+
+    Args:
+        model: the model.
+        x: an input, `input_shape`.
+        steps: images a row.
+        reach: how far a row goes, in standard deviations.
+    """
+    z = model.encode(x.unsqueeze(0))[0].squeeze(0)
+    loc, scale = model.prior_moments()
+    dims = len(loc)
+    units = torch.linspace(-reach, reach, steps).to(z)
+    zs = z.expand(dims, steps, -1).clone()
+    moved = torch.arange(dims, device=z.device)
+    zs[moved, :, moved] = loc.unsqueeze(-1) + scale.unsqueeze(-1) * units
+    title = "one dimension of z_class moved, in each row another"
+    return image_grid(model.decode(zs.flatten(0, 1)), steps, title)
+
+
+@torch.no_grad()
+def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> Figure:
+    """Draw inputs on the way, in a straight line, to the style of others; z_class stays.
+
+    Args:
+        model: the model.
+        starts: inputs `[R, *input_shape]`, a row each.
+        ends: inputs whose style is the last of each row, `[R, *input_shape]`.
+        steps: images a row.
+    """
+    dims = model.prior_loc.shape[-1]
+    first, last = model.encode(starts)[0], model.encode(ends)[0]
+    share = torch.linspace(0, 1, steps).to(first)[:, None]
+    styles = torch.lerp(first[:, None, dims:], last[:, None, dims:], share)
+    zs = torch.cat([first[:, None, :dims].expand(-1, steps, -1), styles], -1)
+    title = "from an input to the style of another, z_class unchanged"
+    return image_grid(model.decode(zs.flatten(0, 1)), steps, title)
+
+
+@torch.no_grad()
+def class_variances(model: CCVAE, draws: int = 200) -> Figure:
+    """Draw the standard deviation of each pixel over samples of a class, and before it their mean.
+
+    Args:
+        model: a model of one label a row.
+        draws: samples of each class.
+    """
+    device = next(model.parameters()).device
+    images = []
+    for label in range(model.num_classes):
+        drawn = model.sample(torch.full((draws,), label, device=device))
+        images += [drawn.mean(0), drawn.std(0)]
+    columns = torch.stack(images).unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
+    title = "samples of each class: their mean, and below the standard deviation of each pixel"
+    return image_grid(columns, model.num_classes, title)
