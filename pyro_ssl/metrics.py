@@ -10,6 +10,8 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, SSLModel, evaluating
+from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
+from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.sites import sample_sites
 
 
@@ -59,6 +61,38 @@ def _one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
 def predict_in_chunks(model: SSLModel, xs: Tensor, rows: int = 10_000) -> Tensor:
     """Return `model.predict_proba(xs)`, `[N, K]`, computed `rows` rows at a time."""
     return torch.cat([model.predict_proba(chunk) for chunk in xs.split(rows)])
+
+
+@torch.no_grad()
+def intervention_score(
+    model: MultiLabelCCVAE | MultiLabelM2, judge: SSLModel, xs: Tensor
+) -> dict[str, Tensor]:
+    """Change each attribute of images through the model, and ask a classifier what has changed.
+
+    The reference is what the judge says of the model's reconstruction, in which nothing is changed:
+    each attribute is set to the other of its values there.
+
+    Args:
+        model: a model of L attributes.
+        judge: a classifier of the same attributes, trained on the truth.
+        xs: inputs `[N, *input_shape]`.
+
+    Returns:
+        Shares of the images for each attribute, `[L]`: `changed`, the judge sees the attribute
+        changed; `alone`, it sees that and no other attribute changed; `others`, the share of the
+        other attributes that stayed, over images.
+    """
+    before = judge.predict_proba(model.reconstruct(xs)) > 0.5
+    scores: dict[str, list[Tensor]] = {"changed": [], "alone": [], "others": []}
+    for attribute in range(model.num_classes):
+        images = model.intervene(xs, attribute, ~before[:, attribute])
+        moved = (judge.predict_proba(images) > 0.5) != before
+        changed = moved[:, attribute]
+        stayed = ~torch.cat([moved[:, :attribute], moved[:, attribute + 1 :]], 1)
+        scores["changed"].append(changed.double().mean())
+        scores["alone"].append((changed & stayed.all(1)).double().mean())
+        scores["others"].append(stayed.double().mean())
+    return {name: torch.stack(shares) for name, shares in scores.items()}
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from pyro_ssl.metrics import (
     accuracy,
     expected_calibration_error,
     importance_weighted_bound,
+    intervention_score,
     predict_in_chunks,
 )
 from pyro_ssl.models import M1M2, M2, VAE, MLPClassifier
@@ -232,3 +233,38 @@ def test_bound_is_taken_in_evaluation_mode_and_leaves_modes_and_statistics_alone
     assert not found.requires_grad
     torch.manual_seed(5)
     torch.testing.assert_close(importance_weighted_bound(model.eval(), PIXELS, 3), found)
+
+
+class Painter:
+    """Stands for a model whose images are the attributes themselves, one pixel each.
+
+    Changing the first attribute changes nothing but it; changing the second changes the third as
+    well; changing the third changes it in half of the images.
+    """
+
+    num_classes = 3
+
+    def reconstruct(self, xs):
+        return xs.clone()
+
+    def intervene(self, xs, attribute, values):
+        images = xs.clone()
+        images[:, attribute] = values.float()
+        if attribute == 1:
+            images[:, 2] = 1 - images[:, 2]
+        if attribute == 2:
+            images[::2] = xs[::2]
+        return images
+
+
+class Judge:
+    def predict_proba(self, xs):
+        return xs
+
+
+def test_intervention_score_is_of_one_change_and_no_other():
+    xs = torch.randint(2, (40, 3)).float()
+    scores = intervention_score(Painter(), Judge(), xs)
+    assert scores["changed"].tolist() == [1.0, 1.0, 0.5]
+    assert scores["alone"].tolist() == [1.0, 0.0, 0.5]
+    assert scores["others"].tolist() == [1.0, 0.5, 1.0]

@@ -76,6 +76,25 @@ class MultiLabelCCVAE(CCVAE):
         """
         return super().class_logits(xs)
 
+    def reconstruct(self, xs: Tensor) -> Tensor:
+        """Return means of p(x|z) at the mean of q(z|x), `[B, *input_shape]`."""
+        return self.decode(self.encode(xs)[0])
+
+    @torch.no_grad()
+    def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
+        """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
+
+        Its latent is set to the mean of p(z_class_l|y_l), the others are the mean of q(z|x).
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            attribute: number l of the attribute.
+            values: its new values `[B]`, 0 or 1.
+        """
+        zs = self.encode(xs)[0].clone()
+        zs[:, attribute] = self.prior_loc[values.long(), attribute]
+        return self.decode(zs)
+
     def _complete(self, ys: Tensor) -> Tensor:
         return complete(ys, self.prior_logits.squeeze(-1))
 

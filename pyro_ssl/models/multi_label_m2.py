@@ -144,6 +144,31 @@ class MultiLabelM2(M2):
             ys = self.predict_proba(xs) > 0.5
         return super().encode(xs, ys.to(xs.dtype))
 
+    def reconstruct(self, xs: Tensor) -> Tensor:
+        """Return means of p(x|y,z), `[B, *input_shape]`, at the mean of q(z|x,y).
+
+        Attributes y are those likelier than not under q(y|x).
+        """
+        ys = self.predict_proba(xs) > 0.5
+        return self.decode(self.encode(xs, ys)[0], ys)
+
+    @torch.no_grad()
+    def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
+        """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
+
+        The decoder sees that value; the other attributes are those likelier than not under q(y|x),
+        and z is the mean of q(z|x,y) given all as they were.
+
+        Args:
+            xs: inputs `[B, *input_shape]`.
+            attribute: number l of the attribute.
+            values: its new values `[B]`, 0 or 1.
+        """
+        ys = (self.predict_proba(xs) > 0.5).to(xs.dtype)
+        zs = self.encode(xs, ys)[0]
+        ys[:, attribute] = values.to(ys.dtype)
+        return self.decode(zs, ys)
+
     @torch.no_grad()
     def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.

@@ -269,3 +269,14 @@ def test_frequencies_survive_a_checkpoint(tmp_path):
 def test_bad_frequencies_are_named(frequencies):
     with pytest.raises(ConfigError, match="frequencies"):
         MultiLabelCCVAE(frequencies, num_classes=3)
+
+
+def test_intervention_moves_the_latent_of_its_attribute_alone():
+    model, xs, values = make(), pixels(4), torch.tensor([0, 1, 1, 0])
+    zs, _ = model.encode(xs)
+    for attribute in range(3):
+        moved = zs.clone()
+        for i, value in enumerate(values):
+            moved[i, attribute] = model.prior_loc[value, attribute]
+        torch.testing.assert_close(model.intervene(xs, attribute, values), model.decode(moved))
+    torch.testing.assert_close(model.reconstruct(xs), model.decode(zs))

@@ -207,3 +207,14 @@ def test_latents_and_samples_take_attributes():
     means = model.canvas(model.decoder(loc, ys.float())).sigmoid()
     torch.testing.assert_close(model.decode(loc, ys), means)
     assert model.sample(torch.where(ys == 1, ys, -1)).shape == xs.shape
+
+
+def test_intervention_changes_what_the_decoder_sees_of_its_attribute():
+    model, xs, values = make(), pixels(4), torch.tensor([0, 1, 1, 0])
+    ys = (model.classifier(xs.flatten(1)) > 0).double()
+    loc, _ = model.encode(xs, ys)
+    for attribute in range(3):
+        other = ys.clone()
+        other[:, attribute] = values.double()
+        torch.testing.assert_close(model.intervene(xs, attribute, values), model.decode(loc, other))
+    torch.testing.assert_close(model.reconstruct(xs), model.decode(loc, ys))
