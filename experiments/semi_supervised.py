@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -13,7 +14,12 @@ from experiments.options import DataOptions, SemiSupervisedOptions, TrainingOpti
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
 from pyro_ssl.infer import FitConfig
-from pyro_ssl.metrics import accuracy, expected_calibration_error, predict_in_chunks
+from pyro_ssl.metrics import (
+    accuracy,
+    expected_calibration_error,
+    one_label_each,
+    predict_in_chunks,
+)
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 if TYPE_CHECKING:
@@ -120,8 +126,9 @@ class SemiSupervised(ImageExperiment):
             "test_rows": len(test_ys),
         }
         title = f"{contender.name}, {dataset.name}, {self.config.labels} labels, seed {seed}"
-        figures = {"reliability": plots.reliability(probabilities, test_ys, f"{title}\ntest set")}
-        if isinstance(model, plots.CLASS_CONDITIONAL):
+        each = one_label_each(probabilities, test_ys)
+        figures = {"reliability": plots.reliability(*each, f"{title}\ntest set")}
+        if isinstance(model, plots.CLASS_CONDITIONAL) and not model.multi_label:
             torch.manual_seed(seed)
             data = contender.data
             candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
@@ -180,8 +187,13 @@ class M2Experiment(SemiSupervised):
 def seeded_split(
     config: DataOptions, dataset: ImageDataset, seed: int, labels: int | None
 ) -> LabelSplit:
-    """Split the training rows; a seed's validation rows are the same for any number of labels."""
+    """Split the training rows; a seed's validation rows are the same for any number of labels.
+
+    Rows of attributes are drawn without regard to these.
+    """
     train_ys, validation = dataset.train_ys.numpy(), validation_rows(config, dataset)
+    if dataset.multi_label:
+        return split_labels(np.zeros_like(train_ys[:, 0]), 1, labels, validation, seed)
     return split_labels(train_ys, dataset.num_classes, labels, validation, seed)
 
 

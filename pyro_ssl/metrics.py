@@ -24,7 +24,7 @@ def accuracy(probabilities: Tensor, ys: Tensor) -> float:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
     """
-    probabilities, ys = _one_label_each(probabilities, ys)
+    probabilities, ys = one_label_each(probabilities, ys)
     return (probabilities.argmax(-1) == ys).float().mean().item()
 
 
@@ -40,7 +40,7 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown, which count one by one.
         bins: number of bins.
     """
-    probabilities, ys = _one_label_each(probabilities, ys)
+    probabilities, ys = one_label_each(probabilities, ys)
     # Imported here because torchmetrics takes about a second, which --help would pay too.
     from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -49,8 +49,13 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
     ).item()
 
 
-def _one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; others as they are."""
+def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes as they are.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
+    """
     if ys.dim() == 1:
         return probabilities, ys
     known = ys >= 0

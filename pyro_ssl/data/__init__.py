@@ -2,7 +2,7 @@
 
 from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
-from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes
+from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.data.toys import GaussianMixture, two_gaussians
@@ -20,6 +20,7 @@ __all__ = [
     "data_root",
     "draw_shapes",
     "load_dataset",
+    "shapes_dataset",
     "split_labels",
     "two_gaussians",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
 from pyro_ssl.errors import ConfigError, DataError
 
 DATA_VARIABLE = "PYRO_SSL_DATA"
@@ -23,10 +23,10 @@ class ImageDataset:
     Attributes:
         name: what it is called on the command line.
         train_xs: images `[N, *input_shape]`, float32 in [0, 1].
-        train_ys: labels `[N]`, int64.
+        train_ys: labels `[N]`, or binary attributes `[N, L]`, int64.
         test_xs: test images `[M, *input_shape]`.
-        test_ys: test labels `[M]`.
-        num_classes: number of classes.
+        test_ys: test labels `[M]`, or attributes `[M, L]`.
+        num_classes: number of classes, or of attributes L.
 
     Raises:
         DataError: if images or labels cannot be used as they are.
@@ -43,7 +43,13 @@ class ImageDataset:
         for part in ("train", "test"):
             xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
             check_inputs(xs, self.input_shape, f"{part}_xs of {self.name}")
-            check_labels(ys, len(xs), self.num_classes, name=f"{part}_ys of {self.name}")
+            check = check_attributes if self.multi_label else check_labels
+            check(ys, len(xs), self.num_classes, name=f"{part}_ys of {self.name}")
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether labels are rows of binary attributes."""
+        return self.train_ys.dim() == 2
 
     @property
     def input_shape(self) -> tuple[int, ...]:

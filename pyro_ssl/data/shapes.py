@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.errors import DataError
 
 SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
@@ -58,6 +59,25 @@ def draw_shapes(
     for block, chosen, open_properties in blocks:
         block.copy_(_render(chosen.bool(), open_properties, size).mul(255).round())
     return images, attributes
+
+
+def shapes_dataset(
+    train_rows: int = 20_000, test_rows: int = 4_000, size: int = 64
+) -> ImageDataset:
+    """Return images of `draw_shapes` as a data set called "shapes"; the same ones on every call.
+
+    Args:
+        train_rows: training images.
+        test_rows: test images.
+        size: height and width in pixels.
+
+    Raises:
+        DataError: if a number cannot work.
+    """
+    train, train_ys = draw_shapes(train_rows, 0, size)
+    test, test_ys = draw_shapes(test_rows, 1, size)
+    train_xs, test_xs = train.float() / 255, test.float() / 255
+    return ImageDataset("shapes", train_xs, train_ys, test_xs, test_ys, len(SHAPE_ATTRIBUTES))
 
 
 def _render(attributes: Tensor, rest: Tensor, size: int) -> Tensor:

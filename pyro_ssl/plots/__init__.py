@@ -5,6 +5,7 @@ from pyro_ssl.plots.characteristics import (
     characteristic_walks,
     class_swaps,
     class_variances,
+    interventions,
     style_walks,
 )
 from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
@@ -33,6 +34,7 @@ __all__ = [
     "class_swaps",
     "class_variances",
     "image_grid",
+    "interventions",
     "kl_by_dimension",
     "kl_by_site",
     "latent_positions",

@@ -1,10 +1,12 @@
 """What each latent of a CCVAE stands for, as grids of images."""
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_ssl.models import CCVAE
+from pyro_ssl.models import CCVAE, MultiLabelCCVAE, MultiLabelM2
 from pyro_ssl.plots.images import image_grid
 
 
@@ -85,3 +87,22 @@ def class_variances(model: CCVAE, draws: int = 200) -> Figure:
     columns = torch.stack(images).unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
     title = "samples of each class: their mean, and below the standard deviation of each pixel"
     return image_grid(columns, model.num_classes, title)
+
+
+@torch.no_grad()
+def interventions(
+    model: MultiLabelCCVAE | MultiLabelM2, xs: Tensor, names: Sequence[str]
+) -> Figure:
+    """Draw inputs, their reconstructions, and these with one attribute changed at a time.
+
+    Args:
+        model: a model of L attributes.
+        xs: inputs `[R, *input_shape]`, a row each.
+        names: names of the attributes.
+    """
+    present = model.predict_proba(xs) > 0.5
+    columns = [xs, model.reconstruct(xs)]
+    columns += [model.intervene(xs, a, ~present[:, a]) for a in range(model.num_classes)]
+    images = torch.stack(columns, 1).flatten(0, 1)
+    title = f"inputs, reconstructions, then changed: {', '.join(names)}"
+    return image_grid(images, len(columns), title)

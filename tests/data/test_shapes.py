@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pyro_ssl.data import SHAPE_ATTRIBUTES, draw_shapes
+from pyro_ssl.data import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.errors import DataError
 
 
@@ -84,3 +84,15 @@ def test_images_vary_beyond_their_attributes_and_follow_the_seed():
 def test_bad_arguments_are_named(arguments, named):
     with pytest.raises(DataError, match=named):
         draw_shapes(**arguments)
+
+
+def test_data_set_is_the_same_on_every_call_and_its_parts_differ():
+    dataset = shapes_dataset(50, 30, size=16)
+    assert dataset.multi_label
+    assert (dataset.input_shape, dataset.num_classes) == ((3, 16, 16), 6)
+    assert (len(dataset.train_xs), len(dataset.test_xs)) == (50, 30)
+    assert torch.equal(dataset.train_xs, shapes_dataset(50, 30, size=16).train_xs)
+    assert not torch.equal(dataset.train_xs[:30], dataset.test_xs)
+    images, attributes = draw_shapes(50, 0, 16)
+    torch.testing.assert_close(dataset.train_xs * 255, images.float())
+    assert torch.equal(dataset.train_ys, attributes)

@@ -100,6 +100,20 @@ EXPERIMENTS = {
             for figure in ("validation_accuracy", "losses", "kl_by_site")
         ],
     ),
+    "shapes_ccvae": (
+        "--train-rows 300 --test-rows 30 --size 16 --labels 20 --validation 50 --quiet --epochs 2 "
+        "--hidden-dims 16 --num-samples 4 --latent-dim 3 --judge-epochs 1",
+        [
+            file
+            for name, figures in (
+                ("judge", []),
+                ("multilabelccvae", ["interventions", "characteristic_walks", "style_walks"]),
+                ("multilabelm2", ["interventions"]),
+                ("mlpclassifier", []),
+            )
+            for file in trained(f"shapes_ccvae/{name}-shapes-20", [*CLASSIFIED, *figures])
+        ],
+    ),
     "gaussians_vae": (
         "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet",
         trained("gaussians_vae/autoencoder-two-gaussians", ["learning_curves"])
