@@ -12,7 +12,7 @@ from experiments.semi_supervised import SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.metrics import importance_weighted_bound
-from pyro_ssl.models import CCVAE, MLPClassifier, SSLModel
+from pyro_ssl.models import CCVAE, SSLModel
 
 
 class CCVAEExperiment(SemiSupervised):
@@ -26,6 +26,7 @@ class CCVAEExperiment(SemiSupervised):
         names = ["mlpclassifier"] if config.baseline and config.labels else []
         super().__init__("mnist_ccvae", config, [*names, "ccvae"])
         self.config: Config = config
+        self.convolutional = config.convolutional
 
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
@@ -47,18 +48,6 @@ class CCVAEExperiment(SemiSupervised):
             # 1 is what the bound has of it.
             classification_weight=1.0 + self.weight_of_labels(data),
             num_samples=config.num_samples,
-            convolutional=config.convolutional,
-        )
-
-    def make_baseline(self, data: SSLData) -> SSLModel:
-        """Return the classifier alone, newly initialised."""
-        config = self.config
-        return MLPClassifier(
-            input_shape=data.input_shape,
-            num_classes=data.num_classes,
-            hidden_dims=config.hidden_dims,
-            batch_norm=config.batch_norm,
-            input_dropout=config.input_dropout,
             convolutional=config.convolutional,
         )
 

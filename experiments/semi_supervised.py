@@ -23,7 +23,7 @@ from pyro_ssl.metrics import (
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 if TYPE_CHECKING:
-    from experiments import mnist_m2
+    from experiments import mnist_conv_m2, mnist_m2
 
 # A hundred labelled rows are a single batch: the baseline makes at least so many steps an epoch.
 _BASELINE_STEPS_PER_EPOCH = 25
@@ -61,7 +61,12 @@ class SemiSupervised(ImageExperiment):
         name: name of the experiment, also of its folder.
         config: its options.
         names: names of the models; `mlpclassifier` is the baseline.
+
+    Attributes:
+        convolutional: whether the networks see images through convolutions.
     """
+
+    convolutional = False
 
     def __init__(self, name: str, config: SemiSupervisedOptions, names: list[str]) -> None:
         super().__init__(name, config, names, f"{config.dataset}-{config.labels}")
@@ -83,6 +88,7 @@ class SemiSupervised(ImageExperiment):
             hidden_dims=self.config.hidden_dims,
             batch_norm=self.config.batch_norm,
             input_dropout=self.config.input_dropout,
+            convolutional=self.convolutional,
         )
 
     def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
@@ -151,13 +157,14 @@ class M2Experiment(SemiSupervised):
 
     Args:
         config: the options of `mnist_m2`.
+        name: name of the experiment.
     """
 
-    def __init__(self, config: "mnist_m2.Config") -> None:
+    def __init__(self, config: "mnist_m2.Config", name: str = "mnist_m2") -> None:
         names = ["m2" if config.num_summed is None else "raoblackwellm2"]
         if config.baseline and config.labels:
             names.insert(0, "mlpclassifier")
-        super().__init__("mnist_m2", config, names)
+        super().__init__(name, config, names)
         self.config: mnist_m2.Config = config
 
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
@@ -178,10 +185,24 @@ class M2Experiment(SemiSupervised):
             "input_dropout": config.input_dropout,
             "classification_weight": self.weight_of_labels(data),
             "class_chunk": config.class_chunk,
+            "convolutional": self.convolutional,
         }
         if config.num_summed is None:
             return M2(**options)
         return RaoBlackwellM2(num_summed=config.num_summed, **options)
+
+
+class ConvM2Experiment(M2Experiment):
+    """M2 with convolutions shared by classifier and encoder.
+
+    Args:
+        config: the options of `mnist_conv_m2`.
+    """
+
+    convolutional = True
+
+    def __init__(self, config: "mnist_conv_m2.Config") -> None:
+        super().__init__(config, "mnist_conv_m2")
 
 
 def seeded_split(

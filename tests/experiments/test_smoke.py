@@ -31,6 +31,11 @@ EXPERIMENTS = {
         trained("mnist_m2/m2-digits-20", [*CONDITIONAL, "manifolds"])
         + trained("mnist_m2/mlpclassifier-digits-20", CLASSIFIED),
     ),
+    "mnist_conv_m2": (
+        f"{TINY} --labels 20 --latent-dim 3",
+        trained("mnist_conv_m2/raoblackwellm2-digits-20", CONDITIONAL)
+        + trained("mnist_conv_m2/mlpclassifier-digits-20", CLASSIFIED),
+    ),
     "mnist_ccvae": (
         f"{TINY} --labels 20 --style-dim 3 --num-samples 4",
         trained(
