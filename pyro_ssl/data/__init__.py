@@ -1,5 +1,6 @@
 """Data sets, label splits, and bring-your-own data."""
 
+from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
 from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
 from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
@@ -8,6 +9,7 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.data.toys import GaussianMixture, two_gaussians
 
 __all__ = [
+    "CELEBA_18",
     "DATASETS",
     "DATA_VARIABLE",
     "SHAPE_ATTRIBUTES",
@@ -19,6 +21,8 @@ __all__ = [
     "check_labels",
     "data_root",
     "draw_shapes",
+    "load_attribute_folder",
+    "load_celeba",
     "load_dataset",
     "shapes_dataset",
     "split_labels",

@@ -22,7 +22,8 @@ class ImageDataset:
 
     Attributes:
         name: what it is called on the command line.
-        train_xs: images `[N, *input_shape]`, float32 in [0, 1].
+        train_xs: images `[N, *input_shape]`, float32 in [0, 1], or bytes, which stand for
+            themselves / 255.
         train_ys: labels `[N]`, or binary attributes `[N, L]`, int64.
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`, or attributes `[M, L]`.
@@ -42,7 +43,8 @@ class ImageDataset:
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
-            check_inputs(xs, self.input_shape, f"{part}_xs of {self.name}")
+            bytes_ok = part == "train"
+            check_inputs(xs, self.input_shape, f"{part}_xs of {self.name}", None, bytes_ok)
             check = check_attributes if self.multi_label else check_labels
             check(ys, len(xs), self.num_classes, name=f"{part}_ys of {self.name}")
 

@@ -94,11 +94,11 @@ class SSLData:
             torch.from_numpy(part) for part in (split.labelled, split.unlabelled, split.validation)
         )
         return cls(
-            xs[labelled],
+            _as_floats(xs[labelled]),
             ys[labelled],
             xs[unlabelled],
             dataset.num_classes,
-            xs[validation],
+            _as_floats(xs[validation]),
             ys[validation],
         )
 
@@ -193,3 +193,7 @@ class SSLData:
             for k, v in moved.items()
         }
         return SSLData(**moved)
+
+
+def _as_floats(xs: Tensor) -> Tensor:
+    return xs.float() / 255 if xs.dtype == torch.uint8 else xs

@@ -1,0 +1,154 @@
+"""Colour photographs with binary attributes: CelebA, and a folder of one's own."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pyro_ssl.data.datasets import ImageDataset, data_root
+from pyro_ssl.errors import DataError
+
+# The 18 of CelebA's 40 attributes that Joy et al. (2021) use, those their authors' code names.
+CELEBA_18 = (
+    "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair",
+    "Bushy_Eyebrows", "Chubby", "Eyeglasses", "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin",
+    "Receding_Hairline", "Smiling", "Wavy_Hair", "Wearing_Necktie", "Young",
+)  # fmt: skip
+
+# Side of the square cut out of CelebA's images of 178 by 218, which leaves the face.
+_CELEBA_CROP = 148
+
+
+def load_celeba(
+    root: str | Path | None = None,
+    size: int = 64,
+    attributes: Iterable[str] | None = CELEBA_18,
+    rows: int | None = None,
+) -> tuple[ImageDataset, tuple[str, ...]]:
+    """Load CelebA's training and test parts by torchvision; nothing is downloaded.
+
+    Images are cut to the middle 148 by 148 pixels and scaled. The official validation part is left
+    alone: validation rows are split off the training part, as for any data set.
+
+    Args:
+        root: folder of the data sets, see `data_root`; it holds the folder `celeba`.
+        size: height and width in pixels.
+        attributes: names of those to take, in this order; None for all 40.
+        rows: take only so many of the first training images, and of the test images a tenth of
+            that; None for all.
+
+    Returns:
+        The data set, training images as bytes, and the names of its attributes.
+
+    Raises:
+        DataError: if the files are missing, or an attribute is none of CelebA's.
+    """
+    from torchvision import datasets
+
+    folder = data_root(root)
+    parts: list[Any] = []
+    for split in ("train", "test"):
+        try:
+            parts.append(datasets.CelebA(str(folder), split=split, target_type="attr"))
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"CelebA was looked for in {folder / 'celeba'} and is not complete there: get "
+                "img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt, "
+                "identity_CelebA.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt "
+                "from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into that "
+                "folder, and unpack the archive there"
+            ) from error
+    known = [name for name in parts[0].attr_names if name]
+    names = tuple(known if attributes is None else attributes)
+    for name in names:
+        if name not in known:
+            raise DataError(f"{name!r} is no attribute of CelebA, expected some of {known}")
+    columns = torch.tensor([known.index(name) for name in names])
+    found = []
+    for part, most in zip(parts, (rows, None if rows is None else -(-rows // 10)), strict=True):
+        files = [folder / "celeba" / "img_align_celeba" / name for name in part.filename][:most]
+        found += [_read(files, size, _CELEBA_CROP), part.attr[: len(files), columns].long()]
+    return _dataset("celeba", *found), names
+
+
+def load_attribute_folder(
+    folder: str | Path, size: int = 64, table: str = "attributes.csv"
+) -> tuple[ImageDataset, tuple[str, ...]]:
+    """Load a folder of images and a CSV file of their attributes: bring your own.
+
+    The file's first column holds paths of images within the folder. A column `split`, if there is
+    one, says `train` or `test`; otherwise every fifth row is for testing. Each other column is an
+    attribute: 1 present, 0 absent, -1 or empty unknown; test rows know all. Images are cut to
+    the largest square in their middle and scaled.
+
+    Args:
+        folder: the folder.
+        size: height and width in pixels.
+        table: name of the CSV file in it.
+
+    Returns:
+        The data set, training images as bytes, and the names of its attributes.
+
+    Raises:
+        DataError: if the file or an image is missing or cannot be read, or an attribute is none
+            of the values above.
+    """
+    path = Path(folder) / table
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} cannot be read ({reason}): give a CSV file whose first column are paths of "
+            "images, and whose others are attributes"
+        ) from error
+    names = tuple(str(column) for column in frame.columns[1:] if column != "split")
+    if not names:
+        raise DataError(f"{path} has no column of an attribute beside the paths of images")
+    given = frame[list(names)]
+    values = given.apply(pd.to_numeric, errors="coerce")
+    wrong = (given.notna() & ~values.isin([-1, 0, 1])).to_numpy()
+    if wrong.any():
+        row, column = (int(numbers[0]) for numbers in wrong.nonzero())
+        raise DataError(
+            f"{path}: {names[column]} of row {row} is {str(given.iat[row, column])!r}, expected 0, "
+            "1, or -1 or nothing where it is unknown"
+        )
+    ys = torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
+    if "split" in frame:
+        testing = torch.from_numpy((frame["split"] == "test").to_numpy())
+    else:
+        testing = torch.arange(len(frame)) % 5 == 4
+    found: list[Tensor] = []
+    for mask in (~testing, testing):
+        files = [Path(folder) / str(frame.iloc[i, 0]) for i in mask.nonzero()[:, 0].tolist()]
+        found += [_read(files, size, None), ys[mask]]
+    return _dataset(Path(folder).name, *found), names
+
+
+def _dataset(
+    name: str, train: Tensor, train_ys: Tensor, test: Tensor, test_ys: Tensor
+) -> ImageDataset:
+    return ImageDataset(name, train, train_ys, test.float() / 255, test_ys, train_ys.shape[1])
+
+
+def _read(files: list[Path], size: int, crop: int | None) -> Tensor:
+    """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled."""
+    from PIL import Image
+    from torchvision.transforms import functional
+
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    read: Callable[[Any], Tensor] = functional.pil_to_tensor
+    for image, file in zip(images, files, strict=True):
+        try:
+            with Image.open(file) as picture:
+                colour = picture.convert("RGB")
+        except OSError as error:
+            raise DataError(f"{file} cannot be read as an image ({error})") from error
+        side = min(colour.size) if crop is None else crop
+        square = functional.center_crop(colour, [side, side])
+        image.copy_(read(functional.resize(square, [size, size])))
+    return images
