@@ -119,7 +119,7 @@ def load_attribute_folder(
         )
     ys = torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
     if "split" in frame:
-        testing = torch.from_numpy((frame["split"] == "test").to_numpy())
+        testing = torch.tensor((frame["split"] == "test").to_numpy())
     else:
         testing = torch.arange(len(frame)) % 5 == 4
     found: list[Tensor] = []
