@@ -2,6 +2,7 @@
 
 from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
 from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.class_images import load_cifar10, load_class_folders
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
 from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels
@@ -23,6 +24,8 @@ __all__ = [
     "draw_shapes",
     "load_attribute_folder",
     "load_celeba",
+    "load_cifar10",
+    "load_class_folders",
     "load_dataset",
     "shapes_dataset",
     "split_labels",

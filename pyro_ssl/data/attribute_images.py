@@ -70,7 +70,7 @@ def load_celeba(
     found = []
     for part, most in zip(parts, (rows, None if rows is None else -(-rows // 10)), strict=True):
         files = [folder / "celeba" / "img_align_celeba" / name for name in part.filename][:most]
-        found += [_read(files, size, _CELEBA_CROP), part.attr[: len(files), columns].long()]
+        found += [read_images(files, size, _CELEBA_CROP), part.attr[: len(files), columns].long()]
     return _dataset("celeba", *found), names
 
 
@@ -125,7 +125,7 @@ def load_attribute_folder(
     found: list[Tensor] = []
     for mask in (~testing, testing):
         files = [Path(folder) / str(frame.iloc[i, 0]) for i in mask.nonzero()[:, 0].tolist()]
-        found += [_read(files, size, None), ys[mask]]
+        found += [read_images(files, size, None), ys[mask]]
     return _dataset(Path(folder).name, *found), names
 
 
@@ -135,8 +135,17 @@ def _dataset(
     return ImageDataset(name, train, train_ys, test.float() / 255, test_ys, train_ys.shape[1])
 
 
-def _read(files: list[Path], size: int, crop: int | None) -> Tensor:
-    """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled."""
+def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
+    """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled.
+
+    Args:
+        files: the images' files.
+        size: height and width of the result.
+        crop: side of the square in pixels; None for the largest that fits.
+
+    Raises:
+        DataError: naming a file that cannot be read as an image.
+    """
     from PIL import Image
     from torchvision.transforms import functional
 
