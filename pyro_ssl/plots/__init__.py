@@ -10,6 +10,7 @@ from pyro_ssl.plots.characteristics import (
 )
 from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
 from pyro_ssl.plots.curves import kl_by_dimension, learning_curves, reliability
+from pyro_ssl.plots.fractions import by_label_fraction, interval_by_labels
 from pyro_ssl.plots.images import (
     CLASS_CONDITIONAL,
     analogies,
@@ -28,12 +29,14 @@ __all__ = [
     "Bottleneck",
     "analogies",
     "bottlenecks",
+    "by_label_fraction",
     "characteristic_walks",
     "class_manifolds",
     "class_samples",
     "class_swaps",
     "class_variances",
     "image_grid",
+    "interval_by_labels",
     "interventions",
     "kl_by_dimension",
     "kl_by_site",

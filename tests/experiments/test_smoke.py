@@ -119,6 +119,15 @@ EXPERIMENTS = {
             for file in trained(f"shapes_ccvae/{name}-shapes-20", [*CLASSIFIED, *figures])
         ],
     ),
+    "label_fraction_sweep": (
+        f"{DIGITS} --seeds 0 1 --proportions 0.02 0.05 --m2.epochs 1 --m2.hidden-dims 8 "
+        "--ccvae.epochs 1 --ccvae.hidden-dims 8 --ccvae.num-samples 3",
+        [
+            *(f"label_fraction_sweep/sweep-digits.{suffix}" for suffix in ("csv", "png")),
+            *trained("mnist_conv_m2/raoblackwellm2-digits-27", CONDITIONAL),
+            *trained("mnist_ccvae/ccvae-digits-67", CLASSIFIED),
+        ],
+    ),
     "gaussians_vae": (
         "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet",
         trained("gaussians_vae/autoencoder-two-gaussians", ["learning_curves"])

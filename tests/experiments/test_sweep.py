@@ -1,0 +1,53 @@
+import pandas as pd
+import pytest
+
+from experiments import label_fraction_sweep
+from experiments.label_fraction_sweep import Config
+from experiments.sweep import Sweep
+from pyro_ssl import plots
+from pyro_ssl.errors import ConfigError
+
+TINY = (
+    "--dataset digits --validation 50 --quiet --m2.epochs 1 --m2.hidden-dims 8 --ccvae.epochs 1 "
+    "--ccvae.hidden-dims 8 --ccvae.num-samples 3 --seeds 0 1"
+)
+
+
+def run(root, proportions):
+    arguments = [*TINY.split(), "--proportions", *proportions, "--results-root", str(root)]
+    assert label_fraction_sweep.main(arguments) == 0
+    return pd.read_csv(root / "label_fraction_sweep" / "sweep-digits.csv")
+
+
+def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path):
+    first = run(tmp_path, ["0.02"])
+    assert len(first) == 6
+    assert set(first["model"]) == {"mlpclassifier", "raoblackwellm2", "ccvae"}
+    assert (first["labels"] == 27).all()
+    checkpoint = tmp_path / "mnist_ccvae" / "ccvae-digits-27" / "seed_1.pt"
+    written = checkpoint.stat().st_mtime_ns
+    second = run(tmp_path, ["0.02", "0.05"])
+    assert checkpoint.stat().st_mtime_ns == written
+    assert len(second) == 12
+    old = second[second["labels"] == 27].reset_index(drop=True)
+    pd.testing.assert_frame_equal(old, first)
+    assert second["test_accuracy"].between(0, 1).all()
+
+
+def test_proportions_are_of_the_rows_that_are_not_for_validation():
+    config = Config(dataset="digits", validation=400, proportions=(0.007, 0.5, 0.7, 1.0))
+    assert Sweep(config).numbers_of_labels() == {0.007: 7, 0.5: 500, 0.7: 700, 1.0: 1000}
+    # Of 48,600 rows of MNIST, as CCVAE_Jax has them.
+    assert [int(p * 48_600 + 1e-9) for p in (0.001, 0.003, 0.01)] == [48, 145, 486]
+    with pytest.raises(ConfigError, match=r"proportions has 1\.5"):
+        Sweep(Config(proportions=(0.5, 1.5)))
+
+
+def test_intervals_are_students():
+    runs = pd.DataFrame(
+        {"labels": [10, 10, 10, 10, 20], "test_accuracy": [0.8, 0.9, 0.7, 0.8, 0.5]}
+    )
+    found = plots.interval_by_labels(runs, "test_accuracy")
+    assert found["mean"].tolist() == pytest.approx([0.8, 0.5])
+    # 3.182446 standard errors; one run alone has no interval.
+    assert found["half"].tolist() == pytest.approx([3.182446 * 0.0816497 / 2, 0.0], rel=1e-5)
