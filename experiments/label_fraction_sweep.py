@@ -34,12 +34,14 @@ class Config(DataOptions):
         0.7, 0.9,
     )  # fmt: skip
     """Labelled share of the training rows that are not for validation."""
+    steps_per_epoch: int | None = 243
+    """Steps of an epoch, the same for all shares and models; none for one pass over the rows."""
     models: tuple[Literal["m2", "ccvae"], ...] = ("m2", "ccvae")
     """Models to train; m2 brings the classifier along."""
     m2: mnist_conv_m2.Config = field(default_factory=mnist_conv_m2.Config)
-    """M2, see `mnist_conv_m2`; seeds, data and labels are those of the sweep."""
+    """M2, see `mnist_conv_m2`; labels, and what the sweep has an option for, are the sweep's."""
     ccvae: mnist_ccvae.Config = field(default_factory=mnist_ccvae.Config)
-    """CCVAE, see `mnist_ccvae`; seeds, data and labels are those of the sweep."""
+    """CCVAE, see `mnist_ccvae`; labels, and what the sweep has an option for, are the sweep's."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

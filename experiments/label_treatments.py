@@ -56,6 +56,7 @@ TREATMENTS: dict[str, Callable[[Config, Options], SSLModel]] = {
 # Options that concern some of the models alone.
 _RELAXED_BY_GUMBEL = ("gumbelsoftmaxm2", "stgumbelsoftmaxm2")
 _RELAXED_BY_NORMAL = ("logisticnormalm2", "stlogisticnormalm2")
+_LOGISTIC_NORMAL = (*_RELAXED_BY_NORMAL, "unsharpenedlogisticnormalm2", "logisticnormal")
 _ON_THE_SIMPLEX = ("logisticnormal", "loggamma")
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "num_summed": ("raoblackwellm2",),
@@ -71,7 +72,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
 
 # What a model takes from an option of its own, in place of the common one.
 OWN_OPTIONS = {
-    "logisticnormal": {"kl_z": "logisticnormal_kl_z"},
+    **{name: {"kl_z": "logisticnormal_kl_z"} for name in _LOGISTIC_NORMAL},
     "stgumbelsoftmaxm2": {
         "gumbel_temperature": "stgumbelsoftmaxm2_temperature",
         "alpha": "stgumbelsoftmaxm2_alpha",

@@ -1,10 +1,10 @@
 """Eleven ways to treat the missing label on MNIST with 100 labels, and the classifier without them.
 
 Models that differ only in what they do about the unknown label of an unlabelled row: the same
-networks, rows, label splits, schedule and objective weights for all, but for two which these serve
-badly, and which have options of their own: --logisticnormal-kl-z and --stgumbelsoftmaxm2-*. Beside
-the files of every seed it draws all of them together: accuracy on validation rows, losses, and KL
-divergences over epochs.
+networks, rows, label splits, schedule and objective weights for all, but for those which these
+serve badly, and which have options of their own: --logisticnormal-kl-z and --stgumbelsoftmaxm2-*.
+Beside the files of every seed it draws all of them together: accuracy on validation rows, losses,
+and KL divergences over epochs.
 The epoch is chosen on validation rows taken from the training set; the test set is read once, at
 the end. Writes to RESULTS_ROOT/mnist_label_treatments/.
 
@@ -91,7 +91,7 @@ class Config(SemiSupervisedOptions):
     kl_z: tuple[float, float, int] = (3.0, 1.0, 1500)
     """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
     logisticnormal_kl_z: tuple[float, float, int] = (3.0, 1.0, 5400)
-    """The same for logisticnormal alone, whose latent needs longer to hold its own against z."""
+    """The same for the four logistic normal models, whose labels need longer to hold their own."""
     kl_y: tuple[float, float, int] = (1.0, 1.0, 1)
     """Weight of the KL divergence of the label, annealed."""
     kl_simplex: tuple[float, float, int] = (1.0, 1.0, 1)

@@ -64,9 +64,11 @@ class SemiSupervised(ImageExperiment):
 
     Attributes:
         convolutional: whether the networks see images through convolutions.
+        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
     """
 
     convolutional = False
+    steps_per_epoch: int | None = None
 
     def __init__(self, name: str, config: SemiSupervisedOptions, names: list[str]) -> None:
         super().__init__(name, config, names, f"{config.dataset}-{config.labels}")
@@ -78,7 +80,8 @@ class SemiSupervised(ImageExperiment):
 
     def how_to_train(self, name: str, seed: int) -> FitConfig:
         """Return how the contender of that name is trained."""
-        return fit_config(self.config, self.device, seed)
+        how = fit_config(self.config, self.device, seed)
+        return replace(how, steps_per_epoch=self.steps_per_epoch)
 
     def make_baseline(self, data: SSLData) -> SSLModel:
         """Return the classifier alone, newly initialised, for these rows."""
@@ -93,10 +96,11 @@ class SemiSupervised(ImageExperiment):
 
     def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
         """Return how the classifier alone is trained, when the others are trained as `how` says."""
+        steps = max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size)
         return replace(
             how,
             batch_size=min(how.batch_size, data.num_labelled),
-            steps_per_epoch=max(_BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size),
+            steps_per_epoch=how.steps_per_epoch or steps,
         )
 
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
@@ -126,12 +130,13 @@ class SemiSupervised(ImageExperiment):
         test_ys = dataset.test_ys.to(self.device)
         probabilities = predict_in_chunks(model, dataset.test_xs.to(self.device))
         result = {
-            "labels": self.config.labels,
+            "labels": contender.data.num_labelled,
             "test_accuracy": accuracy(probabilities, test_ys),
             "test_ece": expected_calibration_error(probabilities, test_ys),
             "test_rows": len(test_ys),
         }
-        title = f"{contender.name}, {dataset.name}, {self.config.labels} labels, seed {seed}"
+        labels = contender.data.num_labelled
+        title = f"{contender.name}, {dataset.name}, {labels} labels, seed {seed}"
         each = one_label_each(probabilities, test_ys)
         figures = {"reliability": plots.reliability(*each, f"{title}\ntest set")}
         if isinstance(model, plots.CLASS_CONDITIONAL) and not model.multi_label:

@@ -124,5 +124,5 @@ class ShapesExperiment(SemiSupervised):
             figures["interventions"] = plots.interventions(model, xs[:10], SHAPE_ATTRIBUTES)
         if isinstance(model, MultiLabelCCVAE):
             figures["characteristic_walks"] = plots.characteristic_walks(model, xs[0])
-            figures["style_walks"] = plots.style_walks(model, xs[:10], xs[10:20])
+            figures["style_walks"] = plots.style_walks(model, xs[:10], xs[-10:])
         return result, figures

@@ -14,8 +14,9 @@ from experiments.semi_supervised import ConvM2Experiment, SemiSupervised, valida
 from pyro_ssl import plots
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer.processes import is_main
 
-_MEASURES = ("test_accuracy", "test_ece", "validation_accuracy", "test_elbo")
+_MEASURES = ("test_accuracy", "test_ece", "test_elbo")
 
 
 class Sweep:
@@ -36,12 +37,26 @@ class Sweep:
 
     def run(self) -> None:
         """Run what is not finished, then write the table and the figure."""
+        runs = [
+            (share, labels, experiment)
+            for share, labels in self.numbers_of_labels().items()
+            for experiment in self.experiments(labels)
+        ]
+        # Show whatever is wrong with the last of them before the first is run.
+        dataset = load_dataset(self.config.dataset, self.config.data_root)
+        for _, _, experiment in runs:
+            experiment.check(dataset)
+        for _, _, experiment in runs:
+            experiment.run()
+        if is_main():
+            self._put_together(runs)
+
+    def _put_together(self, runs: list[tuple[float, int, SemiSupervised]]) -> None:
+        """Write table and figure of all runs."""
         found = []
-        for share, labels in self.numbers_of_labels().items():
-            for experiment in self.experiments(labels):
-                experiment.run()
-                for name, folder in experiment.paths.items():
-                    found += [self._row(name, share, labels, s, folder) for s in self.config.seeds]
+        for share, labels, experiment in runs:
+            for name, folder in experiment.paths.items():
+                found += [self._row(name, share, labels, s, folder) for s in self.config.seeds]
         frame = pd.DataFrame(found)
         folder = Path(self.config.results_root) / "label_fraction_sweep"
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,20 +72,37 @@ class Sweep:
         config = self.config
         dataset = load_dataset(config.dataset, config.data_root)
         rows = len(dataset.train_xs) - validation_rows(config, dataset)
+        if rows < 1:
+            raise ConfigError(
+                f"validation is {config.validation}, but {config.dataset} has only "
+                f"{len(dataset.train_xs)} training rows: use fewer"
+            )
         # 0.7 of 10 is 7, and not the 6 that 0.7 * 10 falls short of.
-        return {share: int(share * rows + 1e-9) for share in config.proportions}
+        found = {share: int(share * rows + 1e-9) for share in config.proportions}
+        for share, labels in found.items():
+            if not labels:
+                raise ConfigError(f"proportions has {share}, which is not one row of {rows}")
+        return found
 
     def experiments(self, labels: int) -> list[SemiSupervised]:
         """Return the experiments for a number of labels."""
         config = self.config
         shared: dict[str, Any] = {f.name: getattr(config, f.name) for f in fields(DataOptions)}
-        shared |= {"labels": labels, "resume": not config.overwrite}
+        # A tag of their own: other numbers of validation rows and of steps than by themselves.
+        shared |= {
+            "labels": labels,
+            "resume": not config.overwrite,
+            "tag": config.tag or "sweep",
+        }
         found: list[SemiSupervised] = []
         if "m2" in config.models:
             found.append(ConvM2Experiment(replace(config.m2, **shared)))
         if "ccvae" in config.models:
             # The classifier is M2's.
             found.append(CCVAEExperiment(replace(config.ccvae, **shared, baseline=False)))
+        for experiment in found:
+            # The same for all shares: few unlabelled rows do not mean few steps.
+            experiment.steps_per_epoch = config.steps_per_epoch
         return found
 
     def _row(self, name: str, share: float, labels: int, seed: int, folder: Path) -> dict[str, Any]:

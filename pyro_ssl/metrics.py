@@ -96,7 +96,10 @@ def intervention_score(
         stayed = ~torch.cat([moved[:, :attribute], moved[:, attribute + 1 :]], 1)
         scores["changed"].append(changed.double().mean())
         scores["alone"].append((changed & stayed.all(1)).double().mean())
-        scores["others"].append(stayed.double().mean())
+        # Of a single attribute there are no others that could have changed.
+        scores["others"].append(
+            stayed.double().mean() if stayed.numel() else changed.new_ones(()).double()
+        )
     return {name: torch.stack(shares) for name, shares in scores.items()}
 
 

@@ -81,8 +81,8 @@ def load_attribute_folder(
 
     The file's first column holds paths of images within the folder. A column `split`, if there is
     one, says `train` or `test`; otherwise every fifth row is for testing. Each other column is an
-    attribute: 1 present, 0 absent, -1 or empty unknown; test rows know all. Images are cut to
-    the largest square in their middle and scaled.
+    attribute: 1 present, 0 absent, -1 or empty unknown, and not scored in test rows. Images are cut
+    to the largest square in their middle and scaled.
 
     Args:
         folder: the folder.
@@ -119,6 +119,13 @@ def load_attribute_folder(
         )
     ys = torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
     if "split" in frame:
+        unknown = ~frame["split"].isin(["train", "test"])
+        if unknown.any():
+            row = int(unknown.to_numpy().nonzero()[0][0])
+            raise DataError(
+                f"{path}: split of row {row} is {str(frame['split'].iat[row])!r}, expected train "
+                "or test"
+            )
         testing = torch.tensor((frame["split"] == "test").to_numpy())
     else:
         testing = torch.arange(len(frame)) % 5 == 4

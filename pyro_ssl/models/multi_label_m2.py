@@ -41,7 +41,8 @@ class MultiLabelM2(M2):
     `straight_through` networks see h_l rounded, and the gradient flows as if they had seen h_l. The
     KL divergence is that of the Bernoulli distributions, summed over attributes in closed form.
 
-    In training mode the site "y" is a float `[n, L]`, masked, and the guide subtracts the KL as a
+    Known attributes are the model's observed site "y_known", masked where they are unknown. In
+    training mode the site "y" is a float `[n, L]`, masked, and the guide subtracts the KL as a
     factor "kl_y". In evaluation mode "y" is drawn from q(y_U|x), and bounds are those of the model
     itself.
 

@@ -134,6 +134,7 @@ def test_without_a_split_every_fifth_row_is_for_testing(folder):
         ("file\n0.png", "no column of an attribute"),
         ("file,tall\n0.png,2", "tall of row 0 is '2', expected 0, 1"),
         ("file,tall\n0.png,1\n1.png,yes", "tall of row 1 is 'yes', expected 0, 1"),
+        ("file,tall,split\n0.png,1,train\n1.png,0,val", "split of row 1 is 'val', expected train"),
         ("file,tall\n9.png,1", "9.png cannot be read as an image"),
         ("file,tall\nattributes.csv,1", "cannot be read as an image"),
     ],

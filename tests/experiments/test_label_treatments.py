@@ -59,16 +59,19 @@ def test_options_of_a_models_own_are_its_alone():
     )
     reference = found["m2"]
     kl_z = {"kl_z": Anneal(2.0, 1.0, 70)}
-    theirs = found["logisticnormal"].fit_config
-    assert theirs == replace(reference.fit_config, anneal=kl_z)
+    normal = [name for name in TREATMENTS if "logisticnormal" in name]
+    assert len(normal) == 4
+    for name in normal:
+        assert found[name].fit_config == replace(reference.fit_config, anneal=kl_z)
     anneal = reference.fit_config.anneal | {"temperature": Anneal(0.3, 0.1, 9)}
     theirs = found["stgumbelsoftmaxm2"].fit_config
     assert theirs == replace(reference.fit_config, anneal=anneal, learning_rate=0.01)
     weight = reference.model.classification_weight
     assert found["stgumbelsoftmaxm2"].model.classification_weight == pytest.approx(3 * weight)
     assert found["stgumbelsoftmaxm2"].model.temperature == 0.3
-    for name in ("gumbelsoftmaxm2", "stlogisticnormalm2", "approxm2"):
+    for name in TREATMENTS.keys() - {*normal, "stgumbelsoftmaxm2"}:
         assert found[name].fit_config == reference.fit_config
+    for name in TREATMENTS.keys() - {"stgumbelsoftmaxm2"}:
         assert found[name].model.classification_weight == weight
 
 
@@ -78,8 +81,9 @@ def test_a_run_tells_only_the_options_it_took():
     decisive = treatments.decisive(load_dataset("digits"))
     own = {name: treatments.decisive_for(name, decisive) for name in treatments.paths}
     assert "kl_z" in own["m2"]
-    assert "kl_z" not in own["logisticnormal"]
-    assert own["logisticnormal"]["logisticnormal_kl_z"] == (3.0, 1.0, 5400)
+    for name in ("logisticnormal", "unsharpenedlogisticnormalm2"):
+        assert "kl_z" not in own[name]
+        assert own[name]["logisticnormal_kl_z"] == (3.0, 1.0, 5400)
     assert not own["stgumbelsoftmaxm2"].keys() & {"alpha", "learning_rate", "gumbel_temperature"}
     assert own["stgumbelsoftmaxm2"]["stgumbelsoftmaxm2_alpha"] == 60.0
     for name in own.keys() - {"stgumbelsoftmaxm2"}:
@@ -143,7 +147,7 @@ def test_annealed_options_reach_those_that_have_them():
     own = {
         "m2": {"kl_y": label},
         "gumbelsoftmaxm2": {"kl_y": label, "temperature": Anneal(1.0, 0.5, 40)},
-        "logisticnormalm2": {"kl_y": label},
+        "logisticnormalm2": {"kl_z": Anneal(2.0, 1.0, 70), "kl_y": label},
         "logisticnormal": {"kl_z": Anneal(2.0, 1.0, 70), "kl_a": Anneal(0.5, 1.0, 60)},
         "loggamma": {"kl_pi": Anneal(0.5, 1.0, 60), "prior_concentration": Anneal(1.0, 0.2, 50)},
     }

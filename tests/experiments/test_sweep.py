@@ -9,7 +9,7 @@ from pyro_ssl.errors import ConfigError
 
 TINY = (
     "--dataset digits --validation 50 --quiet --m2.epochs 1 --m2.hidden-dims 8 --ccvae.epochs 1 "
-    "--ccvae.hidden-dims 8 --ccvae.num-samples 3 --seeds 0 1"
+    "--ccvae.hidden-dims 8 --ccvae.num-samples 3 --seeds 0 1 --steps-per-epoch 3"
 )
 
 
@@ -24,7 +24,7 @@ def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path):
     assert len(first) == 6
     assert set(first["model"]) == {"mlpclassifier", "raoblackwellm2", "ccvae"}
     assert (first["labels"] == 27).all()
-    checkpoint = tmp_path / "mnist_ccvae" / "ccvae-digits-27" / "seed_1.pt"
+    checkpoint = tmp_path / "mnist_ccvae" / "ccvae-digits-27-sweep" / "seed_1.pt"
     written = checkpoint.stat().st_mtime_ns
     second = run(tmp_path, ["0.02", "0.05"])
     assert checkpoint.stat().st_mtime_ns == written
@@ -37,8 +37,9 @@ def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path):
 def test_proportions_are_of_the_rows_that_are_not_for_validation():
     config = Config(dataset="digits", validation=400, proportions=(0.007, 0.5, 0.7, 1.0))
     assert Sweep(config).numbers_of_labels() == {0.007: 7, 0.5: 500, 0.7: 700, 1.0: 1000}
-    # Of 48,600 rows of MNIST, as CCVAE_Jax has them.
-    assert [int(p * 48_600 + 1e-9) for p in (0.001, 0.003, 0.01)] == [48, 145, 486]
+    for bad in ({"proportions": (0.0001,)}, {"validation": 5000}):
+        with pytest.raises(ConfigError, match=next(iter(bad))):
+            Sweep(Config(**{"dataset": "digits", "validation": 400} | bad)).numbers_of_labels()
     with pytest.raises(ConfigError, match=r"proportions has 1\.5"):
         Sweep(Config(proportions=(0.5, 1.5)))
 
