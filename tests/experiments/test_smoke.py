@@ -120,11 +120,11 @@ EXPERIMENTS = {
         ],
     ),
     "label_fraction_sweep": (
-        f"{DIGITS} --seeds 0 1 --proportions 0.02 0.05 --steps-per-epoch 3 --m2.epochs 1 "
+        f"{DIGITS} --seeds 0 --proportions 0.05 --steps-per-epoch 3 --m2.epochs 1 "
         "--m2.hidden-dims 8 --ccvae.epochs 1 --ccvae.hidden-dims 8 --ccvae.num-samples 3",
         [
             *(f"label_fraction_sweep/sweep-digits.{suffix}" for suffix in ("csv", "png")),
-            *trained("mnist_conv_m2/raoblackwellm2-digits-27-sweep", CONDITIONAL),
+            *trained("mnist_conv_m2/raoblackwellm2-digits-67-sweep", CONDITIONAL),
             *trained("mnist_ccvae/ccvae-digits-67-sweep", CLASSIFIED),
         ],
     ),

@@ -122,7 +122,7 @@ def grid(model, xs, points=161, reach=9.0):
 
 def plane():
     """Two labels, no style: all integrals are over a plane."""
-    return make(num_classes=2, style_dim=0, num_samples=2000)
+    return make(num_classes=2, style_dim=0, num_samples=500)
 
 
 def test_classifier_is_the_integral_and_draws_tend_to_it():

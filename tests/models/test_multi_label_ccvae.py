@@ -125,7 +125,7 @@ def test_objective_at_its_draws_is_the_sum_over_all_combinations(ys, options):
 
 def plane():
     """Two attributes, no style: all integrals are over a plane."""
-    return make(num_classes=2, style_dim=0, num_samples=2000)
+    return make(num_classes=2, style_dim=0, num_samples=500)
 
 
 @pytest.mark.parametrize("y", [(-1, -1), (1, -1), (-1, 0), (0, 1)])
