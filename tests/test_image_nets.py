@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.image_nets import ConvCanvas, ConvTrunk, image_nets
@@ -44,6 +45,21 @@ def test_every_pixel_reaches_the_vector_and_every_number_the_image():
     hs = torch.rand(canvas.in_features, requires_grad=True)
     canvas(hs).sum().backward()
     assert (hs.grad != 0).all()
+
+
+def test_layers_and_activations_by_hand():
+    torch.manual_seed(0)
+    trunk, canvas = image_nets((2, 16, 24), True, "softplus")
+    hs = xs = torch.rand(3, 2, 16, 24)
+    for layer in trunk.layers:
+        hs = F.softplus(F.conv2d(hs, layer.weight, layer.bias, stride=2, padding=1))
+    torch.testing.assert_close(trunk(xs), hs.flatten(1))
+    images = vectors = torch.randn(3, canvas.in_features)
+    images = images.view(3, *canvas.smallest)
+    for layer in canvas.layers:
+        images = F.softplus(images)
+        images = F.conv_transpose2d(images, layer.weight, layer.bias, stride=2, padding=1)
+    torch.testing.assert_close(canvas(vectors), images)
 
 
 def test_autocast_reaches_neither_end():
