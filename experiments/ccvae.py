@@ -23,7 +23,7 @@ class CCVAEExperiment(SemiSupervised):
     """
 
     def __init__(self, config: Config) -> None:
-        names = ["mlpclassifier"] if config.baseline and config.labels else []
+        names = ["mlpclassifier"] if config.baseline and config.any_labels else []
         super().__init__("mnist_ccvae", config, [*names, "ccvae"])
         self.config: Config = config
         self.convolutional = config.convolutional

@@ -102,8 +102,8 @@ class LabelTreatments(SemiSupervised):
     def __init__(self, config: Config) -> None:
         names: list[str] = list(dict.fromkeys(config.models))
         if "all" in names:
-            names = [*TREATMENTS, "mlpclassifier"][: None if config.labels else -1]
-        elif "mlpclassifier" in names and not config.labels:
+            names = [*TREATMENTS, "mlpclassifier"][: None if config.any_labels else -1]
+        elif "mlpclassifier" in names and not config.any_labels:
             raise ConfigError("labels is 0, but mlpclassifier learns from labelled rows alone")
         super().__init__("mnist_label_treatments", config, names)
         self.config: Config = config
@@ -169,9 +169,11 @@ class LabelTreatments(SemiSupervised):
         """Return the schedule, the same for all but for what only one of them has."""
         config = self.config_of(name)
         labelled = config.labelled_batch_size
+        if labelled is not None and config.label_fraction is None:
+            labelled = min(labelled, config.labels) or None
         common = replace(
             fit_config(config, self.device, seed),
-            labelled_batch_size=None if labelled is None else min(labelled, config.labels) or None,
+            labelled_batch_size=labelled,
             optimiser=config.optimiser,
             learning_rate_decay=config.learning_rate_decay,
             learning_rate_decay_epochs=config.learning_rate_decay_epochs,

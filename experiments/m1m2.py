@@ -12,7 +12,7 @@ from experiments.contender import Contender
 from experiments.devices import launched_by_torchrun
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.m1_source import M1Source, TrainedM1
-from experiments.semi_supervised import SemiSupervised, fit_config, seeded_split
+from experiments.semi_supervised import SemiSupervised, fit_config, labelled_rows, seeded_split
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import save_model
@@ -45,7 +45,7 @@ class M1M2Experiment(SemiSupervised):
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
         """Build M2 on the posteriors of the seed's M1."""
         config = self.config
-        split = seeded_split(config, dataset, seed, config.labels)
+        split = seeded_split(config, dataset, seed, labelled_rows(config, dataset))
         images = SSLData.from_split(dataset, split).to(self.device)
         if trial:
             self.source.check(dataset, self.seeds_to_run())
@@ -102,7 +102,8 @@ class M1M2Experiment(SemiSupervised):
         model = M1M2.on(m1.vae, upper, m1.active)
         folder = self.folders[contender.name]
         save_model(model, folder.file(seed, "_both_layers.pt"))
-        split = seeded_split(self.config, dataset, seed, self.config.labels)
+        labels = labelled_rows(self.config, dataset)
+        split = seeded_split(self.config, dataset, seed, labels)
         images = SSLData.from_split(dataset, split).to(self.device)
         whole = replace(contender, model=model, data=images)
         result, figures = super().test(whole, frame, dataset)

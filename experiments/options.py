@@ -73,6 +73,8 @@ class TrainingOptions(DataOptions):
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "cosine"
     """Step size over the epochs: constant, falling to 0 along a half cosine, or by steps, to 0.75
     of it every 200 epochs."""
+    learning_rate_warmup: int | None = None
+    """Epochs at the start over which the step size rises to that; none for none."""
     binarise: bool = True
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
     keep_best: bool = True
@@ -87,6 +89,8 @@ class SemiSupervisedOptions(TrainingOptions):
 
     labels: int = 100
     """Labelled training rows, shared evenly by the classes."""
+    label_fraction: float | None = None
+    """Labelled share of the training rows that are not for validation, in place of their number."""
     alpha: float = 1.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats (the paper's alpha is this times the number N of training rows: 0.1)."""
@@ -99,6 +103,11 @@ class SemiSupervisedOptions(TrainingOptions):
     num_summed: int | None = None
     """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
     (RaoBlackwell_ELBO); none to sum all."""
+
+    @property
+    def any_labels(self) -> bool:
+        """Whether any training row is labelled."""
+        return bool(self.labels if self.label_fraction is None else self.label_fraction)
 
 
 @dataclass(frozen=True)

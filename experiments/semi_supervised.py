@@ -13,6 +13,7 @@ from experiments.experiment import Experiment, Figures, Result
 from experiments.options import DataOptions, SemiSupervisedOptions, TrainingOptions
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig
 from pyro_ssl.metrics import (
     accuracy,
@@ -71,8 +72,16 @@ class SemiSupervised(ImageExperiment):
     steps_per_epoch: int | None = None
 
     def __init__(self, name: str, config: SemiSupervisedOptions, names: list[str]) -> None:
-        super().__init__(name, config, names, f"{config.dataset}-{config.labels}")
+        labels = config.labels if config.label_fraction is None else config.label_fraction
+        super().__init__(name, config, names, f"{config.dataset}-{labels}")
         self.config = config
+
+    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+        """Return the options that tell configurations apart."""
+        found = super().decisive(dataset)
+        if self.config.label_fraction is not None:
+            del found["labels"]
+        return found
 
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the semi-supervised model of that name, newly initialised, for these rows."""
@@ -106,7 +115,7 @@ class SemiSupervised(ImageExperiment):
     def contenders(self, dataset: ImageDataset, seed: int, trial: bool = False) -> list[Contender]:
         """Build all on the same split and with the same schedule."""
         config = self.config
-        split = seeded_split(config, dataset, seed, config.labels)
+        split = seeded_split(config, dataset, seed, labelled_rows(config, dataset))
         data = SSLData.from_split(dataset, split).to(self.device)
         found = []
         for name in self.paths:
@@ -167,7 +176,7 @@ class M2Experiment(SemiSupervised):
 
     def __init__(self, config: "mnist_m2.Config", name: str = "mnist_m2") -> None:
         names = ["m2" if config.num_summed is None else "raoblackwellm2"]
-        if config.baseline and config.labels:
+        if config.baseline and config.any_labels:
             names.insert(0, "mlpclassifier")
         super().__init__(name, config, names)
         self.config: mnist_m2.Config = config
@@ -230,6 +239,7 @@ def fit_config(config: TrainingOptions, device: torch.device, seed: int) -> FitC
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         learning_rate_schedule=config.learning_rate_schedule,
+        learning_rate_warmup=config.learning_rate_warmup,
         binarise=config.binarise,
         precision=resolve_precision(config.precision, device),
         compile=config.compile,
@@ -238,6 +248,35 @@ def fit_config(config: TrainingOptions, device: torch.device, seed: int) -> FitC
         patience=config.patience,
         seed=seed,
     )
+
+
+def labelled_rows(config: SemiSupervisedOptions, dataset: ImageDataset) -> int:
+    """Return how many rows are labelled: the number, or the share, rounded down, of the rest.
+
+    Raises:
+        ConfigError: if the share is not from 0 to 1.
+    """
+    if config.label_fraction is None:
+        return config.labels
+    if not 0 <= config.label_fraction <= 1:
+        raise ConfigError(f"label_fraction is {config.label_fraction}, expected 0 to 1")
+    return share_of_rows(config.label_fraction, config, dataset)
+
+
+def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> int:
+    """Return a share, rounded down, of the training rows that are not for validation.
+
+    Raises:
+        ConfigError: if there are no such rows.
+    """
+    rows = len(dataset.train_xs) - validation_rows(config, dataset)
+    if rows < 1:
+        raise ConfigError(
+            f"validation is {config.validation}, but {config.dataset} has only "
+            f"{len(dataset.train_xs)} training rows: use fewer"
+        )
+    # 0.7 of 10 is 7, and not the 6 that 0.7 * 10 falls short of.
+    return int(share * rows + 1e-9)
 
 
 def validation_rows(config: DataOptions, dataset: ImageDataset) -> int:

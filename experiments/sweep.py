@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.ccvae import CCVAEExperiment
 from experiments.label_fraction_sweep import Config
 from experiments.options import DataOptions
-from experiments.semi_supervised import ConvM2Experiment, SemiSupervised, validation_rows
+from experiments.semi_supervised import ConvM2Experiment, SemiSupervised, share_of_rows
 from pyro_ssl import plots
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
@@ -71,17 +71,10 @@ class Sweep:
         """Return the number of labelled rows for each proportion, rounded down."""
         config = self.config
         dataset = load_dataset(config.dataset, config.data_root)
-        rows = len(dataset.train_xs) - validation_rows(config, dataset)
-        if rows < 1:
-            raise ConfigError(
-                f"validation is {config.validation}, but {config.dataset} has only "
-                f"{len(dataset.train_xs)} training rows: use fewer"
-            )
-        # 0.7 of 10 is 7, and not the 6 that 0.7 * 10 falls short of.
-        found = {share: int(share * rows + 1e-9) for share in config.proportions}
+        found = {share: share_of_rows(share, config, dataset) for share in config.proportions}
         for share, labels in found.items():
             if not labels:
-                raise ConfigError(f"proportions has {share}, which is not one row of {rows}")
+                raise ConfigError(f"proportions has {share}, which is less than one row")
         return found
 
     def experiments(self, labels: int) -> list[SemiSupervised]:

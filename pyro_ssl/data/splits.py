@@ -42,7 +42,8 @@ def split_labels(
 
     Validation rows are drawn first, so they do not depend on `labels`. Both draws are
     stratified, as even over the classes as their number allows; which classes get one row
-    more is drawn as well.
+    more is drawn as well. A class that has too few rows left keeps the labels of all of them,
+    and the others make up for it.
 
     Args:
         ys: labels `[N]`, each in 0..`num_classes` - 1.
@@ -52,8 +53,8 @@ def split_labels(
         seed: seed of the draw.
 
     Raises:
-        DataError: if a number is negative, a label outside 0..K-1, or a class has fewer rows
-            than asked for.
+        DataError: if a number is negative, a label outside 0..K-1, more labels are asked for
+            than rows are left, or a class has fewer rows than its share of `validation`.
     """
     if validation < 0 or (labels is not None and labels < 0):
         raise DataError(f"labels={labels} and validation={validation} must not be negative")
@@ -64,26 +65,36 @@ def split_labels(
     rng = np.random.default_rng(seed)
     classes = [rng.permutation(np.flatnonzero(ys == k)) for k in range(num_classes)]
 
-    def draw(total: int, what: str) -> Indices:
+    def even(total: int) -> Indices:
         wanted = np.full(num_classes, total // num_classes)
         wanted[rng.permutation(num_classes)[: total % num_classes]] += 1
-        for k, n in enumerate(wanted):
-            if n > len(classes[k]):
-                raise DataError(
-                    f"{what}={total} asks for {n} rows of class {k}, but only {len(classes[k])} "
-                    f"are left: ask for fewer {what} rows"
-                )
+        return wanted
+
+    def draw(wanted: Indices) -> Indices:
         drawn = [classes[k][:n] for k, n in enumerate(wanted)]
         classes[:] = [classes[k][n:] for k, n in enumerate(wanted)]
         return np.sort(np.concatenate(drawn)).astype(np.int64)
 
-    validation_rows = draw(validation, "validation")
-    rest = sum(len(rows) for rows in classes)
-    if labels is None or labels == rest:
-        # Every row keeps its label: an uneven remainder is then no obstacle.
-        labelled_rows = np.sort(np.concatenate(classes)).astype(np.int64)
-        classes = [rows[:0] for rows in classes]
-    else:
-        labelled_rows = draw(labels, "labels")
+    wanted = even(validation)
+    for k, n in enumerate(wanted):
+        if n > len(classes[k]):
+            raise DataError(
+                f"validation={validation} asks for {n} rows of class {k}, but only "
+                f"{len(classes[k])} are left: ask for fewer validation rows"
+            )
+    validation_rows = draw(wanted)
+    sizes = np.array([len(rows) for rows in classes])
+    if labels is not None and labels > sizes.sum():
+        raise DataError(f"labels={labels}, but only {sizes.sum()} rows are left: ask for fewer")
+    labelled_rows = draw(sizes if labels is None else _fill(even(labels), sizes))
     unlabelled_rows = np.sort(np.concatenate(classes)).astype(np.int64)
     return LabelSplit(labelled_rows, unlabelled_rows, validation_rows)
+
+
+def _fill(wanted: Indices, sizes: Indices) -> Indices:
+    """Return `wanted` cut to `sizes`, what is cut off given to those with room, the least first."""
+    filled = np.minimum(wanted, sizes)
+    while missing := wanted.sum() - filled.sum():
+        room = np.flatnonzero(filled < sizes)
+        filled[room[np.argsort(filled[room], kind="stable")][:missing]] += 1
+    return filled

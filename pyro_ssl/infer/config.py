@@ -34,6 +34,8 @@ class FitConfig:
         learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
             `learning_rate` towards 0; `step` to multiply it by `learning_rate_decay` every
             `learning_rate_decay_epochs` epochs.
+        learning_rate_warmup: epochs at the start over which the step size rises, by equal steps,
+            to what the schedule says; None for none.
         learning_rate_decay: factor of the schedule `step`.
         learning_rate_decay_epochs: epochs between two steps of that schedule.
         max_gradient_norm: cap of the total gradient norm, to which larger gradients are shrunk;
@@ -72,6 +74,7 @@ class FitConfig:
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
+    learning_rate_warmup: int | None = None
     learning_rate_decay: float = 0.75
     learning_rate_decay_epochs: int = 200
     max_gradient_norm: float | None = None
@@ -91,8 +94,8 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
-        decay = ("learning_rate_decay", "learning_rate_decay_epochs")
-        for name in (*positive, "learning_rate", *decay, "max_gradient_norm"):
+        change = ("learning_rate_warmup", "learning_rate_decay", "learning_rate_decay_epochs")
+        for name in (*positive, "learning_rate", *change, "max_gradient_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}, expected a positive number")
@@ -142,12 +145,14 @@ class FitConfig:
 
     def learning_rate_at(self, epoch: int) -> float:
         """Return the step size of an epoch, counted from 0."""
+        rate = self.learning_rate
+        if self.learning_rate_warmup is not None:
+            rate *= min(1, (epoch + 1) / (self.learning_rate_warmup + 1))
         if self.learning_rate_schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
         if self.learning_rate_schedule == "step":
-            decays = epoch // self.learning_rate_decay_epochs
-            return self.learning_rate * self.learning_rate_decay**decays
-        return self.learning_rate
+            return rate * self.learning_rate_decay ** (epoch // self.learning_rate_decay_epochs)
+        return rate
 
     def compiles(self, steps_per_epoch: int) -> bool:
         """Return whether to compile a run of so many steps an epoch."""

@@ -49,15 +49,25 @@ def test_all_rows_can_keep_their_labels(labels):
     assert (len(split.labelled), len(split.unlabelled)) == (270, 0)
 
 
+def test_a_class_with_too_few_rows_keeps_all_its_labels():
+    split = split_labels(YS, 5, 242, 30, seed=0)
+    # 34, 44, 54, 64 and 74 rows are left; an even share were 48 or 49.
+    counts = np.bincount(YS[split.labelled], minlength=5)
+    assert counts[:3].tolist() == [34, 44, 54]
+    assert sorted(counts[3:].tolist()) == [55, 55]
+    assert len(split.unlabelled) == 28
+
+
 @pytest.mark.parametrize(
     ("labels", "validation", "says"),
     [
-        (205, 0, "labels=205 asks for 41 rows of class 0, but only 40 are left"),
-        (180, 30, "labels=180 asks for 36 rows of class 0, but only 34"),
+        (301, 0, "labels=301, but only 300 rows are left"),
+        (271, 30, "labels=271, but only 270"),
+        (10, 205, "validation=205 asks for 41 rows of class 0, but only 40 are left"),
         (10, 300, "validation=300 asks for 60 rows of class 0"),
         (-1, 0, "must not be negative"),
     ],
 )
-def test_a_class_with_too_few_rows_is_named(labels, validation, says):
+def test_too_few_rows_are_an_error(labels, validation, says):
     with pytest.raises(DataError, match=says):
         split_labels(YS, 5, labels, validation, seed=0)

@@ -62,6 +62,16 @@ def test_results_hold_what_they_promise(run):
     assert other["config"] == result["config"]
 
 
+def test_label_fraction_is_a_share_of_the_rows_that_are_not_for_validation(run, capsys):
+    assert run("--label-fraction", "0.05") == 0
+    folder = run.folder.parent / "m2-digits-0.05"
+    result = json.loads((folder / "seed_0.json").read_text())
+    assert (result["labels"], result["unlabelled_rows"]) == (67, 1350 - 67)
+    assert "labels" not in result["config"]
+    assert run("--label-fraction", "1.5") == 1
+    assert "label_fraction is 1.5, expected 0 to 1" in capsys.readouterr().err
+
+
 def test_same_command_gives_the_same_numbers(run, tmp_path):
     run()
     run(root=tmp_path / "again")

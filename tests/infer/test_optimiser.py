@@ -1,6 +1,7 @@
 """Optimiser, step size, cap and penalty: each against its formula."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,24 @@ def test_resumed_run_with_every_option_is_bit_identical(tmp_path):
     assert without_seconds(rest) == without_seconds(rows)
     with pytest.raises(CheckpointError, match=r"optimiser \(rmsprop then, adam now\)"):
         fit(small_m2(), blobs(), replace(config, optimiser="adam"), path, resume=True)
+
+
+def test_step_size_rises_before_it_follows_its_schedule():
+    flat, step, cosine = (
+        FitConfig(epochs=6, learning_rate=1.0, learning_rate_warmup=3, **options)
+        for options in (
+            {},
+            {"learning_rate_schedule": "step", "learning_rate_decay_epochs": 4},
+            {"learning_rate_schedule": "cosine"},
+        )
+    )
+    rates = [[how.learning_rate_at(epoch) for epoch in range(6)] for how in (flat, step, cosine)]
+    assert rates[0] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert rates[1] == [0.25, 0.5, 0.75, 1, 0.75, 0.75]
+    half = [0.5 + 0.5 * math.cos(math.pi * epoch / 6) for epoch in range(6)]
+    assert rates[2] == pytest.approx([r * h for r, h in zip(rates[0], half, strict=True)])
+    with pytest.raises(ConfigError, match="learning_rate_warmup is 0"):
+        FitConfig(learning_rate_warmup=0)
 
 
 def test_more_epochs_of_a_cosine_are_another_run(tmp_path):
