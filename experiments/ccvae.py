@@ -15,7 +15,31 @@ from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE, SSLModel
 
 
-class CCVAEExperiment(SemiSupervised):
+class Characteristics(SemiSupervised):
+    """An experiment whose CCVAEs are bounded and drawn."""
+
+    def test(
+        self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
+    ) -> tuple[Result, Figures]:
+        """Classify the test rows, bound their log-likelihood, draw what each latent stands for."""
+        result, figures = super().test(contender, frame, dataset)
+        model, data = contender.model, contender.data
+        if isinstance(model, CCVAE):
+            torch.manual_seed(contender.seed)
+            xs = dataset.test_xs.to(self.device)
+            xs = xs.bernoulli() if self.config.binarise else xs
+            result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
+            candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
+            examples = next(xs for xs in candidates if len(xs))[:20]
+            figures["samples"] = plots.class_samples(model)
+            figures["class_swaps"] = plots.class_swaps(model, examples[:10])
+            figures["characteristic_walks"] = plots.characteristic_walks(model, examples[0])
+            figures["style_walks"] = plots.style_walks(model, examples[:10], examples[-10:])
+            figures["class_variances"] = plots.class_variances(model)
+        return result, figures
+
+
+class CCVAEExperiment(Characteristics):
     """CCVAE, and the classifier without unlabelled rows.
 
     Args:
@@ -50,23 +74,3 @@ class CCVAEExperiment(SemiSupervised):
             num_samples=config.num_samples,
             convolutional=config.convolutional,
         )
-
-    def test(
-        self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
-    ) -> tuple[Result, Figures]:
-        """Classify the test rows, bound their log-likelihood, draw what each latent stands for."""
-        result, figures = super().test(contender, frame, dataset)
-        model, data = contender.model, contender.data
-        if isinstance(model, CCVAE):
-            torch.manual_seed(contender.seed)
-            xs = dataset.test_xs.to(self.device)
-            xs = xs.bernoulli() if self.config.binarise else xs
-            result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
-            candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
-            examples = next(xs for xs in candidates if len(xs))[:20]
-            figures["samples"] = plots.class_samples(model)
-            figures["class_swaps"] = plots.class_swaps(model, examples[:10])
-            figures["characteristic_walks"] = plots.characteristic_walks(model, examples[0])
-            figures["style_walks"] = plots.style_walks(model, examples[:10], examples[-10:])
-            figures["class_variances"] = plots.class_variances(model)
-        return result, figures

@@ -26,6 +26,9 @@ class Config(SemiSupervisedOptions):
     """Dimensions of the latent z."""
     input_dropout: float = 0.5
     """Probability of dropping a pixel at the classifier's input."""
+    num_summed: int | None = None
+    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
+    (RaoBlackwell_ELBO); none to sum all."""
     baseline: bool = True
     """Train the classifier on the labelled rows alone as well."""
     class_chunk: int | None = None

@@ -100,14 +100,52 @@ class SemiSupervisedOptions(TrainingOptions):
     """Batch norm in the classifier."""
     input_dropout: float = 0.0
     """Probability of dropping an input of the classifier."""
-    num_summed: int | None = None
-    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
-    (RaoBlackwell_ELBO); none to sum all."""
 
     @property
     def any_labels(self) -> bool:
         """Whether any training row is labelled."""
         return bool(self.labels if self.label_fraction is None else self.label_fraction)
+
+
+@dataclass(frozen=True)
+class ColourOptions(SemiSupervisedOptions):
+    """Convolutional models of colour images."""
+
+    model: tuple[Literal["ccvae", "m2", "classifier"], ...] = ("ccvae", "m2", "classifier")
+    """Models to train; the classifier sees labelled rows alone."""
+    epochs: int = 30
+    """Epochs, each one pass over the unlabelled rows."""
+    batch_size: int = 100
+    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    learning_rate: float = 1e-3
+    """Adam's step size, at the start."""
+    binarise: bool = False
+    """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
+    alpha: float = 15.0
+    """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
+    nats; in CCVAE on top of that term's weight in the bound itself."""
+    latent_dim: int = 64
+    """Dimensions of M2's z, and of CCVAE's z_style."""
+    hidden_dims: tuple[int, ...] = (256,)
+    """Units of each hidden layer between convolutions and latents."""
+    batch_norm: bool = False
+    """Batch norm in the classifiers of M2 and of labelled rows alone."""
+    likelihood: Literal["bernoulli", "laplace"] = "laplace"
+    """Family of p(x|.)."""
+    laplace_scale: float = 0.1
+    """Scale of the Laplace likelihood, pixels being in [0, 1]."""
+    kl_weight: float = 1.0
+    """Weight of log p(z|y) - log q(z|x) of CCVAE."""
+    num_samples: int = 100
+    """Draws that CCVAE's q(y|x) of labelled rows is a mean of."""
+
+
+@dataclass(frozen=True)
+class AttributeOptions(ColourOptions):
+    """Models of binary attributes."""
+
+    temperature: float = 0.5
+    """Temperature of M2's relaxed attributes."""
 
 
 @dataclass(frozen=True)

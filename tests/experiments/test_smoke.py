@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 import experiments
 
@@ -15,6 +16,9 @@ TINY = f"{DIGITS} --epochs 2 --hidden-dims 16"
 TINY_M1 = "--m1.epochs 2 --m1.hidden-dims 16 --m1.latent-dim 3"
 CLASSIFIED = ["learning_curves", "reliability"]
 CONDITIONAL = [*CLASSIFIED, "samples", "analogies"]
+CHARACTERISTICS = [
+    "samples", "class_swaps", "characteristic_walks", "style_walks", "class_variances",
+]  # fmt: skip
 
 
 def trained(folder: str, figures: list[str], *others: str) -> list[str]:
@@ -38,17 +42,7 @@ EXPERIMENTS = {
     ),
     "mnist_ccvae": (
         f"{TINY} --labels 20 --style-dim 3 --num-samples 4",
-        trained(
-            "mnist_ccvae/ccvae-digits-20",
-            [
-                *CLASSIFIED,
-                "samples",
-                "class_swaps",
-                "characteristic_walks",
-                "style_walks",
-                "class_variances",
-            ],
-        )
+        trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *CHARACTERISTICS])
         + trained("mnist_ccvae/mlpclassifier-digits-20", CLASSIFIED),
     ),
     "mnist_m1": (
@@ -119,6 +113,23 @@ EXPERIMENTS = {
             for file in trained(f"shapes_ccvae/{name}-shapes-20", [*CLASSIFIED, *figures])
         ],
     ),
+    "cifar10_ccvae": (
+        "--folder CLASSES --size 16 --labels 4 --validation 4 --quiet --epochs 1 --batch-size 5 "
+        "--hidden-dims 8 --num-samples 3 --latent-dim 3",
+        trained("cifar10_ccvae/ccvae-classes-4", [*CLASSIFIED, *CHARACTERISTICS])
+        + trained("cifar10_ccvae/raoblackwellm2-classes-4", CONDITIONAL)
+        + trained("cifar10_ccvae/mlpclassifier-classes-4", CLASSIFIED),
+    ),
+    "celeba_ccvae": (
+        "--folder ATTRIBUTES --labels 4 --validation 4 --quiet --epochs 1 --batch-size 5 "
+        "--hidden-dims 8 --num-samples 3 --latent-dim 3",
+        trained(
+            "celeba_ccvae/multilabelccvae-attributes-4",
+            [*CLASSIFIED, "interventions", "characteristic_walks", "style_walks"],
+        )
+        + trained("celeba_ccvae/multilabelm2-attributes-4", [*CLASSIFIED, "interventions"])
+        + trained("celeba_ccvae/mlpclassifier-attributes-4", CLASSIFIED),
+    ),
     "label_fraction_sweep": (
         f"{DIGITS} --seeds 0 --proportions 0.05 --steps-per-epoch 3 --m2.epochs 1 "
         "--m2.hidden-dims 8 --ccvae.epochs 1 --ccvae.hidden-dims 8 --ccvae.num-samples 3",
@@ -137,6 +148,27 @@ EXPERIMENTS = {
 }
 
 
+def folder_of_classes(folder: Path) -> Path:
+    for part, rows in (("train", 12), ("test", 12)):
+        for shade, name in ((40, "dark"), (200, "light")):
+            (folder / part / name).mkdir(parents=True)
+            for i in range(rows):
+                picture = Image.new("RGB", (20, 20), (shade, 10 * i, 0))
+                picture.save(folder / part / name / f"{i}.png")
+    return folder
+
+
+def folder_of_attributes(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    lines = ["image,Bright,Blue"]
+    for i in range(60):
+        shade = 200 * (i % 2)
+        Image.new("RGB", (64, 64), (shade, shade, 4 * i)).save(folder / f"{i}.png")
+        lines.append(f"{i}.png,{i % 2},{int(i > 30)}")
+    (folder / "attributes.csv").write_text("\n".join(lines))
+    return folder
+
+
 def commands() -> set[str]:
     folder = Path(experiments.__file__).parent
     return {f.stem for f in folder.glob("*.py") if "__main__" in f.read_text()}
@@ -149,6 +181,11 @@ def test_every_experiment_is_in_the_table():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_and_leaves_its_files(name, tmp_path):
     arguments, files = EXPERIMENTS[name]
+    if "CLASSES" in arguments:
+        arguments = arguments.replace("CLASSES", str(folder_of_classes(tmp_path / "classes")))
+    if "ATTRIBUTES" in arguments:
+        folder = folder_of_attributes(tmp_path / "attributes")
+        arguments = arguments.replace("ATTRIBUTES", str(folder))
     if name == "report":
         run("mnist_m2", EXPERIMENTS["mnist_m2"][0], tmp_path)
     assert run(name, arguments, tmp_path) == 0

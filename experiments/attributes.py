@@ -1,0 +1,110 @@
+"""Models of binary attributes of images, each attribute known or unknown."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+
+from experiments.contender import Contender
+from experiments.experiment import Figures, Result, mean_with_error
+from experiments.options import AttributeOptions
+from experiments.semi_supervised import SemiSupervised
+from pyro_ssl import plots
+from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.infer import FitConfig
+from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.models import MLPClassifier, MultiLabelCCVAE, MultiLabelM2, SSLModel
+
+# The folders' names of what the command line calls otherwise.
+NAMES = {"ccvae": "multilabelccvae", "m2": "multilabelm2", "classifier": "mlpclassifier"}
+
+
+class AttributeExperiment(SemiSupervised):
+    """CCVAE, M2 and the classifier of labelled rows alone. A subclass says on what.
+
+    Args:
+        name: name of the experiment, also of its folder.
+        config: its options.
+        before: names of contenders that a subclass has before these.
+
+    Attributes:
+        attributes: names of the attributes; known from `load` on.
+    """
+
+    attributes: tuple[str, ...] = ()
+
+    def __init__(self, name: str, config: AttributeOptions, before: Sequence[str] = ()) -> None:
+        super().__init__(name, config, [*before, *(NAMES[m] for m in dict.fromkeys(config.model))])
+        self.config: AttributeOptions = config
+
+    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+        """Return the options that tell configurations apart."""
+        found = super().decisive(dataset)
+        del found["model"]
+        return found
+
+    def make_model(self, name: str, data: SSLData) -> SSLModel:
+        """Return the model of that name, newly initialised."""
+        config = self.config
+        common: dict[str, Any] = {
+            "input_shape": data.input_shape,
+            "num_classes": data.num_classes,
+            "hidden_dims": config.hidden_dims,
+            "likelihood": config.likelihood,
+            "laplace_scale": config.laplace_scale,
+            "convolutional": True,
+        }
+        if name == NAMES["m2"]:
+            return MultiLabelM2(
+                latent_dim=config.latent_dim,
+                temperature=config.temperature,
+                batch_norm=config.batch_norm,
+                input_dropout=config.input_dropout,
+                classification_weight=self.weight_of_labels(data),
+                **common,
+            )
+        return MultiLabelCCVAE(
+            style_dim=config.latent_dim,
+            kl_weight=config.kl_weight,
+            num_samples=config.num_samples,
+            # 1 is what the bound has of it.
+            classification_weight=1.0 + self.weight_of_labels(data),
+            **common,
+        )
+
+    def make_baseline(self, data: SSLData) -> SSLModel:
+        """Return a classifier of attributes, newly initialised."""
+        config = self.config
+        return MLPClassifier(
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            hidden_dims=config.hidden_dims,
+            batch_norm=config.batch_norm,
+            input_dropout=config.input_dropout,
+            convolutional=True,
+            multi_label=True,
+        )
+
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained: for as many steps as the others."""
+        return replace(super().baseline_config(how, data), steps_per_epoch=how.batches(data).steps)
+
+    def test(
+        self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
+    ) -> tuple[Result, Figures]:
+        """Classify the test rows, bound their log-likelihood, draw what each latent stands for."""
+        result, figures = super().test(contender, frame, dataset)
+        model = contender.model
+        if isinstance(model, MultiLabelCCVAE | MultiLabelM2):
+            torch.manual_seed(contender.seed)
+            xs = dataset.test_xs.to(self.device)
+            result |= mean_with_error(
+                "test_elbo", importance_weighted_bound(model, xs, at_once=500)
+            )
+            figures["interventions"] = plots.interventions(model, xs[:10], self.attributes)
+        if isinstance(model, MultiLabelCCVAE):
+            figures["characteristic_walks"] = plots.characteristic_walks(model, xs[0])
+            figures["style_walks"] = plots.style_walks(model, xs[:10], xs[-10:])
+        return result, figures
