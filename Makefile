@@ -16,8 +16,9 @@ DEMO := --dataset digits --labels 30 --validation 400 --seeds 0 1 2 --epochs 50 
 demo: .venv/installed
 	$(BIN)/python -m experiments.mnist_m2 $(DEMO)
 
+# Two processes of one thread each: hardly any test keeps more than one core busy.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The lower bounds of pyproject.toml, in an environment of their own; needs Python 3.10 to 3.12.
 test-oldest:

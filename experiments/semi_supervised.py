@@ -24,7 +24,7 @@ from pyro_ssl.metrics import (
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 if TYPE_CHECKING:
-    from experiments import mnist_conv_m2, mnist_m2
+    from experiments import mnist_m2
 
 # A hundred labelled rows are a single batch: the baseline makes at least so many steps an epoch.
 _BASELINE_STEPS_PER_EPOCH = 25
@@ -215,7 +215,7 @@ class ConvM2Experiment(M2Experiment):
 
     convolutional = True
 
-    def __init__(self, config: "mnist_conv_m2.Config") -> None:
+    def __init__(self, config: "mnist_m2.Config") -> None:
         super().__init__(config, "mnist_conv_m2")
 
 

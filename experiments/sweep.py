@@ -10,7 +10,12 @@ import pandas as pd
 from experiments.ccvae import CCVAEExperiment
 from experiments.label_fraction_sweep import Config
 from experiments.options import DataOptions
-from experiments.semi_supervised import ConvM2Experiment, SemiSupervised, share_of_rows
+from experiments.semi_supervised import (
+    ConvM2Experiment,
+    M2Experiment,
+    SemiSupervised,
+    share_of_rows,
+)
 from pyro_ssl import plots
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
@@ -89,10 +94,12 @@ class Sweep:
         }
         found: list[SemiSupervised] = []
         if "m2" in config.models:
-            found.append(ConvM2Experiment(replace(config.m2, **shared)))
+            with_classifier = ConvM2Experiment if config.convolutional else M2Experiment
+            found.append(with_classifier(replace(config.m2, **shared)))
         if "ccvae" in config.models:
             # The classifier is M2's.
-            found.append(CCVAEExperiment(replace(config.ccvae, **shared, baseline=False)))
+            shared |= {"baseline": False, "convolutional": config.convolutional}
+            found.append(CCVAEExperiment(replace(config.ccvae, **shared)))
         for experiment in found:
             # The same for all shares: few unlabelled rows do not mean few steps.
             experiment.steps_per_epoch = config.steps_per_epoch
