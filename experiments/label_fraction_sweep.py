@@ -1,10 +1,11 @@
 """How accuracy and calibration of M2, CCVAE and a classifier depend on the share of labels.
 
 For each proportion of labelled training rows it runs `mnist_m2` (with its classifier of labelled
-rows alone) and `mnist_ccvae`, or with --convolutional `mnist_conv_m2` and `mnist_ccvae`, whose results lie in their own folders; what is finished
-there is kept, and what is unfinished is gone on with, so that the command can be given again and
-again. It then puts all of them together: RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a
-row for each model, proportion and seed, the figure beside it the means with 95 % intervals.
+rows alone) and `mnist_ccvae`, or with --convolutional `mnist_conv_m2` and `mnist_ccvae`. Their
+results lie in their own folders; what is finished there is kept, and what is unfinished is gone on
+with, so that the command can be given again and again. It then puts all of them together:
+RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a row for each model, proportion and seed,
+the figure beside it the means with 95 % intervals.
 
 Proportions are of the training rows that are left after 11,400 for validation: of 48,600 on MNIST,
 as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.
@@ -45,9 +46,9 @@ class Config(DataOptions):
     convolutional: bool = False
     """Put convolutions before the classifiers and encoders and after the decoders."""
     m2: mnist_m2.Config = field(default_factory=_m2)
-    """M2, see `mnist_m2`; labels, and what the sweep has an option for, are the sweep's."""
+    """M2, see `mnist_m2`; what the sweep has an option for is the sweep's."""
     ccvae: mnist_ccvae.Config = field(default_factory=mnist_ccvae.Config)
-    """CCVAE, see `mnist_ccvae`; labels and convolutions, and what the sweep has an option for, are the sweep's."""
+    """CCVAE, see `mnist_ccvae`; what the sweep has an option for is the sweep's."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
