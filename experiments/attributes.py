@@ -52,6 +52,8 @@ class AttributeExperiment(SemiSupervised):
             "input_shape": data.input_shape,
             "num_classes": data.num_classes,
             "hidden_dims": config.hidden_dims,
+            "batch_norm": config.batch_norm,
+            "input_dropout": config.input_dropout,
             "likelihood": config.likelihood,
             "laplace_scale": config.laplace_scale,
             "convolutional": True,
@@ -60,8 +62,6 @@ class AttributeExperiment(SemiSupervised):
             return MultiLabelM2(
                 latent_dim=config.latent_dim,
                 temperature=config.temperature,
-                batch_norm=config.batch_norm,
-                input_dropout=config.input_dropout,
                 classification_weight=self.weight_of_labels(data),
                 **common,
             )

@@ -66,6 +66,8 @@ class CCVAEExperiment(Characteristics):
             num_classes=data.num_classes,
             style_dim=config.style_dim,
             hidden_dims=config.hidden_dims,
+            batch_norm=config.batch_norm,
+            input_dropout=config.input_dropout,
             likelihood=config.likelihood,
             laplace_scale=config.laplace_scale,
             kl_weight=config.kl_weight,

@@ -47,6 +47,8 @@ class Cifar10Experiment(Characteristics):
             "input_shape": data.input_shape,
             "num_classes": data.num_classes,
             "hidden_dims": config.hidden_dims,
+            "batch_norm": config.batch_norm,
+            "input_dropout": config.input_dropout,
             "likelihood": config.likelihood,
             "laplace_scale": config.laplace_scale,
             "convolutional": True,
@@ -63,8 +65,6 @@ class Cifar10Experiment(Characteristics):
             )
         common |= {
             "latent_dim": config.latent_dim,
-            "batch_norm": config.batch_norm,
-            "input_dropout": config.input_dropout,
             "classification_weight": weight,
         }
         if config.num_summed is None:

@@ -38,7 +38,7 @@ class Config(SemiSupervisedOptions):
     convolutional: bool = False
     """Put convolutions before the encoder and after the decoder."""
     batch_norm: bool = False
-    """Batch norm in the classifier alone, the baseline."""
+    """Batch norm in the encoder, and in the classifier of labelled rows alone."""
     baseline: bool = True
     """Train the classifier on the labelled rows alone as well."""
 

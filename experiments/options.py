@@ -129,7 +129,7 @@ class ColourOptions(SemiSupervisedOptions):
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
     batch_norm: bool = False
-    """Batch norm in the classifiers of M2 and of labelled rows alone."""
+    """Batch norm in M2's classifier, CCVAE's encoder, and the classifier of labelled rows alone."""
     likelihood: Literal["bernoulli", "laplace"] = "laplace"
     """Family of p(x|.)."""
     laplace_scale: float = 0.1

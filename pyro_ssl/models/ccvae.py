@@ -72,6 +72,8 @@ class CCVAE(SSLModel):
         style_dim: dimensions S of z_style.
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        batch_norm: batch norm in the encoder, over labelled and unlabelled rows together.
+        input_dropout: probability of dropping each input of the encoder, in training.
         likelihood: `bernoulli` or `laplace`.
         laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
@@ -93,6 +95,8 @@ class CCVAE(SSLModel):
         style_dim: int = 40,
         hidden_dims: Sequence[int] = (500, 500),
         activation: str = "relu",
+        batch_norm: bool = False,
+        input_dropout: float = 0.0,
         likelihood: str = "bernoulli",
         laplace_scale: float = 0.1,
         kl_weight: float = 1.0,
@@ -112,6 +116,8 @@ class CCVAE(SSLModel):
         self.style_dim = style_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
+        self.batch_norm = batch_norm
+        self.input_dropout = input_dropout
         self.likelihood = likelihood
         self.laplace_scale = laplace_scale
         self.kl_weight = kl_weight
@@ -122,7 +128,14 @@ class CCVAE(SSLModel):
         self.trunk, self.canvas = image_nets(self.input_shape, convolutional, activation)
         features, painted = self.trunk.out_features, self.canvas.in_features
         latent_dim = num_classes + style_dim
-        self.encoder = MLP(features, hidden_dims, 2 * latent_dim, activation=activation)
+        self.encoder = MLP(
+            features,
+            hidden_dims,
+            2 * latent_dim,
+            activation=activation,
+            batch_norm=batch_norm,
+            input_dropout=input_dropout,
+        )
         self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, activation=activation)
         self.prior_loc = nn.Parameter(torch.zeros(self._num_values(), num_classes))
         # softplus of it is 1.

@@ -300,3 +300,18 @@ def test_the_weight_is_no_divergence_to_be_annealed():
 def test_bad_option_is_named(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         CCVAE(**options)
+
+
+def test_encoders_dropout_and_batch_norm_are_for_training():
+    torch.manual_seed(0)
+    model = CCVAE(input_shape=(1, 4, 4), num_classes=3, style_dim=2, hidden_dims=(8,),
+                  batch_norm=True, input_dropout=0.5)  # fmt: skip
+    xs = torch.rand(6, 1, 4, 4)
+    model.train()
+    assert not torch.equal(model._loc_and_scale(xs)[0], model._loc_and_scale(xs)[0])
+    assert torch.equal(model.encode(xs)[0], model.encode(xs)[0])
+    assert model.training
+    # Statistics of all rows of a batch, labelled or not.
+    plain = CCVAE(**{**model.options, "input_dropout": 0.0}).train()
+    hidden = plain.encoder.norms[0](plain.encoder.layers[0](xs.flatten(1)))
+    torch.testing.assert_close(hidden.mean(0), torch.zeros(8), atol=1e-6, rtol=0)
