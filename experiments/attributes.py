@@ -56,7 +56,7 @@ class AttributeExperiment(SemiSupervised):
             "input_dropout": config.input_dropout,
             "likelihood": config.likelihood,
             "laplace_scale": config.laplace_scale,
-            "convolutional": True,
+            "channels": config.channels,
         }
         if name == NAMES["m2"]:
             return MultiLabelM2(
@@ -83,7 +83,7 @@ class AttributeExperiment(SemiSupervised):
             hidden_dims=config.hidden_dims,
             batch_norm=config.batch_norm,
             input_dropout=config.input_dropout,
-            convolutional=True,
+            channels=config.channels,
             multi_label=True,
         )
 

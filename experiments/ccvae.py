@@ -50,7 +50,7 @@ class CCVAEExperiment(Characteristics):
         names = ["mlpclassifier"] if config.baseline and config.any_labels else []
         super().__init__("mnist_ccvae", config, [*names, "ccvae"])
         self.config: Config = config
-        self.convolutional = config.convolutional
+        self.channels = config.channels
 
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
@@ -74,5 +74,5 @@ class CCVAEExperiment(Characteristics):
             # 1 is what the bound has of it.
             classification_weight=1.0 + self.weight_of_labels(data),
             num_samples=config.num_samples,
-            convolutional=config.convolutional,
+            channels=config.channels,
         )

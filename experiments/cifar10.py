@@ -17,8 +17,6 @@ class Cifar10Experiment(Characteristics):
         config: the options of `cifar10_ccvae`.
     """
 
-    convolutional = True
-
     def __init__(self, config: Config) -> None:
         if config.folder is not None:
             config = replace(config, dataset=Path(config.folder).name)
@@ -26,6 +24,7 @@ class Cifar10Experiment(Characteristics):
         names = {"ccvae": "ccvae", "m2": m2, "classifier": "mlpclassifier"}
         super().__init__("cifar10_ccvae", config, [names[m] for m in dict.fromkeys(config.model)])
         self.config: Config = config
+        self.channels = config.channels
 
     def load(self) -> ImageDataset:
         """Return CIFAR-10, or what lies in the folder."""
@@ -51,7 +50,7 @@ class Cifar10Experiment(Characteristics):
             "input_dropout": config.input_dropout,
             "likelihood": config.likelihood,
             "laplace_scale": config.laplace_scale,
-            "convolutional": True,
+            "channels": config.channels,
         }
         weight = self.weight_of_labels(data)
         if name == "ccvae":

@@ -1,11 +1,10 @@
 """How accuracy and calibration of M2, CCVAE and a classifier depend on the share of labels.
 
-For each proportion of labelled training rows it runs `mnist_m2` (with its classifier of labelled
-rows alone) and `mnist_ccvae`, or with --convolutional `mnist_conv_m2` and `mnist_ccvae`. Their
-results lie in their own folders; what is finished there is kept, and what is unfinished is gone on
-with, so that the command can be given again and again. It then puts all of them together:
-RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a row for each model, proportion and seed,
-the figure beside it the means with 95 % intervals.
+For each proportion of labelled training rows it runs `mnist_conv_m2` (with its classifier of
+labelled rows alone) and `mnist_ccvae`, whose results lie in their own folders; what is finished
+there is kept, and what is unfinished is gone on with, so that the command can be given again and
+again. It then puts all of them together: RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a
+row for each model, proportion and seed, the figure beside it the means with 95 % intervals.
 
 Proportions are of the training rows that are left after 11,400 for validation: of 48,600 on MNIST,
 as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.
@@ -17,12 +16,8 @@ from typing import Literal
 
 import tyro
 
-from experiments import mnist_ccvae, mnist_m2
+from experiments import mnist_ccvae, mnist_conv_m2
 from experiments.options import DataOptions
-
-
-def _m2() -> mnist_m2.Config:
-    return mnist_m2.Config(epochs=30, hidden_dims=(300, 300), num_summed=1)
 
 
 @dataclass(frozen=True)
@@ -43,10 +38,8 @@ class Config(DataOptions):
     """Steps of an epoch, the same for all shares and models; none for one pass over the rows."""
     models: tuple[Literal["m2", "ccvae"], ...] = ("m2", "ccvae")
     """Models to train; m2 brings the classifier along."""
-    convolutional: bool = False
-    """Put convolutions before the classifiers and encoders and after the decoders."""
-    m2: mnist_m2.Config = field(default_factory=_m2)
-    """M2, see `mnist_m2`; what the sweep has an option for is the sweep's."""
+    m2: mnist_conv_m2.Config = field(default_factory=mnist_conv_m2.Config)
+    """M2, see `mnist_conv_m2`; what the sweep has an option for is the sweep's."""
     ccvae: mnist_ccvae.Config = field(default_factory=mnist_ccvae.Config)
     """CCVAE, see `mnist_ccvae`; what the sweep has an option for is the sweep's."""
 

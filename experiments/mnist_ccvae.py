@@ -25,6 +25,14 @@ class Config(SemiSupervisedOptions):
     alpha: float = 15.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats, on top of that term's weight in the bound itself."""
+    epochs: int = 15
+    """Epochs, each one pass over the unlabelled rows."""
+    batch_size: int = 100
+    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    learning_rate: float = 1e-3
+    """Adam's step size, at the start."""
+    hidden_dims: tuple[int, ...] = (256,)
+    """Units of each hidden layer between convolutions, or pixels, and latents."""
     style_dim: int = 40
     """Dimensions of z_style; z_class has one for each class."""
     kl_weight: float = 1.0
@@ -35,8 +43,9 @@ class Config(SemiSupervisedOptions):
     """Scale of the Laplace likelihood, pixels being in [0, 1]."""
     num_samples: int = 100
     """Draws that q(y|x) of labelled rows is a mean of."""
-    convolutional: bool = False
-    """Put convolutions before the encoder and after the decoder."""
+    channels: int | None = 16
+    """Channels of the first of the convolutions before the encoder and the last after the decoder;
+    none for fully connected networks."""
     batch_norm: bool = False
     """Batch norm in the encoder, and in the classifier of labelled rows alone."""
     baseline: bool = True

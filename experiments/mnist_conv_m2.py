@@ -21,10 +21,14 @@ class Config(mnist_m2.Config):
 
     labels: int = 486
     """Labelled training rows, shared evenly by the classes."""
-    epochs: int = 30
+    epochs: int = 15
     """Epochs, each one pass over the unlabelled rows."""
+    batch_size: int = 100
+    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
     learning_rate: float = 1e-3
     """Adam's step size, at the start."""
+    channels: int = 16
+    """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
     input_dropout: float = 0.0

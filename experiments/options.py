@@ -126,6 +126,8 @@ class ColourOptions(SemiSupervisedOptions):
     nats; in CCVAE on top of that term's weight in the bound itself."""
     latent_dim: int = 64
     """Dimensions of M2's z, and of CCVAE's z_style."""
+    channels: int = 32
+    """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
     batch_norm: bool = False

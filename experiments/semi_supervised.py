@@ -24,7 +24,7 @@ from pyro_ssl.metrics import (
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 if TYPE_CHECKING:
-    from experiments import mnist_m2
+    from experiments import mnist_conv_m2, mnist_m2
 
 # A hundred labelled rows are a single batch: the baseline makes at least so many steps an epoch.
 _BASELINE_STEPS_PER_EPOCH = 25
@@ -64,11 +64,11 @@ class SemiSupervised(ImageExperiment):
         names: names of the models; `mlpclassifier` is the baseline.
 
     Attributes:
-        convolutional: whether the networks see images through convolutions.
+        channels: channels of the convolutions through which networks see images; None for none.
         steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
     """
 
-    convolutional = False
+    channels: int | None = None
     steps_per_epoch: int | None = None
 
     def __init__(self, name: str, config: SemiSupervisedOptions, names: list[str]) -> None:
@@ -100,7 +100,7 @@ class SemiSupervised(ImageExperiment):
             hidden_dims=self.config.hidden_dims,
             batch_norm=self.config.batch_norm,
             input_dropout=self.config.input_dropout,
-            convolutional=self.convolutional,
+            channels=self.channels,
         )
 
     def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
@@ -199,7 +199,7 @@ class M2Experiment(SemiSupervised):
             "input_dropout": config.input_dropout,
             "classification_weight": self.weight_of_labels(data),
             "class_chunk": config.class_chunk,
-            "convolutional": self.convolutional,
+            "channels": self.channels,
         }
         if config.num_summed is None:
             return M2(**options)
@@ -213,10 +213,9 @@ class ConvM2Experiment(M2Experiment):
         config: the options of `mnist_conv_m2`.
     """
 
-    convolutional = True
-
-    def __init__(self, config: "mnist_m2.Config") -> None:
+    def __init__(self, config: "mnist_conv_m2.Config") -> None:
         super().__init__(config, "mnist_conv_m2")
+        self.channels = config.channels
 
 
 def seeded_split(

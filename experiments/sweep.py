@@ -12,7 +12,6 @@ from experiments.label_fraction_sweep import Config
 from experiments.options import DataOptions
 from experiments.semi_supervised import (
     ConvM2Experiment,
-    M2Experiment,
     SemiSupervised,
     share_of_rows,
 )
@@ -94,12 +93,10 @@ class Sweep:
         }
         found: list[SemiSupervised] = []
         if "m2" in config.models:
-            with_classifier = ConvM2Experiment if config.convolutional else M2Experiment
-            found.append(with_classifier(replace(config.m2, **shared)))
+            found.append(ConvM2Experiment(replace(config.m2, **shared)))
         if "ccvae" in config.models:
             # The classifier is M2's.
-            shared |= {"baseline": False, "convolutional": config.convolutional}
-            found.append(CCVAEExperiment(replace(config.ccvae, **shared)))
+            found.append(CCVAEExperiment(replace(config.ccvae, **shared, baseline=False)))
         for experiment in found:
             # The same for all shares: few unlabelled rows do not mean few steps.
             experiment.steps_per_epoch = config.steps_per_epoch

@@ -15,7 +15,8 @@ from pyro_ssl.nets import ACTIVATIONS
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8
-_FIRST_CHANNELS, _MOST_CHANNELS = 32, 256
+# Channels double so often, then stay.
+_DOUBLINGS = 3
 
 
 class FlatTrunk(nn.Module):
@@ -61,10 +62,11 @@ class FlatCanvas(nn.Module):
 class ConvTrunk(nn.Module):
     """Convolutions that halve an image until its sides are at most 8 pixels, each activated.
 
-    Kernels are 4 by 4; channels are 32 at first and double up to 256.
+    Kernels are 4 by 4.
 
     Args:
         input_shape: channels, height and width.
+        channels: channels after the first convolution; they double up to eight times that.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
@@ -74,13 +76,15 @@ class ConvTrunk(nn.Module):
         ConfigError: if images of that shape cannot be halved so often.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], activation: str = "relu") -> None:
+    def __init__(
+        self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
+    ) -> None:
         super().__init__()
-        widths, (height, width) = _plan(input_shape, activation)
+        widths, (height, width) = _plan(input_shape, channels, activation)
         self.activation = activation
-        channels = [input_shape[0], *widths]
         self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1) for i, o in pairwise(channels)
+            nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1)
+            for i, o in pairwise([input_shape[0], *widths])
         )
         self.out_features = widths[-1] * height * width
 
@@ -97,6 +101,7 @@ class ConvCanvas(nn.Module):
 
     Args:
         input_shape: channels, height and width of the image.
+        channels: those of `ConvTrunk`'s first convolution.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
@@ -106,16 +111,17 @@ class ConvCanvas(nn.Module):
         ConfigError: as `ConvTrunk`.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], activation: str = "relu") -> None:
+    def __init__(
+        self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
+    ) -> None:
         super().__init__()
-        widths, (height, width) = _plan(input_shape, activation)
+        widths, (height, width) = _plan(input_shape, channels, activation)
         self.activation = activation
         self.smallest = (widths[-1], height, width)
         self.in_features = math.prod(self.smallest)
-        channels = [*widths[::-1], input_shape[0]]
         self.layers = nn.ModuleList(
             nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1)
-            for i, o in pairwise(channels)
+            for i, o in pairwise([*widths[::-1], input_shape[0]])
         )
 
     def forward(self, hs: Tensor) -> Tensor:
@@ -127,25 +133,37 @@ class ConvCanvas(nn.Module):
 
 
 def image_nets(
-    input_shape: tuple[int, ...], convolutional: bool, activation: str
+    input_shape: tuple[int, ...], channels: int | None, activation: str
 ) -> tuple[FlatTrunk | ConvTrunk, FlatCanvas | ConvCanvas]:
     """Return what a model's fully connected networks see of images, and paint them on.
 
+    Args:
+        input_shape: shape of an image.
+        channels: those of `ConvTrunk` and `ConvCanvas`; None for `FlatTrunk` and `FlatCanvas`.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+
     Raises:
-        ConfigError: as `ConvTrunk`, if `convolutional`.
+        ConfigError: as `ConvTrunk`, if there are `channels`.
     """
-    if convolutional:
-        return ConvTrunk(input_shape, activation), ConvCanvas(input_shape, activation)
-    return FlatTrunk(input_shape), FlatCanvas(input_shape)
+    if channels is None:
+        return FlatTrunk(input_shape), FlatCanvas(input_shape)
+    return (
+        ConvTrunk(input_shape, channels, activation),
+        ConvCanvas(input_shape, channels, activation),
+    )
 
 
-def _plan(input_shape: tuple[int, ...], activation: str) -> tuple[list[int], tuple[int, int]]:
+def _plan(
+    input_shape: tuple[int, ...], channels: int, activation: str
+) -> tuple[list[int], tuple[int, int]]:
     """Return the channels of each halving, and the height and width that are left."""
     if activation == "maxout":
         raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
     if activation not in ACTIVATIONS:
         expected = ", ".join(name for name in ACTIVATIONS if name != "maxout")
         raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
+    if channels < 1:
+        raise ConfigError(f"channels is {channels}, expected at least 1")
     if len(input_shape) != 3:
         raise ConfigError(
             f"input_shape is {input_shape}, convolutions expect (channels, height, width)"
@@ -159,5 +177,5 @@ def _plan(input_shape: tuple[int, ...], activation: str) -> tuple[list[int], tup
                 f"{_SMALLEST}; pad the images, to 32 or 64 say"
             )
         sides = torch.Size(side // 2 for side in sides)
-        widths.append(min(_FIRST_CHANNELS * 2 ** len(widths), _MOST_CHANNELS))
+        widths.append(channels * 2 ** min(len(widths), _DOUBLINGS))
     return widths, (sides[0], sides[1])

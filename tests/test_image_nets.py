@@ -8,19 +8,19 @@ from pyro_ssl.image_nets import ConvCanvas, ConvTrunk, image_nets
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128), (1, 8, 8), (2, 16, 24)]
 
 
-@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize("channels", [None, 4])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("leading", [(), (3,), (2, 1, 3), (0,)], ids=str)
-def test_images_to_vectors_and_back_with_any_leading_dimensions(shape, leading, convolutional):
+def test_images_to_vectors_and_back_with_any_leading_dimensions(shape, leading, channels):
     torch.manual_seed(0)
-    trunk, canvas = image_nets(shape, convolutional, "relu")
+    trunk, canvas = image_nets(shape, channels, "relu")
     xs = torch.rand(*leading, *shape)
     hs = trunk(xs)
     assert hs.shape == (*leading, trunk.out_features)
     assert trunk.out_features == canvas.in_features
     images = canvas(hs)
     assert images.shape == xs.shape
-    if not convolutional:
+    if channels is None:
         assert torch.equal(images, xs)
     for index in ([0] * len(leading), [-1] * len(leading)) if 0 not in leading else ():
         torch.testing.assert_close(hs[tuple(index)], trunk(xs[tuple(index)][None])[0])

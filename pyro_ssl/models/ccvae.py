@@ -79,8 +79,9 @@ class CCVAE(SSLModel):
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
         classification_weight: weight c of log q(y|x) of each labelled row.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
-        convolutional: let the encoder see a `ConvTrunk` of the image in place of its pixels, and
-            let the decoder end in a `ConvCanvas`.
+        channels: let the encoder see a `ConvTrunk` of so many channels of the image in place of
+            its pixels (`input_dropout` is then of its outputs), and let the decoder end in a
+            `ConvCanvas`; None for fully connected networks.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -102,7 +103,7 @@ class CCVAE(SSLModel):
         kl_weight: float = 1.0,
         classification_weight: float = 1.0,
         num_samples: int = 100,
-        convolutional: bool = False,
+        channels: int | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if style_dim < 0:
@@ -124,8 +125,8 @@ class CCVAE(SSLModel):
         self.classification_weight = classification_weight
         self.num_samples = num_samples
         self.takes_pixels = likelihood == "bernoulli"
-        self.convolutional = convolutional
-        self.trunk, self.canvas = image_nets(self.input_shape, convolutional, activation)
+        self.channels = channels
+        self.trunk, self.canvas = image_nets(self.input_shape, channels, activation)
         features, painted = self.trunk.out_features, self.canvas.in_features
         latent_dim = num_classes + style_dim
         self.encoder = MLP(

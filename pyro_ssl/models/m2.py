@@ -74,9 +74,9 @@ class M2(SSLModel):
             same.
         latent_noise: standard deviation of noise added to z before the decoder sees it, in
             training mode: a regulariser, for which the objective is no bound any more.
-        convolutional: let classifier and encoder see one `ConvTrunk` of the image in place of its
-            pixels (`input_dropout` is then of its outputs), and let the decoder end in a
-            `ConvCanvas`.
+        channels: let classifier and encoder see one `ConvTrunk` of so many channels of the image
+            in place of its pixels (`input_dropout` is then of its outputs), and let the decoder
+            end in a `ConvCanvas`; None for fully connected networks.
         likelihood: `bernoulli` or `laplace`.
         laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
 
@@ -103,7 +103,7 @@ class M2(SSLModel):
         classification_weight: float = 1.0,
         class_chunk: int | None = None,
         latent_noise: float = 0.0,
-        convolutional: bool = False,
+        channels: int | None = None,
         likelihood: str = "bernoulli",
         laplace_scale: float = 0.1,
     ) -> None:
@@ -128,11 +128,11 @@ class M2(SSLModel):
         self.input_dropout = input_dropout
         self.latent_noise = latent_noise
         self.classification_weight = classification_weight
-        self.convolutional = convolutional
+        self.channels = channels
         self.likelihood = likelihood
         self.laplace_scale = laplace_scale
         self.takes_pixels = likelihood == "bernoulli"
-        self.trunk, self.canvas = image_nets(self.input_shape, convolutional, activation)
+        self.trunk, self.canvas = image_nets(self.input_shape, channels, activation)
         features = self.trunk.out_features
         self.classifier = MLP(
             features,

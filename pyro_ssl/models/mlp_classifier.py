@@ -29,7 +29,8 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
-        convolutional: see a `ConvTrunk` of the image in place of its pixels.
+        channels: see a `ConvTrunk` of so many channels of the image in place of its pixels; None
+            for its pixels.
         multi_label: labels are rows of `num_classes` binary attributes, -1 where unknown, each
             `Bernoulli(classifier(x)_l)`; the objective is the sum over known ones.
 
@@ -47,7 +48,7 @@ class MLPClassifier(SSLModel):
         activation: str = "relu",
         batch_norm: bool = False,
         input_dropout: float = 0.0,
-        convolutional: bool = False,
+        channels: int | None = None,
         multi_label: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
@@ -57,9 +58,9 @@ class MLPClassifier(SSLModel):
         self.activation = activation
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
-        self.convolutional = convolutional
+        self.channels = channels
         self.multi_label = multi_label
-        self.trunk, _ = image_nets(self.input_shape, convolutional, activation)
+        self.trunk, _ = image_nets(self.input_shape, channels, activation)
         self.classifier = MLP(
             self.trunk.out_features,
             hidden_dims,

@@ -135,7 +135,7 @@ EXPERIMENTS = {
         "--m2.hidden-dims 8 --ccvae.epochs 1 --ccvae.hidden-dims 8 --ccvae.num-samples 3",
         [
             *(f"label_fraction_sweep/sweep-digits.{suffix}" for suffix in ("csv", "png")),
-            *trained("mnist_m2/raoblackwellm2-digits-67-sweep", CONDITIONAL),
+            *trained("mnist_conv_m2/raoblackwellm2-digits-67-sweep", CONDITIONAL),
             *trained("mnist_ccvae/ccvae-digits-67-sweep", CLASSIFIED),
         ],
     ),

@@ -47,7 +47,7 @@ MODELS = {
     "MultiLabelM2": lambda: MultiLabelM2(
         latent_dim=2, straight_through=True, **SIZES | {"num_classes": 2}
     ),
-    "ConvM2": lambda: M2(latent_dim=2, convolutional=True, likelihood="laplace", **SIZES),
+    "ConvM2": lambda: M2(latent_dim=2, channels=4, likelihood="laplace", **SIZES),
     "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),
 }
 FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}

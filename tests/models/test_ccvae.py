@@ -15,7 +15,7 @@ from tests.test_sampled_elbo import pixels
 
 
 def make(**options) -> CCVAE:
-    shape = (1, 2, 4) if options.get("convolutional") else (1, 2, 3)
+    shape = (1, 2, 4) if options.get("channels") else (1, 2, 3)
     sizes = {"input_shape": shape, "num_classes": 4, "style_dim": 3, "hidden_dims": (5,)}
     torch.manual_seed(1)
     model = CCVAE(**sizes | {"num_samples": 6, "activation": "tanh"} | options)
@@ -93,13 +93,13 @@ def by_hand(model, xs, ys):
         {"kl_weight": 0.3, "classification_weight": 5.0},
         {"likelihood": "laplace", "laplace_scale": 0.4},
         {"style_dim": 0, "num_samples": 1},
-        {"convolutional": True},
+        {"channels": 4},
     ],
     ids=str,
 )
 def test_objective_at_its_draws_is_the_formula_gradients_included(ys, options):
     model, xs = make(**options), pixels(5)
-    if model.convolutional:
+    if model.channels:
         xs = torch.cat([xs, xs[..., :1]], -1)
     ys = None if ys is None else torch.tensor(ys)
     torch.manual_seed(5)

@@ -134,8 +134,8 @@ def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys, el
     "options",
     [
         {"likelihood": "laplace", "laplace_scale": 0.3},
-        {"convolutional": True, "input_shape": (2, 4, 4)},
-        {"convolutional": True, "input_shape": (2, 4, 4), "class_chunk": 3, "batch_norm": "parted"},
+        {"channels": 4, "input_shape": (2, 4, 4)},
+        {"channels": 4, "input_shape": (2, 4, 4), "class_chunk": 3, "batch_norm": "parted"},
     ],
     ids=str,
 )
