@@ -1,0 +1,135 @@
+"""A mixture of Gaussians as a VAE of a few bits, to see what a factorised encoder costs."""
+
+import math
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO, TraceEnum_ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+
+class BitMixture(PyroModel):
+    """Mixture of 2^B Gaussians in D dimensions, its components numbered by B bits.
+
+    Generative program, the code z a number from 0 to 2^B - 1 with bits z_1 (the highest) to z_B::
+
+        p(z) = 2^-B          p(x|z) = Normal(centre_z, scale^2 I_D)
+
+    Guide, with an MLP of x that ends in B logits or in 2^B scores::
+
+        q(z|x) = prod_b Bernoulli(z_b; logit_b(x))        factorised
+        q(z|x) = Categorical(scores(x))                   full
+
+    The code is summed out, so that the objective, the ELBO::
+
+        sum_z q(z|x) (log p(x|z) + log p(z) - log q(z|x))  =  log p(x) - KL(q(z|x) || p(z|x))
+
+    is exact, as are evidence and posterior. Of p(x|z) the centres are learnt and the scale is
+    given. A full encoder can make the KL divergence vanish, a factorised one only where the bits
+    of p(z|x) are independent: joint training of encoder and decoder then moves the centres to where
+    they are, at the expense of the evidence.
+
+    Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
+    families", ICLR 2022.
+
+    Differs from the paper: encoders are MLPs; centres, scale and sizes are the caller's.
+
+    Args:
+        initial_centres: means of the components, 2^B rows of D numbers, to begin with.
+        scale: standard deviation of each component in each direction.
+        factorised: take the bits apart in the encoder.
+        hidden_dims: widths of the encoder's hidden layers.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+
+    Attributes:
+        bits: the bits of every code `[2^B, B]`, 0 or 1.
+        centres: the means now, a parameter `[2^B, D]`.
+
+    Raises:
+        ConfigError: if the number of centres is no power of 2 above 1, or the scale not positive.
+    """
+
+    takes_real_values = True
+    takes_pixels = False
+    bits: Tensor
+
+    def __init__(
+        self,
+        initial_centres: Sequence[Sequence[float]],
+        scale: float = 1.0,
+        factorised: bool = True,
+        hidden_dims: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+    ) -> None:
+        number = len(initial_centres)
+        if number < 2 or number & (number - 1):
+            raise ConfigError(
+                f"initial_centres are {number}, expected 2, 4, 8 or another power of 2"
+            )
+        if not 0 < scale < math.inf:
+            raise ConfigError(f"scale is {scale}, expected a positive number")
+        start = torch.tensor(initial_centres, dtype=torch.get_default_dtype())
+        super().__init__(tuple(start.shape[1:]))
+        num_bits = number.bit_length() - 1
+        self.initial_centres = tuple(tuple(row) for row in initial_centres)
+        self.scale = scale
+        self.factorised = factorised
+        self.hidden_dims = tuple(hidden_dims)
+        self.activation = activation
+        self.centres = nn.Parameter(start)
+        powers = 2 ** torch.arange(num_bits - 1, -1, -1)
+        bits = (torch.arange(number).unsqueeze(-1) // powers % 2).to(start.dtype)
+        self.register_buffer("bits", bits, persistent=False)
+        outputs = num_bits if factorised else number
+        self.encoder = MLP(start.shape[1], hidden_dims, outputs, activation=activation)
+
+    def make_elbo(self) -> ELBO:
+        """Return Pyro's `TraceEnum_ELBO`, which sums the code."""
+        return TraceEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells rows apart, see `split_rows`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                z = pyro.sample("z", dist.Categorical(logits=xs.new_zeros(len(self.bits))))
+                pyro.sample("x", dist.Normal(self.centres[z], self.scale).to_event(1), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z|x), the code enumerated; arguments as for `model`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                q_z = dist.Categorical(logits=self.log_q(rows.xs))
+                pyro.sample("z", q_z, infer={"enumerate": "parallel"})
+
+    def log_q(self, xs: Tensor) -> Tensor:
+        """Return log q(z|x) of every code, `[N, 2^B]`, for points `xs` `[N, D]`."""
+        outputs = self.encoder(xs)
+        if not self.factorised:
+            return outputs.log_softmax(-1)
+        on, off = F.logsigmoid(outputs), F.logsigmoid(-outputs)
+        return on @ self.bits.T + off @ (1 - self.bits).T
+
+    def log_joint(self, xs: Tensor) -> Tensor:
+        """Return log p(x, z) of every code in nats, `[N, 2^B]`, for points `xs` `[N, D]`."""
+        p_x = dist.Normal(self.centres, self.scale).to_event(1)
+        return p_x.log_prob(xs.unsqueeze(-2)) - math.log(len(self.bits))
+
+    @torch.no_grad()
+    def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ELBO and evidence log p(x), each `[N]` in nats, of points `xs` `[N, D]`.
+
+        Their difference is the KL divergence of q(z|x) from the posterior.
+        """
+        with evaluating(self):
+            log_q, log_joint = self.log_q(xs), self.log_joint(xs)
+        return (log_q.exp() * (log_joint - log_q)).sum(-1), log_joint.logsumexp(-1)
