@@ -25,6 +25,11 @@ _MEASURES = (
     ("test_true_log_prob", 1, "test_true_log_prob"),
     ("test_squared_error", 1, "test_squared_error"),
     ("generated_true_log_prob", 1, "generated_true_log_prob"),
+    ("elbo_encoder", 1, "elbo_encoder"),
+    ("elbo_gain", 1, "elbo_gain"),
+    ("evidence_encoder", 1, "evidence_encoder"),
+    ("evidence_gain", 1, "evidence_gain"),
+    ("drift", 1, "drift"),
 )
 
 # The columns of a README's tables of results: runs that have the first of them.
@@ -32,6 +37,7 @@ _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
+    "mixture": ["elbo_gain", "elbo_encoder", "evidence_encoder", "evidence_gain", "drift"],
 }
 
 # The experiment whose runs have a table of their own, and its columns.

@@ -7,7 +7,7 @@ from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_r
 from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels
 from pyro_ssl.data.ssl_data import SSLData
-from pyro_ssl.data.toys import GaussianMixture, two_gaussians
+from pyro_ssl.data.toys import GaussianMixture, four_gaussians, two_gaussians
 
 __all__ = [
     "CELEBA_18",
@@ -22,6 +22,7 @@ __all__ = [
     "check_labels",
     "data_root",
     "draw_shapes",
+    "four_gaussians",
     "load_attribute_folder",
     "load_celeba",
     "load_cifar10",

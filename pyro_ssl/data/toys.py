@@ -41,3 +41,13 @@ def two_gaussians() -> GaussianMixture:
     spread = torch.tensor([[1.0, 0.6], [0.6, 0.5]])
     turned = torch.tensor([[1.0, -0.6], [-0.6, 0.5]])
     return GaussianMixture("two-gaussians", locs, torch.stack([spread, turned]))
+
+
+def four_gaussians() -> GaussianMixture:
+    """Return four round Gaussians of scale 1 at the corners of a rectangle.
+
+    The components 0, 1, 2, 3 are at the lower left, upper right, lower right and upper left: those
+    above each other, the nearest, differ in both bits of their numbers.
+    """
+    locs = torch.tensor([[-1.5, -0.65], [1.5, 0.65], [1.5, -0.65], [-1.5, 0.65]])
+    return GaussianMixture("four-gaussians", locs, torch.eye(2).expand(4, 2, 2))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,10 +89,6 @@ class BitMixture(PyroModel):
         self.register_buffer("bits", bits, persistent=False)
         outputs = num_bits if factorised else number
         self.encoder = MLP(start.shape[1], hidden_dims, outputs, activation=activation)
-
-    def make_elbo(self) -> ELBO:
-        """Return Pyro's `TraceEnum_ELBO`, which sums the code."""
-        return TraceEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
 
     def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
         """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells rows apart, see `split_rows`."""

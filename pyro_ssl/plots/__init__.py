@@ -23,11 +23,15 @@ from pyro_ssl.plots.images import (
     reconstructions,
 )
 from pyro_ssl.plots.latents import Bottleneck, bottlenecks, latent_positions
+from pyro_ssl.plots.mixtures import BitMixtureState, approximation_errors, bit_mixtures
 
 __all__ = [
     "CLASS_CONDITIONAL",
+    "BitMixtureState",
     "Bottleneck",
     "analogies",
+    "approximation_errors",
+    "bit_mixtures",
     "bottlenecks",
     "by_label_fraction",
     "characteristic_walks",

@@ -144,6 +144,15 @@ EXPERIMENTS = {
         trained("gaussians_vae/autoencoder-two-gaussians", ["learning_curves"])
         + trained("gaussians_vae/vae-two-gaussians", ["learning_curves", "bottleneck"]),
     ),
+    "gmm_approximation": (
+        "--seeds 0 --train-rows 300 --traced-rows 50 --test-rows 100 --batch-size 50 "
+        "--encoder-steps 4 --joint-steps 4 --hidden-dims 8 --quiet",
+        [
+            f"gmm_approximation/{name}-four-gaussians/{file}"
+            for name, last in (("factorised", "posteriors.gif"), ("full", "both_encoders.png"))
+            for file in ("seed_0.csv", "seed_0.json", "seed_0_posteriors.png", f"seed_0_{last}")
+        ],
+    ),
     "report": ("", ["summary.csv", "summary.md"]),
 }
 
