@@ -71,7 +71,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         for site in sample_sites(guide_trace):
             log_prob = site["log_prob"]
             # E_q[grad log q(y)] is zero: left out, it spares a sampled label its noise.
-            log_prob = log_prob.detach() if is_enumerated(site) else log_prob
+            if is_enumerated(site) and depends_on(log_prob, site):
+                log_prob = log_prob.detach()
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
@@ -115,10 +116,18 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
     weights = class_weights(label)
     # An impossible class counts for nothing, also where its terms are infinite.
     log_prob = torch.where(weights > 0, log_prob, 0.0)
-    log_q = torch.where(weights > 0, label["unscaled_log_prob"], 0.0)
     value = log_prob.detach()
-    score = (value - _baseline(value, weights, label)) * (log_q - log_q.detach())
-    return weights * (log_prob + score)
+    advantage = value - _baseline(value, weights, label)
+    return weights * (log_prob + advantage * _score(weights, label))
+
+
+def _score(weights: Tensor, label: Site) -> Tensor:
+    """Return what has value zero and the gradient that the classes' values are multiplied by."""
+    score = label["infer"].get("_score")
+    if score is not None:
+        return score
+    log_q = torch.where(weights > 0, label["unscaled_log_prob"], 0.0)
+    return log_q - log_q.detach()
 
 
 def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
@@ -143,7 +152,7 @@ def _use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
         )
     for name in shared:
         guide_site, model_site = guide_trace.nodes[name], model_trace.nodes[name]
-        if is_enumerated(guide_site):
+        if is_enumerated(guide_site) and "_score" not in guide_site["infer"]:
             continue
         try:
             kl = kl_divergence(guide_site["fn"], model_site["fn"])

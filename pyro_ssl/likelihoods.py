@@ -130,3 +130,34 @@ def pixels(
     # A Python number would be copied to the device in every step.
     scale = torch.full_like(logits, laplace_scale)
     return dist.Laplace(logits.sigmoid(), scale, validate_args=False).to_event(event_dim)
+
+
+class BagOfWords(dist.TorchDistribution):
+    """The words of a document, drawn one by one from a vocabulary, their order not kept.
+
+    `log p(x) = sum_w n_w log softmax(logits)_w`, of counts n: the probability of the words in any
+    given order. It leaves out the multinomial coefficient, which no model can change, and takes the
+    length as given. Counts need not be whole numbers.
+
+    Args:
+        logits: scores of the words, `[..., V]`.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, logits: Tensor) -> None:
+        self.log_probs = logits.log_softmax(-1)
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The words' probabilities `[..., V]`: the mean count of a document of one word."""
+        return self.log_probs.exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value) in nats a document, `[...]`, of counts `[..., V]`."""
+        return (value * self.log_probs).sum(-1)
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BagOfWords":
+        """Return the same for another batch shape."""
+        return BagOfWords(self.log_probs.expand(*batch_shape, *self.event_shape))

@@ -3,6 +3,7 @@
 from pyro_ssl.models.approx_m2 import ApproxM2
 from pyro_ssl.models.autoencoder import Autoencoder
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.bernoulli_vae import BernoulliVAE
 from pyro_ssl.models.bit_mixture import BitMixture
 from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.gumbel_softmax_m2 import GumbelSoftmaxM2
@@ -27,6 +28,7 @@ __all__ = [
     "VAE",
     "ApproxM2",
     "Autoencoder",
+    "BernoulliVAE",
     "BitMixture",
     "GumbelSoftmaxM2",
     "LatentM2",

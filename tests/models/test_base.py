@@ -13,6 +13,7 @@ from pyro_ssl.models import (
     VAE,
     ApproxM2,
     Autoencoder,
+    BernoulliVAE,
     BitMixture,
     GumbelSoftmaxM2,
     LatentM2,
@@ -34,6 +35,7 @@ SIZES = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_di
 MODELS = {
     "ApproxM2": lambda: ApproxM2(baseline_dims=(5,), **SIZES),
     "Autoencoder": lambda: Autoencoder(input_shape=(1, 2, 3), latent_dim=2, hidden_dims=(5,)),
+    "BernoulliVAE": lambda: BernoulliVAE(6, num_bits=3),
     "BitMixture": lambda: BitMixture(((-1, 0), (1, 0.5), (0, 1), (0, -1)), hidden_dims=(5,)),
     "CCVAE": lambda: CCVAE((1, 2, 3), 4, style_dim=2, hidden_dims=(5,)),
     "GumbelSoftmaxM2": lambda: GumbelSoftmaxM2(straight_through=True, **SIZES),

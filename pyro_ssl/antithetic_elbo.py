@@ -1,0 +1,97 @@
+"""Estimates of the ELBO of binary latents from an antithetic pair of draws: ARM and DisARM."""
+
+from typing import Any
+
+import torch
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+
+PAIRS = ("arm", "disarm")
+
+
+class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
+    """An unbiased estimate of the ELBO of Bernoulli latents, from two draws.
+
+    It takes guides with a site `Bernoulli(logits=a).to_event(1)` marked
+    `infer={"enumerate": "parallel"}`, whose codes are never enumerated. Of uniform u for each bit,
+    two codes are drawn that are each a draw from the guide::
+
+        b = 1[u < sigmoid(a)]        b' = 1[1 - u < sigmoid(a)]
+
+    The value is the mean over both. With f the terms log p - log q that depend on the code,
+    detached, the gradient by the logit of each bit is::
+
+        ARM       (f(b) - f(b')) (1/2 - u)
+        DisARM    1/2 (f(b) - f(b')) (-1)^b' 1[b != b'] sigmoid(|a|)
+
+    Both are unbiased; DisARM is the mean of ARM over all u that give the same pair, so that its
+    variance is never the larger. KL(q(z|x) || p(z)) is taken in closed form where
+    `closed_form_kl`, and is then no part of f.
+
+    Source: Yin and Zhou, "ARM: augment-REINFORCE-merge gradient for stochastic binary networks",
+    ICLR 2019, eq. 8; Dong, Mnih, Tucker, "DisARM: an antithetic gradient estimator for binary
+    latent variables", NeurIPS 2020, eq. 4 (the same as "U2G" of Yin et al. 2020).
+
+    Args:
+        kind: `arm` or `disarm`.
+        max_plate_nesting: plates around a site, at most.
+        closed_form_kl: see `StaticEnum_ELBO`.
+
+    Raises:
+        ConfigError: if the kind is unknown, or, when evaluated, on programs that it does not take.
+    """
+
+    def __init__(
+        self, kind: str = "disarm", max_plate_nesting: int = 1, closed_form_kl: bool = True
+    ) -> None:
+        super().__init__(max_plate_nesting, closed_form_kl)
+        if kind not in PAIRS:
+            raise ConfigError(f"kind is {kind!r}, expected {' or '.join(PAIRS)}")
+        self.kind = kind
+
+    def _chooser(self) -> Messenger:
+        return _AntitheticPair(self.kind, first_available_dim=-1 - self.max_plate_nesting)
+
+
+class _AntitheticPair(EnumMessenger):
+    """Puts two codes of each row where an enumerated site would have all of them."""
+
+    def __init__(self, kind: str, first_available_dim: int) -> None:
+        super().__init__(first_available_dim)
+        self.kind = kind
+
+    def _pyro_sample(self, msg: Any) -> None:
+        infer = msg["infer"]
+        if msg["done"] or msg["is_observed"] or infer.get("enumerate") != "parallel":
+            return
+        base = getattr(msg["fn"], "base_dist", None)
+        logits = getattr(base, "logits", None)
+        if logits is None or msg["fn"].event_dim != 1 or msg["fn"].has_enumerate_support:
+            raise ConfigError(
+                f"site {msg['name']!r} of the guide is a {type(msg['fn']).__name__}, expected "
+                "Bernoulli(logits=...).to_event(1)"
+            )
+        # Pyro finds the dimension for two draws; which they are is for us to say.
+        infer["num_samples"] = 2
+        super()._pyro_sample(msg)
+        del infer["num_samples"]
+        self._put_pair(msg, logits)
+
+    def _put_pair(self, msg: Any, logits: Tensor) -> None:
+        with torch.no_grad():
+            on, u = logits.sigmoid(), torch.rand_like(logits)
+            pair = torch.stack([u < on, 1 - u < on]).to(logits.dtype)
+            factors = 1 - 2 * u
+            if self.kind == "disarm":
+                factors = (pair[0] - pair[1]) * logits.abs().sigmoid()
+        # Of value zero: it carries the gradient.
+        score = (factors * (logits - logits.detach())).sum(-1)
+        shape = msg["value"].shape
+        msg["value"] = pair.view(shape)
+        infer = msg["infer"]
+        infer["_score"] = torch.stack([score, -score]).view(shape[:-1])
+        infer["_class_weights"] = torch.full_like(infer["_score"], 0.5, requires_grad=False)

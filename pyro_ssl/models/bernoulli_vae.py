@@ -1,0 +1,158 @@
+"""A VAE whose latents are bits: semantic hashing of documents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+
+from pyro_ssl.antithetic_elbo import Antithetic_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods import BagOfWords
+from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.relaxed_m2 import Unscored
+from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.nets import MLP
+from pyro_ssl.sampled_elbo import ScoreFunction_ELBO
+
+ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
+INPUTS = ("counts", "frequencies")
+
+
+class BernoulliVAE(PyroModel):
+    """VAE of documents as bags of words, its latent a code of B bits.
+
+    Generative program and guide, with a vocabulary of V words and counts x::
+
+        p(z_b) = Bernoulli(1/2)     p(x|z) = prod_w softmax(decoder(z))_w ^ x_w
+        q(z_b|x) = Bernoulli(its logit encoder(x)_b)
+
+    The objective, maximised, is E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) in nats a document, the
+    KL divergence in closed form. Its gradient by the encoder is estimated, as `estimator` says:
+
+    - `disarm`, `arm`: from an antithetic pair of codes, without bias, see `Antithetic_ELBO`;
+    - `straight_through`: from one code, as if its bits had been their probabilities; biased;
+    - `score_function`: from one code by Pyro's `TraceGraph_ELBO`, REINFORCE without a baseline;
+      unbiased and noisy. Here the KL divergence is sampled.
+
+    Without hidden layers the encoder is linear in the counts. Where the decoder has none either,
+    p(x, z) is an exponential family in which that is the form of the posterior's natural
+    parameters, were its bits independent; a deeper encoder can do no better in kind, only fit the
+    training documents closer (Shekhovtsov et al. 2022).
+
+    Source: Chaidaroon and Fang, "Variational deep semantic hashing for text documents", SIGIR 2017;
+    estimators and architectures as in Shekhovtsov, Schlesinger, Flach, "VAE approximation error:
+    ELBO and exponential families", ICLR 2022, section 4.
+
+    Args:
+        num_words: size V of the vocabulary.
+        num_bits: bits B of a code.
+        encoder_dims: widths of the encoder's hidden layers; empty for a linear one.
+        decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        inputs: what the encoder sees: `counts`, or `frequencies`, the counts divided by their sum.
+            The likelihood is always of the counts.
+        estimator: one of `ESTIMATORS`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    takes_real_values = True
+    takes_pixels = False
+
+    def __init__(
+        self,
+        num_words: int,
+        num_bits: int = 64,
+        encoder_dims: Sequence[int] = (),
+        decoder_dims: Sequence[int] = (),
+        activation: str = "relu",
+        inputs: str = "counts",
+        estimator: str = "disarm",
+    ) -> None:
+        super().__init__((num_words,))
+        if num_bits < 1:
+            raise ConfigError(f"num_bits is {num_bits}, expected at least 1")
+        for name, value, known in (
+            ("inputs", inputs, INPUTS),
+            ("estimator", estimator, ESTIMATORS),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        self.num_words = num_words
+        self.num_bits = num_bits
+        self.encoder_dims = tuple(encoder_dims)
+        self.decoder_dims = tuple(decoder_dims)
+        self.activation = activation
+        self.inputs = inputs
+        self.estimator = estimator
+        self.encoder = MLP(num_words, encoder_dims, num_bits, activation=activation)
+        self.decoder = MLP(num_bits, decoder_dims, num_words, activation=activation)
+
+    def make_elbo(self) -> ELBO:
+        """Return the ELBO whose gradient is the estimator's."""
+        if self.estimator in ("disarm", "arm"):
+            return Antithetic_ELBO(self.estimator, self.max_plate_nesting)
+        if self.estimator == "score_function":
+            return ScoreFunction_ELBO(max_plate_nesting=self.max_plate_nesting)
+        return super().make_elbo()
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only tells rows apart, see `split_rows`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                prior: Any = dist.Bernoulli(logits=xs.new_zeros(self.num_bits)).to_event(1)
+                if self._relaxes:
+                    prior = Unscored(prior.expand([len(rows.xs)]))
+                z = pyro.sample("z", prior)
+                pyro.sample("x", BagOfWords(self.decoder(z)), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z|x); arguments as for `model`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                self._code_in_guide(rows)
+
+    @property
+    def _relaxes(self) -> bool:
+        return self.estimator == "straight_through" and self.training
+
+    def _code_in_guide(self, rows: Rows) -> None:
+        logits = self._logits(rows.xs)
+        q_z = dist.Bernoulli(logits=logits).to_event(1)
+        if not self._relaxes:
+            pyro.sample("z", q_z, infer={"enumerate": "parallel"} if self._pairs else {})
+            return
+        on = logits.sigmoid()
+        hard = (torch.rand_like(on) < on).to(on.dtype)
+        pyro.sample("z", Unscored(dist.Delta(hard + on - on.detach(), event_dim=1)))
+        prior = dist.Bernoulli(logits=torch.zeros_like(logits)).to_event(1)
+        kl = torch.distributions.kl_divergence(q_z, prior)
+        pyro.factor("kl_z", kl, has_rsample=True)
+
+    @property
+    def _pairs(self) -> bool:
+        return self.estimator in ("disarm", "arm")
+
+    def _logits(self, xs: Tensor) -> Tensor:
+        if self.inputs == "frequencies":
+            xs = xs / xs.sum(-1, keepdim=True).clamp(min=1)
+        return self.encoder(xs)
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor) -> Tensor:
+        """Return q(z_b = 1|x), `[N, B]`, of counts `xs` `[N, V]`, in evaluation mode."""
+        with evaluating(self):
+            return self._logits(xs).sigmoid()
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor) -> Tensor:
+        """Return the words' probabilities `[N, V]` of codes `zs` `[N, B]`, in evaluation mode."""
+        with evaluating(self):
+            return BagOfWords(self.decoder(zs)).mean
