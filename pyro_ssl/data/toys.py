@@ -44,10 +44,10 @@ def two_gaussians() -> GaussianMixture:
 
 
 def four_gaussians() -> GaussianMixture:
-    """Return four round Gaussians of scale 1 at the corners of a rectangle.
+    """Return four overlapping round Gaussians of scale 1 in the plane.
 
-    The components 0, 1, 2, 3 are at the lower left, upper right, lower right and upper left: those
-    above each other, the nearest, differ in both bits of their numbers.
+    Numbered in this order by two bits, they have a posterior in which the bits are not independent.
+    Centres and scale are those of the ReScience reproduction of Shekhovtsov et al. (2022).
     """
-    locs = torch.tensor([[-1.5, -0.65], [1.5, 0.65], [1.5, -0.65], [-1.5, 0.65]])
+    locs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [0.0, 0.0], [-1.0, 0.0]])
     return GaussianMixture("four-gaussians", locs, torch.eye(2).expand(4, 2, 2))
