@@ -4,6 +4,7 @@ from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, loa
 from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.class_images import load_cifar10, load_class_folders
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
+from pyro_ssl.data.newsgroups import Documents, count_words, load_newsgroups
 from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels
 from pyro_ssl.data.ssl_data import SSLData
@@ -14,12 +15,14 @@ __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
     "SHAPE_ATTRIBUTES",
+    "Documents",
     "GaussianMixture",
     "ImageDataset",
     "LabelSplit",
     "SSLData",
     "check_inputs",
     "check_labels",
+    "count_words",
     "data_root",
     "draw_shapes",
     "four_gaussians",
@@ -28,6 +31,7 @@ __all__ = [
     "load_cifar10",
     "load_class_folders",
     "load_dataset",
+    "load_newsgroups",
     "shapes_dataset",
     "split_labels",
     "two_gaussians",

@@ -1,0 +1,111 @@
+"""20 Newsgroups as counts of words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_ssl.data.datasets import data_root
+from pyro_ssl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents as bags of words.
+
+    Attributes:
+        name: what they are called in files and tables.
+        train_xs: counts of words `[N, V]`, float32.
+        train_ys: topics `[N]`, int64.
+        test_xs: counts `[M, V]`.
+        test_ys: topics `[M]`.
+        words: the vocabulary, V words.
+    """
+
+    name: str
+    train_xs: Tensor
+    train_ys: Tensor
+    test_xs: Tensor
+    test_ys: Tensor
+    words: tuple[str, ...]
+
+
+def load_newsgroups(
+    root: str | Path | None = None,
+    num_words: int = 10_000,
+    remove: tuple[str, ...] = (),
+) -> Documents:
+    """Load 20 Newsgroups, split by date, by scikit-learn, downloading it where it is missing.
+
+    Words are scikit-learn's tokens: two or more letters, digits or underscores, in lower case. The
+    vocabulary are the words that the most training documents have. Documents without any of them
+    are left out.
+
+    Args:
+        root: folder of the data sets, see `data_root`.
+        num_words: size of the vocabulary.
+        remove: parts of each message to leave out: `headers`, `footers`, `quotes`.
+
+    Raises:
+        DataError: if the data are missing and cannot be downloaded, or have fewer words.
+    """
+    from sklearn.datasets import fetch_20newsgroups
+
+    folder = data_root(root)
+    parts = []
+    for subset in ("train", "test"):
+        try:
+            found = fetch_20newsgroups(data_home=str(folder), subset=subset, remove=remove)
+        except (URLError, OSError, EOFError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"20 Newsgroups was looked for in {folder} and could not be downloaded ({reason}): "
+                "put scikit-learn's 20news-bydate_py3.pkz there"
+            ) from error
+        parts.append((found.data, found.target))
+    (train_texts, train_ys), (test_texts, test_ys) = parts
+    return count_words("20newsgroups", train_texts, train_ys, test_texts, test_ys, num_words)
+
+
+def count_words(
+    name: str,
+    train_texts: list[str],
+    train_ys: np.ndarray,
+    test_texts: list[str],
+    test_ys: np.ndarray,
+    num_words: int,
+) -> Documents:
+    """Return texts as counts of the words that the most training texts have.
+
+    Of words that equally many texts have, those first in the alphabet are taken.
+
+    Args:
+        name: what to call the documents.
+        train_texts: texts to learn from.
+        train_ys: their topics `[N]`.
+        test_texts: texts to test on.
+        test_ys: their topics `[M]`.
+        num_words: size of the vocabulary.
+
+    Raises:
+        DataError: if the training texts have fewer words.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer()
+    train = counter.fit_transform(train_texts)
+    if train.shape[1] < num_words:
+        raise DataError(f"num_words is {num_words}, but the texts have only {train.shape[1]}")
+    in_texts = np.asarray((train > 0).sum(0)).ravel()
+    kept = np.sort(np.argsort(-in_texts, kind="stable")[:num_words])
+    parts = []
+    for counts, ys in ((train, train_ys), (counter.transform(test_texts), test_ys)):
+        xs = torch.from_numpy(counts[:, kept].toarray()).float()
+        some = xs.sum(-1) > 0
+        parts.append((xs[some], torch.from_numpy(np.asarray(ys)).long()[some]))
+    words = tuple(counter.get_feature_names_out()[kept])
+    (train_xs, train_topics), (test_xs, test_topics) = parts
+    return Documents(name, train_xs, train_topics, test_xs, test_topics, words)
