@@ -25,6 +25,10 @@ _MEASURES = (
     ("test_true_log_prob", 1, "test_true_log_prob"),
     ("test_squared_error", 1, "test_squared_error"),
     ("generated_true_log_prob", 1, "generated_true_log_prob"),
+    ("test_deviance_kl", 1, "test_deviance_kl"),
+    ("unigram_deviance", 1, "unigram_deviance"),
+    ("test_perplexity", 1, "test_perplexity"),
+    ("precision_at_100", 100, "precision_at_100_%"),
     ("elbo_encoder", 1, "elbo_encoder"),
     ("elbo_gain", 1, "elbo_gain"),
     ("evidence_encoder", 1, "evidence_encoder"),
@@ -36,6 +40,7 @@ _MEASURES = (
 _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
+    "hashing": ["test_deviance_kl", "unigram_deviance", "test_perplexity", "precision_at_100_%"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
     "mixture": ["elbo_gain", "elbo_encoder", "evidence_encoder", "evidence_gain", "drift"],
 }

@@ -5,11 +5,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 import experiments
+from experiments import hashing
+from pyro_ssl.data import Documents, count_words
 
 DIGITS = "--dataset digits --validation 50 --quiet"
 TINY = f"{DIGITS} --epochs 2 --hidden-dims 16"
@@ -153,8 +156,20 @@ EXPERIMENTS = {
             for file in ("seed_0.csv", "seed_0.json", "seed_0_posteriors.png", f"seed_0_{last}")
         ],
     ),
+    "semantic_hashing": (
+        "--words 6 --validation 20 --bits 4 --epochs 2 --batch-size 10 --quiet",
+        trained("semantic_hashing/bernoullivae-counts-0-0-4bits-20newsgroups", ["learning_curves"]),
+    ),
     "report": ("", ["summary.csv", "summary.md"]),
 }
+
+
+def few_documents(words: int) -> Documents:
+    rng = np.random.default_rng(0)
+    letters = np.array(["aa", "bb", "cc", "dd", "ee", "ff", "gg"])
+    texts = [" ".join(rng.choice(letters, 8)) for _ in range(80)]
+    ys = np.arange(80) % 20
+    return count_words("20newsgroups", texts[:60], ys[:60], texts[60:], ys[60:], words)
 
 
 def folder_of_classes(folder: Path) -> Path:
@@ -188,8 +203,11 @@ def test_every_experiment_is_in_the_table():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_runs_and_leaves_its_files(name, tmp_path):
+def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
     arguments, files = EXPERIMENTS[name]
+    monkeypatch.setattr(
+        hashing, "load_newsgroups", lambda root, words, remove: few_documents(words)
+    )
     if "CLASSES" in arguments:
         arguments = arguments.replace("CLASSES", str(folder_of_classes(tmp_path / "classes")))
     if "ATTRIBUTES" in arguments:
