@@ -6,6 +6,7 @@ from pyro_ssl.models.base import PyroModel, SSLModel
 from pyro_ssl.models.bernoulli_vae import BernoulliVAE
 from pyro_ssl.models.bit_mixture import BitMixture
 from pyro_ssl.models.ccvae import CCVAE
+from pyro_ssl.models.generator_vae import GeneratorVAE
 from pyro_ssl.models.gumbel_softmax_m2 import GumbelSoftmaxM2
 from pyro_ssl.models.latent_m2 import LatentM2
 from pyro_ssl.models.leave_one_out_m2 import LeaveOneOutM2
@@ -30,6 +31,7 @@ __all__ = [
     "Autoencoder",
     "BernoulliVAE",
     "BitMixture",
+    "GeneratorVAE",
     "GumbelSoftmaxM2",
     "LatentM2",
     "LeaveOneOutM2",

@@ -1,0 +1,101 @@
+"""Frechet distance of sets of images, by the features of Inception or of a classifier."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from pyro_ssl.errors import DataError
+from pyro_ssl.models import MLPClassifier
+
+# What torch-fidelity calls the weights that all published distances are by.
+_INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+class ClassifierFeatures(nn.Module):
+    """The last hidden layer of a classifier as features of images.
+
+    Args:
+        classifier: a trained classifier with at least one hidden layer.
+
+    Attributes:
+        num_features: units of that layer.
+    """
+
+    def __init__(self, classifier: MLPClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier.eval()
+        self.num_features = classifier.hidden_dims[-1]
+
+    def forward(self, xs: Tensor) -> Tensor:
+        """Return features `[B, num_features]` of images `[B, *input_shape]` in [0, 1]."""
+        found: list[Tensor] = []
+        last = self.classifier.classifier.layers[-1]
+        hook = last.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        try:
+            self.classifier.class_logits(xs)
+        finally:
+            hook.remove()
+        return found[0]
+
+
+def inception_weights() -> Path | None:
+    """Return the file of Inception's weights, None where they or torch-fidelity are missing.
+
+    They are looked for where torch.hub keeps what was downloaded.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
+    return file if find_spec("torch_fidelity") and file.is_file() else None
+
+
+@torch.no_grad()
+def frechet_distance(
+    real: Tensor, other: Tensor, features: ClassifierFeatures | None = None, at_once: int = 500
+) -> float:
+    """Return the Frechet distance of two sets of images, by torchmetrics.
+
+    `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` of the means m and covariances C of the features:
+    Inception's 2048 (Heusel et al. 2017), or those of a classifier, on another scale. It falls with
+    the number of images: compare sets of the same size.
+
+    Args:
+        real: images `[N, C, H, W]`, cut to [0, 1].
+        other: images `[M, C, H, W]`.
+        features: whose features; None for Inception's.
+        at_once: images evaluated together.
+
+    Raises:
+        DataError: if a set has fewer than two images, or Inception's weights are wanted and
+            missing.
+    """
+    if min(len(real), len(other)) < 2:
+        raise DataError(f"there are {len(real)} and {len(other)} images, expected two at least")
+    if features is None:
+        weights = inception_weights()
+        if weights is None:
+            raise DataError(
+                f"Inception's features want torch-fidelity and its {_INCEPTION_FILE} in "
+                f"{torch.hub.get_dir()}/checkpoints: or pass a classifier's features"
+            )
+        metric = FrechetInceptionDistance(
+            2048, normalize=True, feature_extractor_weights_path=str(weights)
+        )
+    else:
+        metric = FrechetInceptionDistance(features, normalize=True)
+    metric = metric.to(real.device)
+    for images, is_real in ((real, True), (other, False)):
+        for part in images.split(at_once):
+            shown = part.clamp(0, 1)
+            if features is None and shown.shape[1] == 1:
+                shown = shown.expand(-1, 3, -1, -1)
+            metric.update(shown, real=is_real)
+    return metric.compute().item()
+
+
+def padded(xs: Tensor, side: int) -> Tensor:
+    """Return images `[N, C, H, W]` with zeros around them, `[N, C, side, side]`."""
+    height, width = side - xs.shape[-2], side - xs.shape[-1]
+    return F.pad(xs, (width // 2, width - width // 2, height // 2, height - height // 2))

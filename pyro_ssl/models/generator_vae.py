@@ -1,0 +1,150 @@
+"""A VAE whose decoder is a generator made elsewhere, of a GAN say."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import ELBO
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.dcgan import Generator
+from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.image_nets import ConvTrunk
+from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.rows import split_rows
+from pyro_ssl.nets import MLP
+
+
+class GeneratorVAE(PyroModel):
+    """VAE with the generator of a DCGAN as decoder.
+
+    Generative program and guide, S the scale of the pixels' noise::
+
+        p(z) = Normal(0, I)     p(x|z) = Normal(generator(z), S^2)
+        q(z|x) = Normal(loc(x), diag scale(x)^2)
+
+    The objective, maximised, is the ELBO in nats an image, its KL divergence in closed form:
+    E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)). On images that `sample` draws from the model itself,
+    p(x) cannot be improved upon: joint training of encoder and generator can only raise the ELBO by
+    making p(z|x) easier for the encoder, at the expense of the images (Shekhovtsov et al. 2022).
+    The encoder alone can be fitted to such images by `code_log_prob`, without the ELBO.
+
+    The generator's batch norm keeps the statistics it has, also in training mode.
+
+    Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
+    families", ICLR 2022, section 4.
+
+    Differs from the paper: encoder of strided convolutions without batch norm; S is given.
+
+    Args:
+        image_shape: channels, height and width, see `Generator`.
+        latent_dim: dimensions of z.
+        generator_channels: `channels` of the generator.
+        encoder_channels: channels of the encoder's first convolution, see `ConvTrunk`.
+        hidden_dim: units between the encoder's convolutions and z.
+        scale: S, pixels being in [0, 1].
+
+    Attributes:
+        generator: the decoder; load a state dict into it.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    takes_real_values = True
+    takes_pixels = False
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...] = (1, 32, 32),
+        latent_dim: int = 64,
+        generator_channels: int = 32,
+        encoder_channels: int = 32,
+        hidden_dim: int = 256,
+        scale: float = 0.1,
+    ) -> None:
+        super().__init__(image_shape)
+        if not 0 < scale < math.inf:
+            raise ConfigError(f"scale is {scale}, expected a positive number")
+        self.image_shape = tuple(image_shape)
+        self.latent_dim = latent_dim
+        self.generator_channels = generator_channels
+        self.encoder_channels = encoder_channels
+        self.hidden_dim = hidden_dim
+        self.scale = scale
+        self.generator = Generator(image_shape, latent_dim, generator_channels)
+        self.trunk = ConvTrunk(self.input_shape, encoder_channels)
+        self.encoder = MLP(self.trunk.out_features, (hidden_dim,), 2 * latent_dim)
+        self.generator.eval()
+
+    def train(self, mode: bool = True) -> "GeneratorVAE":
+        """Put the model, but for its generator, in training mode, or in evaluation mode."""
+        super().train(mode)
+        self.generator.eval()
+        return self
+
+    def make_elbo(self) -> ELBO:
+        """Return the ELBO with its KL in closed form."""
+        return StaticEnum_ELBO(self.max_plate_nesting, closed_form_kl=True)
+
+    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only tells rows apart."""
+        pyro.module(self._name, self)
+        origin = xs.new_zeros(self.latent_dim)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                pyro.sample("x", self._p_x(z), obs=rows.xs)
+
+    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+        """Run q(z|x); arguments as for `model`."""
+        pyro.module(self._name, self)
+        for rows in split_rows(xs, ys, num_labelled):
+            with rows.plate():
+                pyro.sample("z", self._q_z(rows.xs))
+
+    def code_log_prob(self, xs: Tensor, zs: Tensor) -> Tensor:
+        """Return log q(z|x) in nats, `[B]`, of images `[B, *image_shape]` and latents `[B, D]`."""
+        return self._q_z(xs).log_prob(zs)
+
+    def _q_z(self, xs: Tensor) -> Any:
+        loc, raw_scale = self.encoder(self.trunk(xs)).chunk(2, -1)
+        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+
+    def _p_x(self, zs: Tensor) -> Any:
+        images = self.generator(zs.reshape(-1, self.latent_dim)).to(zs.dtype)
+        loc = images.view(*zs.shape[:-1], *self.image_shape)
+        return dist.Normal(loc, torch.full_like(loc, self.scale)).to_event(3)
+
+    @torch.no_grad()
+    def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
+        with evaluating(self):
+            q_z = self._q_z(xs).base_dist
+            return q_z.loc, q_z.scale
+
+    @torch.no_grad()
+    def decode(self, zs: Tensor) -> Tensor:
+        """Return the means of p(x|z), `[B, *image_shape]`, of latents `[B, D]`."""
+        with evaluating(self):
+            return self._p_x(zs).base_dist.loc
+
+    @torch.no_grad()
+    def sample(self, num: int, noise: bool = True) -> tuple[Tensor, Tensor]:
+        """Draw images from the model.
+
+        Args:
+            num: how many.
+            noise: draw x from p(x|z); else give its mean.
+
+        Returns:
+            Images `[num, *image_shape]`, with noise not confined to [0, 1], and their latents.
+        """
+        parameter = next(self.parameters())
+        zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)
+        images = self.decode(zs)
+        return (images + self.scale * torch.randn_like(images) if noise else images), zs
