@@ -30,10 +30,14 @@ _MEASURES = (
     ("test_perplexity", 1, "test_perplexity"),
     ("precision_at_100", 100, "precision_at_100_%"),
     ("elbo_encoder", 1, "elbo_encoder"),
+    ("elbo_joint", 1, "elbo_joint"),
     ("elbo_gain", 1, "elbo_gain"),
     ("evidence_encoder", 1, "evidence_encoder"),
     ("evidence_gain", 1, "evidence_gain"),
     ("drift", 1, "drift"),
+    ("frechet_generator", 1, "frechet_generator"),
+    ("frechet_reconstructions", 1, "frechet_reconstructions"),
+    ("frechet_joint", 1, "frechet_joint"),
 )
 
 # The columns of a README's tables of results: runs that have the first of them.
@@ -42,7 +46,14 @@ _RESULTS = {
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "hashing": ["test_deviance_kl", "unigram_deviance", "test_perplexity", "precision_at_100_%"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
-    "mixture": ["elbo_gain", "elbo_encoder", "evidence_encoder", "evidence_gain", "drift"],
+    "generator": [
+        "frechet_joint",
+        "elbo_encoder",
+        "elbo_joint",
+        "frechet_generator",
+        "frechet_reconstructions",
+    ],
+    "mixture": ["drift", "elbo_encoder", "elbo_gain", "evidence_encoder", "evidence_gain"],
 }
 
 # The experiment whose runs have a table of their own, and its columns.

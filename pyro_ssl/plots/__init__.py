@@ -11,6 +11,7 @@ from pyro_ssl.plots.characteristics import (
 from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
 from pyro_ssl.plots.curves import kl_by_dimension, learning_curves, reliability
 from pyro_ssl.plots.fractions import by_label_fraction, interval_by_labels
+from pyro_ssl.plots.generators import elbo_and_distance
 from pyro_ssl.plots.images import (
     CLASS_CONDITIONAL,
     analogies,
@@ -39,6 +40,7 @@ __all__ = [
     "class_samples",
     "class_swaps",
     "class_variances",
+    "elbo_and_distance",
     "image_grid",
     "interval_by_labels",
     "interventions",

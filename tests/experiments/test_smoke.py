@@ -156,6 +156,17 @@ EXPERIMENTS = {
             for file in ("seed_0.csv", "seed_0.json", "seed_0_posteriors.png", f"seed_0_{last}")
         ],
     ),
+    "gan_decoder_vae": (
+        "--dataset shapes --rows 40 --gan-steps 2 --encoder-steps 2 --joint-steps 2 --batch-size 4 "
+        "--latent-dim 3 --channels 2 --compared-rows 200 --measurements 2 --short --quiet",
+        [
+            f"gan_decoder_vae/generatorvae-shapes-short/seed_0{ending}"
+            for ending in (
+                *("_gan.pt", "_encoder.pt", "_joint.pt", ".csv", ".json", "_generator.png"),
+                *("_reconstructions.png", "_joint.png", "_elbo_and_distance.png"),
+            )
+        ],
+    ),
     "semantic_hashing": (
         "--words 6 --validation 20 --bits 4 --epochs 2 --batch-size 10 --quiet",
         trained("semantic_hashing/bernoullivae-counts-0-0-4bits-20newsgroups", ["learning_curves"]),

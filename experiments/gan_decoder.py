@@ -1,0 +1,311 @@
+"""A GAN's generator as the decoder of a VAE, in stages."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from experiments.devices import describe_device
+from experiments.experiment import Experiment, Result, mean_with_error
+from experiments.gan_decoder_vae import Config
+from experiments.run_folder import RunFolder
+from experiments.stages import run_stage
+from pyro_ssl import plots
+from pyro_ssl.data import (
+    ImageDataset,
+    LabelSplit,
+    SSLData,
+    load_celeba,
+    load_dataset,
+    shapes_dataset,
+)
+from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.frechet import ClassifierFeatures, frechet_distance, inception_weights, padded
+from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.models import GeneratorVAE, MLPClassifier
+
+STAGES = ("gan", "encoder", "joint", "fid")
+_SHAPES_ROWS = 20_000
+_CLASSIFIER_STEPS = 1_000
+_SHOWN = 100
+_AT_ONCE = 500
+
+
+class GanDecoderExperiment(Experiment[ImageDataset]):
+    """DCGAN, then a VAE on what its generator draws.
+
+    Args:
+        config: the options of `gan_decoder_vae`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        for name in ("gan_steps", "encoder_steps", "joint_steps", "compared_rows", "measurements"):
+            if getattr(config, name) < 2:
+                raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")
+        suffix = "-".join([config.dataset, *(["short"] if config.short else [])])
+        super().__init__("gan_decoder_vae", config, ["generatorvae"], suffix)
+        self.config = config
+        part = 10 if config.short else 1
+        self.steps = {s: max(getattr(config, f"{s}_steps") // part, 2) for s in STAGES[:3]}
+
+    def load(self) -> ImageDataset:
+        """Return the images, of 32 by 32 pixels, CelebA's of 64 by 64."""
+        config = self.config
+        if config.dataset == "celeba":
+            return load_celeba(config.data_root, 64, rows=config.rows)[0]
+        if config.dataset == "shapes":
+            return shapes_dataset(config.rows or _SHAPES_ROWS, 100, 32)
+        found = load_dataset(config.dataset, config.data_root)
+        xs, ys = found.train_xs[: config.rows], found.train_ys[: config.rows]
+        return ImageDataset(found.name, padded(xs, 32), ys, padded(found.test_xs, 32),
+                            found.test_ys, found.num_classes)  # fmt: skip
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Raise what is wrong with the options, if anything is."""
+        self._vae(dataset)
+        if len(dataset.train_xs) < self.config.batch_size:
+            raise ConfigError(
+                f"batch_size is {self.config.batch_size}, but there are {len(dataset.train_xs)} "
+                "images: use a smaller one"
+            )
+
+    def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
+        """Return the options that tell configurations apart."""
+        found = super().decisive(dataset)
+        del found["stage"]
+        return found
+
+    def run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
+        """Run the stages up to the one asked for."""
+        config, dataset = self.config, dataset or self.load()
+        (folder,) = self.folders.values()
+        wanted = STAGES if config.stage == "all" else STAGES[: STAGES.index(config.stage) + 1]
+        if not folder.begin(seed, self.options.resume):
+            print(f"seed {seed} is finished in {folder.path}: kept")
+            return
+        if not self.options.resume and folder.file(seed, "_gan.pt").exists():
+            raise ConfigError(
+                f"{folder.file(seed, '_gan.pt')} is an unfinished run: go on with --resume, or "
+                "start again with --overwrite"
+            )
+        run = _Run(self, folder, seed, dataset)
+        for stage in wanted:
+            getattr(run, stage)()
+
+    def print_summary(self) -> None:
+        """Print the comparison, where all stages are finished."""
+        (folder,) = self.folders.values()
+        if all(folder.file(seed, ".json").exists() for seed in self.options.seeds):
+            super().print_summary()
+        else:
+            print(f"{folder.path}: stage {self.config.stage} is done")
+
+    def _vae(self, dataset: ImageDataset) -> GeneratorVAE:
+        config = self.config
+        return GeneratorVAE(
+            dataset.input_shape,
+            config.latent_dim,
+            config.channels,
+            config.channels,
+            scale=config.scale,
+        )
+
+
+class _Run:
+    """One seed's stages."""
+
+    def __init__(
+        self, experiment: GanDecoderExperiment, folder: RunFolder, seed: int, dataset: ImageDataset
+    ) -> None:
+        self.experiment, self.config = experiment, experiment.config
+        self.folder, self.seed, self.dataset = folder, seed, dataset
+        self.device = experiment.device
+        torch.manual_seed(seed)
+        # What draws the images that everything after the first stage is about.
+        self.source = experiment._vae(dataset).to(self.device)
+        self.vae = experiment._vae(dataset).to(self.device)
+        self.rows: list[dict[str, Any]] = []
+        self.pictures: dict[str, Tensor] = {}
+
+    def gan(self) -> None:
+        """Train generator and discriminator on images."""
+        config, dataset = self.config, self.dataset
+        generator = Generator(dataset.input_shape, config.latent_dim, config.channels)
+        discriminator = Discriminator(dataset.input_shape, config.channels)
+        parts = {"generator": generator.to(self.device), "discriminator": discriminator}
+        discriminator.to(self.device)
+        how: dict[str, Any] = {"lr": config.gan_learning_rate, "betas": (0.5, 0.999)}
+        of_generator = Adam(generator.parameters(), **how)
+        of_discriminator = Adam(discriminator.parameters(), **how)
+        images = dataset.train_xs.to(self.device)
+
+        def step() -> Tensor:
+            chosen = torch.randint(len(images), (config.batch_size,), device=self.device)
+            real = images[chosen]
+            real = real.float() / 255 if real.dtype == torch.uint8 else real
+            fake = generator(torch.randn(config.batch_size, config.latent_dim, device=self.device))
+            loss = discriminator_loss(discriminator, real, fake)
+            of_discriminator.zero_grad()
+            loss.backward()
+            of_discriminator.step()
+            of_generator.zero_grad()
+            generator_loss(discriminator, fake).backward()
+            of_generator.step()
+            return loss.detach()
+
+        self._stage("gan", {**parts, "of_generator": of_generator, "of_d": of_discriminator}, step)
+        for vae in (self.source, self.vae):
+            vae.generator.load_state_dict(generator.state_dict())
+
+    def encoder(self) -> None:
+        """Fit the encoder to what the generator draws, by log q(z|x)."""
+        encoder = torch.nn.ModuleList([self.vae.trunk, self.vae.encoder])
+        adam = Adam(encoder.parameters(), self.config.encoder_learning_rate)
+
+        def step() -> Tensor:
+            xs, zs = self.source.sample(self.config.batch_size)
+            loss = -self.vae.code_log_prob(xs, zs).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss.detach()
+
+        self._stage("encoder", {"encoder": encoder, "adam": adam}, step)
+        self.pictures["reconstructions"] = self._reconstructions()
+
+    def joint(self) -> None:
+        """Train encoder and generator by the ELBO of what the fixed generator draws."""
+        vae, config = self.vae, self.config
+        adam, elbo = Adam(vae.parameters(), config.joint_learning_rate), vae.make_elbo()
+        self.features = self._features()
+        # Fixed for all measurements.
+        torch.manual_seed(self.seed + 1)
+        self.fresh = _draw(self.source, config.compared_rows)
+        self.held_out = self.source.sample(min(config.compared_rows, 2000))[0]
+
+        def step() -> Tensor:
+            xs, _ = self.source.sample(config.batch_size)
+            loss = elbo.differentiable_loss(vae.model, vae.guide, xs) / len(xs)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss.detach()
+
+        self._stage("joint", {"vae": vae, "adam": adam}, step, self.rows, self._measure)
+        self.folder.write(self.seed, ".csv", pd.DataFrame(self.rows).to_csv(index=False))
+
+    def fid(self) -> None:
+        """Compare the three sets of images, and write it all down."""
+        config, first, last = self.config, self.rows[0], self.rows[-1]
+        torch.manual_seed(self.seed + 2)
+        again = _draw(self.source, config.compared_rows)
+        samples = _draw(self.vae, config.compared_rows)
+        result: Result = {
+            "elbo_encoder": first["elbo"],
+            "elbo_joint": last["elbo"],
+            "elbo_gain": last["elbo"] - first["elbo"],
+            "frechet_generator": self._distance(again),
+            "frechet_reconstructions": first["frechet_reconstructions"],
+            "frechet_joint": self._distance(samples),
+            "features": "inception" if self.features is None else "classifier",
+            "compared_rows": config.compared_rows,
+        }
+        result |= mean_with_error("test_elbo", importance_weighted_bound(self.vae, self.held_out))
+        self.pictures |= {"generator": again[:_SHOWN].cpu(), "joint": samples[:_SHOWN].cpu()}
+        for name, images in self.pictures.items():
+            figure = plots.image_grid(images.clamp(0, 1), 10, name)
+            figure.savefig(self.folder.file(self.seed, f"_{name}.png"), dpi=80)
+        figure = plots.elbo_and_distance(pd.DataFrame(self.rows), result["frechet_generator"])
+        figure.savefig(self.folder.file(self.seed, "_elbo_and_distance.png"), dpi=110)
+        self._write(result)
+
+    def _stage(
+        self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None
+    ) -> None:
+        run_stage(
+            self.folder.file(self.seed, f"_{name}.pt"),
+            parts,
+            self.experiment.steps[name],
+            step,
+            self.seed + 10 * STAGES.index(name),
+            self.config.quiet,
+            rows,
+            measure,
+            self.config.measurements,
+        )
+
+    def _measure(self, step: int) -> dict[str, Any]:
+        """Return ELBO and distances after so many steps of joint training."""
+        randomness = torch.get_rng_state()
+        torch.manual_seed(self.seed + 3)
+        elbo = importance_weighted_bound(self.vae, self.held_out, at_once=500).mean().item()
+        samples = _draw(self.vae, self.config.compared_rows)
+        again = [self.vae.decode(self.vae.encode(xs)[0]) for xs in self.fresh.split(_AT_ONCE)]
+        row = {
+            "step": step,
+            "elbo": elbo,
+            "frechet": self._distance(samples),
+            "frechet_reconstructions": self._distance(torch.cat(again)),
+        }
+        torch.set_rng_state(randomness)
+        return row
+
+    def _reconstructions(self) -> Tensor:
+        torch.manual_seed(self.seed + 4)
+        xs, _ = self.source.sample(_SHOWN, noise=False)
+        return self.vae.decode(self.vae.encode(xs)[0]).cpu()
+
+    def _distance(self, images: Tensor) -> float:
+        return frechet_distance(self.fresh, images, self.features)
+
+    def _features(self) -> ClassifierFeatures | None:
+        """Return Inception's features as None, or those of a classifier trained now."""
+        if inception_weights() is not None:
+            return None
+        dataset = self.dataset
+        nothing = np.arange(0)
+        split = LabelSplit(np.arange(len(dataset.train_xs)), nothing, nothing)
+        data = SSLData.from_split(dataset, split).to(self.device)
+        torch.manual_seed(self.seed)
+        classifier = MLPClassifier(
+            dataset.input_shape,
+            dataset.num_classes,
+            hidden_dims=(128,),
+            channels=16,
+            multi_label=dataset.multi_label,
+        ).to(self.device)
+        steps = max(_CLASSIFIER_STEPS // (10 if self.config.short else 1), 2)
+        rows = min(64, data.num_labelled)
+        how = FitConfig(
+            epochs=1, steps_per_epoch=steps, batch_size=rows, binarise=False, seed=self.seed
+        )
+        fit(classifier, data, how)
+        return ClassifierFeatures(classifier)
+
+    def _write(self, result: Result) -> None:
+        whole = {
+            "experiment": self.experiment.name,
+            "model": "generatorvae",
+            "dataset": self.dataset.name,
+            "seed": self.seed,
+            **result,
+            "steps": self.experiment.steps,
+            "validation_rows": 0,
+            "selection": "last step",
+            "device": describe_device(self.device),
+            **self.experiment.environment,
+            "config": self.folder.config,
+        }
+        self.folder.write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
+
+
+def _draw(vae: GeneratorVAE, number: int) -> Tensor:
+    """Return so many images that the model draws, without noise."""
+    sizes = [min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE)]
+    return torch.cat([vae.sample(size, noise=False)[0] for size in sizes])
