@@ -257,7 +257,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--labels", "2000"], "labels=2000 asks for"),
+        (["--labels", "2000"], "labels=2000, but only 1350 rows are left"),
         (["--batch-size", "1331"], "batch_size is 1331, but there are only 1330"),
         (["--device", "tpu"], "device is 'tpu'"),
         (["--device", "cuda:99"], "use --device cpu"),
