@@ -10,7 +10,7 @@ import torch
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.options import AttributeOptions
-from experiments.semi_supervised import SemiSupervised
+from experiments.semi_supervised import SemiSupervised, check_classifier
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import FitConfig
@@ -36,6 +36,7 @@ class AttributeExperiment(SemiSupervised):
     attributes: tuple[str, ...] = ()
 
     def __init__(self, name: str, config: AttributeOptions, before: Sequence[str] = ()) -> None:
+        check_classifier(config)
         super().__init__(name, config, [*before, *(NAMES[m] for m in dict.fromkeys(config.model))])
         self.config: AttributeOptions = config
 

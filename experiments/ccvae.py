@@ -8,7 +8,7 @@ import torch
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.mnist_ccvae import Config
-from experiments.semi_supervised import SemiSupervised
+from experiments.semi_supervised import SemiSupervised, examples_of
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.metrics import importance_weighted_bound
@@ -29,8 +29,7 @@ class Characteristics(SemiSupervised):
             xs = dataset.test_xs.to(self.device)
             xs = xs.bernoulli() if self.config.binarise else xs
             result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
-            candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
-            examples = next(xs for xs in candidates if len(xs))[:20]
+            examples = examples_of(data, 20)
             figures["samples"] = plots.class_samples(model)
             figures["class_swaps"] = plots.class_swaps(model, examples[:10])
             figures["characteristic_walks"] = plots.characteristic_walks(model, examples[0])

@@ -18,7 +18,7 @@ class CelebAExperiment(AttributeExperiment):
 
     def __init__(self, config: Config) -> None:
         if config.folder is not None:
-            config = replace(config, dataset=Path(config.folder).name)
+            config = replace(config, dataset=Path(config.folder).resolve().name)
         super().__init__("celeba_ccvae", config)
         self.config: Config = config
 
@@ -26,6 +26,9 @@ class CelebAExperiment(AttributeExperiment):
         """Return the options that tell configurations apart."""
         found = super().decisive(dataset)
         del found["folder"]
+        if self.config.folder is not None:
+            del found["attributes"], found["rows"]
+            found["digest"] = dataset.digest
         return found
 
     def load(self) -> ImageDataset:

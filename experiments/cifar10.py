@@ -6,7 +6,9 @@ from typing import Any
 
 from experiments.ccvae import Characteristics
 from experiments.cifar10_ccvae import Config
+from experiments.semi_supervised import check_classifier
 from pyro_ssl.data import ImageDataset, SSLData, load_cifar10, load_class_folders
+from pyro_ssl.infer import FitConfig
 from pyro_ssl.models import CCVAE, M2, RaoBlackwellM2, SSLModel
 
 
@@ -19,9 +21,10 @@ class Cifar10Experiment(Characteristics):
 
     def __init__(self, config: Config) -> None:
         if config.folder is not None:
-            config = replace(config, dataset=Path(config.folder).name)
+            config = replace(config, dataset=Path(config.folder).resolve().name)
         m2 = "m2" if config.num_summed is None else "raoblackwellm2"
         names = {"ccvae": "ccvae", "m2": m2, "classifier": "mlpclassifier"}
+        check_classifier(config)
         super().__init__("cifar10_ccvae", config, [names[m] for m in dict.fromkeys(config.model)])
         self.config: Config = config
         self.channels = config.channels
@@ -37,7 +40,15 @@ class Cifar10Experiment(Characteristics):
         """Return the options that tell configurations apart."""
         found = super().decisive(dataset)
         del found["model"], found["folder"]
+        if self.config.folder is None:
+            del found["size"]
+        else:
+            found["digest"] = dataset.digest
         return found
+
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained: for as many steps as the others."""
+        return replace(super().baseline_config(how, data), steps_per_epoch=how.batches(data).steps)
 
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from experiments.devices import describe_device
+from experiments.devices import describe_device, launched_by_torchrun
 from experiments.experiment import Experiment, Result, mean_with_error
 from experiments.gan_decoder_vae import Config
 from experiments.run_folder import RunFolder
@@ -45,6 +45,8 @@ class GanDecoderExperiment(Experiment[ImageDataset]):
     """
 
     def __init__(self, config: Config) -> None:
+        if launched_by_torchrun():
+            raise ConfigError("torchrun's processes share no run of this kind: use --jobs instead")
         for name in ("gan_steps", "encoder_steps", "joint_steps", "compared_rows", "measurements"):
             if getattr(config, name) < 2:
                 raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.devices import describe_device, resolve_precision
+from experiments.devices import describe_device, launched_by_torchrun, resolve_precision
 from experiments.experiment import Experiment, Result, mean_with_error
 from experiments.gmm_approximation import Config
 from experiments.run_folder import RunFolder
@@ -21,6 +21,8 @@ from pyro_ssl.models import BitMixture
 # Of one seed, what different points and stages are drawn by.
 _TRACED, _TEST, _JOINT = 1_000_003, 2_000_003, 3_000_017
 _FRAMES = 30
+# The step size falls by epochs; so many of them.
+_EPOCHS = 50
 # Points in the pictures.
 _SHOWN = 2_000
 
@@ -33,6 +35,8 @@ class GMMExperiment(Experiment[GaussianMixture]):
     """
 
     def __init__(self, config: Config) -> None:
+        if launched_by_torchrun():
+            raise ConfigError("torchrun's processes share no run of this kind: use --jobs instead")
         super().__init__("gmm_approximation", config, ["factorised", "full"], "four-gaussians")
         self.config = config
 
@@ -46,6 +50,8 @@ class GMMExperiment(Experiment[GaussianMixture]):
             if getattr(self.config, name) < 2:
                 raise ConfigError(f"{name} is {getattr(self.config, name)}, expected at least 2")
         for steps in (self.config.encoder_steps, self.config.joint_steps):
+            if steps > _EPOCHS and steps % _EPOCHS:
+                raise ConfigError(f"steps are {steps}, expected fewer than {_EPOCHS} or a multiple")
             self._how(steps, 0).batches(self._rows(dataset, 0))
 
     def run_seed(self, seed: int, dataset: GaussianMixture | None = None) -> None:
@@ -68,9 +74,8 @@ class GMMExperiment(Experiment[GaussianMixture]):
     def _how(self, steps: int, seed: int) -> FitConfig:
         config = self.config
         return FitConfig(
-            # The step size falls by epochs; so many of them.
-            epochs=min(steps, 50),
-            steps_per_epoch=max(steps // 50, 1),
+            epochs=min(steps, _EPOCHS),
+            steps_per_epoch=max(steps // _EPOCHS, 1),
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             learning_rate_schedule="cosine",
@@ -124,6 +129,7 @@ class GMMExperiment(Experiment[GaussianMixture]):
             **result,
             "validation_rows": 0,
             "selection": "last step",
+            "precision": resolve_precision(self.config.precision, self.device),
             "device": describe_device(self.device),
             **self.environment,
             "config": folder.config,

@@ -11,6 +11,7 @@ animation, and a figure of both encoders.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import tyro
 
@@ -23,6 +24,8 @@ class Config(RunOptions):
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds, one run each; a seed draws the points, the weights and the order."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of matrix products."""
     train_rows: int = 50_000
     """Points to train on."""
     traced_rows: int = 4_000
@@ -32,9 +35,9 @@ class Config(RunOptions):
     batch_size: int = 500
     """Points a step."""
     encoder_steps: int = 1_500
-    """Steps of the encoder alone."""
+    """Steps of the encoder alone, a multiple of 50."""
     joint_steps: int = 3_000
-    """Steps of encoder and decoder."""
+    """Steps of encoder and decoder, a multiple of 50."""
     learning_rate: float = 3e-3
     """Adam's step size, at the start of either stage; it falls to 0 along a half cosine."""
     hidden_dims: tuple[int, ...] = (64, 64)

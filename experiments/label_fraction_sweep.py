@@ -20,6 +20,14 @@ from experiments import mnist_ccvae, mnist_conv_m2
 from experiments.options import DataOptions
 
 
+def _m2() -> mnist_conv_m2.Config:
+    return mnist_conv_m2.Config(epochs=10)
+
+
+def _ccvae() -> mnist_ccvae.Config:
+    return mnist_ccvae.Config(epochs=10)
+
+
 @dataclass(frozen=True)
 class Config(DataOptions):
     """Options of the sweep; those of the models themselves begin with their names."""
@@ -38,9 +46,9 @@ class Config(DataOptions):
     """Steps of an epoch, the same for all shares and models; none for one pass over the rows."""
     models: tuple[Literal["m2", "ccvae"], ...] = ("m2", "ccvae")
     """Models to train; m2 brings the classifier along."""
-    m2: mnist_conv_m2.Config = field(default_factory=mnist_conv_m2.Config)
+    m2: mnist_conv_m2.Config = field(default_factory=_m2)
     """M2, see `mnist_conv_m2`; what the sweep has an option for is the sweep's."""
-    ccvae: mnist_ccvae.Config = field(default_factory=mnist_ccvae.Config)
+    ccvae: mnist_ccvae.Config = field(default_factory=_ccvae)
     """CCVAE, see `mnist_ccvae`; what the sweep has an option for is the sweep's."""
 
 

@@ -165,12 +165,12 @@ class LabelTreatments(SemiSupervised):
         steps = how.batches(data).steps
         return replace(super().baseline_config(how, data), steps_per_epoch=steps)
 
-    def how_to_train(self, name: str, seed: int) -> FitConfig:
+    def how_to_train(self, name: str, seed: int, data: SSLData) -> FitConfig:
         """Return the schedule, the same for all but for what only one of them has."""
         config = self.config_of(name)
         labelled = config.labelled_batch_size
-        if labelled is not None and config.label_fraction is None:
-            labelled = min(labelled, config.labels) or None
+        if labelled is not None:
+            labelled = min(labelled, data.num_labelled) or None
         common = replace(
             fit_config(config, self.device, seed),
             labelled_batch_size=labelled,

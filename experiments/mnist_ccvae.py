@@ -22,17 +22,20 @@ class Config(SemiSupervisedOptions):
 
     labels: int = 486
     """Labelled training rows, shared evenly by the classes."""
-    alpha: float = 15.0
+    alpha: float = 200.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats, on top of that term's weight in the bound itself."""
     epochs: int = 15
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 100
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions, or pixels, and latents."""
+    input_dropout: float = 0.3
+    """Probability of dropping an output of the convolutions, or a pixel without them, at the input
+    of the encoder, and of the classifier of labelled rows alone."""
     style_dim: int = 40
     """Dimensions of z_style; z_class has one for each class."""
     kl_weight: float = 1.0

@@ -25,13 +25,13 @@ class Config(mnist_m2.Config):
     """Epochs, each one pass over the unlabelled rows."""
     batch_size: int = 100
     """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     channels: int = 16
     """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
-    input_dropout: float = 0.0
+    input_dropout: float = 0.5
     """Probability of dropping an output of the convolutions at the classifier's input."""
     num_summed: int | None = 1
     """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others

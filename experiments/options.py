@@ -130,6 +130,9 @@ class ColourOptions(SemiSupervisedOptions):
     """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
+    input_dropout: float = 0.0
+    """Probability of dropping an output of the convolutions at the input of M2's classifier,
+    CCVAE's encoder, and the classifier of labelled rows alone."""
     batch_norm: bool = False
     """Batch norm in M2's classifier, CCVAE's encoder, and the classifier of labelled rows alone."""
     likelihood: Literal["bernoulli", "laplace"] = "laplace"

@@ -71,6 +71,9 @@ _TREATMENT_COLUMNS = {
     "seeds": "seeds",
 }
 
+# How the folders of `label_fraction_sweep` end, which have a table of their own too.
+_SWEEP = "-sweep"
+
 # The columns of a README's short form of a benchmark.
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
@@ -179,10 +182,16 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
     apart = results["run"].str.startswith(f"{_TREATMENTS}/")
     if apart.any() and "<!-- treatments: begin -->" in text:
         text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
-    others = results[~apart]
+    swept = results["run"].str.endswith(_SWEEP)
+    if swept.any() and "<!-- sweep: begin -->" in text:
+        text = with_table(text, "sweep", to_markdown(sweep(results[swept])))
+    others = results[~apart & ~swept]
     for name, columns in _RESULTS.items():
         present = [c for c in columns if c in others]
         rows = others[others[present[0]] != ""] if present else others[:0]
+        if name == "bounds" and "test_deviance_kl" in rows:
+            # Nats of a document, in a table of their own.
+            rows = rows[rows["test_deviance_kl"] == ""]
         front, rest = ("run", "labels"), ("seeds", "validation_rows")
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
@@ -198,6 +207,19 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
             note = f"\n{table['device'].iloc[0]}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
+
+
+def sweep(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies of the label sweep, a row for each number of labels, models beside.
+
+    Args:
+        results: summary of its runs, as `summarise` gives it.
+    """
+    models = results["run"].str.split("/").str[-1].str.split("-").str[0]
+    cells = results["test_accuracy_%"] + " (" + results["seeds"].astype(str) + ")"
+    table = pd.DataFrame({"labels": results["labels"], "model": models, "cell": cells})
+    wide = table.pivot(index="labels", columns="model", values="cell").fillna("")
+    return wide.sort_index().reset_index()
 
 
 def treatments(results: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from experiments.contender import Contender
 from experiments.devices import resolve_precision
 from experiments.experiment import Experiment, Figures, Result
-from experiments.options import DataOptions, SemiSupervisedOptions, TrainingOptions
+from experiments.options import ColourOptions, DataOptions, SemiSupervisedOptions, TrainingOptions
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
 from pyro_ssl.errors import ConfigError
@@ -87,8 +88,8 @@ class SemiSupervised(ImageExperiment):
         """Return the semi-supervised model of that name, newly initialised, for these rows."""
         raise NotImplementedError
 
-    def how_to_train(self, name: str, seed: int) -> FitConfig:
-        """Return how the contender of that name is trained."""
+    def how_to_train(self, name: str, seed: int, data: SSLData) -> FitConfig:
+        """Return how the contender of that name is trained on the rows of the experiment."""
         how = fit_config(self.config, self.device, seed)
         return replace(how, steps_per_epoch=self.steps_per_epoch)
 
@@ -120,7 +121,7 @@ class SemiSupervised(ImageExperiment):
         found = []
         for name in self.paths:
             torch.manual_seed(seed)
-            how = self.how_to_train(name, seed)
+            how = self.how_to_train(name, seed, data)
             if name == "mlpclassifier":
                 model = self.make_baseline(data)
                 rows, how_it = data.labelled_only(), self.baseline_config(how, data)
@@ -150,11 +151,8 @@ class SemiSupervised(ImageExperiment):
         figures = {"reliability": plots.reliability(*each, f"{title}\ntest set")}
         if isinstance(model, plots.CLASS_CONDITIONAL) and not model.multi_label:
             torch.manual_seed(seed)
-            data = contender.data
-            candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
-            examples = next(xs for xs in candidates if len(xs))
             figures["samples"] = plots.class_samples(model)
-            figures["analogies"] = plots.analogies(model, examples[:10])
+            figures["analogies"] = plots.analogies(model, examples_of(contender.data, 10))
             if model.latent_dim == 2:
                 figures["manifolds"] = plots.class_manifolds(model)
         return result, figures
@@ -249,17 +247,33 @@ def fit_config(config: TrainingOptions, device: torch.device, seed: int) -> FitC
     )
 
 
+def check_classifier(config: ColourOptions) -> None:
+    """Raise a ConfigError if the classifier is wanted and no row is labelled."""
+    if "classifier" in config.model and not config.any_labels:
+        raise ConfigError("labels is 0, but the classifier learns from labelled rows alone")
+
+
+def examples_of(data: SSLData, number: int) -> Tensor:
+    """Return so many images to draw, at most, no test images, on the device, float in [0, 1]."""
+    candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
+    xs = next(xs for xs in candidates if len(xs))[:number].to(data.labelled_xs.device)
+    return xs.float() / 255 if xs.dtype == torch.uint8 else xs
+
+
 def labelled_rows(config: SemiSupervisedOptions, dataset: ImageDataset) -> int:
     """Return how many rows are labelled: the number, or the share, rounded down, of the rest.
 
     Raises:
-        ConfigError: if the share is not from 0 to 1.
+        ConfigError: if the share is not from 0 to 1, or above 0 and less than a row.
     """
     if config.label_fraction is None:
         return config.labels
     if not 0 <= config.label_fraction <= 1:
         raise ConfigError(f"label_fraction is {config.label_fraction}, expected 0 to 1")
-    return share_of_rows(config.label_fraction, config, dataset)
+    rows = share_of_rows(config.label_fraction, config, dataset)
+    if config.label_fraction and not rows:
+        raise ConfigError(f"label_fraction is {config.label_fraction}, which is less than one row")
+    return rows
 
 
 def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> int:

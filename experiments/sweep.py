@@ -88,6 +88,7 @@ class Sweep:
         # A tag of their own: other numbers of validation rows and of steps than by themselves.
         shared |= {
             "labels": labels,
+            "label_fraction": None,
             "resume": not config.overwrite,
             "tag": config.tag or "sweep",
         }

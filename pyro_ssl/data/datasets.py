@@ -1,5 +1,6 @@
 """Named image data sets as tensors, read by torchvision and scikit-learn."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,15 @@ class ImageDataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one image."""
         return tuple(self.train_xs.shape[1:])
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that tell data sets of one name apart."""
+        text = hashlib.sha256()
+        for tensor in (self.train_xs, self.train_ys, self.test_xs, self.test_ys):
+            text.update(str(tuple(tensor.shape)).encode())
+            text.update(tensor.contiguous().numpy().tobytes())
+        return text.hexdigest()[:16]
 
 
 def data_root(option: str | Path | None = None) -> Path:

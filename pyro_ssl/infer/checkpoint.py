@@ -202,12 +202,18 @@ def load_model(path: str | Path) -> PyroModel:
         path: a file written by `save_model` or `fit`.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or no checkpoint of this library.
+        CheckpointError: if the file is missing, damaged, no checkpoint of this library, or one of
+            a version whose models had other options.
     """
     state = _read(Path(path))
     if state.get("format") != MODEL_FORMAT:
         state = load_checkpoint(Path(path))
-    model = getattr(models, state["model_class"])(**state["model_options"])
+    try:
+        model = getattr(models, state["model_class"])(**state["model_options"])
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path} was written by another version of this library: {error}"
+        ) from error
     best = state["best"] if state.get("config", {}).get("keep_best") else None
     model.load_state_dict(state["model"] if best is None else best["model"])
     return model.eval()

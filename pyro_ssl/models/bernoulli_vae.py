@@ -38,14 +38,15 @@ class BernoulliVAE(PyroModel):
     - `score_function`: from one code by Pyro's `TraceGraph_ELBO`, REINFORCE without a baseline;
       unbiased and noisy. Here the KL divergence is sampled.
 
-    Without hidden layers the encoder is linear in the counts. Where the decoder has none either,
-    p(x, z) is an exponential family in which that is the form of the posterior's natural
-    parameters, were its bits independent; a deeper encoder can do no better in kind, only fit the
-    training documents closer (Shekhovtsov et al. 2022).
+    Without hidden layers the encoder is linear in the counts. That is the form of the posterior's
+    logits where the decoder is linear too, but for its normaliser, and exact where the bits are
+    independent given x (Shekhovtsov et al. 2022).
 
-    Source: Chaidaroon and Fang, "Variational deep semantic hashing for text documents", SIGIR 2017;
-    estimators and architectures as in Shekhovtsov, Schlesinger, Flach, "VAE approximation error:
-    ELBO and exponential families", ICLR 2022, section 4.
+    Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
+    families", ICLR 2022, section 4.
+
+    Differs from the paper: the activation, unless given, is ReLU; counts are not smoothed; more
+    estimators.
 
     Args:
         num_words: size V of the vocabulary.
@@ -53,7 +54,8 @@ class BernoulliVAE(PyroModel):
         encoder_dims: widths of the encoder's hidden layers; empty for a linear one.
         decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        inputs: what the encoder sees: `counts`, or `frequencies`, the counts divided by their sum.
+        inputs: what the encoder sees: `counts`, or `frequencies`, the counts divided by their sum
+            (zeros of a document without words).
             The likelihood is always of the counts.
         estimator: one of `ESTIMATORS`.
 
@@ -142,7 +144,8 @@ class BernoulliVAE(PyroModel):
 
     def _logits(self, xs: Tensor) -> Tensor:
         if self.inputs == "frequencies":
-            xs = xs / xs.sum(-1, keepdim=True).clamp(min=1)
+            total = xs.sum(-1, keepdim=True)
+            xs = xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 
     @torch.no_grad()

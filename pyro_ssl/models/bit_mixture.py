@@ -112,7 +112,8 @@ class BitMixture(PyroModel):
         if not self.factorised:
             return outputs.log_softmax(-1)
         on, off = F.logsigmoid(outputs), F.logsigmoid(-outputs)
-        return on @ self.bits.T + off @ (1 - self.bits).T
+        # No matrix product: autocast would make that bfloat16.
+        return (on.unsqueeze(-2) * self.bits + off.unsqueeze(-2) * (1 - self.bits)).sum(-1)
 
     def log_joint(self, xs: Tensor) -> Tensor:
         """Return log p(x, z) of every code in nats, `[N, 2^B]`, for points `xs` `[N, D]`."""

@@ -113,6 +113,8 @@ class CCVAE(SSLModel):
             raise ConfigError(f"kl_weight is {kl_weight}, expected a positive number")
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
+        if batch_norm == "parted":
+            raise ConfigError('batch_norm is "parted", but CCVAE encodes all rows together')
         check_classification_weight(classification_weight)
         self.style_dim = style_dim
         self.hidden_dims = tuple(hidden_dims)

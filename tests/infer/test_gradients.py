@@ -16,6 +16,7 @@ from pyro_ssl.models import (
     CCVAE,
     M2,
     ApproxM2,
+    BernoulliVAE,
     GumbelSoftmaxM2,
     LeaveOneOutM2,
     LogGamma,
@@ -48,6 +49,7 @@ MODELS = {
         latent_dim=2, straight_through=True, **SIZES | {"num_classes": 2}
     ),
     "ConvM2": lambda: M2(latent_dim=2, channels=4, likelihood="laplace", **SIZES),
+    "BernoulliVAE": lambda: BernoulliVAE(16, num_bits=3),
     "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),
 }
 FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
@@ -61,7 +63,8 @@ def small_batch():
 def fitting(model, batch):
     """The batch with the labels that the model takes: two attributes, where it takes such."""
     xs, ys, n = batch
-    if model.multi_label:
+    xs = xs.view(-1, *model.input_shape)
+    if getattr(model, "multi_label", False):
         ys = torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(2)) & 1)
         # One row knows but one of them.
         ys[1, 0] = -1
@@ -235,8 +238,8 @@ def test_every_tensor_of_a_forward_pass_is_made_on_the_device_of_the_data(name):
     model = MODELS[name]()
     with FakeTensorMode(), pyro.validation_enabled(False), pyro.get_param_store().scope():
         move_to_fake_gpu(model)
-        xs = torch.rand(60, 1, 4, 4, device="cuda")
-        shape = (20, 2) if model.multi_label else (20,)
+        xs = torch.rand(60, *model.input_shape, device="cuda")
+        shape = (20, 2) if getattr(model, "multi_label", False) else (20,)
         ys = torch.zeros(shape, dtype=torch.int64, device="cuda")
         batches = MiniBatches(SSLDataUnchecked(xs[:20], ys, xs[20:]), 20, 10)
         order, position = batches._unlabelled_order
