@@ -35,7 +35,7 @@ def bit_mixtures(points: Tensor, states: Sequence[BitMixtureState], start: Tenso
         states: what to draw them by; a cross marks each centre, with a line from where it began.
         start: where the centres began `[K, 2]`.
     """
-    figure = Figure(figsize=(4.2 * len(states), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(states), 4.1), layout="constrained")
     palette = colormaps["Set1"](range(states[0].probabilities.shape[1]))[:, :3]
     for axes, state in zip(figure.subplots(1, len(states), squeeze=False)[0], states, strict=True):
         mixed = (state.probabilities.numpy() @ palette).clip(0, 1)
