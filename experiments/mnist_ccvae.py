@@ -33,7 +33,7 @@ class Config(SemiSupervisedOptions):
     """Adam's step size, at the start."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions, or pixels, and latents."""
-    input_dropout: float = 0.3
+    input_dropout: float = 0.5
     """Probability of dropping an output of the convolutions, or a pixel without them, at the input
     of the encoder, and of the classifier of labelled rows alone."""
     style_dim: int = 40
