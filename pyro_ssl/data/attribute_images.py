@@ -21,6 +21,9 @@ CELEBA_18 = (
 # Side of the square cut out of CelebA's images of 178 by 218, which leaves the face.
 _CELEBA_CROP = 148
 
+# The column of a table of attributes that says which rows are for testing.
+_SPLIT = "split"
+
 
 def load_celeba(
     root: str | Path | None = None,
@@ -46,21 +49,8 @@ def load_celeba(
     Raises:
         DataError: if the files are missing, or an attribute is none of CelebA's.
     """
-    from torchvision import datasets
-
     folder = data_root(root)
-    parts: list[Any] = []
-    for split in ("train", "test"):
-        try:
-            parts.append(datasets.CelebA(str(folder), split=split, target_type="attr"))
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"CelebA was looked for in {folder / 'celeba'} and is not complete there: get "
-                "img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt, "
-                "identity_CelebA.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt "
-                "from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into that "
-                "folder, and unpack the archive there"
-            ) from error
+    parts = _celeba_parts(folder)
     known = [name for name in parts[0].attr_names if name]
     names = tuple(known if attributes is None else attributes)
     for name in names:
@@ -72,6 +62,25 @@ def load_celeba(
         files = [folder / "celeba" / "img_align_celeba" / name for name in part.filename][:most]
         found += [read_images(files, size, _CELEBA_CROP), part.attr[: len(files), columns].long()]
     return _dataset("celeba", *found), names
+
+
+def _celeba_parts(folder: Path) -> list[Any]:
+    """Return torchvision's training and test part."""
+    from torchvision import datasets
+
+    try:
+        return [
+            datasets.CelebA(str(folder), split=split, target_type="attr")
+            for split in ("train", "test")
+        ]
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"CelebA was looked for in {folder / 'celeba'} and is not complete there: get "
+            "img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt, "
+            "identity_CelebA.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt "
+            "from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into that "
+            "folder, and unpack the archive there"
+        ) from error
 
 
 def load_attribute_folder(
@@ -96,7 +105,19 @@ def load_attribute_folder(
         DataError: if the file or an image is missing or cannot be read, or an attribute is none
             of the values above.
     """
-    path = Path(folder) / table
+    folder = Path(folder).resolve()
+    frame = _read_table(folder / table)
+    names = tuple(str(column) for column in frame.columns[1:] if column != _SPLIT)
+    ys = _attributes(folder / table, frame[list(names)])
+    testing = _testing(folder / table, frame)
+    found: list[Tensor] = []
+    for mask in (~testing, testing):
+        files = [folder / str(frame.iloc[i, 0]) for i in mask.nonzero()[:, 0].tolist()]
+        found += [read_images(files, size, None), ys[mask]]
+    return _dataset(folder.name, *found), names
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -105,35 +126,35 @@ def load_attribute_folder(
             f"{path} cannot be read ({reason}): give a CSV file whose first column are paths of "
             "images, and whose others are attributes"
         ) from error
-    names = tuple(str(column) for column in frame.columns[1:] if column != "split")
-    if not names:
+    if not set(frame.columns[1:]) - {_SPLIT}:
         raise DataError(f"{path} has no column of an attribute beside the paths of images")
-    given = frame[list(names)]
+    return frame
+
+
+def _attributes(path: Path, given: pd.DataFrame) -> Tensor:
+    """Return attributes `[N, L]`, -1 where unknown."""
     values = given.apply(pd.to_numeric, errors="coerce")
     wrong = (given.notna() & ~values.isin([-1, 0, 1])).to_numpy()
     if wrong.any():
         row, column = (int(numbers[0]) for numbers in wrong.nonzero())
         raise DataError(
-            f"{path}: {names[column]} of row {row} is {str(given.iat[row, column])!r}, expected 0, "
-            "1, or -1 or nothing where it is unknown"
+            f"{path}: {given.columns[column]} of row {row} is {str(given.iat[row, column])!r}, "
+            "expected 0, 1, or -1 or nothing where it is unknown"
         )
-    ys = torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
-    if "split" in frame:
-        unknown = ~frame["split"].isin(["train", "test"])
-        if unknown.any():
-            row = int(unknown.to_numpy().nonzero()[0][0])
-            raise DataError(
-                f"{path}: split of row {row} is {str(frame['split'].iat[row])!r}, expected train "
-                "or test"
-            )
-        testing = torch.tensor((frame["split"] == "test").to_numpy())
-    else:
-        testing = torch.arange(len(frame)) % 5 == 4
-    found: list[Tensor] = []
-    for mask in (~testing, testing):
-        files = [Path(folder) / str(frame.iloc[i, 0]) for i in mask.nonzero()[:, 0].tolist()]
-        found += [read_images(files, size, None), ys[mask]]
-    return _dataset(Path(folder).name, *found), names
+    return torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
+
+
+def _testing(path: Path, frame: pd.DataFrame) -> Tensor:
+    """Return which rows are for testing, `[N]`."""
+    if _SPLIT not in frame:
+        return torch.arange(len(frame)) % 5 == 4
+    unknown = ~frame[_SPLIT].isin(["train", "test"])
+    if unknown.any():
+        row = int(unknown.to_numpy().nonzero()[0][0])
+        raise DataError(
+            f"{path}: split of row {row} is {str(frame[_SPLIT].iat[row])!r}, expected train or test"
+        )
+    return torch.tensor((frame[_SPLIT] == "test").to_numpy())
 
 
 def _dataset(

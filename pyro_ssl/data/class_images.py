@@ -66,7 +66,7 @@ def load_class_folders(
         DataError: if a folder is missing or has no images, the two parts differ in their classes,
             or a file is no image.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     classes = {part: _classes(folder / part) for part in ("train", "test")}
     if classes["train"] != classes["test"]:
         raise DataError(
