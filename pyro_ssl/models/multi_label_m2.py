@@ -106,11 +106,12 @@ class MultiLabelM2(M2):
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))
-        family = dist.RelaxedBernoulli
+        # torch's relaxed Bernoulli clamps probabilities, and with them the gradient of large scores.
+        noise = torch.rand_like(scores).logit(eps=torch.finfo(scores.dtype).eps)
+        relaxed = ((scores + noise) / self.annealed_temperature).sigmoid()
         if self.straight_through:
-            family = dist.RelaxedBernoulliStraightThrough
-        relaxed = family(self.annealed_temperature, logits=scores, validate_args=False)
-        drawn = pyro.sample("y", Unscored(relaxed.to_event(1)))
+            relaxed = (relaxed > 0.5).to(relaxed.dtype) + relaxed - relaxed.detach()
+        drawn = pyro.sample("y", Unscored(dist.Delta(relaxed, event_dim=1)))
         kl = torch.where(ys >= 0, 0.0, self._kl(scores)).sum(-1)
         pyro.factor("kl_y", kl, has_rsample=True)
         return self._filled(ys, drawn)

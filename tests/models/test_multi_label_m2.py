@@ -218,3 +218,15 @@ def test_intervention_changes_what_the_decoder_sees_of_its_attribute():
         other[:, attribute] = values.double()
         torch.testing.assert_close(model.intervene(xs, attribute, values), model.decode(loc, other))
     torch.testing.assert_close(model.reconstruct(xs), model.decode(loc, ys))
+
+
+def test_large_scores_keep_their_gradient():
+    model = make(temperature=20.0).float()
+    model.classifier.layers[-1].bias.data.fill_(30.0)
+    xs = pixels(3).float()
+    loss = model.make_elbo().differentiable_loss(model.model, model.guide, xs)
+    scores = model.classifier(xs.flatten(1))
+    of_kl = torch.autograd.grad(model._kl(scores).sum(), model.classifier.layers[-1].bias)[0]
+    whole = torch.autograd.grad(loss, model.classifier.layers[-1].bias)[0]
+    # What remains is the gradient by way of the relaxed draws, at sigmoid(30 / 20).
+    assert ((whole - of_kl).abs() > 1e-4).all()
