@@ -106,7 +106,7 @@ class MultiLabelM2(M2):
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))
-        # torch's relaxed Bernoulli clamps probabilities, and with them the gradient of large scores.
+        # torch's relaxed Bernoulli clamps probabilities, and so the gradient of large scores.
         noise = torch.rand_like(scores).logit(eps=torch.finfo(scores.dtype).eps)
         relaxed = ((scores + noise) / self.annealed_temperature).sigmoid()
         if self.straight_through:
