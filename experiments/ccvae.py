@@ -1,5 +1,6 @@
 """CCVAE on data sets of one label a row."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,12 +12,17 @@ from experiments.mnist_ccvae import Config
 from experiments.semi_supervised import SemiSupervised, examples_of
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.infer import FitConfig
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE, SSLModel
 
 
 class Characteristics(SemiSupervised):
     """An experiment whose CCVAEs are bounded and drawn."""
+
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained: for as many steps as the others."""
+        return replace(super().baseline_config(how, data), steps_per_epoch=how.batches(data).steps)
 
     def test(
         self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset

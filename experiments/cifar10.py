@@ -8,7 +8,6 @@ from experiments.ccvae import Characteristics
 from experiments.cifar10_ccvae import Config
 from experiments.semi_supervised import check_classifier
 from pyro_ssl.data import ImageDataset, SSLData, load_cifar10, load_class_folders
-from pyro_ssl.infer import FitConfig
 from pyro_ssl.models import CCVAE, M2, RaoBlackwellM2, SSLModel
 
 
@@ -45,10 +44,6 @@ class Cifar10Experiment(Characteristics):
         else:
             found["digest"] = dataset.digest
         return found
-
-    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
-        """Return how the classifier alone is trained: for as many steps as the others."""
-        return replace(super().baseline_config(how, data), steps_per_epoch=how.batches(data).steps)
 
     def make_model(self, name: str, data: SSLData) -> SSLModel:
         """Return the model of that name, newly initialised."""

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyro
 import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from experiments.devices import describe_device, launched_by_torchrun
-from experiments.experiment import Experiment, Result, mean_with_error
+from experiments.devices import describe_device, keep_freed_memory, launched_by_torchrun
+from experiments.experiment import Experiment, Result
 from experiments.gan_decoder_vae import Config
 from experiments.run_folder import RunFolder
 from experiments.stages import run_stage
@@ -25,14 +26,18 @@ from pyro_ssl.data import (
 )
 from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.frechet import ClassifierFeatures, frechet_distance, inception_weights, padded
-from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights, padded
+from pyro_ssl.infer import FitConfig, fit, load_model, save_model
+from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import GeneratorVAE, MLPClassifier
 
 STAGES = ("gan", "encoder", "joint", "fid")
 _SHAPES_ROWS = 20_000
 _CLASSIFIER_STEPS = 1_000
+_CLASSIFIER_ROWS = 20_000
+# Images whose ELBO is taken at each measurement.
+_BOUNDED = 2_000
 _SHOWN = 100
 _AT_ONCE = 500
 
@@ -47,7 +52,8 @@ class GanDecoderExperiment(Experiment[ImageDataset]):
     def __init__(self, config: Config) -> None:
         if launched_by_torchrun():
             raise ConfigError("torchrun's processes share no run of this kind: use --jobs instead")
-        for name in ("gan_steps", "encoder_steps", "joint_steps", "compared_rows", "measurements"):
+        numbers = ("gan_steps", "encoder_steps", "joint_steps", "compared_rows", "measurements")
+        for name in (*numbers, "batch_size"):
             if getattr(config, name) < 2:
                 raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")
         suffix = "-".join([config.dataset, *(["short"] if config.short else [])])
@@ -62,7 +68,8 @@ class GanDecoderExperiment(Experiment[ImageDataset]):
         if config.dataset == "celeba":
             return load_celeba(config.data_root, 64, rows=config.rows)[0]
         if config.dataset == "shapes":
-            return shapes_dataset(config.rows or _SHAPES_ROWS, 100, 32)
+            rows = _SHAPES_ROWS if config.rows is None else config.rows
+            return shapes_dataset(rows, 100, 32)
         found = load_dataset(config.dataset, config.data_root)
         xs, ys = found.train_xs[: config.rows], found.train_ys[: config.rows]
         return ImageDataset(found.name, padded(xs, 32), ys, padded(found.test_xs, 32),
@@ -80,11 +87,13 @@ class GanDecoderExperiment(Experiment[ImageDataset]):
     def decisive(self, dataset: ImageDataset) -> dict[str, Any]:
         """Return the options that tell configurations apart."""
         found = super().decisive(dataset)
-        del found["stage"]
+        # Steps run in float32 as they are.
+        del found["stage"], found["precision"]
         return found
 
     def run_seed(self, seed: int, dataset: ImageDataset | None = None) -> None:
         """Run the stages up to the one asked for."""
+        keep_freed_memory()
         config, dataset = self.config, dataset or self.load()
         (folder,) = self.folders.values()
         wanted = STAGES if config.stage == "all" else STAGES[: STAGES.index(config.stage) + 1]
@@ -185,11 +194,12 @@ class _Run:
         """Train encoder and generator by the ELBO of what the fixed generator draws."""
         vae, config = self.vae, self.config
         adam, elbo = Adam(vae.parameters(), config.joint_learning_rate), vae.make_elbo()
-        self.features = self._features()
-        # Fixed for all measurements.
-        torch.manual_seed(self.seed + 1)
-        self.fresh = _draw(self.source, config.compared_rows)
-        self.held_out = self.source.sample(min(config.compared_rows, 2000))[0]
+        features = self._features()
+        self.features = "inception" if features is None else "classifier"
+        # Fixed for all measurements: the set that others are compared with, and others to encode.
+        with own_random_state(self.seed + 1, self.device):
+            self.distance = FrechetDistance(_draw(self.source, config.compared_rows), features)
+            self.noisy = _draw(self.source, config.compared_rows, noise=True)
 
         def step() -> Tensor:
             xs, _ = self.source.sample(config.batch_size)
@@ -205,20 +215,20 @@ class _Run:
     def fid(self) -> None:
         """Compare the three sets of images, and write it all down."""
         config, first, last = self.config, self.rows[0], self.rows[-1]
-        torch.manual_seed(self.seed + 2)
-        again = _draw(self.source, config.compared_rows)
-        samples = _draw(self.vae, config.compared_rows)
+        with own_random_state(self.seed + 2, self.device):
+            again = _draw(self.source, config.compared_rows)
+            samples = _draw(self.vae, config.compared_rows)
         result: Result = {
             "elbo_encoder": first["elbo"],
             "elbo_joint": last["elbo"],
             "elbo_gain": last["elbo"] - first["elbo"],
-            "frechet_generator": self._distance(again),
+            "frechet_generator": self.distance(again),
             "frechet_reconstructions": first["frechet_reconstructions"],
-            "frechet_joint": self._distance(samples),
-            "features": "inception" if self.features is None else "classifier",
+            "frechet_joint": self.distance(samples),
+            "frechet_joint_reconstructions": last["frechet_reconstructions"],
+            "features": self.features,
             "compared_rows": config.compared_rows,
         }
-        result |= mean_with_error("test_elbo", importance_weighted_bound(self.vae, self.held_out))
         self.pictures |= {"generator": again[:_SHOWN].cpu(), "joint": samples[:_SHOWN].cpu()}
         for name, images in self.pictures.items():
             figure = plots.image_grid(images.clamp(0, 1), 10, name)
@@ -230,64 +240,76 @@ class _Run:
     def _stage(
         self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None
     ) -> None:
-        run_stage(
-            self.folder.file(self.seed, f"_{name}.pt"),
-            parts,
-            self.experiment.steps[name],
-            step,
-            self.seed + 10 * STAGES.index(name),
-            self.config.quiet,
-            rows,
-            measure,
-            self.config.measurements,
-        )
+        with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            run_stage(
+                self.folder.file(self.seed, f"_{name}.pt"),
+                parts,
+                self.experiment.steps[name],
+                step,
+                self.seed + 10 * STAGES.index(name),
+                self.config.quiet,
+                rows,
+                measure,
+                self.config.measurements,
+            )
 
     def _measure(self, step: int) -> dict[str, Any]:
         """Return ELBO and distances after so many steps of joint training."""
-        randomness = torch.get_rng_state()
-        torch.manual_seed(self.seed + 3)
-        elbo = importance_weighted_bound(self.vae, self.held_out, at_once=500).mean().item()
-        samples = _draw(self.vae, self.config.compared_rows)
-        again = [self.vae.decode(self.vae.encode(xs)[0]) for xs in self.fresh.split(_AT_ONCE)]
-        row = {
-            "step": step,
-            "elbo": elbo,
-            "frechet": self._distance(samples),
-            "frechet_reconstructions": self._distance(torch.cat(again)),
-        }
-        torch.set_rng_state(randomness)
-        return row
+        # The same noise each time, and none of what training draws.
+        with own_random_state(self.seed + 3, self.device):
+            bounds = importance_weighted_bound(self.vae, self.noisy[:_BOUNDED], at_once=_AT_ONCE)
+            samples = _draw(self.vae, self.config.compared_rows)
+            return {
+                "step": step,
+                "elbo": bounds.mean().item(),
+                "frechet": self.distance(samples),
+                "frechet_reconstructions": self.distance(self._reconstruct(self.noisy)),
+            }
+
+    def _reconstruct(self, xs: Tensor) -> Tensor:
+        """Return the means of p(x|z), z drawn from q(z|x)."""
+        found = []
+        for part in xs.split(_AT_ONCE):
+            loc, scale = self.vae.encode(part)
+            found.append(self.vae.decode(loc + scale * torch.randn_like(scale)))
+        return torch.cat(found)
 
     def _reconstructions(self) -> Tensor:
-        torch.manual_seed(self.seed + 4)
-        xs, _ = self.source.sample(_SHOWN, noise=False)
-        return self.vae.decode(self.vae.encode(xs)[0]).cpu()
-
-    def _distance(self, images: Tensor) -> float:
-        return frechet_distance(self.fresh, images, self.features)
+        """Return some reconstructions to show, beneath the rows of what they are of."""
+        with own_random_state(self.seed + 4, self.device):
+            xs, _ = self.source.sample(_SHOWN // 2)
+            rows = zip(xs.split(10), self._reconstruct(xs).split(10), strict=True)
+            return torch.cat([part for pair in rows for part in pair]).cpu()
 
     def _features(self) -> ClassifierFeatures | None:
-        """Return Inception's features as None, or those of a classifier trained now."""
+        """Return Inception's features as None, or those of a classifier, trained once a seed."""
+        file, dataset = self.folder.file(self.seed, "_features.pt"), self.dataset
+        if file.exists():
+            classifier = load_model(file).to(self.device)
+            assert isinstance(classifier, MLPClassifier)
+            return ClassifierFeatures(classifier)
         if inception_weights() is not None:
             return None
-        dataset = self.dataset
-        nothing = np.arange(0)
-        split = LabelSplit(np.arange(len(dataset.train_xs)), nothing, nothing)
+        nothing, rows = np.arange(0), min(len(dataset.train_xs), _CLASSIFIER_ROWS)
+        split = LabelSplit(np.arange(rows), nothing, nothing)
         data = SSLData.from_split(dataset, split).to(self.device)
-        torch.manual_seed(self.seed)
-        classifier = MLPClassifier(
-            dataset.input_shape,
-            dataset.num_classes,
-            hidden_dims=(128,),
-            channels=16,
-            multi_label=dataset.multi_label,
-        ).to(self.device)
-        steps = max(_CLASSIFIER_STEPS // (10 if self.config.short else 1), 2)
-        rows = min(64, data.num_labelled)
+        with own_random_state(self.seed, self.device):
+            classifier = MLPClassifier(
+                dataset.input_shape,
+                dataset.num_classes,
+                hidden_dims=(128,),
+                channels=16,
+                multi_label=dataset.multi_label,
+            ).to(self.device)
         how = FitConfig(
-            epochs=1, steps_per_epoch=steps, batch_size=rows, binarise=False, seed=self.seed
+            epochs=1,
+            steps_per_epoch=_CLASSIFIER_STEPS,
+            batch_size=min(64, rows),
+            binarise=False,
+            seed=self.seed,
         )
         fit(classifier, data, how)
+        save_model(classifier, file)
         return ClassifierFeatures(classifier)
 
     def _write(self, result: Result) -> None:
@@ -300,6 +322,7 @@ class _Run:
             "steps": self.experiment.steps,
             "validation_rows": 0,
             "selection": "last step",
+            "precision": "float32",
             "device": describe_device(self.device),
             **self.experiment.environment,
             "config": self.folder.config,
@@ -307,7 +330,7 @@ class _Run:
         self.folder.write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
 
 
-def _draw(vae: GeneratorVAE, number: int) -> Tensor:
-    """Return so many images that the model draws, without noise."""
+def _draw(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:
+    """Return so many images that the model draws."""
     sizes = [min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE)]
-    return torch.cat([vae.sample(size, noise=False)[0] for size in sizes])
+    return torch.cat([vae.sample(size, noise)[0] for size in sizes])

@@ -6,12 +6,14 @@ The third experiment of Shekhovtsov et al. (2022), in stages that each go on fro
 - encoder: fix its generator, and fit an encoder to images drawn from it, with noise, by log q(z|x);
 - joint: train encoder and generator by the ELBO on such images of the fixed generator, a decoder
   that nothing could improve as a model of them;
-- fid: the Frechet distance of the three sets of images, from the fixed generator's samples: fresh
-  samples of the same, reconstructions after the encoder's stage, and samples after joint training.
+- fid: the Frechet distance of sets of images from samples of the fixed generator: fresh samples of
+  the same; samples after joint training; and reconstructions of noisy images, z drawn from q(z|x),
+  after the encoder's stage and after joint training.
 
 Distances are by Inception's features where torch-fidelity and its weights are installed, else by
 those of a classifier that is trained here; `features` in the results says which. Each stage keeps a
-checkpoint, and --resume goes on from it. Writes to RESULTS_ROOT/gan_decoder_vae/.
+checkpoint, and --resume goes on from it. Steps run in float32 as they are: --precision, --compile
+and --cuda-graph are for other experiments. Writes to RESULTS_ROOT/gan_decoder_vae/.
 """
 
 from collections.abc import Sequence

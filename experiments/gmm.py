@@ -8,7 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from experiments.devices import describe_device, launched_by_torchrun, resolve_precision
+from experiments.devices import (
+    describe_device,
+    keep_freed_memory,
+    launched_by_torchrun,
+    resolve_precision,
+)
 from experiments.experiment import Experiment, Result, mean_with_error
 from experiments.gmm_approximation import Config
 from experiments.run_folder import RunFolder
@@ -49,13 +54,15 @@ class GMMExperiment(Experiment[GaussianMixture]):
         for name in ("traced_rows", "test_rows"):
             if getattr(self.config, name) < 2:
                 raise ConfigError(f"{name} is {getattr(self.config, name)}, expected at least 2")
-        for steps in (self.config.encoder_steps, self.config.joint_steps):
+        for name in ("encoder_steps", "joint_steps"):
+            steps = getattr(self.config, name)
             if steps > _EPOCHS and steps % _EPOCHS:
-                raise ConfigError(f"steps are {steps}, expected fewer than {_EPOCHS} or a multiple")
+                raise ConfigError(f"{name} is {steps}, expected at most {_EPOCHS} or a multiple")
             self._how(steps, 0).batches(self._rows(dataset, 0))
 
     def run_seed(self, seed: int, dataset: GaussianMixture | None = None) -> None:
         """Train and measure both encoders."""
+        keep_freed_memory()
         truth = dataset or self.load()
         traces = {}
         for name, folder in self.folders.items():

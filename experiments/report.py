@@ -38,6 +38,7 @@ _MEASURES = (
     ("frechet_generator", 1, "frechet_generator"),
     ("frechet_reconstructions", 1, "frechet_reconstructions"),
     ("frechet_joint", 1, "frechet_joint"),
+    ("frechet_joint_reconstructions", 1, "frechet_joint_reconstructions"),
 )
 
 # The columns of a README's tables of results: runs that have the first of them.
@@ -72,7 +73,7 @@ _TREATMENT_COLUMNS = {
 }
 
 # How the folders of `label_fraction_sweep` end, which have a table of their own too.
-_SWEEP = "-sweep"
+_SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 
 # The columns of a README's short form of a benchmark.
 _BENCHMARKS = {
@@ -182,16 +183,17 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
     apart = results["run"].str.startswith(f"{_TREATMENTS}/")
     if apart.any() and "<!-- treatments: begin -->" in text:
         text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
-    swept = results["run"].str.endswith(_SWEEP)
-    if swept.any() and "<!-- sweep: begin -->" in text:
+    swept = results["run"].str.match(_SWEEP) & ("<!-- sweep: begin -->" in text)
+    if swept.any():
         text = with_table(text, "sweep", to_markdown(sweep(results[swept])))
     others = results[~apart & ~swept]
     for name, columns in _RESULTS.items():
         present = [c for c in columns if c in others]
         rows = others[others[present[0]] != ""] if present else others[:0]
-        if name == "bounds" and "test_deviance_kl" in rows:
-            # Nats of a document, in a table of their own.
-            rows = rows[rows["test_deviance_kl"] == ""]
+        if name == "bounds":
+            # What bounds of documents and of a GAN's images are about, other tables say.
+            for column in {"test_deviance_kl", "frechet_joint"} & set(rows):
+                rows = rows[rows[column] == ""]
         front, rest = ("run", "labels"), ("seeds", "validation_rows")
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
@@ -212,13 +214,16 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
 def sweep(results: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracies of the label sweep, a row for each number of labels, models beside.
 
+    In brackets the number of seeds.
+
     Args:
         results: summary of its runs, as `summarise` gives it.
     """
     models = results["run"].str.split("/").str[-1].str.split("-").str[0]
     cells = results["test_accuracy_%"] + " (" + results["seeds"].astype(str) + ")"
-    table = pd.DataFrame({"labels": results["labels"], "model": models, "cell": cells})
-    wide = table.pivot(index="labels", columns="model", values="cell").fillna("")
+    columns = {"dataset": results["dataset"], "labels": results["labels"], "model": models}
+    table = pd.DataFrame({**columns, "cell": cells})
+    wide = table.pivot(index=["dataset", "labels"], columns="model", values="cell").fillna("")
     return wide.sort_index().reset_index()
 
 

@@ -215,6 +215,10 @@ class ConvM2Experiment(M2Experiment):
         super().__init__(config, "mnist_conv_m2")
         self.channels = config.channels
 
+    def baseline_config(self, how: FitConfig, data: SSLData) -> FitConfig:
+        """Return how the classifier alone is trained: for as many steps as the others."""
+        return replace(super().baseline_config(how, data), steps_per_epoch=how.batches(data).steps)
+
 
 def seeded_split(
     config: DataOptions, dataset: ImageDataset, seed: int, labels: int | None

@@ -1,6 +1,5 @@
 """Training in stages of steps, each with a checkpoint that it is resumed from."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pyro_ssl.errors import NonFiniteError
+from pyro_ssl.errors import CheckpointError, NonFiniteError
+from pyro_ssl.infer.checkpoint import (
+    own_random_state,
+    random_states,
+    read_state,
+    set_random_states,
+    write_state,
+)
 
 # Checkpoints of a stage.
 _SAVES = 20
@@ -29,6 +35,8 @@ def run_stage(
 ) -> None:
     """Make so many steps, from the checkpoint if there is one; a finished stage is only loaded.
 
+    The global random state is left as it was.
+
     Args:
         path: file of the checkpoint.
         parts: networks and optimisers, whose state it holds.
@@ -42,48 +50,45 @@ def run_stage(
 
     Raises:
         NonFiniteError: if a loss ceases to be finite, naming step and file.
+        CheckpointError: if the file is damaged, or of other networks.
     """
     rows = [] if rows is None else rows
-    device = next(p for m in parts.values() if isinstance(m, nn.Module) for p in m.parameters())
-    torch.manual_seed(seed)
-    done = _load(path, parts, rows, device.device) if path.exists() else 0
+    device = _device(parts)
     saves, measures = max(steps // _SAVES, 1), max(steps // measurements, 1)
-    if measure is not None and not rows:
-        rows.append(measure(0))
-    with tqdm(total=steps, initial=done, desc=path.stem, unit="step", disable=quiet) as bar:
+    with (
+        own_random_state(seed, device),
+        tqdm(total=steps, desc=path.stem, unit="step", disable=quiet) as bar,
+    ):
+        done = _load(path, parts, rows, device) if path.exists() else 0
+        bar.update(done)
+        if measure is not None and not rows:
+            rows.append(measure(0))
         while done < steps:
             loss = step()
             done += 1
             bar.update()
-            last = done == steps
-            if measure is not None and (done % measures == 0 or last):
+            measured = measure is not None and (done % measures == 0 or done == steps)
+            saved = done % saves == 0 or done == steps
+            if (measured or saved) and not bool(torch.isfinite(loss)):
+                raise NonFiniteError(
+                    f"the loss of {path.stem} is {loss.item()} at step {done}: {path} holds an "
+                    "earlier step, if any; try a smaller step size",
+                    "loss",
+                    0,
+                    done - 1,
+                )
+            if measure is not None and measured:
                 rows.append(measure(done))
-            if done % saves == 0 or last:
-                if not bool(torch.isfinite(loss)):
-                    raise NonFiniteError(
-                        f"the loss of {path.stem} is {loss.item()} at step {done}: {path} holds "
-                        "an earlier step; try a smaller step size",
-                        "loss",
-                        0,
-                        done - 1,
-                    )
-                _save(path, parts, rows, done)
+            if saved:
+                state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+                write_state(
+                    state | {"rows": rows, "done": done, "rng": random_states(device)}, path
+                )
 
 
-def _save(
-    path: Path,
-    parts: Mapping[str, nn.Module | Optimizer],
-    rows: list[dict[str, Any]],
-    done: int,
-) -> None:
-    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"rows": rows, "done": done, "rng": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda_rng"] = torch.cuda.get_rng_state()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+def _device(parts: Mapping[str, nn.Module | Optimizer]) -> torch.device:
+    networks = (part for part in parts.values() if isinstance(part, nn.Module))
+    return next(p.device for network in networks for p in network.parameters())
 
 
 def _load(
@@ -92,11 +97,15 @@ def _load(
     rows: list[dict[str, Any]],
     device: torch.device,
 ) -> int:
-    state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    rows[:] = state["rows"]
-    torch.set_rng_state(state["rng"].cpu())
-    if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+    """Put back a stage's state and return the steps that are done."""
+    state = read_state(path)
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        rows[:] = state["rows"]
+        set_random_states(state["rng"], device)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is of another run ({error}): start again with --overwrite"
+        ) from error
     return state["done"]

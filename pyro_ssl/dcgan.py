@@ -58,9 +58,9 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = _widths(image_shape, channels)
         layers: list[nn.Module] = []
-        for before, after in pairwise([image_shape[0], *widths]):
+        for number, (before, after) in enumerate(pairwise([image_shape[0], *widths])):
             layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
-            if before != image_shape[0]:
+            if number:
                 # As in the paper, no batch norm where pixels come in.
                 layers.append(nn.BatchNorm2d(after))
             layers.append(nn.LeakyReLU(0.2))

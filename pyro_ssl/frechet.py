@@ -51,48 +51,59 @@ def inception_weights() -> Path | None:
     return file if find_spec("torch_fidelity") and file.is_file() else None
 
 
-@torch.no_grad()
-def frechet_distance(
-    real: Tensor, other: Tensor, features: ClassifierFeatures | None = None, at_once: int = 500
-) -> float:
-    """Return the Frechet distance of two sets of images, by torchmetrics.
+class FrechetDistance:
+    """The Frechet distance of sets of images from a reference set, by torchmetrics.
 
     `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` of the means m and covariances C of the features:
     Inception's 2048 (Heusel et al. 2017), or those of a classifier, on another scale. It falls with
     the number of images: compare sets of the same size.
 
     Args:
-        real: images `[N, C, H, W]`, cut to [0, 1].
-        other: images `[M, C, H, W]`.
+        reference: images `[N, C, H, W]`, cut to [0, 1].
         features: whose features; None for Inception's.
         at_once: images evaluated together.
 
     Raises:
-        DataError: if a set has fewer than two images, or Inception's weights are wanted and
-            missing.
+        DataError: if there are fewer than two images, or Inception is wanted and missing.
     """
-    if min(len(real), len(other)) < 2:
-        raise DataError(f"there are {len(real)} and {len(other)} images, expected two at least")
-    if features is None:
-        weights = inception_weights()
-        if weights is None:
-            raise DataError(
-                f"Inception's features want torch-fidelity and its {_INCEPTION_FILE} in "
-                f"{torch.hub.get_dir()}/checkpoints: or pass a classifier's features"
+
+    def __init__(
+        self, reference: Tensor, features: ClassifierFeatures | None = None, at_once: int = 500
+    ) -> None:
+        self.at_once, self.grey_ok = at_once, features is not None
+        if features is None:
+            weights = inception_weights()
+            if weights is None:
+                raise DataError(
+                    f"Inception's features want torch-fidelity and its {_INCEPTION_FILE} in "
+                    f"{torch.hub.get_dir()}/checkpoints: or pass a classifier's features"
+                )
+            metric = FrechetInceptionDistance(
+                2048,
+                reset_real_features=False,
+                normalize=True,
+                feature_extractor_weights_path=str(weights),
             )
-        metric = FrechetInceptionDistance(
-            2048, normalize=True, feature_extractor_weights_path=str(weights)
-        )
-    else:
-        metric = FrechetInceptionDistance(features, normalize=True)
-    metric = metric.to(real.device)
-    for images, is_real in ((real, True), (other, False)):
-        for part in images.split(at_once):
+        else:
+            metric = FrechetInceptionDistance(features, reset_real_features=False, normalize=True)
+        self.metric = metric.to(reference.device)
+        self._update(reference, real=True)
+
+    def __call__(self, images: Tensor) -> float:
+        """Return the distance of `images` `[M, C, H, W]` from the reference set."""
+        self.metric.reset()
+        self._update(images, real=False)
+        return self.metric.compute().item()
+
+    @torch.no_grad()
+    def _update(self, images: Tensor, real: bool) -> None:
+        if len(images) < 2:
+            raise DataError(f"there are {len(images)} images, expected two at least")
+        for part in images.split(self.at_once):
             shown = part.clamp(0, 1)
-            if features is None and shown.shape[1] == 1:
+            if shown.shape[1] == 1 and not self.grey_ok:
                 shown = shown.expand(-1, 3, -1, -1)
-            metric.update(shown, real=is_real)
-    return metric.compute().item()
+            self.metric.update(shown, real=real)
 
 
 def padded(xs: Tensor, side: int) -> Tensor:

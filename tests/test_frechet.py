@@ -5,7 +5,7 @@ from scipy.linalg import sqrtm
 
 from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 from pyro_ssl.errors import DataError
-from pyro_ssl.frechet import ClassifierFeatures, frechet_distance, inception_weights, padded
+from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights, padded
 from pyro_ssl.models import MLPClassifier
 
 
@@ -28,21 +28,26 @@ def test_distance_is_the_formula_of_the_last_hidden_layer():
     means = np.square(a.mean(0) - b.mean(0)).sum()
     root = sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = means + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
-    found = frechet_distance(real, other, features, at_once=25)
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
-    assert frechet_distance(real, real, features) == pytest.approx(0, abs=1e-4)
+    distance = FrechetDistance(real, features, at_once=25)
+    # The reference is kept; what was compared before is not.
+    for _ in range(2):
+        assert distance(other) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert distance(real) == pytest.approx(0, abs=1e-4)
     # Noise around black and white does not count.
-    assert frechet_distance(real, real.clamp(0.1), features) > 0
-    assert frechet_distance(other - 2, other * 0, features) == pytest.approx(0, abs=1e-6)
+    assert distance(real.clamp(0.1)) > 0
+    assert FrechetDistance(other - 2, features)(other * 0) == pytest.approx(0, abs=1e-6)
 
 
 def test_missing_inception_is_named():
     if inception_weights() is not None:
         pytest.skip("INCEPTION IS HERE: nothing is missing")
     with pytest.raises(DataError, match="want torch-fidelity and its weights-inception"):
-        frechet_distance(torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8))
-    with pytest.raises(DataError, match="there are 1 and 3 images"):
-        frechet_distance(torch.rand(1, 1, 8, 8), torch.rand(3, 1, 8, 8))
+        FrechetDistance(torch.rand(3, 1, 8, 8))
+
+
+def test_one_image_is_no_set():
+    with pytest.raises(DataError, match="there are 1 images"):
+        FrechetDistance(torch.rand(1, 1, 8, 8), ClassifierFeatures(classifier()))
 
 
 def test_padding_is_around_the_image():

@@ -71,10 +71,15 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         ResultsError: if the file cannot be written.
     """
-    _write({"format": FORMAT, **state}, path)
+    write_state({"format": FORMAT, **state}, path)
 
 
-def _write(state: dict[str, Any], path: Path) -> None:
+def write_state(state: dict[str, Any], path: Path) -> None:
+    """Write any state of tensors and plain values, as `save_checkpoint` does.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +97,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is missing, truncated, or no checkpoint of this library.
     """
-    state = _read(path)
+    state = read_state(path)
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
     missing = [key for key in REQUIRED if key not in state]
@@ -101,7 +106,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote, tensors onto the CPU, without running code from the file.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -189,7 +199,7 @@ def save_model(model: PyroModel, path: str | Path) -> None:
         "model_options": model.options,
         "model": model.state_dict(),
     }
-    _write({"format": MODEL_FORMAT, **state}, Path(path))
+    write_state({"format": MODEL_FORMAT, **state}, Path(path))
 
 
 def load_model(path: str | Path) -> PyroModel:
@@ -205,15 +215,15 @@ def load_model(path: str | Path) -> PyroModel:
         CheckpointError: if the file is missing, damaged, no checkpoint of this library, or one of
             a version whose models had other options.
     """
-    state = _read(Path(path))
+    state = read_state(Path(path))
     if state.get("format") != MODEL_FORMAT:
         state = load_checkpoint(Path(path))
+    best = state["best"] if state.get("config", {}).get("keep_best") else None
     try:
         model = getattr(models, state["model_class"])(**state["model_options"])
-    except TypeError as error:
+        model.load_state_dict(state["model"] if best is None else best["model"])
+    except (AttributeError, RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"{path} was written by another version of this library: {error}"
         ) from error
-    best = state["best"] if state.get("config", {}).get("keep_best") else None
-    model.load_state_dict(state["model"] if best is None else best["model"])
     return model.eval()

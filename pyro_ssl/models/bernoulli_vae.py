@@ -38,9 +38,9 @@ class BernoulliVAE(PyroModel):
     - `score_function`: from one code by Pyro's `TraceGraph_ELBO`, REINFORCE without a baseline;
       unbiased and noisy. Here the KL divergence is sampled.
 
-    Without hidden layers the encoder is linear in the counts. That is the form of the posterior's
-    logits where the decoder is linear too, but for its normaliser, and exact where the bits are
-    independent given x (Shekhovtsov et al. 2022).
+    Of counts and without hidden layers the encoder is linear in them. That is the form of the
+    posterior's logits where the decoder is linear too, but for its normaliser, and exact where the
+    bits are independent given x (Shekhovtsov et al. 2022).
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
@@ -133,7 +133,7 @@ class BernoulliVAE(PyroModel):
             return
         on = logits.sigmoid()
         hard = (torch.rand_like(on) < on).to(on.dtype)
-        pyro.sample("z", Unscored(dist.Delta(hard + on - on.detach(), event_dim=1)))
+        pyro.sample("z", Unscored(dist.Delta(hard + (on - on.detach()), event_dim=1)))
         prior = dist.Bernoulli(logits=torch.zeros_like(logits)).to_event(1)
         kl = torch.distributions.kl_divergence(q_z, prior)
         pyro.factor("kl_z", kl, has_rsample=True)

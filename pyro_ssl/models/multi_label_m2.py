@@ -110,7 +110,7 @@ class MultiLabelM2(M2):
         noise = torch.rand_like(scores).logit(eps=torch.finfo(scores.dtype).eps)
         relaxed = ((scores + noise) / self.annealed_temperature).sigmoid()
         if self.straight_through:
-            relaxed = (relaxed > 0.5).to(relaxed.dtype) + relaxed - relaxed.detach()
+            relaxed = (relaxed > 0.5).to(relaxed.dtype) + (relaxed - relaxed.detach())
         drawn = pyro.sample("y", Unscored(dist.Delta(relaxed, event_dim=1)))
         kl = torch.where(ys >= 0, 0.0, self._kl(scores)).sum(-1)
         pyro.factor("kl_y", kl, has_rsample=True)

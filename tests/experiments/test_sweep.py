@@ -1,8 +1,12 @@
+import json
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from experiments import label_fraction_sweep
 from experiments.label_fraction_sweep import Config
+from experiments.report import read_results, summarise, with_tables
 from experiments.sweep import Sweep
 from pyro_ssl import plots
 from pyro_ssl.errors import ConfigError
@@ -52,3 +56,31 @@ def test_intervals_are_students():
     assert found["mean"].tolist() == pytest.approx([0.8, 0.5])
     # 3.182446 standard errors; one run alone has no interval.
     assert found["half"].tolist() == pytest.approx([3.182446 * 0.0816497 / 2, 0.0], rel=1e-5)
+
+
+def test_each_model_has_the_share_of_the_sweep_whatever_its_own_options_say():
+    config = Config(dataset="digits", validation=400, proportions=(0.05,))
+    config = replace(config, m2=replace(config.m2, label_fraction=0.5, labels=3))
+    for experiment in Sweep(config).experiments(50):
+        assert (experiment.config.labels, experiment.config.label_fraction) == (50, None)
+
+
+def test_report_puts_models_side_by_side(tmp_path):
+    for run, labels, accuracies in (
+        ("mnist_ccvae/ccvae-mnist-48-sweep", 48, (0.7, 0.8)),
+        ("mnist_conv_m2/m2-mnist-48-sweep", 48, (0.9,)),
+        ("mnist_conv_m2/m2-mnist-486-sweep", 486, (0.95,)),
+        ("mnist_m2/m2-mnist-48-lr-sweep", 48, (0.5,)),
+    ):
+        for seed, accuracy in enumerate(accuracies):
+            (tmp_path / run).mkdir(parents=True, exist_ok=True)
+            common = {"dataset": "mnist", "labels": labels, "validation_rows": 1, "device": "cpu"}
+            result = {**common, "seed": seed, "test_accuracy": accuracy}
+            (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
+    marks = [f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in ("results", "sweep")]
+    text = with_tables("".join(marks), summarise(read_results(tmp_path)), tmp_path)
+    assert "| mnist | 48 | 75.00 +- 7.07 (2) | 90.00 (1) |" in text
+    assert "| mnist | 486 |  | 95.00 (1) |" in text
+    # A sweep of one's own is no part of it.
+    assert "| mnist_m2/m2-mnist-48-lr-sweep | 48 | 50.00 |" in text
+    assert "mnist_ccvae" not in text

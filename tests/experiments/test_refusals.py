@@ -1,0 +1,55 @@
+"""Options that cannot work together, each refused in one line that names it."""
+
+import importlib
+
+import pytest
+import torch
+
+from experiments.gan_decoder import GanDecoderExperiment
+from experiments.gmm import GMMExperiment
+from experiments.semi_supervised import examples_of
+from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.errors import ConfigError
+from tests.infer.problems import blobs
+
+SHAPES = "--train-rows 60 --test-rows 5 --size 16 --validation 5"
+REFUSED = [
+    ("mnist_m2", "--dataset digits --label-fraction 0.0001", "which is less than one row"),
+    ("shapes_ccvae", f"{SHAPES} --labels 0", "labels is 0, but the classifier learns"),
+    ("gmm_approximation", "--encoder-steps 99", "encoder_steps is 99, expected at most 50 or a"),
+    ("gan_decoder_vae", "--batch-size 0", "batch_size is 0, expected at least 2"),
+    ("semantic_hashing", "--draws 0", "draws is 0, expected at least 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "says"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_is_refused(name, arguments, says, tmp_path, capsys):
+    module = importlib.import_module(f"experiments.{name}")
+    assert module.main([*arguments.split(), "--results-root", str(tmp_path)]) == 1
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("experiment", [GanDecoderExperiment, GMMExperiment])
+def test_several_processes_are_refused_where_they_cannot_share(experiment, monkeypatch):
+    monkeypatch.setattr(f"{experiment.__module__}.launched_by_torchrun", lambda: True)
+    with pytest.raises(ConfigError, match="use --jobs instead"):
+        experiment(None)
+
+
+def test_examples_are_numbers_whatever_the_rows_are():
+    data = blobs()
+    bytes_of = (data.unlabelled_xs * 255).to(torch.uint8)
+    nothing = data.validation_xs[:0], data.validation_ys[:0]
+    rows = SSLData(data.labelled_xs, data.labelled_ys, bytes_of, 3, *nothing)
+    found = examples_of(rows, 4)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, data.unlabelled_xs[:4])
+
+
+def test_data_sets_of_one_name_are_told_apart():
+    xs, ys = torch.rand(6, 1, 2, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    one = ImageDataset("a", xs, ys, xs, ys, 2)
+    assert one.digest == ImageDataset("b", xs.clone(), ys, xs, ys, 2).digest
+    assert one.digest != ImageDataset("a", xs, 1 - ys, xs, ys, 2).digest
+    assert one.digest != ImageDataset("a", xs.flip(0), ys, xs, ys, 2).digest
