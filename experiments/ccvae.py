@@ -9,7 +9,8 @@ import torch
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.mnist_ccvae import Config
-from experiments.semi_supervised import SemiSupervised, examples_of
+from experiments.rows import examples_of
+from experiments.semi_supervised import SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import FitConfig

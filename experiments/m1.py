@@ -11,7 +11,8 @@ from experiments import mnist_m1
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.frames import Frames
-from experiments.semi_supervised import ImageExperiment, fit_config, seeded_split
+from experiments.rows import seeded_split
+from experiments.semi_supervised import ImageExperiment, fit_config
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError

@@ -11,7 +11,7 @@ from experiments import mnist_m1
 from experiments.devices import resolve_device
 from experiments.m1 import M1Experiment
 from experiments.options import DataOptions, M1Options
-from experiments.semi_supervised import seeded_split, validation_rows
+from experiments.rows import seeded_split, validation_rows
 from pyro_ssl.data import ImageDataset
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import load_model

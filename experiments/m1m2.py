@@ -12,7 +12,8 @@ from experiments.contender import Contender
 from experiments.devices import launched_by_torchrun
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.m1_source import M1Source, TrainedM1
-from experiments.semi_supervised import SemiSupervised, fit_config, labelled_rows, seeded_split
+from experiments.rows import labelled_rows, seeded_split
+from experiments.semi_supervised import SemiSupervised, fit_config
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import save_model

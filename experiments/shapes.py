@@ -7,7 +7,7 @@ import pandas as pd
 from experiments.attributes import AttributeExperiment
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result
-from experiments.semi_supervised import seeded_split
+from experiments.rows import seeded_split
 from experiments.shapes_ccvae import Config
 from pyro_ssl.data import SHAPE_ATTRIBUTES, ImageDataset, SSLData, shapes_dataset
 from pyro_ssl.metrics import intervention_score

@@ -15,8 +15,9 @@ from sklearn.svm import SVC
 from experiments import mnist_m1_svm
 from experiments.devices import describe_device, launched_by_torchrun
 from experiments.m1_source import M1Source
+from experiments.rows import seeded_split, validation_rows
 from experiments.run_folder import RunFolder
-from experiments.semi_supervised import ImageExperiment, seeded_split, validation_rows
+from experiments.semi_supervised import ImageExperiment
 from pyro_ssl.data import ImageDataset
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models import posteriors

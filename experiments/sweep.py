@@ -10,11 +10,8 @@ import pandas as pd
 from experiments.ccvae import CCVAEExperiment
 from experiments.label_fraction_sweep import Config
 from experiments.options import DataOptions
-from experiments.semi_supervised import (
-    ConvM2Experiment,
-    SemiSupervised,
-    share_of_rows,
-)
+from experiments.rows import share_of_rows
+from experiments.semi_supervised import ConvM2Experiment, SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError

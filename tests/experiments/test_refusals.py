@@ -7,7 +7,7 @@ import torch
 
 from experiments.gan_decoder import GanDecoderExperiment
 from experiments.gmm import GMMExperiment
-from experiments.semi_supervised import examples_of
+from experiments.rows import examples_of
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError
 from tests.infer.problems import blobs

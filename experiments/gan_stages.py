@@ -1,0 +1,247 @@
+"""The stages of a GAN's generator that becomes the decoder of a VAE."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyro
+import torch
+from torch import Tensor
+from torch.optim import Adam
+
+from experiments.experiment import Result
+from experiments.gan_decoder_vae import Config
+from experiments.run_folder import RunFolder
+from experiments.stages import run_stage
+from pyro_ssl import plots
+from pyro_ssl.data import ImageDataset, LabelSplit, SSLData
+from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
+from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights
+from pyro_ssl.infer import FitConfig, fit, load_model, save_model
+from pyro_ssl.infer.checkpoint import own_random_state
+from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.models import GeneratorVAE, MLPClassifier
+
+STAGES = ("gan", "encoder", "joint", "fid")
+_CLASSIFIER_STEPS = 1_000
+_CLASSIFIER_ROWS = 20_000
+# Images whose ELBO is taken at each measurement.
+_BOUNDED = 2_000
+_SHOWN = 100
+_AT_ONCE = 500
+
+
+class GanStages:
+    """One seed's stages, each a method; `fid` returns what they came to.
+
+    Args:
+        config: the options of `gan_decoder_vae`.
+        steps: steps of each stage that is trained.
+        folder: where the seed's files lie.
+        seed: the seed.
+        dataset: the images.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        steps: dict[str, int],
+        folder: RunFolder,
+        seed: int,
+        dataset: ImageDataset,
+        device: torch.device,
+    ) -> None:
+        self.config, self.steps, self.folder = config, steps, folder
+        self.seed, self.dataset, self.device = seed, dataset, device
+        torch.manual_seed(seed)
+        # What draws the images that everything after the first stage is about.
+        self.source = make_vae(config, dataset).to(device)
+        self.vae = make_vae(config, dataset).to(device)
+        self.rows: list[dict[str, Any]] = []
+        self.pictures: dict[str, Tensor] = {}
+
+    def gan(self) -> None:
+        """Train generator and discriminator on images."""
+        config, dataset = self.config, self.dataset
+        generator = Generator(dataset.input_shape, config.latent_dim, config.channels)
+        discriminator = Discriminator(dataset.input_shape, config.channels)
+        parts = {"generator": generator.to(self.device), "discriminator": discriminator}
+        discriminator.to(self.device)
+        how: dict[str, Any] = {"lr": config.gan_learning_rate, "betas": (0.5, 0.999)}
+        of_generator = Adam(generator.parameters(), **how)
+        of_discriminator = Adam(discriminator.parameters(), **how)
+        images = dataset.train_xs.to(self.device)
+
+        def step() -> Tensor:
+            chosen = torch.randint(len(images), (config.batch_size,), device=self.device)
+            real = images[chosen]
+            real = real.float() / 255 if real.dtype == torch.uint8 else real
+            fake = generator(torch.randn(config.batch_size, config.latent_dim, device=self.device))
+            loss = discriminator_loss(discriminator, real, fake)
+            of_discriminator.zero_grad()
+            loss.backward()
+            of_discriminator.step()
+            of_generator.zero_grad()
+            generator_loss(discriminator, fake).backward()
+            of_generator.step()
+            return loss.detach()
+
+        self._stage("gan", {**parts, "of_generator": of_generator, "of_d": of_discriminator}, step)
+        for vae in (self.source, self.vae):
+            vae.generator.load_state_dict(generator.state_dict())
+
+    def encoder(self) -> None:
+        """Fit the encoder to what the generator draws, by log q(z|x)."""
+        encoder = torch.nn.ModuleList([self.vae.trunk, self.vae.encoder])
+        adam = Adam(encoder.parameters(), self.config.encoder_learning_rate)
+
+        def step() -> Tensor:
+            xs, zs = self.source.sample(self.config.batch_size)
+            loss = -self.vae.code_log_prob(xs, zs).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss.detach()
+
+        self._stage("encoder", {"encoder": encoder, "adam": adam}, step)
+        self.pictures["reconstructions"] = self._reconstructions()
+
+    def joint(self) -> None:
+        """Train encoder and generator by the ELBO of what the fixed generator draws."""
+        vae, config = self.vae, self.config
+        adam, elbo = Adam(vae.parameters(), config.joint_learning_rate), vae.make_elbo()
+        features = self._features()
+        self.features = "inception" if features is None else "classifier"
+        # Fixed for all measurements: the set that others are compared with, and others to encode.
+        with own_random_state(self.seed + 1, self.device):
+            self.distance = FrechetDistance(_draw(self.source, config.compared_rows), features)
+            self.noisy = _draw(self.source, config.compared_rows, noise=True)
+
+        def step() -> Tensor:
+            xs, _ = self.source.sample(config.batch_size)
+            loss = elbo.differentiable_loss(vae.model, vae.guide, xs) / len(xs)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss.detach()
+
+        self._stage("joint", {"vae": vae, "adam": adam}, step, self.rows, self._measure)
+        self.folder.write(self.seed, ".csv", pd.DataFrame(self.rows).to_csv(index=False))
+
+    def fid(self) -> Result:
+        """Compare the sets of images, draw them, and return what it all came to."""
+        config, first, last = self.config, self.rows[0], self.rows[-1]
+        with own_random_state(self.seed + 2, self.device):
+            again = _draw(self.source, config.compared_rows)
+            samples = _draw(self.vae, config.compared_rows)
+        result: Result = {
+            "elbo_encoder": first["elbo"],
+            "elbo_joint": last["elbo"],
+            "elbo_gain": last["elbo"] - first["elbo"],
+            "frechet_generator": self.distance(again),
+            "frechet_reconstructions": first["frechet_reconstructions"],
+            "frechet_joint": self.distance(samples),
+            "frechet_joint_reconstructions": last["frechet_reconstructions"],
+            "features": self.features,
+            "compared_rows": config.compared_rows,
+        }
+        self.pictures |= {"generator": again[:_SHOWN].cpu(), "joint": samples[:_SHOWN].cpu()}
+        for name, images in self.pictures.items():
+            figure = plots.image_grid(images.clamp(0, 1), 10, name)
+            figure.savefig(self.folder.file(self.seed, f"_{name}.png"), dpi=80)
+        figure = plots.elbo_and_distance(pd.DataFrame(self.rows), result["frechet_generator"])
+        figure.savefig(self.folder.file(self.seed, "_elbo_and_distance.png"), dpi=110)
+        return result
+
+    def _stage(
+        self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None
+    ) -> None:
+        with pyro.get_param_store().scope(), pyro.validation_enabled(False):
+            run_stage(
+                self.folder.file(self.seed, f"_{name}.pt"),
+                parts,
+                self.steps[name],
+                step,
+                self.seed + 10 * STAGES.index(name),
+                self.config.quiet,
+                rows,
+                measure,
+                self.config.measurements,
+            )
+
+    def _measure(self, step: int) -> dict[str, Any]:
+        """Return ELBO and distances after so many steps of joint training."""
+        # The same noise each time, and none of what training draws.
+        with own_random_state(self.seed + 3, self.device):
+            bounds = importance_weighted_bound(self.vae, self.noisy[:_BOUNDED], at_once=_AT_ONCE)
+            samples = _draw(self.vae, self.config.compared_rows)
+            return {
+                "step": step,
+                "elbo": bounds.mean().item(),
+                "frechet": self.distance(samples),
+                "frechet_reconstructions": self.distance(self._reconstruct(self.noisy)),
+            }
+
+    def _reconstruct(self, xs: Tensor) -> Tensor:
+        """Return the means of p(x|z), z drawn from q(z|x)."""
+        found = []
+        for part in xs.split(_AT_ONCE):
+            loc, scale = self.vae.encode(part)
+            found.append(self.vae.decode(loc + scale * torch.randn_like(scale)))
+        return torch.cat(found)
+
+    def _reconstructions(self) -> Tensor:
+        """Return some reconstructions to show, beneath the rows of what they are of."""
+        with own_random_state(self.seed + 4, self.device):
+            xs, _ = self.source.sample(_SHOWN // 2)
+            rows = zip(xs.split(10), self._reconstruct(xs).split(10), strict=True)
+            return torch.cat([part for pair in rows for part in pair]).cpu()
+
+    def _features(self) -> ClassifierFeatures | None:
+        """Return Inception's features as None, or those of a classifier, trained once a seed."""
+        file, dataset = self.folder.file(self.seed, "_features.pt"), self.dataset
+        if file.exists():
+            classifier = load_model(file).to(self.device)
+            assert isinstance(classifier, MLPClassifier)
+            return ClassifierFeatures(classifier)
+        if inception_weights() is not None:
+            return None
+        nothing, rows = np.arange(0), min(len(dataset.train_xs), _CLASSIFIER_ROWS)
+        split = LabelSplit(np.arange(rows), nothing, nothing)
+        data = SSLData.from_split(dataset, split).to(self.device)
+        with own_random_state(self.seed, self.device):
+            classifier = MLPClassifier(
+                dataset.input_shape,
+                dataset.num_classes,
+                hidden_dims=(128,),
+                channels=16,
+                multi_label=dataset.multi_label,
+            ).to(self.device)
+        how = FitConfig(
+            epochs=1,
+            steps_per_epoch=_CLASSIFIER_STEPS,
+            batch_size=min(64, rows),
+            binarise=False,
+            seed=self.seed,
+        )
+        fit(classifier, data, how)
+        save_model(classifier, file)
+        return ClassifierFeatures(classifier)
+
+
+def _draw(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:
+    """Return so many images that the model draws."""
+    sizes = [min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE)]
+    return torch.cat([vae.sample(size, noise)[0] for size in sizes])
+
+
+def make_vae(config: Config, dataset: ImageDataset) -> GeneratorVAE:
+    """Return the VAE of the options, newly initialised, for these images."""
+    return GeneratorVAE(
+        dataset.input_shape,
+        config.latent_dim,
+        config.channels,
+        config.channels,
+        scale=config.scale,
+    )
