@@ -32,6 +32,18 @@ class Config(AttributeOptions):
     """Labelled training rows: 1 % of those that are not for validation."""
     validation: int | None = 5_000
     """Labelled rows taken from the training set to choose the epoch on, never trained on."""
+    epochs: int = 20
+    """Epochs, each one pass over the unlabelled rows."""
+    learning_rate: float = 2e-3
+    """Adam's step size, at the start."""
+    alpha: float = 100.0
+    """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
+    nats; in CCVAE on top of that term's weight in the bound itself."""
+    likelihood: Literal["bernoulli", "laplace"] = "bernoulli"
+    """Family of p(x|.). Of small shapes on a plain ground the median, which is what the Laplace
+    family learns first, is the ground."""
+    channels: int = 16
+    """Channels of the first of the convolutions, and of the last after the decoder."""
     latent_dim: int = 16
     """Dimensions of M2's z, and of CCVAE's z_style."""
     judge_epochs: int = 5
