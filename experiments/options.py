@@ -121,7 +121,7 @@ class ColourOptions(SemiSupervisedOptions):
     """Adam's step size, at the start."""
     binarise: bool = False
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
-    alpha: float = 15.0
+    alpha: float = 200.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats; in CCVAE on top of that term's weight in the bound itself."""
     latent_dim: int = 64
@@ -130,15 +130,16 @@ class ColourOptions(SemiSupervisedOptions):
     """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
-    input_dropout: float = 0.0
+    input_dropout: float = 0.3
     """Probability of dropping an output of the convolutions at the input of M2's classifier,
     CCVAE's encoder, and the classifier of labelled rows alone."""
     batch_norm: bool = False
     """Batch norm in M2's classifier, CCVAE's encoder, and the classifier of labelled rows alone."""
     likelihood: Literal["bernoulli", "laplace"] = "laplace"
     """Family of p(x|.)."""
-    laplace_scale: float = 0.1
-    """Scale of the Laplace likelihood, pixels being in [0, 1]."""
+    laplace_scale: float = 1.0
+    """Scale of the Laplace likelihood, pixels being in [0, 1]. A small one weighs pixels so much
+    that CCVAE's z_class becomes theirs."""
     kl_weight: float = 1.0
     """Weight of log p(z|y) - log q(z|x) of CCVAE."""
     num_samples: int = 100

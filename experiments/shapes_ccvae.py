@@ -39,6 +39,9 @@ class Config(AttributeOptions):
     alpha: float = 100.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats; in CCVAE on top of that term's weight in the bound itself."""
+    input_dropout: float = 0.0
+    """Probability of dropping an output of the convolutions at the input of M2's classifier,
+    CCVAE's encoder, and the classifier of labelled rows alone."""
     likelihood: Literal["bernoulli", "laplace"] = "bernoulli"
     """Family of p(x|.). Of small shapes on a plain ground the median, which is what the Laplace
     family learns first, is the ground."""
