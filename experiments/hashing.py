@@ -69,7 +69,7 @@ class HashingExperiment(Experiment[Documents]):
     def load(self) -> Documents:
         """Return the documents, downloading them if need be."""
         config = self.config
-        return load_newsgroups(config.data_root, config.words, config.remove)
+        return load_newsgroups(config.data_root, config.words, config.remove, config.tokens)
 
     def decisive_for(self, name: str, decisive: dict[str, Any]) -> dict[str, Any]:
         """Return the options with the architecture's own in place of the common ones."""

@@ -19,6 +19,9 @@ _MEASURES = (
     ("validation_accuracy", 100, "validation_accuracy_%"),
     ("test_accuracy", 100, "test_accuracy_%"),
     ("test_ece", 100, "test_ece_%"),
+    ("intervention_changed", 100, "changed_%"),
+    ("intervention_alone", 100, "alone_%"),
+    ("intervention_others", 100, "others_kept_%"),
     ("test_elbo", 1, "test_elbo"),
     ("test_bound_50", 1, "test_bound_50"),
     ("test_bound_5000", 1, "test_bound_5000"),
@@ -46,6 +49,7 @@ _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "hashing": ["test_deviance_kl", "unigram_deviance", "test_perplexity", "precision_at_100_%"],
+    "interventions": ["changed_%", "alone_%", "others_kept_%", "test_accuracy_%"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
     "generator": [
         "frechet_joint",

@@ -38,8 +38,11 @@ class Config(RunOptions):
     """Estimator of the encoder's gradient."""
     words: int = 10_000
     """Size of the vocabulary, the words that the most training documents have."""
-    remove: tuple[Literal["headers", "footers", "quotes"], ...] = ()
+    remove: tuple[Literal["headers", "footers", "quotes"], ...] = ("headers",)
     """Parts of each message to leave out."""
+    tokens: Literal["words", "letters"] = "letters"
+    """What a word is: two or more letters, or letters, digits and underscores. Without headers and
+    of letters alone the corpus is much like the Matlab edition that the reproduction took."""
     validation: int = 1_000
     """Training documents to choose the epoch on, never trained on."""
     epochs: int = 100

@@ -160,4 +160,9 @@ class BagOfWords(dist.TorchDistribution):
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BagOfWords":
         """Return the same for another batch shape."""
-        return BagOfWords(self.log_probs.expand(*batch_shape, *self.event_shape))
+        new = self._get_checked_instance(BagOfWords, _instance)
+        # As they are: to normalise them again would cost a fifth of a training step.
+        new.log_probs = self.log_probs.expand(*batch_shape, *self.event_shape)
+        shapes = (torch.Size(batch_shape), self.event_shape)
+        super(BagOfWords, new).__init__(*shapes, validate_args=False)
+        return new

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.datasets import data_root
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
+
+# scikit-learn's own pattern, and the like of letters alone.
+_TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,22 @@ def load_newsgroups(
     root: str | Path | None = None,
     num_words: int = 10_000,
     remove: tuple[str, ...] = (),
+    tokens: str = "words",
 ) -> Documents:
     """Load 20 Newsgroups, split by date, by scikit-learn, downloading it where it is missing.
 
-    Words are scikit-learn's tokens: two or more letters, digits or underscores, in lower case. The
-    vocabulary are the words that the most training documents have. Documents without any of them
-    are left out.
+    The vocabulary are the words that the most training documents have. Documents without any of
+    them are left out.
 
     Args:
         root: folder of the data sets, see `data_root`.
         num_words: size of the vocabulary.
         remove: parts of each message to leave out: `headers`, `footers`, `quotes`.
+        tokens: what a word is, see `count_words`.
 
     Raises:
         DataError: if the data are missing and cannot be downloaded, or have fewer words.
+        ConfigError: if `tokens` is unknown.
     """
     from sklearn.datasets import fetch_20newsgroups
 
@@ -67,7 +72,7 @@ def load_newsgroups(
             ) from error
         parts.append((found.data, found.target))
     (train_texts, train_ys), (test_texts, test_ys) = parts
-    return count_words("20newsgroups", train_texts, train_ys, test_texts, test_ys, num_words)
+    return count_words("20newsgroups", train_texts, train_ys, test_texts, test_ys, num_words, tokens)
 
 
 def count_words(
@@ -77,6 +82,7 @@ def count_words(
     test_texts: list[str],
     test_ys: np.ndarray,
     num_words: int,
+    tokens: str = "words",
 ) -> Documents:
     """Return texts as counts of the words that the most training texts have.
 
@@ -89,13 +95,18 @@ def count_words(
         test_texts: texts to test on.
         test_ys: their topics `[M]`.
         num_words: size of the vocabulary.
+        tokens: what a word is, in lower case: `words`, scikit-learn's tokens of two or more letters,
+            digits or underscores; `letters`, those of two or more letters a to z and nothing else.
 
     Raises:
         DataError: if the training texts have fewer words.
+        ConfigError: if `tokens` is unknown.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    counter = CountVectorizer()
+    if tokens not in _TOKENS:
+        raise ConfigError(f"tokens is {tokens!r}, expected {' or '.join(_TOKENS)}")
+    counter = CountVectorizer(token_pattern=_TOKENS[tokens])
     train = counter.fit_transform(train_texts)
     if train.shape[1] < num_words:
         raise DataError(f"num_words is {num_words}, but the texts have only {train.shape[1]}")

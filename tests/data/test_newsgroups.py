@@ -6,7 +6,7 @@ import torch
 
 from pyro_ssl.data import count_words, load_newsgroups
 from pyro_ssl.data.datasets import DATA_VARIABLE
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 
 TRAIN = ["The cat sat, the CAT sat", "a dog and the cat", "bird dog zebra", "x"]
 TEST = ["dog dog unknown", "unknown"]
@@ -20,6 +20,15 @@ def test_words_are_those_of_the_most_documents_and_empty_ones_are_left_out():
     assert found.train_ys.tolist() == [0, 1, 2]
     assert (found.test_xs.tolist(), found.test_ys.tolist()) == ([[0, 0, 2, 0]], [7])
     assert found.train_xs.dtype == torch.float32
+
+
+def test_tokens_of_letters_alone():
+    texts = ["abc a1b under_score x9 yz", "Def, yz: 42 é-ok naïve"]
+    found = count_words("tiny", texts, np.arange(2), texts, np.arange(2), 4, tokens="letters")
+    assert found.words == ("abc", "def", "ok", "yz")
+    assert found.train_xs.tolist() == [[1, 0, 0, 1], [0, 1, 1, 1]]
+    with pytest.raises(ConfigError, match="tokens is 'all', expected words or letters"):
+        count_words("tiny", texts, np.arange(2), texts, np.arange(2), 4, tokens="all")
 
 
 def test_too_large_a_vocabulary_is_an_error():

@@ -217,7 +217,7 @@ def test_every_experiment_is_in_the_table():
 def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
     arguments, files = EXPERIMENTS[name]
     monkeypatch.setattr(
-        hashing, "load_newsgroups", lambda root, words, remove: few_documents(words)
+        hashing, "load_newsgroups", lambda root, words, *parts: few_documents(words)
     )
     if "CLASSES" in arguments:
         arguments = arguments.replace("CLASSES", str(folder_of_classes(tmp_path / "classes")))
@@ -269,6 +269,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         "a/svm": [{"labels": 100, "test_accuracy": 0.9}],
         "a/vae": [{"test_elbo": -91.0, "test_bound_5000": -87.0}, {"test_elbo": -89.0}],
         "a/plane": [{"test_elbo": -2.125, "test_squared_error": 0.25}],
+        "a/shapes": [{"test_accuracy": 0.5, "intervention_changed": 0.75}],
     }
     for run, seeds in measured.items():
         (tmp_path / run).mkdir(parents=True)
@@ -281,14 +282,20 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
     assert table.loc["a/plane", "test_elbo"] == "-2.125"
     assert table.loc["a/svm", "labels"] == 100
     assert table.loc["a/svm", "test_elbo"] == table.loc["a/vae", "labels"] == ""
-    names = ("results", "bounds", "plane")
+    names = ("results", "bounds", "plane", "interventions")
     text = "".join(f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in names)
     text = with_tables(text, table.reset_index(), tmp_path)
     shown = {}
     for name in names:
         part = text.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0]
         shown[name] = {run for run in measured if f"| {run} |" in part}
-    assert shown == {"results": {"a/svm"}, "bounds": {"a/vae", "a/plane"}, "plane": {"a/plane"}}
+    assert shown == {
+        "results": {"a/svm", "a/shapes"},
+        "bounds": {"a/vae", "a/plane"},
+        "plane": {"a/plane"},
+        "interventions": {"a/shapes"},
+    }
+    assert "| a/shapes |  | 75.00 | 50.00 |" in text
 
 
 def test_readme_shows_the_committed_results():
