@@ -71,8 +71,7 @@ def load_newsgroups(
                 "put scikit-learn's 20news-bydate_py3.pkz there"
             ) from error
         parts.append((found.data, found.target))
-    (train_texts, train_ys), (test_texts, test_ys) = parts
-    return count_words("20newsgroups", train_texts, train_ys, test_texts, test_ys, num_words, tokens)
+    return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
 
 
 def count_words(
@@ -95,8 +94,8 @@ def count_words(
         test_texts: texts to test on.
         test_ys: their topics `[M]`.
         num_words: size of the vocabulary.
-        tokens: what a word is, in lower case: `words`, scikit-learn's tokens of two or more letters,
-            digits or underscores; `letters`, those of two or more letters a to z and nothing else.
+        tokens: what a word is, in lower case: `words`, scikit-learn's tokens of two or more
+            letters, digits or underscores; `letters`, those of two or more letters a to z alone.
 
     Raises:
         DataError: if the training texts have fewer words.
