@@ -30,6 +30,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.epoch
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.estimators
 
 lint: .venv/installed

@@ -83,6 +83,7 @@ _SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
+    "retrieval": ["codes", "bits", "ms_a_query", "times_faster", "mib", "mib_of_floats"],
     "estimators": [
         "estimator", "q_y", "temperature", "straight_through", "labels", "bias", "bias_low",
         "bias_high", "times_sum", "cost_times_sum",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
-from benchmarks import epoch, scale, step
+from benchmarks import epoch, retrieval, scale, step
 from benchmarks.plain_torch import PlainM2
 from benchmarks.textbook import TextbookM2
 from benchmarks.timing import alternate, matrix_flops, ratios
@@ -110,15 +110,24 @@ def test_flops_are_those_of_the_matrix_products():
     assert matrix_flops(lambda: (first @ second).sum().backward()) == 2 * 3 * 4 * 5 * 2
 
 
+def test_packed_codes_and_floats_find_the_same():
+    # Of 100 codes all are among the nearest; of more, those as near as the 100th may differ.
+    both = retrieval.contestants(100, 16)
+    assert both["packed"]() == pytest.approx(both["floats"]())
+    both = retrieval.contestants(2000, 64)
+    assert both["packed"]() == pytest.approx(both["floats"](), abs=0.05)
+
+
 # One row a benchmark: its tiny arguments, and the column that says what was timed.
 BENCHMARKS = {
-    step: ("--batch-size 4 --rounds 1 --precisions float32", "step"),
-    epoch: ("--rows 40 --labels 10 --batch-size 10 --epochs 1", "epoch"),
+    step: ("--device cpu --batch-size 4 --rounds 1 --precisions float32", "step"),
+    epoch: ("--device cpu --rows 40 --labels 10 --batch-size 10 --epochs 1", "epoch"),
     scale: (
-        "--classes 3 12 --class-chunks 2 --batch-sizes 2 --data-rows 500 --jobs 1 --rounds 1 "
-        "--seconds 0.1",
+        "--device cpu --classes 3 12 --class-chunks 2 --batch-sizes 2 --data-rows 500 --jobs 1 "
+        "--rounds 1 --seconds 0.1",
         "quantity",
     ),
+    retrieval: ("--codes 200 --bits 16 --rounds 1", "ms_a_query"),
 }
 
 
@@ -126,7 +135,7 @@ BENCHMARKS = {
 def test_benchmark_runs_and_leaves_its_tables(module, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
     arguments, column = BENCHMARKS[module]
-    module.main([*arguments.split(), "--device", "cpu", "--results-root", str(tmp_path)])
+    module.main([*arguments.split(), "--results-root", str(tmp_path)])
     name = module.__name__.split(".")[-1]
     table = pd.read_csv(tmp_path / f"{name}.csv")
     assert table[column].notna().all()
