@@ -102,6 +102,7 @@ class HashingExperiment(Experiment[Documents]):
             patience=config.patience,
             seed=seed,
         )
+        frequencies = word_frequencies(data.unlabelled_xs)
         found = []
         for name, own in self.architectures.items():
             torch.manual_seed(seed)
@@ -112,8 +113,9 @@ class HashingExperiment(Experiment[Documents]):
                 decoder_dims=(config.hidden,) * own.decoder_depth,
                 inputs=own.inputs,
                 estimator=config.estimator,
-            )
-            found.append(Contender(name, seed, model.to(self.device), data, how, split.digest))
+            ).to(self.device)
+            model.start_from(frequencies)
+            found.append(Contender(name, seed, model, data, how, split.digest))
         return found
 
     def test(

@@ -95,6 +95,15 @@ class BernoulliVAE(PyroModel):
         self.encoder = MLP(num_words, encoder_dims, num_bits, activation=activation)
         self.decoder = MLP(num_bits, decoder_dims, num_words, activation=activation)
 
+    @torch.no_grad()
+    def start_from(self, frequencies: Tensor) -> None:
+        """Let the decoder's last bias be the log of words' frequencies `[V]`, all above 0.
+
+        Training then starts near the unigram model instead of finding it first.
+        """
+        last = f"layers.{len(self.decoder_dims)}.bias"
+        self.decoder.get_parameter(last).copy_(frequencies.log())
+
     def make_elbo(self) -> ELBO:
         """Return the ELBO whose gradient is the estimator's."""
         if self.estimator in ("disarm", "arm"):

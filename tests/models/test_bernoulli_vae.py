@@ -150,6 +150,18 @@ def test_codes_and_words():
     torch.testing.assert_close(words.sum(-1), torch.ones(2).double())
 
 
+@pytest.mark.parametrize("decoder_dims", [(), (3,)])
+def test_training_starts_from_the_words_frequencies(decoder_dims):
+    model = make(decoder_dims=decoder_dims)
+    frequencies = torch.tensor([1, 2, 3, 4, 6]).double() / 16
+    model.start_from(frequencies)
+    last = model.decoder.layers[-1]
+    last.weight.data.zero_()
+    assert last.bias.requires_grad
+    found = model.decode(torch.ones(2, BITS).double())
+    torch.testing.assert_close(found, frequencies.expand(2, -1))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
