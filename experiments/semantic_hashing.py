@@ -45,15 +45,15 @@ class Config(RunOptions):
     of letters alone the corpus is much like the Matlab edition that the reproduction took."""
     validation: int = 1_000
     """Training documents to choose the epoch on, never trained on."""
-    epochs: int = 100
+    epochs: int = 50
     """Epochs, each one pass over the training documents."""
     batch_size: int = 256
     """Documents a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     """Adam's step size, at the start."""
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
     """Step size over the epochs: constant, or falling to 0 along a half cosine."""
-    patience: int | None = None
+    patience: int | None = 8
     """Stop after so many epochs without a better validation ELBO; none for never."""
     draws: int = 10
     """Codes drawn for each test document to average its ELBO over."""

@@ -45,8 +45,8 @@ class BernoulliVAE(PyroModel):
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
 
-    Differs from the paper: the activation, unless given, is ReLU; counts are not smoothed; more
-    estimators.
+    Differs from the paper: the activation, unless given, is ReLU; counts are not smoothed;
+    frequencies are in percent; more estimators.
 
     Args:
         num_words: size V of the vocabulary.
@@ -54,9 +54,8 @@ class BernoulliVAE(PyroModel):
         encoder_dims: widths of the encoder's hidden layers; empty for a linear one.
         decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        inputs: what the encoder sees: `counts`, or `frequencies`, the counts divided by their sum
-            (zeros of a document without words).
-            The likelihood is always of the counts.
+        inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their sum
+            (zeros of a document without words). The likelihood is always of the counts.
         estimator: one of `ESTIMATORS`.
 
     Raises:
@@ -154,7 +153,8 @@ class BernoulliVAE(PyroModel):
     def _logits(self, xs: Tensor) -> Tensor:
         if self.inputs == "frequencies":
             total = xs.sum(-1, keepdim=True)
-            xs = xs / torch.where(total > 0, total, 1.0)
+            # Of shares of one, hundreds of times smaller than counts, Adam learns far more slowly.
+            xs = 100 * xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 
     @torch.no_grad()
