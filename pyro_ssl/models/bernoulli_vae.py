@@ -54,8 +54,8 @@ class BernoulliVAE(PyroModel):
         encoder_dims: widths of the encoder's hidden layers; empty for a linear one.
         decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their sum
-            (zeros of a document without words). The likelihood is always of the counts.
+        inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
+            sum (zeros of a document without words). The likelihood is always of the counts.
         estimator: one of `ESTIMATORS`.
 
     Raises:
