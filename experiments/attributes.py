@@ -101,6 +101,7 @@ class AttributeExperiment(SemiSupervised):
         if isinstance(model, MultiLabelCCVAE | MultiLabelM2):
             torch.manual_seed(contender.seed)
             xs = dataset.test_xs.to(self.device)
+            xs = xs.bernoulli() if self.config.binarise else xs
             result |= mean_with_error(
                 "test_elbo", importance_weighted_bound(model, xs, at_once=500)
             )

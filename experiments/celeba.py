@@ -7,6 +7,7 @@ from typing import Any
 from experiments.attributes import AttributeExperiment
 from experiments.celeba_ccvae import Config
 from pyro_ssl.data import CELEBA_18, ImageDataset, load_attribute_folder, load_celeba
+from pyro_ssl.errors import ConfigError
 
 
 class CelebAExperiment(AttributeExperiment):
@@ -35,6 +36,8 @@ class CelebAExperiment(AttributeExperiment):
         """Return CelebA, or what lies in the folder."""
         config = self.config
         if config.folder is not None:
+            if config.rows is not None:
+                raise ConfigError("rows is for CelebA: all images of a folder are taken")
             dataset, self.attributes = load_attribute_folder(config.folder, config.size)
         else:
             names = CELEBA_18 if config.attributes == 18 else None

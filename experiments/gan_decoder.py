@@ -29,6 +29,8 @@ class GanDecoderExperiment(Experiment[ImageDataset]):
         for name in (*numbers, "batch_size"):
             if getattr(config, name) < 2:
                 raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")
+        if config.rows is not None and config.rows < 1:
+            raise ConfigError(f"rows is {config.rows}, expected at least 1")
         suffix = "-".join([config.dataset, *(["short"] if config.short else [])])
         super().__init__("gan_decoder_vae", config, ["generatorvae"], suffix)
         self.config = config

@@ -30,7 +30,7 @@ class Config(RunOptions):
     """Options of the experiment."""
 
     stage: Literal["gan", "encoder", "joint", "fid", "all"] = "all"
-    """The last stage to run; what comes before it is run too unless it is finished."""
+    """The last stage to run; what comes before it is run too, or with --resume gone on with."""
     dataset: Literal["mnist", "shapes", "celeba"] = "mnist"
     """Images: MNIST (32x32), the synthetic shapes (32x32), or CelebA (64x64)."""
     rows: int | None = None

@@ -16,11 +16,13 @@ from experiments.stages import run_stage
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData
 from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights
 from pyro_ssl.infer import FitConfig, fit, load_model, save_model
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import GeneratorVAE, MLPClassifier
+from pyro_ssl.models.base import evaluating
 
 STAGES = ("gan", "encoder", "joint", "fid")
 _CLASSIFIER_STEPS = 1_000
@@ -59,6 +61,7 @@ class GanStages:
         self.source = make_vae(config, dataset).to(device)
         self.vae = make_vae(config, dataset).to(device)
         self.rows: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
         self.pictures: dict[str, Tensor] = {}
 
     def gan(self) -> None:
@@ -66,7 +69,8 @@ class GanStages:
         config, dataset = self.config, self.dataset
         generator = Generator(dataset.input_shape, config.latent_dim, config.channels)
         discriminator = Discriminator(dataset.input_shape, config.channels)
-        parts = {"generator": generator.to(self.device), "discriminator": discriminator}
+        parts: dict[str, Any] = {"generator": generator.to(self.device)}
+        parts["discriminator"] = discriminator
         discriminator.to(self.device)
         how: dict[str, Any] = {"lr": config.gan_learning_rate, "betas": (0.5, 0.999)}
         of_generator = Adam(generator.parameters(), **how)
@@ -87,7 +91,11 @@ class GanStages:
             of_generator.step()
             return loss.detach()
 
-        self._stage("gan", {**parts, "of_generator": of_generator, "of_d": of_discriminator}, step)
+        parts |= {"of_generator": of_generator, "of_d": of_discriminator}
+        zs = self._shown_zs()
+        rows: list[dict[str, Any]] = []
+        self._stage("gan", parts, step, rows, lambda _: {"images": _images(generator, zs)})
+        self.pictures["generator_over_time"] = torch.cat([row["images"] for row in rows])
         for vae in (self.source, self.vae):
             vae.generator.load_state_dict(generator.state_dict())
 
@@ -113,6 +121,12 @@ class GanStages:
         adam, elbo = Adam(vae.parameters(), config.joint_learning_rate), vae.make_elbo()
         features = self._features()
         self.features = "inception" if features is None else "classifier"
+        zs = self._shown_zs()
+
+        def measure(step: int) -> dict[str, Any]:
+            images = _images(vae.generator, zs)
+            return {"step": step, **self._measure(), "features": self.features, "images": images}
+
         # Fixed for all measurements: the set that others are compared with, and others to encode.
         with own_random_state(self.seed + 1, self.device):
             self.distance = FrechetDistance(_draw(self.source, config.compared_rows), features)
@@ -126,8 +140,15 @@ class GanStages:
             adam.step()
             return loss.detach()
 
-        self._stage("joint", {"vae": vae, "adam": adam}, step, self.rows, self._measure)
-        self.folder.write(self.seed, ".csv", pd.DataFrame(self.rows).to_csv(index=False))
+        self._stage("joint", {"vae": vae, "adam": adam}, step, self.rows, measure)
+        self.pictures["joint_over_time"] = torch.cat([row.pop("images") for row in self.rows])
+        frame = pd.DataFrame(self.rows)
+        if frame["features"].nunique() > 1:
+            raise ConfigError(
+                f"the distances in {self.folder.file(self.seed, '_joint.pt')} are of Inception's "
+                "features and of a classifier's: have its weights or not, and use --overwrite"
+            )
+        self.folder.write(self.seed, ".csv", frame.to_csv(index=False))
 
     def fid(self) -> Result:
         """Compare the sets of images, draw them, and return what it all came to."""
@@ -145,6 +166,7 @@ class GanStages:
             "frechet_joint_reconstructions": last["frechet_reconstructions"],
             "features": self.features,
             "compared_rows": config.compared_rows,
+            **{f"seconds_{stage}": seconds for stage, seconds in self.seconds.items()},
         }
         self.pictures |= {"generator": again[:_SHOWN].cpu(), "joint": samples[:_SHOWN].cpu()}
         for name, images in self.pictures.items():
@@ -158,7 +180,7 @@ class GanStages:
         self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None
     ) -> None:
         with pyro.get_param_store().scope(), pyro.validation_enabled(False):
-            run_stage(
+            self.seconds[name] = run_stage(
                 self.folder.file(self.seed, f"_{name}.pt"),
                 parts,
                 self.steps[name],
@@ -170,18 +192,22 @@ class GanStages:
                 self.config.measurements,
             )
 
-    def _measure(self, step: int) -> dict[str, Any]:
-        """Return ELBO and distances after so many steps of joint training."""
+    def _measure(self) -> dict[str, Any]:
+        """Return ELBO and distances as they are in joint training."""
         # The same noise each time, and none of what training draws.
         with own_random_state(self.seed + 3, self.device):
             bounds = importance_weighted_bound(self.vae, self.noisy[:_BOUNDED], at_once=_AT_ONCE)
             samples = _draw(self.vae, self.config.compared_rows)
             return {
-                "step": step,
                 "elbo": bounds.mean().item(),
                 "frechet": self.distance(samples),
                 "frechet_reconstructions": self.distance(self._reconstruct(self.noisy)),
             }
+
+    def _shown_zs(self) -> Tensor:
+        """Return the latents whose images are drawn at each measurement."""
+        with own_random_state(self.seed + 5, self.device):
+            return torch.randn(10, self.config.latent_dim, device=self.device)
 
     def _reconstruct(self, xs: Tensor) -> Tensor:
         """Return the means of p(x|z), z drawn from q(z|x)."""
@@ -228,6 +254,12 @@ class GanStages:
         fit(classifier, data, how)
         save_model(classifier, file)
         return ClassifierFeatures(classifier)
+
+
+def _images(generator: Generator, zs: Tensor) -> Tensor:
+    """Return the generator's images of these latents, in evaluation mode, on the CPU."""
+    with evaluating(generator), torch.no_grad():
+        return generator(zs).cpu()
 
 
 def _draw(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:

@@ -3,8 +3,9 @@
 For each proportion of labelled training rows it runs `mnist_conv_m2` (with its classifier of
 labelled rows alone) and `mnist_ccvae`, whose results lie in their own folders; what is finished
 there is kept, and what is unfinished is gone on with, so that the command can be given again and
-again. It then puts all of them together: RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a
-row for each model, proportion and seed, the figure beside it the means with 95 % intervals.
+again. It then puts all that is finished together, in other calls too:
+RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a row for each model, proportion and seed,
+the figure beside it the means with 95 % intervals.
 
 Proportions are of the training rows that are left after 11,400 for validation: of 48,600 on MNIST,
 as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.

@@ -31,6 +31,7 @@ _MEASURES = (
     ("test_deviance_kl", 1, "test_deviance_kl"),
     ("unigram_deviance", 1, "unigram_deviance"),
     ("test_perplexity", 1, "test_perplexity"),
+    ("unigram_perplexity", 1, "unigram_perplexity"),
     ("precision_at_100", 100, "precision_at_100_%"),
     ("elbo_encoder", 1, "elbo_encoder"),
     ("elbo_joint", 1, "elbo_joint"),
@@ -48,7 +49,14 @@ _MEASURES = (
 _RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
-    "hashing": ["test_deviance_kl", "unigram_deviance", "test_perplexity", "precision_at_100_%"],
+    "hashing": [
+        "test_deviance_kl",
+        "unigram_deviance",
+        "test_elbo",
+        "test_perplexity",
+        "unigram_perplexity",
+        "precision_at_100_%",
+    ],
     "interventions": ["changed_%", "alone_%", "others_kept_%", "test_accuracy_%"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
     "generator": [
@@ -57,6 +65,8 @@ _RESULTS = {
         "elbo_joint",
         "frechet_generator",
         "frechet_reconstructions",
+        "frechet_joint_reconstructions",
+        "features",
     ],
     "mixture": ["drift", "elbo_encoder", "elbo_gain", "evidence_encoder", "evidence_gain"],
 }
@@ -133,6 +143,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
                 # Nats and squares of a few units need one digit more.
                 digits = 3 if scale == 1 and abs(values.mean()) < 10 else 2
                 row[name] = _mean_and_spread(scale * values, len(group), digits)
+        if "features" in group and group["features"].notna().any():
+            row["features"] = ", ".join(group["features"].dropna().unique())
         row["seeds"] = len(group)
         row["validation_rows"] = first.get("validation_rows")
         if "seconds_per_epoch" in group:
@@ -144,7 +156,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     order = [name for _, _, name in _MEASURES if name in table]
     front = [c for c in (keys[0], "dataset", "labels") if c in table]
-    last = ("seeds", "validation_rows", "seconds_per_epoch", "peak_memory_mib", "device")
+    machine = ("seconds_per_epoch", "peak_memory_mib", "device")
+    last = ("features", "seeds", "validation_rows", *machine)
     table = table[[*front, *order, *(c for c in last if c in table)]]
     whole = [c for c in ("labels", "validation_rows", "peak_memory_mib") if c in table]
     return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
@@ -194,7 +207,7 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
     others = results[~apart & ~swept]
     for name, columns in _RESULTS.items():
         present = [c for c in columns if c in others]
-        rows = others[others[present[0]] != ""] if present else others[:0]
+        rows = others[others[columns[0]] != ""] if columns[0] in others else others[:0]
         if name == "bounds":
             # What bounds of documents and of a GAN's images are about, other tables say.
             for column in {"test_deviance_kl", "frechet_joint"} & set(rows):

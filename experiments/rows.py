@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.options import DataOptions, SemiSupervisedOptions
@@ -14,11 +15,15 @@ def seeded_split(
 ) -> LabelSplit:
     """Split the training rows; a seed's validation rows are the same for any number of labels.
 
-    Rows of attributes are drawn without regard to these.
+    Rows of attributes are drawn without regard to these, those that know none left unlabelled.
     """
     train_ys, validation = dataset.train_ys.numpy(), validation_rows(config, dataset)
     if dataset.multi_label:
-        return split_labels(np.zeros_like(train_ys[:, 0]), 1, labels, validation, seed)
+        known = _known(dataset)
+        rows = np.flatnonzero(known)
+        split = split_labels(np.zeros(len(rows), np.int64), 1, labels, validation, seed)
+        unlabelled = np.sort(np.concatenate([rows[split.unlabelled], np.flatnonzero(~known)]))
+        return LabelSplit(rows[split.labelled], unlabelled, rows[split.validation])
     return split_labels(train_ys, dataset.num_classes, labels, validation, seed)
 
 
@@ -44,11 +49,12 @@ def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> i
     Raises:
         ConfigError: if there are no such rows.
     """
-    rows = len(dataset.train_xs) - validation_rows(config, dataset)
+    known = int(_known(dataset).sum())
+    rows = known - validation_rows(config, dataset)
     if rows < 1:
         raise ConfigError(
-            f"validation is {config.validation}, but {config.dataset} has only "
-            f"{len(dataset.train_xs)} training rows: use fewer"
+            f"validation is {config.validation}, but {config.dataset} has only {known} training "
+            "rows whose labels are known: use fewer"
         )
     # 0.7 of 10 is 7, and not the 6 that 0.7 * 10 falls short of.
     return int(share * rows + 1e-9)
@@ -58,7 +64,14 @@ def validation_rows(config: DataOptions, dataset: ImageDataset) -> int:
     """Return how many rows to validate on: the option, or 10,000 but at most a quarter."""
     if config.validation is not None:
         return config.validation
-    return min(10_000, len(dataset.train_xs) // 4)
+    return min(10_000, int(_known(dataset).sum()) // 4)
+
+
+def _known(dataset: ImageDataset) -> NDArray[np.bool_]:
+    """Return which training rows can be labelled: those of which anything is known, `[N]`."""
+    ys = dataset.train_ys.numpy()
+    known: NDArray[np.bool_] = ys >= 0
+    return np.asarray(known.any(1) if dataset.multi_label else known, dtype=np.bool_)
 
 
 def examples_of(data: SSLData, number: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -81,7 +82,8 @@ class RunFolder:
         config_file = self.path / "config.json"
         if not config_file.exists() or _read_json(config_file) == self.config:
             return
-        there = {int(f.name.split(".")[0][5:]) for f in self.path.glob("seed_*.csv")}
+        # A run of stages has no CSV before its end.
+        there = {int(re.split("[._]", f.name)[1]) for f in self.path.glob("seed_*")}
         others = sorted(there - set(seeds))
         if others:
             raise ResultsError(

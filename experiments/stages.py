@@ -1,5 +1,6 @@
 """Training in stages of steps, each with a checkpoint that it is resumed from."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def run_stage(
     rows: list[dict[str, Any]] | None = None,
     measure: Callable[[int], dict[str, Any]] | None = None,
     measurements: int = 1,
-) -> None:
+) -> float:
     """Make so many steps, from the checkpoint if there is one; a finished stage is only loaded.
 
     The global random state is left as it was.
@@ -48,18 +49,23 @@ def run_stage(
         measure: called before the first step, and some times after it, with the steps so far.
         measurements: how often after the first.
 
+    Returns:
+        Seconds that all its steps and measurements took, before the last checkpoint.
+
     Raises:
         NonFiniteError: if a loss ceases to be finite, naming step and file.
         CheckpointError: if the file is damaged, or of other networks.
     """
     rows = [] if rows is None else rows
     device = _device(parts)
+    started = time.perf_counter()
     saves, measures = max(steps // _SAVES, 1), max(steps // measurements, 1)
     with (
         own_random_state(seed, device),
         tqdm(total=steps, desc=path.stem, unit="step", disable=quiet) as bar,
     ):
-        done = _load(path, parts, rows, device) if path.exists() else 0
+        done, seconds = _load(path, parts, rows, device) if path.exists() else (0, 0.0)
+        started -= seconds
         bar.update(done)
         if measure is not None and not rows:
             rows.append(measure(0))
@@ -80,10 +86,11 @@ def run_stage(
             if measure is not None and measured:
                 rows.append(measure(done))
             if saved:
+                seconds = time.perf_counter() - started
                 state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-                write_state(
-                    state | {"rows": rows, "done": done, "rng": random_states(device)}, path
-                )
+                state |= {"rows": rows, "done": done, "seconds": seconds}
+                write_state(state | {"rng": random_states(device)}, path)
+    return seconds
 
 
 def _device(parts: Mapping[str, nn.Module | Optimizer]) -> torch.device:
@@ -96,16 +103,16 @@ def _load(
     parts: Mapping[str, nn.Module | Optimizer],
     rows: list[dict[str, Any]],
     device: torch.device,
-) -> int:
-    """Put back a stage's state and return the steps that are done."""
+) -> tuple[int, float]:
+    """Put back a stage's state and return the steps that are done and the seconds they took."""
     state = read_state(path)
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
         rows[:] = state["rows"]
         set_random_states(state["rng"], device)
+        return state["done"], state["seconds"]
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is of another run ({error}): start again with --overwrite"
         ) from error
-    return state["done"]

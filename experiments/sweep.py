@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.ccvae import CCVAEExperiment
 from experiments.label_fraction_sweep import Config
 from experiments.options import DataOptions
-from experiments.rows import share_of_rows
+from experiments.rows import share_of_rows, validation_rows
 from experiments.semi_supervised import ConvM2Experiment, SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import load_dataset
@@ -39,26 +39,33 @@ class Sweep:
     def run(self) -> None:
         """Run what is not finished, then write the table and the figure."""
         runs = [
-            (share, labels, experiment)
-            for share, labels in self.numbers_of_labels().items()
+            experiment
+            for labels in dict.fromkeys(self.numbers_of_labels().values())
             for experiment in self.experiments(labels)
         ]
         # Show whatever is wrong with the last of them before the first is run.
         dataset = load_dataset(self.config.dataset, self.config.data_root)
-        for _, _, experiment in runs:
+        for experiment in runs:
             experiment.check(dataset)
-        for _, _, experiment in runs:
+        for experiment in runs:
             experiment.run()
         if is_main():
-            self._put_together(runs)
+            self._put_together(len(dataset.train_xs) - validation_rows(self.config, dataset))
 
-    def _put_together(self, runs: list[tuple[float, int, SemiSupervised]]) -> None:
-        """Write table and figure of all runs."""
-        found = []
-        for share, labels, experiment in runs:
-            for name, folder in experiment.paths.items():
-                found += [self._row(name, share, labels, s, folder) for s in self.config.seeds]
-        frame = pd.DataFrame(found)
+    def _put_together(self, rows: int) -> None:
+        """Write table and figure of all finished runs of the sweep, of other calls too.
+
+        Args:
+            rows: training rows that are not for validation.
+        """
+        root, tag = Path(self.config.results_root), self.config.tag or "sweep"
+        files = [
+            file
+            for experiment in ("mnist_conv_m2", "mnist_ccvae")
+            for file in (root / experiment).glob(f"*-{self.config.dataset}-*-{tag}/seed_*.json")
+        ]
+        frame = pd.DataFrame([self._row(file, rows) for file in files])
+        frame = frame.sort_values(["labels", "model", "seed"], ignore_index=True)
         folder = Path(self.config.results_root) / "label_fraction_sweep"
         folder.mkdir(parents=True, exist_ok=True)
         stem = "-".join(filter(None, ("sweep", self.config.dataset, self.config.tag)))
@@ -100,7 +107,8 @@ class Sweep:
             experiment.steps_per_epoch = config.steps_per_epoch
         return found
 
-    def _row(self, name: str, share: float, labels: int, seed: int, folder: Path) -> dict[str, Any]:
-        result = json.loads((folder / f"seed_{seed}.json").read_text())
-        row = {"model": name, "proportion": share, "labels": labels, "seed": seed}
+    def _row(self, file: Path, rows: int) -> dict[str, Any]:
+        result = json.loads(file.read_text())
+        row = {key: result[key] for key in ("model", "labels", "seed")}
+        row["proportion"] = round(result["labels"] / rows, 4)
         return row | {key: result[key] for key in _MEASURES if key in result}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments import gan_decoder_vae
-from pyro_ssl.infer.checkpoint import write_state
+from pyro_ssl.infer.checkpoint import read_state, write_state
 
 TINY = (
     "--dataset shapes --rows 40 --gan-steps 40 --encoder-steps 40 --joint-steps 40 --batch-size 4 "
@@ -40,6 +40,20 @@ def test_stages_one_by_one_end_as_all_at_once(whole, tmp_path):
     pd.testing.assert_frame_equal(frame, whole[0])
     assert result == whole[1]
     assert run(tmp_path) == 0
+    assert (frame["features"] == "classifier").all()
+    for stage in ("generator", "joint"):
+        assert (tmp_path / FOLDER / f"seed_0_{stage}_over_time.png").exists()
+
+
+def test_features_must_not_change_on_the_way(tmp_path, monkeypatch, capsys):
+    assert run(tmp_path, "--stage", "joint") == 0
+    file = tmp_path / FOLDER / "seed_0_joint.pt"
+    state = read_state(file)
+    assert state["seconds"] > 0
+    state["rows"][0]["features"] = "inception"
+    write_state(state, file)
+    assert run(tmp_path, "--resume") == 1
+    assert "of Inception's features and of a classifier's" in capsys.readouterr().err
 
 
 def test_measurements_are_before_during_and_after_joint_training(whole):

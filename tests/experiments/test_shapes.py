@@ -1,5 +1,10 @@
+import numpy as np
+import torch
+
+from experiments.rows import labelled_rows, seeded_split
 from experiments.shapes import ShapesExperiment
 from experiments.shapes_ccvae import Config
+from pyro_ssl.data import ImageDataset
 
 
 def test_the_judge_learns_from_every_label_and_the_others_from_few():
@@ -13,3 +18,17 @@ def test_the_judge_learns_from_every_label_and_the_others_from_few():
     for other in others:
         assert (other.data.num_labelled, other.fit_config.epochs) == (20, 7)
         assert (other.data.validation_xs == judge.data.validation_xs).all()
+
+
+def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
+    ys = torch.tensor([[1, 0], [-1, 1], [-1, -1]]).repeat(20, 1)
+    xs = torch.zeros(60, 1, 8, 8)
+    dataset = ImageDataset("mine", xs, ys, xs[:2], ys[:2], 2)
+    config = Config(validation=10, label_fraction=0.5)
+    # Half of the 40 that know something, less those for validation.
+    assert labelled_rows(config, dataset) == 15
+    split = seeded_split(config, dataset, seed=3, labels=15)
+    assert (len(split.labelled), len(split.unlabelled), len(split.validation)) == (15, 35, 10)
+    rows = np.concatenate([split.labelled, split.unlabelled, split.validation])
+    assert sorted(rows) == list(range(60))
+    assert set(range(2, 60, 3)) <= set(split.unlabelled)

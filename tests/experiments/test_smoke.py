@@ -270,6 +270,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         "a/vae": [{"test_elbo": -91.0, "test_bound_5000": -87.0}, {"test_elbo": -89.0}],
         "a/plane": [{"test_elbo": -2.125, "test_squared_error": 0.25}],
         "a/shapes": [{"test_accuracy": 0.5, "intervention_changed": 0.75}],
+        "a/mixture": [{"elbo_encoder": -1.0, "drift": 0.5}],
     }
     for run, seeds in measured.items():
         (tmp_path / run).mkdir(parents=True)
@@ -282,7 +283,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
     assert table.loc["a/plane", "test_elbo"] == "-2.125"
     assert table.loc["a/svm", "labels"] == 100
     assert table.loc["a/svm", "test_elbo"] == table.loc["a/vae", "labels"] == ""
-    names = ("results", "bounds", "plane", "interventions")
+    names = ("results", "bounds", "plane", "interventions", "mixture", "generator")
     text = "".join(f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in names)
     text = with_tables(text, table.reset_index(), tmp_path)
     shown = {}
@@ -294,6 +295,9 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         "bounds": {"a/vae", "a/plane"},
         "plane": {"a/plane"},
         "interventions": {"a/shapes"},
+        "mixture": {"a/mixture"},
+        # Though the mixture has a bound that this table shows.
+        "generator": set(),
     }
     assert "| a/shapes |  | 75.00 | 50.00 |" in text
 

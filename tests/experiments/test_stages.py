@@ -25,10 +25,11 @@ def stage(path, stop_at=None, steps=40, broken=False):
         adam.step()
         return loss.detach() * (float("nan") if broken else 1)
 
-    run_stage(
+    seconds = run_stage(
         path, {"net": net, "adam": adam}, steps, step, 7, True, rows,
         lambda done: {"step": done, "weight": net.weight.sum().item()}, 4,
     )  # fmt: skip
+    assert seconds > 0
     return net.weight.detach(), rows, len(made)
 
 

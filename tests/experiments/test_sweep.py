@@ -36,6 +36,9 @@ def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path):
     old = second[second["labels"] == 27].reset_index(drop=True)
     pd.testing.assert_frame_equal(old, first)
     assert second["test_accuracy"].between(0, 1).all()
+    # Of fewer proportions than there are, all are in the table.
+    pd.testing.assert_frame_equal(run(tmp_path, ["0.05"]), second)
+    assert sorted(second["proportion"].unique()) == [0.02, round(67 / 1350, 4)]
 
 
 def test_proportions_are_of_the_rows_that_are_not_for_validation():
