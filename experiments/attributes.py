@@ -10,6 +10,7 @@ import torch
 from experiments.contender import Contender
 from experiments.experiment import Figures, Result, mean_with_error
 from experiments.options import AttributeOptions
+from experiments.rows import examples_of
 from experiments.semi_supervised import SemiSupervised, check_classifier
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
@@ -105,8 +106,11 @@ class AttributeExperiment(SemiSupervised):
             result |= mean_with_error(
                 "test_elbo", importance_weighted_bound(model, xs, at_once=500)
             )
-            figures["interventions"] = plots.interventions(model, xs[:10], self.attributes)
+            examples = examples_of(contender.data, 20)
+            figures["interventions"] = plots.interventions(model, examples[:10], self.attributes)
+            figures["samples"] = plots.class_samples(model)
         if isinstance(model, MultiLabelCCVAE):
-            figures["characteristic_walks"] = plots.characteristic_walks(model, xs[0])
-            figures["style_walks"] = plots.style_walks(model, xs[:10], xs[-10:])
+            figures["characteristic_walks"] = plots.characteristic_walks(model, examples[0])
+            figures["style_walks"] = plots.style_walks(model, examples[:10], examples[-10:])
+            figures["class_variances"] = plots.class_variances(model)
         return result, figures

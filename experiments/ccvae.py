@@ -37,6 +37,7 @@ class Characteristics(SemiSupervised):
             xs = xs.bernoulli() if self.config.binarise else xs
             result |= mean_with_error("test_elbo", importance_weighted_bound(model, xs))
             examples = examples_of(data, 20)
+            figures["reconstructions"] = plots.reconstructions(model, examples[:10])
             figures["samples"] = plots.class_samples(model)
             figures["class_swaps"] = plots.class_swaps(model, examples[:10])
             figures["characteristic_walks"] = plots.characteristic_walks(model, examples[0])

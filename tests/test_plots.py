@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from pyro_ssl import plots
-from pyro_ssl.models import CCVAE, M2, VAE, Autoencoder
+from pyro_ssl.models import CCVAE, M2, VAE, Autoencoder, MultiLabelCCVAE, MultiLabelM2
 
 
 def test_learning_curves_draw_the_columns_they_name():
@@ -118,6 +118,18 @@ def test_class_variances_are_means_above_deviations():
         torch.testing.assert_close(cell(figure, 0, k), expected, atol=1e-3, rtol=0)
         expected = torch.full((4, 4), deviation)
         torch.testing.assert_close(cell(figure, 1, k), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [MultiLabelCCVAE, MultiLabelM2])
+def test_samples_of_attributes_are_without_and_with_each(kind):
+    model, asked = kind(input_shape=(1, 4, 4), num_classes=2, hidden_dims=(5,)), []
+    model.sample = lambda ys: (asked.append(ys), torch.zeros(len(ys), 1, 4, 4))[1]
+    plots.class_samples(model, columns=3)
+    expected = [[0, -1], [1, -1], [-1, 0], [-1, 1]]
+    assert [ys.tolist() for ys in asked] == [[ys] * 3 for ys in expected]
+    if kind is MultiLabelCCVAE:
+        plots.class_variances(model, draws=5)
+        assert [ys.tolist() for ys in asked[4:]] == [[ys] * 5 for ys in expected]
 
 
 def test_reliability_bins_confidence_and_accuracy():

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_ssl.models import CCVAE, MultiLabelCCVAE, MultiLabelM2
-from pyro_ssl.plots.images import image_grid
+from pyro_ssl.plots.images import image_grid, labels_in_turn
 
 
 @torch.no_grad()
@@ -73,20 +73,19 @@ def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> F
 
 @torch.no_grad()
 def class_variances(model: CCVAE, draws: int = 200) -> Figure:
-    """Draw the standard deviation of each pixel over samples of a class, and before it their mean.
+    """Draw the mean of samples of a class, and below the standard deviation of each pixel.
+
+    Of attributes it draws those without and with each, see `labels_in_turn`.
 
     Args:
-        model: a model of one label a row.
+        model: the model.
         draws: samples of each class.
     """
-    device = next(model.parameters()).device
-    images = []
-    for label in range(model.num_classes):
-        drawn = model.sample(torch.full((draws,), label, device=device))
-        images += [drawn.mean(0), drawn.std(0)]
-    columns = torch.stack(images).unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1)
-    title = "samples of each class: their mean, and below the standard deviation of each pixel"
-    return image_grid(columns, model.num_classes, title)
+    drawn = [model.sample(ys) for ys in labels_in_turn(model, draws)]
+    images = torch.stack([xs.mean(0) for xs in drawn] + [xs.std(0) for xs in drawn])
+    each = "attribute, absent and present" if isinstance(model, MultiLabelCCVAE) else "class"
+    title = f"samples of each {each}: their mean, below the standard deviation of each pixel"
+    return image_grid(images, len(drawn), title)
 
 
 @torch.no_grad()

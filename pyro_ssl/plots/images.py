@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from pyro_ssl.models import CCVAE, M1M2, M2, VAE
+from pyro_ssl.models import CCVAE, M1M2, M2, VAE, MultiLabelCCVAE, MultiLabelM2
 from pyro_ssl.plots.curves import width_for
 
 # Models whose images are drawn given a label.
@@ -18,14 +18,33 @@ CLASS_CONDITIONAL = (M2, M1M2)
 def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
     """Draw means of p(x|y,z), a row for each class, z drawn from its prior (`CCVAE`'s given y).
 
+    Of attributes it draws a row without and one with each, the others from their priors.
+
     Args:
         model: the generative model.
         columns: draws a class.
     """
-    device = next(model.parameters()).device
-    ys = torch.arange(model.num_classes, device=device).repeat_interleave(columns)
-    images = model.sample(ys)
-    return image_grid(images, columns, "samples from p(x | y), a class in each row")
+    images = torch.cat([model.sample(ys) for ys in labels_in_turn(model, columns)])
+    attributes = isinstance(model, MultiLabelCCVAE | MultiLabelM2)
+    each = "a row without and one with each attribute" if attributes else "a class in each row"
+    return image_grid(images, columns, f"samples from p(x | y), {each}")
+
+
+def labels_in_turn(model: M1M2 | M2 | CCVAE, draws: int) -> list[Tensor]:
+    """Return labels `[draws]` of each class in turn.
+
+    Of attributes `[draws, L]`, each in turn absent, then present, and the others unknown.
+    """
+    device, labels = next(model.parameters()).device, range(model.num_classes)
+    if not isinstance(model, MultiLabelCCVAE | MultiLabelM2):
+        return [torch.full((draws,), label, device=device) for label in labels]
+    found = []
+    for attribute in labels:
+        for value in (0, 1):
+            ys = torch.full((draws, model.num_classes), -1, device=device)
+            ys[:, attribute] = value
+            found.append(ys)
+    return found
 
 
 def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure:
@@ -58,7 +77,7 @@ def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
     return image_grid(together, model.num_classes + 1, "an input, then its style in each class")
 
 
-def reconstructions(model: VAE, xs: Tensor) -> Figure:
+def reconstructions(model: VAE | CCVAE, xs: Tensor) -> Figure:
     """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean."""
     images = torch.cat([xs, model.decode(model.encode(xs)[0])])
     return image_grid(images, len(xs), "inputs, and below them their reconstructions")

@@ -20,7 +20,11 @@ TINY_M1 = "--m1.epochs 2 --m1.hidden-dims 16 --m1.latent-dim 3"
 CLASSIFIED = ["learning_curves", "reliability"]
 CONDITIONAL = [*CLASSIFIED, "samples", "analogies"]
 CHARACTERISTICS = [
-    "samples", "class_swaps", "characteristic_walks", "style_walks", "class_variances",
+    "reconstructions", "samples", "class_swaps", "characteristic_walks", "style_walks",
+    "class_variances",
+]  # fmt: skip
+OF_ATTRIBUTES = [
+    "interventions", "samples", "characteristic_walks", "style_walks", "class_variances",
 ]  # fmt: skip
 
 
@@ -109,8 +113,8 @@ EXPERIMENTS = {
             file
             for name, figures in (
                 ("judge", []),
-                ("multilabelccvae", ["interventions", "characteristic_walks", "style_walks"]),
-                ("multilabelm2", ["interventions"]),
+                ("multilabelccvae", OF_ATTRIBUTES),
+                ("multilabelm2", ["interventions", "samples"]),
                 ("mlpclassifier", []),
             )
             for file in trained(f"shapes_ccvae/{name}-shapes-20", [*CLASSIFIED, *figures])
@@ -128,9 +132,11 @@ EXPERIMENTS = {
         "--hidden-dims 8 --num-samples 3 --latent-dim 3",
         trained(
             "celeba_ccvae/multilabelccvae-attributes-4",
-            [*CLASSIFIED, "interventions", "characteristic_walks", "style_walks"],
+            [*CLASSIFIED, *OF_ATTRIBUTES],
         )
-        + trained("celeba_ccvae/multilabelm2-attributes-4", [*CLASSIFIED, "interventions"])
+        + trained(
+            "celeba_ccvae/multilabelm2-attributes-4", [*CLASSIFIED, "interventions", "samples"]
+        )
         + trained("celeba_ccvae/mlpclassifier-attributes-4", CLASSIFIED),
     ),
     "label_fraction_sweep": (
