@@ -194,6 +194,8 @@ class Experiment(Generic[Data]):
     ) -> None:
         """Test, and write the seed's figures and JSON file."""
         folder, seed = self.folders[contender.name], contender.seed
+        # Other seeds' models are on disk, should they be asked for.
+        self._trained = {key: model for key, model in self._trained.items() if key[1] == seed}
         self._trained[contender.name, seed] = contender.model
         frame = history.to_frame()
         # A kill right after the last checkpoint may have left the table a row short.
