@@ -75,14 +75,8 @@ def run_stage(
             bar.update()
             measured = measure is not None and (done % measures == 0 or done == steps)
             saved = done % saves == 0 or done == steps
-            if (measured or saved) and not bool(torch.isfinite(loss)):
-                raise NonFiniteError(
-                    f"the loss of {path.stem} is {loss.item()} at step {done}: {path} holds an "
-                    "earlier step, if any; try a smaller step size",
-                    "loss",
-                    0,
-                    done - 1,
-                )
+            if measured or saved:
+                _check_finite(loss, path, done)
             if measure is not None and measured:
                 rows.append(measure(done))
             if saved:
@@ -91,6 +85,18 @@ def run_stage(
                 state |= {"rows": rows, "done": done, "seconds": seconds}
                 write_state(state | {"rng": random_states(device)}, path)
     return seconds
+
+
+def _check_finite(loss: Tensor, path: Path, done: int) -> None:
+    """Raise if the loss of the last of `done` steps is not finite."""
+    if not bool(torch.isfinite(loss)):
+        raise NonFiniteError(
+            f"the loss of {path.stem} is {loss.item()} at step {done}: {path} holds an earlier "
+            "step, if any; try a smaller step size",
+            "loss",
+            0,
+            done - 1,
+        )
 
 
 def _device(parts: Mapping[str, nn.Module | Optimizer]) -> torch.device:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pyro_ssl.likelihoods import bernoulli, gaussian
+from pyro_ssl.likelihoods import BagOfWords, bernoulli, gaussian
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -39,3 +39,12 @@ def test_gaussian_of_a_constant_is_bounded_and_pulls_the_scale_no_further_than_i
     (gradient,) = torch.autograd.grad(found.sum(), raw)
     # The further below its floor, the less the scale is pulled; without one it would be by 1.
     assert gradient.abs().max() < 1e-10
+
+
+def test_bag_of_words_expands_to_the_same_words():
+    logits, value = torch.randn(3, 1, 5), torch.randint(0, 4, (3, 2, 5)).float()
+    one = BagOfWords(logits)
+    more = one.expand(torch.Size([3, 2]))
+    assert (more.batch_shape, more.event_shape) == ((3, 2), (5,))
+    torch.testing.assert_close(more.log_prob(value), one.log_prob(value))
+    torch.testing.assert_close(more.mean, logits.softmax(-1).expand(3, 2, 5))

@@ -52,6 +52,13 @@ def test_bounds_are_of_counts_and_the_deviance_of_smoothed_ones(tested):
     assert more == pytest.approx(words.mean().item(), rel=0.2)
 
 
+def test_training_starts_near_the_unigram_model(tested):
+    contender, _, _ = tested
+    train = contender.data.unlabelled_xs
+    shares = (train.sum(0) + 1 / 5) / (train.sum() + 1)
+    torch.testing.assert_close(contender.model.decoder.layers[-1].bias.detach(), shares.log())
+
+
 def test_neighbours_are_training_documents_of_the_likeliest_code(tested):
     contender, dataset, result = tested
     codes = [contender.model.encode(xs) > 0.5 for xs in (dataset.train_xs, dataset.test_xs)]

@@ -8,8 +8,9 @@ import torch
 from experiments.gan_decoder import GanDecoderExperiment
 from experiments.gmm import GMMExperiment
 from experiments.rows import examples_of
+from experiments.run_folder import RunFolder
 from pyro_ssl.data import ImageDataset, SSLData
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, ResultsError
 from tests.infer.problems import blobs
 
 SHAPES = "--train-rows 60 --test-rows 5 --size 16 --validation 5"
@@ -18,16 +19,29 @@ REFUSED = [
     ("shapes_ccvae", f"{SHAPES} --labels 0", "labels is 0, but the classifier learns"),
     ("gmm_approximation", "--encoder-steps 99", "encoder_steps is 99, expected at most 50 or a"),
     ("gan_decoder_vae", "--batch-size 0", "batch_size is 0, expected at least 2"),
+    ("gan_decoder_vae", "--rows 0", "rows is 0, expected at least 1"),
+    ("celeba_ccvae", "--folder none --rows 5", "rows is for CelebA"),
     ("semantic_hashing", "--draws 0", "draws is 0, expected at least 1"),
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "says"), REFUSED, ids=[r[0] for r in REFUSED])
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"), REFUSED, ids=[" ".join(r[:2]) for r in REFUSED]
+)
 def test_is_refused(name, arguments, says, tmp_path, capsys):
     module = importlib.import_module(f"experiments.{name}")
     assert module.main([*arguments.split(), "--results-root", str(tmp_path)]) == 1
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_seeds_of_which_only_stages_are_there_are_not_orphaned(tmp_path):
+    RunFolder(tmp_path, {"a": 1}).claim([0, 1], overwrite=False)
+    for seed in (0, 1):
+        (tmp_path / f"seed_{seed}_gan.pt").write_bytes(b"")
+    with pytest.raises(ResultsError, match=r"also holds seeds \[1\]"):
+        RunFolder(tmp_path, {"a": 2}).check_replaceable([0])
+    RunFolder(tmp_path, {"a": 2}).check_replaceable([0, 1])
 
 
 @pytest.mark.parametrize("experiment", [GanDecoderExperiment, GMMExperiment])

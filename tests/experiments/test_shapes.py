@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from experiments import attributes
 from experiments.rows import labelled_rows, seeded_split
 from experiments.shapes import ShapesExperiment
 from experiments.shapes_ccvae import Config
@@ -32,3 +33,20 @@ def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
     rows = np.concatenate([split.labelled, split.unlabelled, split.validation])
     assert sorted(rows) == list(range(60))
     assert set(range(2, 60, 3)) <= set(split.unlabelled)
+
+
+def test_bounds_are_of_binary_pixels_where_training_sees_these(monkeypatch):
+    config = Config(
+        train_rows=60, test_rows=8, size=16, labels=10, validation=20, binarise=True, model=("m2",)
+    )
+    experiment, seen = ShapesExperiment(config), []
+    dataset = experiment.load()
+    monkeypatch.setattr(
+        attributes,
+        "importance_weighted_bound",
+        lambda model, xs, at_once: (seen.append(xs), torch.zeros(len(xs)))[1],
+    )
+    monkeypatch.setattr(attributes.SemiSupervised, "test", lambda *_: ({}, {}))
+    contender = experiment.contenders(dataset, seed=0)[1]
+    attributes.AttributeExperiment.test(experiment, contender, None, dataset)
+    assert set(seen[0].unique().tolist()) == {0.0, 1.0}
