@@ -15,7 +15,7 @@ from experiments.semi_supervised import SemiSupervised, check_classifier
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import FitConfig
-from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.metrics import accuracy, importance_weighted_bound, predict_in_chunks
 from pyro_ssl.models import MLPClassifier, MultiLabelCCVAE, MultiLabelM2, SSLModel
 
 # The folders' names of what the command line calls otherwise.
@@ -68,7 +68,7 @@ class AttributeExperiment(SemiSupervised):
                 **common,
             )
         return MultiLabelCCVAE(
-            style_dim=config.latent_dim,
+            style_dim=config.ccvae_style_dim,
             kl_weight=config.kl_weight,
             num_samples=config.num_samples,
             # 1 is what the bound has of it.
@@ -96,9 +96,17 @@ class AttributeExperiment(SemiSupervised):
     def test(
         self, contender: Contender, frame: pd.DataFrame, dataset: ImageDataset
     ) -> tuple[Result, Figures]:
-        """Classify the test rows, bound their log-likelihood, draw what each latent stands for."""
+        """Classify the test rows, also by attribute, bound their likelihood, draw the latents."""
         result, figures = super().test(contender, frame, dataset)
         model = contender.model
+        assert isinstance(model, SSLModel)
+        probabilities = predict_in_chunks(model, dataset.test_xs.to(self.device)).cpu()
+        each = zip(
+            self.attributes, probabilities.split(1, 1), dataset.test_ys.split(1, 1), strict=True
+        )
+        for attribute, likely, ys in each:
+            if (ys >= 0).any():
+                result[f"test_accuracy_{attribute}"] = accuracy(likely, ys.cpu())
         if isinstance(model, MultiLabelCCVAE | MultiLabelM2):
             torch.manual_seed(contender.seed)
             xs = dataset.test_xs.to(self.device)

@@ -61,7 +61,7 @@ class Cifar10Experiment(Characteristics):
         weight = self.weight_of_labels(data)
         if name == "ccvae":
             return CCVAE(
-                style_dim=config.latent_dim,
+                style_dim=config.ccvae_style_dim,
                 kl_weight=config.kl_weight,
                 num_samples=config.num_samples,
                 # 1 is what the bound has of it.

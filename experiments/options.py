@@ -125,7 +125,9 @@ class ColourOptions(SemiSupervisedOptions):
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats; in CCVAE on top of that term's weight in the bound itself."""
     latent_dim: int = 64
-    """Dimensions of M2's z, and of CCVAE's z_style."""
+    """Dimensions of M2's z."""
+    style_dim: int | None = None
+    """Dimensions of CCVAE's z_style; as many as M2's z has if None."""
     channels: int = 32
     """Channels of the first of the convolutions, and of the last after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
@@ -144,6 +146,11 @@ class ColourOptions(SemiSupervisedOptions):
     """Weight of log p(z|y) - log q(z|x) of CCVAE."""
     num_samples: int = 100
     """Draws that CCVAE's q(y|x) of labelled rows is a mean of."""
+
+    @property
+    def ccvae_style_dim(self) -> int:
+        """Dimensions of CCVAE's z_style."""
+        return self.latent_dim if self.style_dim is None else self.style_dim
 
 
 @dataclass(frozen=True)

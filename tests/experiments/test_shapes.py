@@ -1,11 +1,12 @@
 import numpy as np
+import pytest
 import torch
 
 from experiments import attributes
 from experiments.rows import labelled_rows, seeded_split
 from experiments.shapes import ShapesExperiment
 from experiments.shapes_ccvae import Config
-from pyro_ssl.data import ImageDataset
+from pyro_ssl.data import SHAPE_ATTRIBUTES, ImageDataset
 
 
 def test_the_judge_learns_from_every_label_and_the_others_from_few():
@@ -33,6 +34,32 @@ def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
     rows = np.concatenate([split.labelled, split.unlabelled, split.validation])
     assert sorted(rows) == list(range(60))
     assert set(range(2, 60, 3)) <= set(split.unlabelled)
+
+
+def test_accuracy_is_the_mean_of_that_of_each_attribute_known_in_the_test_set():
+    config = Config(train_rows=60, test_rows=40, size=16, labels=10, validation=20, batch_size=10)
+    experiment = ShapesExperiment(config)
+    dataset = experiment.load()
+    dataset.test_ys[:, 1] = -1
+    contender = experiment.contenders(dataset, seed=0)[-1]
+    result, _ = experiment.test(contender, None, dataset)
+    each = {name: result[f"test_accuracy_{name}"] for name in SHAPE_ATTRIBUTES if name != "filled"}
+    assert "test_accuracy_filled" not in result
+    assert result["test_accuracy"] == pytest.approx(sum(each.values()) / 5)
+    wrong = contender.model.predict_proba(dataset.test_xs)[:, 2].round() != dataset.test_ys[:, 2]
+    assert each["red"] == pytest.approx(1 - wrong.float().mean().item())
+
+
+def test_ccvaes_style_has_a_size_of_its_own_or_that_of_m2s_latent():
+    sizes = []
+    for options in ({"latent_dim": 5, "style_dim": 2}, {"latent_dim": 5, "style_dim": None}):
+        config = Config(
+            train_rows=60, test_rows=8, size=16, labels=10, validation=20, batch_size=10, **options
+        )
+        experiment = ShapesExperiment(config)
+        _, ccvae, m2, _ = (c.model for c in experiment.contenders(experiment.load(), seed=0))
+        sizes.append((ccvae.style_dim, m2.latent_dim))
+    assert sizes == [(2, 5), (5, 5)]
 
 
 def test_bounds_are_of_binary_pixels_where_training_sees_these(monkeypatch):
