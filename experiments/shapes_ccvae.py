@@ -32,8 +32,11 @@ class Config(AttributeOptions):
     """Labelled training rows: 1 % of those that are not for validation."""
     validation: int | None = 5_000
     """Labelled rows taken from the training set to choose the epoch on, never trained on."""
-    epochs: int = 20
+    epochs: int = 24
     """Epochs, each one pass over the unlabelled rows."""
+    batch_size: int = 25
+    """Unlabelled rows a step; as many labelled rows come on top. Few, since the angle of small
+    squares takes many steps to learn, and an epoch takes its time by rows."""
     learning_rate: float = 2e-3
     """Adam's step size, at the start."""
     alpha: float = 100.0
@@ -47,8 +50,13 @@ class Config(AttributeOptions):
     family learns first, is the ground."""
     channels: int = 16
     """Channels of the first of the convolutions, and of the last after the decoder."""
-    latent_dim: int = 16
-    """Dimensions of M2's z, and of CCVAE's z_style."""
+    hidden_dims: tuple[int, ...] = (512,)
+    """Units of each hidden layer between convolutions and latents."""
+    latent_dim: int = 8
+    """Dimensions of M2's z. What attributes leave open are seven numbers."""
+    style_dim: int | None = 4
+    """Dimensions of CCVAE's z_style. With few, place, size and angle are left to the latents of the
+    attributes that they decide; as many as M2's z has if None."""
     judge_epochs: int = 5
     """Epochs of the judge, on all training rows and their true attributes."""
 
