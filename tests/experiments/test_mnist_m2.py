@@ -231,21 +231,6 @@ def test_damaged_checkpoint_stops_the_resume_and_loses_nothing(run, capsys):
     assert (run.folder / "seed_0.csv").read_text() == csv
 
 
-def _interrupt(process):
-    """Press Ctrl-C until the process ends; return what it wrote.
-
-    Python drops an interrupt that arrives while it runs a finaliser.
-    """
-    for _ in range(4):
-        process.send_signal(signal.SIGINT)
-        try:
-            return process.communicate(timeout=30)[1]
-        except subprocess.TimeoutExpired:
-            continue
-    process.kill()
-    return process.communicate()[1]
-
-
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
     arguments = [*TINY, "--epochs", "100000", "--compile", "never"]
     arguments += ["--results-root", str(tmp_path)]
@@ -254,13 +239,19 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # What a shell starts in the background inherits that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     csv = tmp_path / "mnist_m2" / "m2-digits-20" / "seed_0.csv"
     deadline = time.monotonic() + 120
     while not csv.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert csv.exists()
-    message = _interrupt(process)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, message = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, message
     assert f"{csv.with_suffix('.pt')} holds the last whole epoch" in message
     assert "experiments.mnist_m2 --dataset digits" in message
