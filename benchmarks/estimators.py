@@ -30,7 +30,7 @@ from benchmarks.gradients import Moments, score_gradients
 from benchmarks.timing import write_table
 from experiments.devices import resolve_device
 from pyro_ssl.data import SSLData, load_dataset, split_labels
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.infer import FitConfig, fit
 from pyro_ssl.models import (
     M2,

@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from benchmarks.timing import alternate, ratios, write_table
-from pyro_ssl.retrieval import pack_codes, precision_at
+from pyro_ssl.metrics.retrieval import pack_codes, precision_at
 
 _NEAREST = 100
 _GROUPS = 20

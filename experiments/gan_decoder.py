@@ -10,7 +10,7 @@ from experiments.gan_stages import STAGES, GanStages, make_vae
 from experiments.run_folder import RunFolder
 from pyro_ssl.data import ImageDataset, load_celeba, load_dataset, shapes_dataset
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.frechet import padded
+from pyro_ssl.metrics.frechet import padded
 
 _SHAPES_ROWS = 20_000
 

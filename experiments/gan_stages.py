@@ -15,14 +15,14 @@ from experiments.run_folder import RunFolder
 from experiments.stages import run_stage
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData
-from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights
 from pyro_ssl.infer import FitConfig, fit, load_model, save_model
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.metrics import importance_weighted_bound
+from pyro_ssl.metrics.frechet import ClassifierFeatures, FrechetDistance, inception_weights
 from pyro_ssl.models import GeneratorVAE, MLPClassifier
 from pyro_ssl.models.base import evaluating
+from pyro_ssl.nets.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 
 STAGES = ("gan", "encoder", "joint", "fid")
 _CLASSIFIER_STEPS = 1_000

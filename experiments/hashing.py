@@ -13,7 +13,9 @@ from experiments.devices import resolve_precision
 from experiments.experiment import Experiment, Figures, Result, mean_with_error
 from experiments.semantic_hashing import Config
 from pyro_ssl.data import Documents, SSLData, load_newsgroups, split_labels
-from pyro_ssl.documents import (
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import FitConfig
+from pyro_ssl.metrics.documents import (
     document_bounds,
     own_log_prob,
     perplexity,
@@ -21,10 +23,8 @@ from pyro_ssl.documents import (
     unigram_log_prob,
     word_frequencies,
 )
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer import FitConfig
+from pyro_ssl.metrics.retrieval import pack_codes, precision_at
 from pyro_ssl.models import BernoulliVAE
-from pyro_ssl.retrieval import pack_codes, precision_at
 
 # Nearest training documents whose group is looked at.
 _NEAREST = 100

@@ -3,10 +3,10 @@
 The second experiment of Shekhovtsov et al. (2022), a row of bits for each document. The epoch is
 chosen by the ELBO of validation documents taken from the training part; the test part is read
 once, at the end, for: the ELBO in nats a document; perplexity a word; the deviance form of the
-published reproduction beside that of a unigram model (see `pyro_ssl.documents`); and precision at
-100, the share of a test document's 100 nearest training documents, by Hamming distance of codes,
-that are of its group. --grid paper runs the reproduction's 36 architectures, one folder each, and
-goes on where it was stopped with --resume. Writes to RESULTS_ROOT/semantic_hashing/.
+published reproduction beside that of a unigram model (see `pyro_ssl.metrics.documents`); and
+precision at 100, the share of a test document's 100 nearest training documents, by Hamming distance
+of codes, that are of its group. --grid paper runs the reproduction's 36 architectures, one folder
+each, and goes on where it was stopped with --resume. Writes to RESULTS_ROOT/semantic_hashing/.
 """
 
 from collections.abc import Sequence

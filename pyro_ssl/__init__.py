@@ -1,3 +1,80 @@
-"""Semi-supervised learning with deep generative models, as Pyro programs."""
+"""Semi-supervised learning with deep generative models, as Pyro programs.
+
+What most programs need is exported here: `fit`, `FitConfig`, `SSLData`, the models and the
+estimator. Each is imported when it is first used, so that `import pyro_ssl` itself takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pyro_ssl.data import SSLData, load_dataset, split_labels
+    from pyro_ssl.errors import PyroSSLError
+    from pyro_ssl.estimator import M2Classifier
+    from pyro_ssl.infer import Anneal, FitConfig, History, fit, load_model, save_model
+    from pyro_ssl.models import (
+        CCVAE,
+        M1M2,
+        M2,
+        VAE,
+        ApproxM2,
+        Autoencoder,
+        BernoulliVAE,
+        BitMixture,
+        GeneratorVAE,
+        GumbelSoftmaxM2,
+        LatentM2,
+        LeaveOneOutM2,
+        LogGamma,
+        LogisticNormal,
+        LogisticNormalM2,
+        MLPClassifier,
+        MultiLabelCCVAE,
+        MultiLabelM2,
+        PyroModel,
+        RaoBlackwellM2,
+        SSLModel,
+    )
+
+_MODULES = {
+    "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
+    "pyro_ssl.errors": ("PyroSSLError",),
+    "pyro_ssl.estimator": ("M2Classifier",),
+    "pyro_ssl.infer": ("Anneal", "FitConfig", "History", "fit", "load_model", "save_model"),
+    "pyro_ssl.models": (
+        "CCVAE",
+        "M1M2",
+        "M2",
+        "VAE",
+        "ApproxM2",
+        "Autoencoder",
+        "BernoulliVAE",
+        "BitMixture",
+        "GeneratorVAE",
+        "GumbelSoftmaxM2",
+        "LatentM2",
+        "LeaveOneOutM2",
+        "LogGamma",
+        "LogisticNormal",
+        "LogisticNormalM2",
+        "MLPClassifier",
+        "MultiLabelCCVAE",
+        "MultiLabelM2",
+        "PyroModel",
+        "RaoBlackwellM2",
+        "SSLModel",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.nets import in_class_chunks
+from pyro_ssl.nets.mlp import in_class_chunks
 
 PIXEL_LIKELIHOODS = ("bernoulli", "laplace")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.infer.terms import recorded_traces
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.models import M2, VAE, LatentM2
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pyro_ssl.elbos.sites import Site
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import LABELLED, UNLABELLED
-from pyro_ssl.sites import Site
 
 CLASSIFICATION = "classification"
 BOUNDS = {LABELLED: "labelled_bound", UNLABELLED: "unlabelled_bound"}

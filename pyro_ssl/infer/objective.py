@@ -8,6 +8,8 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyro_ssl.elbos.sites import sample_sites
+from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import (
     Anneal,
@@ -18,10 +20,8 @@ from pyro_ssl.infer.annealing import (
     site_keys,
 )
 from pyro_ssl.infer.penalty import Penalty
-from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import LABELLED, UNLABELLED
-from pyro_ssl.sites import sample_sites
 
 
 class RowWeights(Messenger):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.elbos.terms import first_non_finite, recorded_traces
 from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.checkpoint import (
@@ -36,10 +37,9 @@ from pyro_ssl.infer.processes import (
     process_share,
     shared_gradients,
 )
-from pyro_ssl.infer.terms import first_non_finite, recorded_traces
 from pyro_ssl.infer.validation import Row, validate
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.nets import PartedBatchNorm
+from pyro_ssl.nets.mlp import PartedBatchNorm
 
 
 class Trainer:

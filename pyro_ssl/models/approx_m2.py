@@ -8,10 +8,10 @@ import pyro.distributions as dist
 from pyro.infer import ELBO
 from torch import Tensor
 
+from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
-from pyro_ssl.nets import MLP
-from pyro_ssl.sampled_elbo import ScoreFunction_ELBO
+from pyro_ssl.nets.mlp import MLP
 
 
 class ApproxM2(M2):

@@ -11,7 +11,7 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 
 _serial = itertools.count()
 

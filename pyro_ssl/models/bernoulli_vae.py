@@ -9,14 +9,14 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
-from pyro_ssl.antithetic_elbo import Antithetic_ELBO
+from pyro_ssl.elbos.antithetic import Antithetic_ELBO
+from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import BagOfWords
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Rows, split_rows
-from pyro_ssl.nets import MLP
-from pyro_ssl.sampled_elbo import ScoreFunction_ELBO
+from pyro_ssl.nets.mlp import MLP
 
 ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
 INPUTS = ("counts", "frequencies")

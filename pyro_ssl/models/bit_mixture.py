@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import split_rows
-from pyro_ssl.nets import MLP
+from pyro_ssl.nets.mlp import MLP
 
 
 class BitMixture(PyroModel):

@@ -11,15 +11,15 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
+from pyro_ssl.elbos.sites import WEIGHT
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.image_nets import image_nets
-from pyro_ssl.label_weighted_elbo import LabelWeighted_ELBO
 from pyro_ssl.likelihoods import check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight
 from pyro_ssl.models.rows import Rows, split_rows
-from pyro_ssl.nets import MLP
-from pyro_ssl.sites import WEIGHT
+from pyro_ssl.nets.conv import image_nets
+from pyro_ssl.nets.mlp import MLP
 
 # Draws at which q(y|x) is averaged to classify.
 _POINTS = 128

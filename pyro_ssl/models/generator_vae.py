@@ -10,13 +10,13 @@ from pyro.infer import ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.dcgan import Generator
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.image_nets import ConvTrunk
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import split_rows
-from pyro_ssl.nets import MLP
+from pyro_ssl.nets.conv import ConvTrunk
+from pyro_ssl.nets.dcgan import Generator
+from pyro_ssl.nets.mlp import MLP
 
 
 class GeneratorVAE(PyroModel):

@@ -9,13 +9,13 @@ from pyro.infer import ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight, label_in_guide
 from pyro_ssl.models.rows import Rows, split_rows
-from pyro_ssl.nets import MLP
-from pyro_ssl.sampled_elbo import RaoBlackwell_ELBO
+from pyro_ssl.nets.mlp import MLP
 
 
 class LatentM2(SSLModel):

@@ -4,8 +4,8 @@ from typing import Any
 
 from pyro.infer import ELBO
 
+from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO
 from pyro_ssl.models.m2 import M2
-from pyro_ssl.sampled_elbo import LeaveOneOut_ELBO
 
 
 class LeaveOneOutM2(M2):

@@ -9,7 +9,7 @@ from pyro.infer import ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.labels import classification_term
 from pyro_ssl.models.m2 import M2

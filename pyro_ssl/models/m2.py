@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.image_nets import image_nets
 from pyro_ssl.likelihoods import ClassChunks, check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
 from pyro_ssl.models.labels import check_classification_weight, label_in_guide
 from pyro_ssl.models.rows import Rows, split_rows
-from pyro_ssl.nets import MLP, in_class_chunks
+from pyro_ssl.nets.conv import image_nets
+from pyro_ssl.nets.mlp import MLP, in_class_chunks
 
 
 class M2(SSLModel):

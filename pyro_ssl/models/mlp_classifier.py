@@ -7,10 +7,10 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.image_nets import image_nets
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.rows import split_rows
-from pyro_ssl.nets import MLP
+from pyro_ssl.nets.conv import image_nets
+from pyro_ssl.nets.mlp import MLP
 
 
 class MLPClassifier(SSLModel):

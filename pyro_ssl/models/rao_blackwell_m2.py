@@ -4,8 +4,8 @@ from typing import Any
 
 from pyro.infer import ELBO
 
+from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.models.m2 import M2
-from pyro_ssl.sampled_elbo import RaoBlackwell_ELBO
 
 
 class RaoBlackwellM2(M2):

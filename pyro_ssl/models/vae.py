@@ -10,12 +10,12 @@ from pyro.infer import ELBO
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import bernoulli, gaussian
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import Rows, split_rows
-from pyro_ssl.nets import MLP
+from pyro_ssl.nets.mlp import MLP
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 

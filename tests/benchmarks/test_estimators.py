@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import estimators
 from benchmarks.gradients import MeanDifference, score_gradients
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models import M2
 
 ARGUMENTS = "--draws 1000 --rows 20 --epochs 12 --baseline-steps 100 --temperatures 1 0.1"

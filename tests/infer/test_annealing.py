@@ -6,6 +6,7 @@ import torch
 from pyro.infer import TraceEnum_ELBO
 from torch.nn import functional as F
 
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import CheckpointError, ConfigError, NonFiniteError
 from pyro_ssl.infer import (
     Anneal,
@@ -18,14 +19,13 @@ from pyro_ssl.infer import (
     load_checkpoint,
 )
 from pyro_ssl.infer.annealing import Annealing
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, MLPClassifier
 from tests import oracle
+from tests.elbos.test_enumerated import NoLooks
 from tests.infer.problems import blobs, small_m2, small_vae, unlabelled_blobs
 from tests.infer.test_fit import same_weights, without_seconds
 from tests.infer.test_objective import batch_of
-from tests.test_elbo import NoLooks
 
 # Three steps an epoch.
 CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, keep_best=False)

@@ -29,8 +29,8 @@ from pyro_ssl.models import (
     MultiLabelM2,
     RaoBlackwellM2,
 )
+from tests.elbos.test_enumerated import NoLooks
 from tests.infer.problems import blobs, small_m2
-from tests.test_elbo import NoLooks
 
 SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "hidden_dims": (16,)}
 MODELS = {

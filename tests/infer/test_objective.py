@@ -1,8 +1,8 @@
 import torch
 
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import Objective
 from pyro_ssl.infer.batches import MiniBatches
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import MLPClassifier
 from tests import oracle
 from tests.infer.problems import blobs, small_m2

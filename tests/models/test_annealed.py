@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, FitConfig, fit
 from pyro_ssl.models import ApproxM2, GumbelSoftmaxM2, LogGamma, LogisticNormal, LogisticNormalM2

@@ -2,12 +2,12 @@ import pyro
 import pytest
 import torch
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import Objective
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import M2, ApproxM2
 from tests import oracle
-from tests.test_sampled_elbo import make, pixels
+from tests.elbos.test_sampled import make, pixels
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pyro_ssl.antithetic_elbo import Antithetic_ELBO
+from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models import BernoulliVAE
 from tests import oracle

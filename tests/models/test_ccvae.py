@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, Objective
-from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE
 from tests import oracle
+from tests.elbos.test_sampled import pixels
 from tests.models.test_m2 import YS_OF_EACH_KIND
-from tests.test_sampled_elbo import pixels
 
 
 def make(**options) -> CCVAE:

@@ -7,9 +7,9 @@ import torch
 from pyro import poutine
 from pyro.infer import SVI, Predictive, TraceEnum_ELBO
 
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer import Objective, StaticEnum_ELBO
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import M2
 from tests import oracle
 

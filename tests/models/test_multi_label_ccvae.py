@@ -5,14 +5,14 @@ import torch
 from torch.nn import functional as F
 
 from pyro_ssl.data import SSLData
+from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer import FitConfig, fit, load_model
-from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE, MultiLabelCCVAE
 from tests import oracle
+from tests.elbos.test_sampled import pixels
 from tests.models.test_ccvae import grid, log_px, posterior, standard_normal
-from tests.test_sampled_elbo import pixels
 
 FREQUENCIES = (0.2, 0.5, 0.9)
 # Unknown, known, known in part, and all of these in one call.

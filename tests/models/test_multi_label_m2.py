@@ -6,14 +6,14 @@ import torch
 from torch.nn import functional as F
 
 from pyro_ssl.data import SSLData
+from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.infer import FitConfig, fit
-from pyro_ssl.infer.terms import objective_terms, recorded_traces
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import MultiLabelM2
 from tests import oracle
+from tests.elbos.test_sampled import pixels
 from tests.models.test_ccvae import standard_normal
 from tests.models.test_multi_label_ccvae import FREQUENCIES, YS_OF_EACH_KIND, log_p
-from tests.test_sampled_elbo import pixels
 
 WEIGHT = 2.5
 

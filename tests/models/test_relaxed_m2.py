@@ -8,12 +8,12 @@ import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch.nn import functional as F
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models import M2, GumbelSoftmaxM2, LogisticNormalM2
 from tests import oracle
+from tests.elbos.test_sampled import deviations, make, pixels
 from tests.models.test_logistic_normal_m2 import exact_log_probit
-from tests.test_sampled_elbo import deviations, make, pixels
 
 RELAXED = [GumbelSoftmaxM2, LogisticNormalM2]
 BATCHES = [[-1] * 6, [0, 2, 1, 1, 3, 0], [1, 3, -1, -1, -1, -1], [-1, 2, -1, -1, 0, 3]]

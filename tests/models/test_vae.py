@@ -6,9 +6,9 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from sklearn.datasets import load_digits
 
 from pyro_ssl.data import SSLData
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, RowWeights, StaticEnum_ELBO, fit
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import VAE, Autoencoder
 from tests import oracle
 

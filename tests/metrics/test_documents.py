@@ -3,7 +3,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from pyro_ssl.documents import (
+from pyro_ssl.metrics.documents import (
     document_bounds,
     own_log_prob,
     perplexity,

@@ -7,7 +7,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 
 PAIRS = ("arm", "disarm")

@@ -4,13 +4,13 @@ import pytest
 import torch
 from pyro.infer import SVI, TraceGraph_ELBO
 
-from pyro_ssl.elbo import StaticEnum_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
+from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer.terms import recorded_traces
 from pyro_ssl.models import M2, ApproxM2, LeaveOneOutM2, RaoBlackwellM2
-from pyro_ssl.sampled_elbo import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
 from tests import oracle
-from tests.test_elbo import mean_loss, mixture, mixture_guide
+from tests.elbos.test_enumerated import mean_loss, mixture, mixture_guide
 
 CLASSES = 4
 NETWORKS = ("classifier", "encoder", "decoder")

@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pyro_ssl.nets import ACTIVATIONS, MAXOUT_PIECES, MLP, LabelledLinear, PartedBatchNorm, maxout
+from pyro_ssl.nets.mlp import (
+    ACTIVATIONS,
+    MAXOUT_PIECES,
+    MLP,
+    LabelledLinear,
+    PartedBatchNorm,
+    maxout,
+)
 
 
 def test_labelled_linear_is_a_linear_map_of_the_concatenated_one_hot_label():

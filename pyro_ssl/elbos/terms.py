@@ -10,7 +10,7 @@ from pyro.ops.provenance import detach_provenance
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyro_ssl.sites import (
+from pyro_ssl.elbos.sites import (
     WEIGHT,
     Site,
     class_weights,

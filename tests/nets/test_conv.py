@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.image_nets import ConvCanvas, ConvTrunk, image_nets
+from pyro_ssl.nets.conv import ConvCanvas, ConvTrunk, image_nets
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128), (1, 8, 8), (2, 16, 24)]
 

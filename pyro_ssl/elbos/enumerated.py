@@ -13,8 +13,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.sites import (
+from pyro_ssl.elbos.sites import (
     Site,
     class_weights,
     depends_on,
@@ -23,6 +22,7 @@ from pyro_ssl.sites import (
     row_weight,
     sample_sites,
 )
+from pyro_ssl.errors import ConfigError
 
 Program = Callable[..., Any]
 

@@ -28,7 +28,7 @@ class History:
     """What a run did.
 
     Attributes:
-        rows: one dict an epoch, columns as in `pyro_ssl.infer.terms.objective_terms`, with
+        rows: one dict an epoch, columns as in `pyro_ssl.elbos.terms.objective_terms`, with
             `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
             parameters, before the step and any cap), `penalty` if there is one,
             `validation_accuracy` and `validation_ece`, or `validation_elbo` (nats per example)

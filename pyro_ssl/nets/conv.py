@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.nets import ACTIVATIONS
+from pyro_ssl.nets.mlp import ACTIVATIONS
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8

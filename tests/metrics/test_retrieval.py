@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pyro_ssl.errors import DataError
-from pyro_ssl.retrieval import hamming_distances, pack_codes, precision_at
+from pyro_ssl.metrics.retrieval import hamming_distances, pack_codes, precision_at
 
 
 @pytest.mark.parametrize("bits", [1, 8, 63, 64, 65, 130])

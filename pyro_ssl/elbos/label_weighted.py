@@ -5,8 +5,8 @@ from typing import Any
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyro_ssl.elbo import Program, StaticEnum_ELBO
-from pyro_ssl.sites import WEIGHT, sample_sites
+from pyro_ssl.elbos.enumerated import Program, StaticEnum_ELBO
+from pyro_ssl.elbos.sites import WEIGHT, sample_sites
 
 
 class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)

@@ -1,4 +1,4 @@
-"""Figures of merit of a classifier and of a bound."""
+"""Bounds on the likelihood, and what of the latents they spend it on."""
 
 import math
 
@@ -8,99 +8,9 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
+from pyro_ssl.elbos.sites import sample_sites
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.models.base import PyroModel, SSLModel, evaluating
-from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
-from pyro_ssl.models.multi_label_m2 import MultiLabelM2
-from pyro_ssl.sites import sample_sites
-
-
-def accuracy(probabilities: Tensor, ys: Tensor) -> float:
-    """Return the share of rows whose likeliest class is the label.
-
-    Of attributes, return the share of known ones that are as is likelier.
-
-    Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
-        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
-    """
-    probabilities, ys = one_label_each(probabilities, ys)
-    return (probabilities.argmax(-1) == ys).float().mean().item()
-
-
-def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15) -> float:
-    """Return the binned expected calibration error of the likeliest class, in [0, 1].
-
-    The mean over `bins` equally wide bins of confidence, weighted by their share of rows,
-    of |accuracy - mean confidence| (Guo et al., "On calibration of modern neural networks",
-    ICML 2017, eq. 3), by torchmetrics.
-
-    Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
-        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown, which count one by one.
-        bins: number of bins.
-    """
-    probabilities, ys = one_label_each(probabilities, ys)
-    # Imported here because torchmetrics takes about a second, which --help would pay too.
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    return multiclass_calibration_error(
-        probabilities, ys, num_classes=probabilities.shape[-1], n_bins=bins, norm="l1"
-    ).item()
-
-
-def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes as they are.
-
-    Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
-        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
-    """
-    if ys.dim() == 1:
-        return probabilities, ys
-    known = ys >= 0
-    present = probabilities[known]
-    return torch.stack([1 - present, present], -1), ys[known]
-
-
-def predict_in_chunks(model: SSLModel, xs: Tensor, rows: int = 10_000) -> Tensor:
-    """Return `model.predict_proba(xs)`, `[N, K]`, computed `rows` rows at a time."""
-    return torch.cat([model.predict_proba(chunk) for chunk in xs.split(rows)])
-
-
-@torch.no_grad()
-def intervention_score(
-    model: MultiLabelCCVAE | MultiLabelM2, judge: SSLModel, xs: Tensor
-) -> dict[str, Tensor]:
-    """Change each attribute of images through the model, and ask a classifier what has changed.
-
-    The reference is what the judge says of the model's reconstruction, in which nothing is changed:
-    each attribute is set to the other of its values there.
-
-    Args:
-        model: a model of L attributes.
-        judge: a classifier of the same attributes, trained on the truth.
-        xs: inputs `[N, *input_shape]`.
-
-    Returns:
-        Shares of the images for each attribute, `[L]`: `changed`, the judge sees the attribute
-        changed; `alone`, it sees that and no other attribute changed; `others`, the share of the
-        other attributes that stayed, over images.
-    """
-    before = judge.predict_proba(model.reconstruct(xs)) > 0.5
-    scores: dict[str, list[Tensor]] = {"changed": [], "alone": [], "others": []}
-    for attribute in range(model.num_classes):
-        images = model.intervene(xs, attribute, ~before[:, attribute])
-        moved = (judge.predict_proba(images) > 0.5) != before
-        changed = moved[:, attribute]
-        stayed = ~torch.cat([moved[:, :attribute], moved[:, attribute + 1 :]], 1)
-        scores["changed"].append(changed.double().mean())
-        scores["alone"].append((changed & stayed.all(1)).double().mean())
-        # Of a single attribute there are no others that could have changed.
-        scores["others"].append(
-            stayed.double().mean() if stayed.numel() else changed.new_ones(()).double()
-        )
-    return {name: torch.stack(shares) for name, shares in scores.items()}
+from pyro_ssl.models.base import PyroModel, evaluating
 
 
 @torch.no_grad()

@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from pyro_ssl.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 from pyro_ssl.errors import DataError
-from pyro_ssl.frechet import ClassifierFeatures, FrechetDistance, inception_weights, padded
+from pyro_ssl.metrics.frechet import ClassifierFeatures, FrechetDistance, inception_weights, padded
 from pyro_ssl.models import MLPClassifier
+from pyro_ssl.nets.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 
 
 def classifier() -> MLPClassifier:

@@ -1,0 +1,17 @@
+"""ELBOs for Pyro's programs, and reading the traces that they are made of."""
+
+from pyro_ssl.elbos.antithetic import Antithetic_ELBO
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
+from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
+from pyro_ssl.elbos.terms import objective_terms
+
+__all__ = [
+    "Antithetic_ELBO",
+    "LabelWeighted_ELBO",
+    "LeaveOneOut_ELBO",
+    "RaoBlackwell_ELBO",
+    "ScoreFunction_ELBO",
+    "StaticEnum_ELBO",
+    "objective_terms",
+]

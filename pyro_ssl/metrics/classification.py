@@ -1,0 +1,59 @@
+"""Figures of merit of a classifier."""
+
+import torch
+from torch import Tensor
+
+from pyro_ssl.models.base import SSLModel
+
+
+def accuracy(probabilities: Tensor, ys: Tensor) -> float:
+    """Return the share of rows whose likeliest class is the label.
+
+    Of attributes, return the share of known ones that are as is likelier.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
+    """
+    probabilities, ys = one_label_each(probabilities, ys)
+    return (probabilities.argmax(-1) == ys).float().mean().item()
+
+
+def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15) -> float:
+    """Return the binned expected calibration error of the likeliest class, in [0, 1].
+
+    The mean over `bins` equally wide bins of confidence, weighted by their share of rows,
+    of |accuracy - mean confidence| (Guo et al., "On calibration of modern neural networks",
+    ICML 2017, eq. 3), by torchmetrics.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown, which count one by one.
+        bins: number of bins.
+    """
+    probabilities, ys = one_label_each(probabilities, ys)
+    # Imported here because torchmetrics takes about a second, which --help would pay too.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    return multiclass_calibration_error(
+        probabilities, ys, num_classes=probabilities.shape[-1], n_bins=bins, norm="l1"
+    ).item()
+
+
+def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes as they are.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
+    """
+    if ys.dim() == 1:
+        return probabilities, ys
+    known = ys >= 0
+    present = probabilities[known]
+    return torch.stack([1 - present, present], -1), ys[known]
+
+
+def predict_in_chunks(model: SSLModel, xs: Tensor, rows: int = 10_000) -> Tensor:
+    """Return `model.predict_proba(xs)`, `[N, K]`, computed `rows` rows at a time."""
+    return torch.cat([model.predict_proba(chunk) for chunk in xs.split(rows)])
