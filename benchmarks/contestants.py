@@ -14,6 +14,7 @@ from pyro_ssl.infer.config import PRECISIONS
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.models import SSLModel
+from pyro_ssl.models.rows import Batch
 
 Step = Callable[[], object]
 PIXELS = 784
@@ -29,7 +30,7 @@ def networks(num_classes: int) -> dict[str, Any]:
         "num_classes": num_classes,
         "latent_dim": LATENT,
         "hidden_dims": (HIDDEN,),
-        "classification_weight": WEIGHT,
+        "alpha": WEIGHT,
     }
 
 
@@ -49,6 +50,7 @@ def ours(
     labelled = 0 if ys is None else len(ys)
     if ys is None:
         ys = torch.full((len(xs),), -1, device=xs.device)
+    batch = Batch(xs, ys, labelled)
     objective = Objective(model.train(), labelled, len(xs) - labelled, PRECISIONS[precision])
     gradients = (CompiledGradients if compiled else Gradients)(objective)
     on_gpu = xs.device.type == "cuda"
@@ -56,7 +58,7 @@ def ours(
 
     def step() -> None:
         with pyro.validation_enabled(False):
-            gradients(xs, ys, labelled)
+            gradients(batch)
         optimiser.step()
 
     return CapturedStep(step, xs.device) if captured else step

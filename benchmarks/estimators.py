@@ -95,13 +95,12 @@ class Estimator:
 
 def trained_m2(config: Config, data: SSLData) -> M2:
     """Return an M2 after a short training."""
-    everything = data.num_labelled + data.num_unlabelled
     m2 = M2(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
         latent_dim=5,
         hidden_dims=(64,),
-        classification_weight=everything / data.num_labelled,
+        alpha=1.0,
     ).to(data.labelled_xs.device)
     training = FitConfig(epochs=config.epochs, batch_size=50, seed=config.seed, compile="never")
     fit(m2, data, training)

@@ -64,15 +64,14 @@ class AttributeExperiment(SemiSupervised):
             return MultiLabelM2(
                 latent_dim=config.latent_dim,
                 temperature=config.temperature,
-                classification_weight=self.weight_of_labels(data),
+                alpha=config.alpha,
                 **common,
             )
         return MultiLabelCCVAE(
             style_dim=config.ccvae_style_dim,
             kl_weight=config.kl_weight,
             num_samples=config.num_samples,
-            # 1 is what the bound has of it.
-            classification_weight=1.0 + self.weight_of_labels(data),
+            alpha=config.alpha,
             **common,
         )
 

@@ -78,8 +78,7 @@ class CCVAEExperiment(Characteristics):
             likelihood=config.likelihood,
             laplace_scale=config.laplace_scale,
             kl_weight=config.kl_weight,
-            # 1 is what the bound has of it.
-            classification_weight=1.0 + self.weight_of_labels(data),
+            alpha=config.alpha,
             num_samples=config.num_samples,
             channels=config.channels,
         )

@@ -58,19 +58,17 @@ class Cifar10Experiment(Characteristics):
             "laplace_scale": config.laplace_scale,
             "channels": config.channels,
         }
-        weight = self.weight_of_labels(data)
         if name == "ccvae":
             return CCVAE(
                 style_dim=config.ccvae_style_dim,
                 kl_weight=config.kl_weight,
                 num_samples=config.num_samples,
-                # 1 is what the bound has of it.
-                classification_weight=1.0 + weight,
+                alpha=config.alpha,
                 **common,
             )
         common |= {
             "latent_dim": config.latent_dim,
-            "classification_weight": weight,
+            "alpha": config.alpha,
         }
         if config.num_summed is None:
             return M2(**common)

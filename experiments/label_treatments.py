@@ -144,7 +144,7 @@ class LabelTreatments(SemiSupervised):
             "batch_norm": "parted" if parted else config.batch_norm,
             "input_dropout": config.input_dropout,
             "latent_noise": config.latent_noise,
-            "classification_weight": self.weight_of_labels(data, config.alpha),
+            "alpha": config.alpha,
         }
         return TREATMENTS[name](config, options)
 

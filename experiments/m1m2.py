@@ -71,7 +71,7 @@ class M1M2Experiment(SemiSupervised):
             hidden_dims=config.hidden_dims,
             batch_norm=config.batch_norm,
             input_dropout=config.input_dropout,
-            classification_weight=self.weight_of_labels(data),
+            alpha=config.alpha,
             num_summed=config.num_summed,
         ).to(self.device)
         how = replace(fit_config(config, self.device, seed), binarise=False)

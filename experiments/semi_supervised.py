@@ -156,12 +156,6 @@ class SemiSupervised(ImageExperiment):
                 figures["manifolds"] = plots.class_manifolds(model)
         return result, figures
 
-    def weight_of_labels(self, data: SSLData, alpha: float | None = None) -> float:
-        """Return the classification weight of a labelled row that alpha, or the option, means."""
-        alpha = self.config.alpha if alpha is None else alpha
-        total = data.num_labelled + data.num_unlabelled
-        return alpha * total / max(data.num_labelled, 1)
-
 
 class M2Experiment(SemiSupervised):
     """M2, or RaoBlackwellM2 where `num_summed` is given.
@@ -194,7 +188,7 @@ class M2Experiment(SemiSupervised):
             "hidden_dims": config.hidden_dims,
             "batch_norm": config.batch_norm,
             "input_dropout": config.input_dropout,
-            "classification_weight": self.weight_of_labels(data),
+            "alpha": config.alpha,
             "class_chunk": config.class_chunk,
             "channels": self.channels,
         }

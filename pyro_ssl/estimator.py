@@ -98,9 +98,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
                 hidden_dims=self.hidden_dims,
                 batch_norm=self.batch_norm,
                 input_dropout=self.input_dropout,
-                classification_weight=self.alpha
-                * (data.num_labelled + data.num_unlabelled)
-                / data.num_labelled,
+                alpha=self.alpha,
             ).to(self.device)
         config = FitConfig(
             epochs=self.epochs,

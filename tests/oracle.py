@@ -16,6 +16,11 @@ from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.models import M2, VAE, LatentM2
 
 
+def unpacked(batch):
+    """Inputs, labels, and the number of labelled rows of a batch."""
+    return batch.xs, batch.ys, batch.num_labelled
+
+
 def run(model, elbo, xs, *args):
     """Return the loss of an ELBO and the model trace it came from."""
     with recorded_traces(elbo) as traces:

@@ -9,7 +9,8 @@ from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.loop import History, fit
-from pyro_ssl.infer.objective import Objective, RowWeights
+from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.weights import RowWeights
 
 __all__ = [
     "Anneal",

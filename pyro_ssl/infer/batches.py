@@ -8,8 +8,7 @@ from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
-
-Batch = tuple[Tensor, Tensor, int]
+from pyro_ssl.models.rows import Batch
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,7 @@ class MiniBatches:
             position.zero_()
 
     def draw(self) -> Batch:
-        """Return `(xs, ys, num_labelled)`: `[B, *input_shape]`, `[B]` with -1 if unknown, B_l.
-
-        Attributes are `[B, L]`.
-        """
+        """Return the next batch, which promises how many labelled rows it has."""
         data = self.data
         known = self._next(self._labelled_order)
         rest = data.unlabelled_xs.index_select(0, self._next(self._unlabelled_order))
@@ -138,7 +134,8 @@ class MiniBatches:
         if self.binarise:
             # Four times faster than torch.bernoulli on a CPU.
             xs = (torch.rand_like(xs) < xs).to(xs.dtype)
-        return xs, torch.cat([data.labelled_ys.index_select(0, known), self._unknown]), len(known)
+        ys = torch.cat([data.labelled_ys.index_select(0, known), self._unknown])
+        return Batch(xs, ys, len(known))
 
     def _empty_order(self, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """Return row numbers `[steps, batch]` yet to be drawn, and the step to take next, `[1]`."""

@@ -13,10 +13,13 @@ import torch
 from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.upgrade import upgraded
 from pyro_ssl.models import PyroModel
 
-FORMAT = "pyro_ssl checkpoint 3"
-MODEL_FORMAT = "pyro_ssl model 1"
+FORMAT = "pyro_ssl checkpoint 4"
+MODEL_FORMAT = "pyro_ssl model 2"
+# Files of these formats are read as well.
+EARLIER = {"pyro_ssl checkpoint 3": FORMAT, "pyro_ssl model 1": MODEL_FORMAT}
 REQUIRED = (
     "format",
     "model_class",
@@ -124,6 +127,8 @@ def read_state(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
+    if state.get("format") in EARLIER:
+        state = upgraded(state) | {"format": EARLIER[state["format"]]}
     return state
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyro_ssl.models.rows import Batch
+
 Compiled = Callable[..., tuple[Tensor, list[Tensor | None]]]
 
 
@@ -28,11 +30,11 @@ class Gradients:
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
         self.names: tuple[str, ...] = ()
 
-    def __call__(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
+    def __call__(self, batch: Batch) -> Tensor:
         """Return the values that `names` names, `[len(names)]`, detached."""
         for parameter in self.parameters:
             parameter.grad = None
-        loss, terms = self.objective(xs, ys, num_labelled)
+        loss, terms = self.objective(batch)
         loss.backward()
         return self._stack(loss, terms, [p.grad for p in self.parameters])
 
@@ -60,48 +62,50 @@ class CompiledGradients(Gradients):
         self._compiled: Compiled | None = None
         self.failed = False
 
-    def __call__(self, xs: Tensor, ys: Tensor, num_labelled: int) -> Tensor:
+    def __call__(self, batch: Batch) -> Tensor:
         """Return the values that `names` names, `[len(names)]`, detached."""
         if self.failed:
-            return super().__call__(xs, ys, num_labelled)
+            return super().__call__(batch)
         if self._compiled is not None:
-            values, grads = self._run(self._compiled, xs, ys)
+            values, grads = self._run(self._compiled, batch)
         else:
             try:
-                graph = self._record(xs, ys, num_labelled)
+                graph = self._record(batch)
                 # Fused random numbers are another stream, and on a CPU they are slower.
                 options: dict[str, Any] = {"fallback_random": True}
                 compiled = torch.compile(graph, fullgraph=True, options=options)
-                values, grads = self._run(compiled, xs, ys)
+                values, grads = self._run(compiled, batch)
             except Exception as error:
                 # Compilers fail in ways of their own; whatever it is, the plain step still works.
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
                 self.failed = True
-                return super().__call__(xs, ys, num_labelled)
+                return super().__call__(batch)
             self._compiled = compiled
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         return values
 
-    def _run(self, compiled: Compiled, xs: Tensor, ys: Tensor) -> tuple[Tensor, list[Any]]:
+    def _run(self, compiled: Compiled, batch: Batch) -> tuple[Tensor, list[Any]]:
         weights = [p.detach() for p in self.parameters]
         with torch.no_grad():
-            return compiled(weights, list(self.objective.buffers()), xs, ys)
+            return compiled(weights, list(self.objective.buffers()), batch.xs, batch.ys)
 
-    def _record(self, xs: Tensor, ys: Tensor, num_labelled: int) -> torch.fx.GraphModule:
+    def _record(self, batch: Batch) -> torch.fx.GraphModule:
         """Return the graph of `(weights, buffers, xs, ys) -> values, gradients`."""
         names = [n for n, p in self.objective.named_parameters() if p.requires_grad]
         buffer_names = [n for n, _ in self.objective.named_buffers()]
 
         def evaluate(weights: list[Any], buffers: list[Tensor], xs: Tensor, ys: Tensor) -> Any:
             state = dict(zip(names + buffer_names, weights + buffers, strict=True))
-            loss, terms = functional_call(self.objective, state, (xs, ys, num_labelled))
+            same = Batch(xs, ys, batch.num_labelled)
+            loss, terms = functional_call(self.objective, state, (same,))
             grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
             return self._stack(loss, terms, grads), grads
 
         # Recording is a run: what it draws and what batch norm counts must not show.
-        devices = [xs.device] if xs.device.type == "cuda" else []
+        device = batch.xs.device
+        devices = [device] if device.type == "cuda" else []
         buffers = [b.clone() for b in self.objective.buffers()]
         with torch.random.fork_rng(devices=devices):
-            return make_fx(evaluate)(self.parameters, buffers, xs, ys)
+            return make_fx(evaluate)(self.parameters, buffers, batch.xs, batch.ys)

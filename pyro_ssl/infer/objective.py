@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyro_ssl.elbos.sites import sample_sites
@@ -20,42 +19,9 @@ from pyro_ssl.infer.annealing import (
     site_keys,
 )
 from pyro_ssl.infer.penalty import Penalty
+from pyro_ssl.infer.weights import RowWeights, TermWeights
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.models.rows import LABELLED, UNLABELLED
-
-
-class RowWeights(Messenger):
-    """Pyro handler that scales the sites of labelled and of unlabelled rows.
-
-    Args:
-        weights: factor for each part's sites, keyed `"labelled"` and `"unlabelled"`.
-    """
-
-    def __init__(self, weights: dict[str, float]) -> None:
-        super().__init__()
-        self.weights = weights
-
-    def _pyro_sample(self, msg: Any) -> None:
-        part = msg["name"].partition("/")[0]
-        if part in self.weights:
-            msg["scale"] = msg["scale"] * self.weights[part]
-
-
-class TermWeights(Messenger):
-    """Pyro handler that scales the terms that annealing weighs.
-
-    Args:
-        weights: factors, 0-dimensional, keyed as `FitConfig.anneal` is; others do nothing.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.weights = weights
-
-    def _pyro_sample(self, msg: Any) -> None:
-        for key in site_keys(msg):
-            if key in self.weights:
-                msg["scale"] = msg["scale"] * self.weights[key]
+from pyro_ssl.models.rows import Batch
 
 
 class Objective(nn.Module):
@@ -64,11 +30,11 @@ class Objective(nn.Module):
     With N_l labelled and N_u unlabelled rows in the data, N = N_l + N_u, of which a batch
     holds B_l and B_u drawn uniformly, `forward` is an unbiased estimate of::
 
-        -1/N [sum over labelled rows (bound + classification term) + sum over unlabelled bounds]
+        -1/N [sum over labelled bounds + sum over unlabelled bounds]
+            + alpha/N_l [sum over labelled rows of -log q(y|x)]
 
-    by weighing the batch's labelled rows by N_l / (B_l N) and its unlabelled ones by
-    N_u / (B_u N). What is annealed has the value of the step that `advance` came to; that of
-    the first step before it was called.
+    by weighing its rows as `RowWeights` says. What is annealed has the value of the step that
+    `advance` came to; that of the first step before it was called.
 
     Args:
         model: the model, whose `make_elbo()` is used.
@@ -95,8 +61,7 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.num_labelled = num_labelled
-        self.num_unlabelled = num_unlabelled
+        self.row_weights = RowWeights(num_labelled, num_unlabelled)
         self.compute_dtype = compute_dtype
         self.elbo = model.make_elbo()
         self.penalty = penalty
@@ -106,27 +71,20 @@ class Objective(nn.Module):
             check_ranges(anneal)
             self.annealing = Annealing(anneal, next(model.parameters()))
 
-    def forward(
-        self, xs: Tensor, ys: Tensor, num_labelled: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a batch and its terms, as `objective_terms` has them.
 
         With a penalty there is one more, `penalty`, in nats per example.
 
         Args:
-            xs: inputs `[B, *input_shape]`, the labelled rows first.
-            ys: labels `[B]`, -1 where unknown.
-            num_labelled: number of labelled rows B_l.
+            batch: its rows, the labelled ones first.
         """
-        weights = RowWeights(self._weights(num_labelled, len(xs) - num_labelled))
         annealed = TermWeights(dict(self.annealing.items()) if self.annealing else {})
-        with weights, annealed, recorded_traces(self.elbo) as traces:
+        with self.row_weights, annealed, recorded_traces(self.elbo) as traces:
             loss = self.elbo.differentiable_loss(
-                self._autocast(self.model.model, xs),
-                self._autocast(self.model.guide, xs),
-                xs,
-                ys,
-                num_labelled,
+                self._autocast(self.model.model, batch.xs),
+                self._autocast(self.model.guide, batch.xs),
+                batch,
             )
         terms = objective_terms(*traces[-1])
         if self.penalty is not None:
@@ -148,13 +106,11 @@ class Objective(nn.Module):
                 buffer.copy_(values[key])
 
     @torch.no_grad()
-    def check_annealed(self, xs: Tensor, ys: Tensor, num_labelled: int) -> None:
+    def check_annealed(self, batch: Batch) -> None:
         """Check by a batch, which changes no state, that every annealed weight weighs something.
 
         Args:
-            xs: inputs `[B, *input_shape]`, the labelled rows first.
-            ys: labels `[B]`, -1 where unknown.
-            num_labelled: number of labelled rows B_l.
+            batch: its rows, the labelled ones first.
 
         Raises:
             ConfigError: naming the key that no term has, and those that there are.
@@ -163,7 +119,7 @@ class Objective(nn.Module):
             return
         buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
         with recorded_traces(self.elbo) as traces:
-            self(xs, ys, num_labelled)
+            self(batch)
         for buffer, before in buffers:
             buffer.copy_(before)
         sites = [site for trace in traces[-1] for site in sample_sites(trace)]
@@ -174,15 +130,6 @@ class Objective(nn.Module):
                     f"anneal has the key {key!r}, but {type(self.model).__name__} has no such "
                     f"term on these rows: expected one of {', '.join(sorted(found))}"
                 )
-
-    def _weights(self, batch_labelled: int, batch_unlabelled: int) -> dict[str, float]:
-        total = self.num_labelled + self.num_unlabelled
-        weights = {}
-        if batch_labelled:
-            weights[LABELLED] = self.num_labelled / (batch_labelled * total)
-        if batch_unlabelled:
-            weights[UNLABELLED] = self.num_unlabelled / (batch_unlabelled * total)
-        return weights
 
     def _autocast(self, program: Callable[..., None], xs: Tensor) -> Callable[..., None]:
         """Autocast while the program runs its networks, not while the ELBO sums its sites."""

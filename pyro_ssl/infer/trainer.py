@@ -39,6 +39,7 @@ from pyro_ssl.infer.processes import (
 )
 from pyro_ssl.infer.validation import Row, validate
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import PartedBatchNorm
 
 
@@ -111,7 +112,7 @@ class Trainer:
         if self.share.processes > 1:
             where = "train in a single process to learn where"
         for number in range(self.batches.steps if self.share.processes == 1 else 0):
-            found = self._inspect(*self.batches.draw())
+            found = self._inspect(self.batches.draw())
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
@@ -186,7 +187,7 @@ class Trainer:
             model.train()
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
                 self.batches.shuffle(0)
-                objective.check_annealed(*self.batches.draw())
+                objective.check_annealed(self.batches.draw())
         return objective
 
     def _prepare_step(self) -> None:
@@ -220,18 +221,18 @@ class Trainer:
     def _plain_step(self) -> None:
         """Draw a batch, move the parameters, add its terms to the sums; look at nothing."""
         self.objective.advance()
-        values = self._gradients(*self.batches.draw())
+        values = self._gradients(self.batches.draw())
         self._move(norm=values[-1])
         if self._sums is None:
             self._sums = torch.zeros_like(values)
         self._sums.add_(values)
 
-    def _inspect(self, xs: Tensor, ys: Tensor, num_labelled: int) -> str | None:
+    def _inspect(self, batch: Batch) -> str | None:
         """Make one step; return the first site or gradient that was not finite, if any."""
         self.optimiser.zero_grad()
         self.objective.advance()
         with recorded_traces(self.objective.elbo) as traces:
-            loss, _ = self.objective(xs, ys, num_labelled)
+            loss, _ = self.objective(batch)
         site = first_non_finite(*traces[-1])
         if site is not None:
             return site

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.models.base import evaluating
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.vae import VAE
 
 
@@ -28,13 +28,14 @@ class Autoencoder(VAE):
 
     objective_name = "log_prob_x"
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""
         pyro.module(self._name, self)
-        parts, codes = split_rows(xs, ys, num_labelled), self._code(xs)
+        batch = Batch.of(xs, ys)
+        parts, codes = batch.parts(), self._code(batch.xs)
         self.observe(parts, [codes[rows.index] for rows in parts])
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""
 
     @torch.no_grad()

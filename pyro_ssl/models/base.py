@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.models.rows import Batch
 
 _serial = itertools.count()
 
@@ -21,7 +22,7 @@ class PyroModel(nn.Module):
 
     A subclass keeps each constructor argument as an attribute of the same name; it may take
     those of its own base as `**options` and pass them on. Its programs are
-    `model(xs, ys, num_labelled)` and `guide` of the same arguments. It registers its parameters
+    `model(xs, ys)` and `guide` of the same arguments. It registers its parameters
     with `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
     `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
     Pyro's parameter store and the second would silently never train.
@@ -68,11 +69,11 @@ class PyroModel(nn.Module):
         super().__setstate__(state)
         self._name = self._new_name()
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
-        """Run the generative program; see `pyro_ssl.models.rows.split_rows` for arguments."""
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
+        """Run the generative program; see `Batch` for its arguments."""
         raise NotImplementedError
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run the variational program; arguments as for `model`."""
         raise NotImplementedError
 

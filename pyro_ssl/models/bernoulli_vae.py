@@ -15,7 +15,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import BagOfWords
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.relaxed_m2 import Unscored
-from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.mlp import MLP
 
 ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
@@ -111,21 +111,21 @@ class BernoulliVAE(PyroModel):
             return ScoreFunction_ELBO(max_plate_nesting=self.max_plate_nesting)
         return super().make_elbo()
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
-        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only tells rows apart, see `split_rows`."""
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
+        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only tells rows apart, see `Batch`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             with rows.plate():
-                prior: Any = dist.Bernoulli(logits=xs.new_zeros(self.num_bits)).to_event(1)
+                prior: Any = dist.Bernoulli(logits=rows.xs.new_zeros(self.num_bits)).to_event(1)
                 if self._relaxes:
                     prior = Unscored(prior.expand([len(rows.xs)]))
                 z = pyro.sample("z", prior)
                 pyro.sample("x", BagOfWords(self.decoder(z)), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             with rows.plate():
                 self._code_in_guide(rows)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, evaluating
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import MLP
 
 
@@ -90,18 +90,18 @@ class BitMixture(PyroModel):
         outputs = num_bits if factorised else number
         self.encoder = MLP(start.shape[1], hidden_dims, outputs, activation=activation)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
-        """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells rows apart, see `split_rows`."""
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
+        """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells rows apart, see `Batch`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             with rows.plate():
-                z = pyro.sample("z", dist.Categorical(logits=xs.new_zeros(len(self.bits))))
+                z = pyro.sample("z", dist.Categorical(logits=rows.xs.new_zeros(len(self.bits))))
                 pyro.sample("x", dist.Normal(self.centres[z], self.scale).to_event(1), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x), the code enumerated; arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             with rows.plate():
                 q_z = dist.Categorical(logits=self.log_q(rows.xs))
                 pyro.sample("z", q_z, infer={"enumerate": "parallel"})

@@ -16,8 +16,9 @@ from pyro_ssl.elbos.sites import WEIGHT
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.labels import check_classification_weight
-from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.models.labels import check_alpha
+from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.models.terms import add_term
 from pyro_ssl.nets.conv import image_nets
 from pyro_ssl.nets.mlp import MLP
 
@@ -46,10 +47,11 @@ class CCVAE(SSLModel):
         E_q(z|x)[w (log p(x|z) + log p(z|y) - log q(y|z_class) - log q(z|x))]
             + log p(y) + c log q(y|x),         q(y|x) = E_q(z|x)[q(y|z_class)]
 
-    where c is `classification_weight`, 1 in the paper. q(y|x) is the mean over `num_samples`
-    draws of z_class, in log space. Of labelled rows these gradients flow: through w all but that
-    of the numerator with respect to the encoder, since there z_class is detached; through
-    everything else all. So does the authors' code.
+    where c is 1, the term's weight in the bound; beside the bound per example, `alpha` adds its
+    mean over labelled rows, as in `M2`. q(y|x) is the mean over `num_samples` draws of z_class, in
+    log space. Of labelled rows these gradients flow: through w all but that of the numerator with
+    respect to the encoder, since there z_class is detached; through everything else all. So does
+    the authors' code.
 
     Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs", ICLR
     2021, section 4.
@@ -57,8 +59,8 @@ class CCVAE(SSLModel):
     Differs from the paper: it has several labels for each row, here is one of K classes (see
     `MultiLabelCCVAE`), and p(y) is uniform; networks are fully connected, and p(x|z) is Bernoulli,
     unless said otherwise; scales are softplus of the network's output plus 1e-4, in p(z_class|y)
-    plus 1e-3; `kl_weight` and c are options. The sum over labels of unlabelled rows is exact, where
-    the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
+    plus 1e-3; `kl_weight` and `alpha` are options. The sum over labels of unlabelled rows is exact,
+    where the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
     q(y|z_class) is of, as in the equations, where that code takes a KL divergence in closed form;
     the draws for q(y|x) begin with z_class itself, which bounds w by `num_samples`: else a
     draw that no other is like makes w overflow.
@@ -77,7 +79,8 @@ class CCVAE(SSLModel):
         likelihood: `bernoulli` or `laplace`.
         laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
-        classification_weight: weight c of log q(y|x) of each labelled row.
+        alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
+            both in nats, on top of that term's weight in the bound; 0 for the paper's objective.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
         channels: let the encoder see a `ConvTrunk` of so many channels of the image in place of
             its pixels (`input_dropout` is then of its outputs), and let the decoder end in a
@@ -101,7 +104,7 @@ class CCVAE(SSLModel):
         likelihood: str = "bernoulli",
         laplace_scale: float = 0.1,
         kl_weight: float = 1.0,
-        classification_weight: float = 1.0,
+        alpha: float = 0.0,
         num_samples: int = 100,
         channels: int | None = None,
     ) -> None:
@@ -115,7 +118,7 @@ class CCVAE(SSLModel):
             raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
         if batch_norm == "parted":
             raise ConfigError('batch_norm is "parted", but CCVAE encodes all rows together')
-        check_classification_weight(classification_weight)
+        check_alpha(alpha)
         self.style_dim = style_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
@@ -124,7 +127,7 @@ class CCVAE(SSLModel):
         self.likelihood = likelihood
         self.laplace_scale = laplace_scale
         self.kl_weight = kl_weight
-        self.classification_weight = classification_weight
+        self.alpha = alpha
         self.num_samples = num_samples
         self.takes_pixels = likelihood == "bernoulli"
         self.channels = channels
@@ -153,11 +156,12 @@ class CCVAE(SSLModel):
         """Return `LabelWeighted_ELBO`; no other has this objective."""
         return LabelWeighted_ELBO(max_plate_nesting=self.max_plate_nesting)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        origin = xs.new_zeros(self.style_dim)
-        for rows in split_rows(xs, ys, num_labelled):
+        batch = Batch.of(xs, ys)
+        origin = batch.xs.new_zeros(self.style_dim)
+        for rows in batch.parts():
             with rows.plate():
                 z_class = self._label_in_model(rows)
                 with poutine.scale(scale=self.kl_weight):
@@ -165,12 +169,13 @@ class CCVAE(SSLModel):
                     z_style = pyro.sample("z_style", prior)
                 pyro.sample("x", self._p_x(torch.cat([z_class, z_style], -1)), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        loc, scale = self._loc_and_scale(xs)
+        batch = Batch.of(xs, ys)
+        loc, scale = self._loc_and_scale(batch.xs)
         sizes = [self.num_classes, self.style_dim]
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in batch.parts():
             (loc_class, loc_style), (scale_class, scale_style) = (
                 t[rows.index].split(sizes, -1) for t in (loc, scale)
             )
@@ -190,9 +195,7 @@ class CCVAE(SSLModel):
         with poutine.mask(mask=False):
             pyro.sample(WEIGHT, dist.Delta(weight), infer={"is_auxiliary": True})
         pyro.factor("kl_y", self._log_q(ys, z_class), has_rsample=True)
-        if self.classification_weight > 0:
-            with poutine.scale(scale=self.classification_weight):
-                pyro.factor("classification", -log_q_y, has_rsample=True)
+        add_term("classification", -log_q_y, self.alpha, bound_weight=1.0)
 
     # What other kinds of labels replace:
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, evaluating
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.conv import ConvTrunk
 from pyro_ssl.nets.dcgan import Generator
 from pyro_ssl.nets.mlp import MLP
@@ -91,19 +91,19 @@ class GeneratorVAE(PyroModel):
         """Return the ELBO with its KL in closed form."""
         return StaticEnum_ELBO(self.max_plate_nesting, closed_form_kl=True)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only tells rows apart."""
         pyro.module(self._name, self)
-        origin = xs.new_zeros(self.latent_dim)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
+            origin = rows.xs.new_zeros(self.latent_dim)
             with rows.plate():
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
                 pyro.sample("x", self._p_x(z), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             with rows.plate():
                 pyro.sample("z", self._q_z(rows.xs))
 

@@ -4,23 +4,23 @@ import math
 
 import pyro
 import pyro.distributions as dist
-from pyro import poutine
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.terms import add_term
 
 
-def check_classification_weight(weight: float) -> None:
-    """Check that `weight` is a finite number of at least 0.
+def check_alpha(alpha: float) -> None:
+    """Check that `alpha`, the weight of a classification term, is a finite number of at least 0.
 
     Raises:
         ConfigError: if it is not.
     """
-    if not 0 <= weight < math.inf:
-        raise ConfigError(f"classification_weight is {weight}, expected a finite number >= 0")
+    if not 0 <= alpha < math.inf:
+        raise ConfigError(f"alpha is {alpha}, expected a finite number >= 0")
 
 
-def label_in_guide(ys: Tensor | None, class_logits: Tensor, classification_weight: float) -> Tensor:
+def label_in_guide(ys: Tensor | None, class_logits: Tensor, alpha: float) -> Tensor:
     """Sample "y" from q(y|.), enumerated, or add the classification term of known labels.
 
     Call it within the plate of the rows.
@@ -28,7 +28,7 @@ def label_in_guide(ys: Tensor | None, class_logits: Tensor, classification_weigh
     Args:
         ys: labels `[n]`, or None where they are unknown.
         class_logits: unnormalised log q(y|.), `[n, K]`.
-        classification_weight: weight of log q(y|.) of each labelled row.
+        alpha: weight of the classification term, see `classification_term`.
 
     Returns:
         The labels: `ys`, or all classes along a dimension of their own.
@@ -36,22 +36,18 @@ def label_in_guide(ys: Tensor | None, class_logits: Tensor, classification_weigh
     if ys is None:
         q_y = dist.Categorical(logits=class_logits)
         return pyro.sample("y", q_y, infer={"enumerate": "parallel"})
-    classification_term(ys, class_logits, classification_weight)
+    classification_term(ys, class_logits, alpha)
     return ys
 
 
-def classification_term(ys: Tensor, class_logits: Tensor, weight: float) -> None:
-    """Add the factor "classification" to a guide, which the objective lowers by its value.
+def classification_term(ys: Tensor, class_logits: Tensor, alpha: float) -> None:
+    """Add to a guide the term "classification", the cross-entropy of known labels.
 
     Args:
         ys: labels `[n]`.
         class_logits: unnormalised log q(y|.), `[n, K]`.
-        weight: weight of log q(y|.) of each row.
+        alpha: weight of its mean over labelled rows beside the bound per example; see `add_term`.
     """
-    # The ELBO subtracts the guide's log-probability, hence the sign. The term is a differentiable
-    # function of the parameters and draws nothing, hence has_rsample=True: False would add a
-    # score-function gradient on top.
-    if weight > 0:
+    if alpha > 0:
         log_q_y = dist.Categorical(logits=class_logits).log_prob(ys)
-        with poutine.scale(scale=weight):
-            pyro.factor("classification", -log_q_y, has_rsample=True)
+        add_term("classification", -log_q_y, alpha)

@@ -13,8 +13,8 @@ from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.labels import check_classification_weight, label_in_guide
-from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.models.labels import check_alpha, label_in_guide
+from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.mlp import MLP
 
 
@@ -38,9 +38,8 @@ class LatentM2(SSLModel):
                                          - log q(z2|z1,y) - log q(z1|x)]
         -U(x)   = E_q(z1|x) sum_y q(y|z1) (E_q(z2|z1,y)[as above] - log q(y|z1))
 
-    plus, for each labelled row of a call, `classification_weight * log q(y|z1)`; its weights are
-    those of `M2`. log q(z1|x) has no parameters here; with it, this is the ELBO of `M1M2` but for
-    `E_q(z1|x)[log p(x|z1)]`.
+    plus, of labelled rows, log q(y|z1) with the weight that it has in `M2`. log q(z1|x) has no
+    parameters here; with it, this is the ELBO of `M1M2` but for `E_q(z1|x)[log p(x|z1)]`.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, sections 2.1 and 3; that z1 is drawn anew is what the authors' code does.
@@ -57,7 +56,8 @@ class LatentM2(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm in the classifier.
         input_dropout: probability of dropping a latent at the classifier's input.
-        classification_weight: weight of log q(y|z1) of each labelled row, relative to -L(x,y).
+        alpha: weight of the mean of log q(y|z1) over labelled rows beside the bound per example,
+            both in nats.
         num_summed: classes that `RaoBlackwell_ELBO` sums for each unlabelled row; None to sum all.
 
     Raises:
@@ -76,7 +76,7 @@ class LatentM2(SSLModel):
         activation: str = "relu",
         batch_norm: bool = False,
         input_dropout: float = 0.0,
-        classification_weight: float = 1.0,
+        alpha: float = 1.0,
         num_summed: int | None = None,
     ) -> None:
         if num_inputs < 1:
@@ -84,7 +84,7 @@ class LatentM2(SSLModel):
         super().__init__((2, num_inputs), num_classes)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        check_classification_weight(classification_weight)
+        check_alpha(alpha)
         self.num_inputs = num_inputs
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
@@ -93,7 +93,7 @@ class LatentM2(SSLModel):
             raise ConfigError('batch_norm is "parted", expected True or False in LatentM2')
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
-        self.classification_weight = classification_weight
+        self.alpha = alpha
         self.num_summed = num_summed
         self.classifier = MLP(
             num_inputs,
@@ -113,12 +113,13 @@ class LatentM2(SSLModel):
             return StaticEnum_ELBO(max_plate_nesting=1)
         return RaoBlackwell_ELBO(self.num_summed, max_plate_nesting=1)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y, z2, z1) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
         self._register()
-        prior_logits = xs.new_zeros(self.num_classes)
-        origin = xs.new_zeros(self.latent_dim)
-        parts, z1s = split_rows(xs, ys, num_labelled), []
+        batch = Batch.of(xs, ys)
+        prior_logits = batch.xs.new_zeros(self.num_classes)
+        origin = batch.xs.new_zeros(self.latent_dim)
+        parts, z1s = batch.parts(), []
         for rows in parts:
             with rows.plate():
                 y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
@@ -126,11 +127,12 @@ class LatentM2(SSLModel):
                 z1s.append(pyro.sample("z1", self._p_z1(z2, y)))
         self._observe(parts, z1s)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z1, y, z2 | x), "y" enumerated where it is unknown; arguments as for `model`."""
         self._register()
-        parts = split_rows(xs, ys, num_labelled)
-        q_z1, kept = self._q_z1(xs).base_dist, []
+        batch = Batch.of(xs, ys)
+        parts = batch.parts()
+        q_z1, kept = self._q_z1(batch.xs).base_dist, []
         for rows in parts:
             with rows.plate():
                 mine = dist.Normal(q_z1.loc[rows.index], q_z1.scale[rows.index])
@@ -139,7 +141,7 @@ class LatentM2(SSLModel):
         class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
         for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
             with rows.plate():
-                y = label_in_guide(rows.ys, logits, self.classification_weight)
+                y = label_in_guide(rows.ys, logits, self.alpha)
                 pyro.sample("z2", self._q_z2(z1, y))
 
     def check(self, xs: Tensor, name: str = "xs") -> None:

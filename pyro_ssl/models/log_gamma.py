@@ -32,7 +32,7 @@ class LogGamma(M2):
     where b(x) = 0.05 + softplus(classifier(x)); the step from q(pi|x) to q(pi|x,y) is the
     conjugate update by one observation of y. The objective, maximised, is the ELBO of log p(x)
     for an unlabelled row, of log p(x, y) for a labelled one, plus
-    `classification_weight * log q(y|x)` of each labelled row, where::
+    the classification term of `M2`, where::
 
         q(y|x) = E_q(pi|x)[pi_y] = b_y(x) / sum_k b_k(x)
 
@@ -100,6 +100,6 @@ class LogGamma(M2):
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         concentration = self._concentration(scores)
         if rows.ys is not None:
-            classification_term(rows.ys, self._class_logits(scores), self.classification_weight)
+            classification_term(rows.ys, self._class_logits(scores), self.alpha)
             concentration = concentration + self._one_hot(rows.ys)
         return pyro.sample("pi", dist.Dirichlet(concentration))

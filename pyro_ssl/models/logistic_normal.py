@@ -36,7 +36,7 @@ class LogisticNormal(M2):
 
     with vectors `shift_y` and `rescale_y` learnt for each class: the learnt posterior shift.
     The objective, maximised, is the ELBO of log p(x) for an unlabelled row, of log p(x, y) for a
-    labelled one, plus `classification_weight * log q(y|x)` of each labelled row, where::
+    labelled one, plus the classification term of `M2`, where::
 
         q(y|x) = E_q(a|x)[softmax(a / temperature)_y]
 
@@ -126,7 +126,7 @@ class LogisticNormal(M2):
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         loc, scale = self._loc_and_scale(scores)
         if rows.ys is not None:
-            classification_term(rows.ys, self._class_logits(scores), self.classification_weight)
+            classification_term(rows.ys, self._class_logits(scores), self.alpha)
             if self.posterior_shift:
                 loc = loc + self.shift[rows.ys]
                 scale = scale * self.log_rescale[rows.ys].exp()

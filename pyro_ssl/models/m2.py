@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import ClassChunks, check_pixel_likelihood, pixels
 from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.labels import check_classification_weight, label_in_guide
-from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.models.labels import check_alpha, label_in_guide
+from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.conv import image_nets
 from pyro_ssl.nets.mlp import MLP, in_class_chunks
 
@@ -35,10 +35,15 @@ class M2(SSLModel):
         -L(x,y) = E_q(z|x,y)[log p(x|y,z) + log p(y) + log p(z) - log q(z|x,y)]
         -U(x)   = sum_y q(y|x) (-L(x,y) - log q(y|x))
 
-    plus, for each labelled row of a call, `classification_weight * log q(y|x)` (eq. 9). A call
-    returns the sum over its rows; `pyro_ssl.infer.fit` scales both parts to the whole data.
-    The paper's alpha = 0.1 N, spread over N_l labelled rows as in eq. 9, is a
-    `classification_weight` of 0.1 N / N_l, where N counts labelled and unlabelled rows.
+    plus a classification term of labelled rows (eq. 9). Per example, with N_l labelled ones among
+    the N rows of the data, `pyro_ssl.infer.fit` maximises::
+
+        1/N (sum of -L(x,y) over labelled rows + sum of -U(x) over unlabelled rows)
+            + alpha/N_l (sum of log q(y|x) over labelled rows)
+
+    and so does a training loop with `RowWeights` around both programs. A call by itself sums over
+    its rows, alpha then being the weight of each labelled row's log q(y|x). The paper's alpha,
+    0.1 N, is N times this one.
 
     With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so that in
     training mode a mixed call is no longer the exact sum of its two parts; with `"parted"` it is.
@@ -68,7 +73,8 @@ class M2(SSLModel):
         batch_norm: use batch norm in the classifier; `"parted"` takes the statistics of labelled
             and of unlabelled rows apart, and classifies by those of the latter.
         input_dropout: dropout probability at the classifier's input.
-        classification_weight: weight of log q(y|x) of each labelled row, relative to -L(x,y).
+        alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
+            both in nats.
         class_chunk: evaluate the summed labels so many classes at a time, each chunk a second
             time for its gradient, to save memory; None for all at once. The objective is the
             same.
@@ -100,7 +106,7 @@ class M2(SSLModel):
         activation: str = "relu",
         batch_norm: bool | str = False,
         input_dropout: float = 0.0,
-        classification_weight: float = 1.0,
+        alpha: float = 1.0,
         class_chunk: int | None = None,
         latent_noise: float = 0.0,
         channels: int | None = None,
@@ -111,7 +117,7 @@ class M2(SSLModel):
         check_pixel_likelihood(likelihood, laplace_scale)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        check_classification_weight(classification_weight)
+        check_alpha(alpha)
         if not 0 <= latent_noise < math.inf:
             raise ConfigError(f"latent_noise is {latent_noise}, expected a finite number >= 0")
         if class_chunk is not None and class_chunk < 1:
@@ -127,7 +133,7 @@ class M2(SSLModel):
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.latent_noise = latent_noise
-        self.classification_weight = classification_weight
+        self.alpha = alpha
         self.channels = channels
         self.likelihood = likelihood
         self.laplace_scale = laplace_scale
@@ -146,11 +152,12 @@ class M2(SSLModel):
         painted = self.canvas.in_features
         self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, num_classes, activation)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        origin = xs.new_zeros(self.latent_dim)
-        for rows in split_rows(xs, ys, num_labelled):
+        batch = Batch.of(xs, ys)
+        origin = batch.xs.new_zeros(self.latent_dim)
+        for rows in batch.parts():
             with rows.plate():
                 y = self._label_in_model(rows)
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
@@ -158,13 +165,14 @@ class M2(SSLModel):
                     z = z + self.latent_noise * torch.randn_like(z)
                 pyro.sample("x", self._p_x(z, y), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        features = self.trunk(xs)
+        batch = Batch.of(xs, ys)
+        features = self.trunk(batch.xs)
         parted = self.batch_norm == "parted"
         all_scores = None if parted else self.classifier(features)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in batch.parts():
             mine = features[rows.index]
             if all_scores is None:
                 scores = self.classifier(mine, labelled=rows.ys is not None)
@@ -191,7 +199,7 @@ class M2(SSLModel):
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         """Sample "y", or add the term of known labels; return what the encoder sees of it."""
-        return label_in_guide(rows.ys, self._class_logits(scores), self.classification_weight)
+        return label_in_guide(rows.ys, self._class_logits(scores), self.alpha)
 
     @torch.no_grad()
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import SSLModel
-from pyro_ssl.models.rows import split_rows
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.conv import image_nets
 from pyro_ssl.nets.mlp import MLP
 
@@ -70,10 +70,10 @@ class MLPClassifier(SSLModel):
             input_dropout=input_dropout,
         )
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y|x) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        for rows in split_rows(xs, ys, num_labelled):
+        for rows in Batch.of(xs, ys).parts():
             if rows.ys is None:
                 continue
             logits = self.class_logits(rows.xs)
@@ -85,7 +85,7 @@ class MLPClassifier(SSLModel):
                 else:
                     pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""
 
     def class_logits(self, xs: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from pyro_ssl.models.attributes import attribute_logits, complete
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Rows
+from pyro_ssl.models.terms import add_term
 
 
 class MultiLabelM2(M2):
@@ -30,10 +30,10 @@ class MultiLabelM2(M2):
         E_q(y_U|x) E_q(z|x,y)[log p(x|y,z) + log p(z) - log q(z|x,y)]
             + log p(y_O) - KL(q(y_U|x) || p(y_U)) + c log q(y_O|x)
 
-    with c the `classification_weight`; eq. 7 of the paper where nothing is known, eq. 6 and 9
-    where everything is. The outer expectation is a sum over 2^|U| combinations, in each of which
-    the networks see another vector: it does not factorise. It is estimated in training by one
-    relaxed draw for each attribute, ::
+    eq. 7 of the paper where nothing is known, eq. 6 and 9 where everything is; `alpha` is the
+    weight of the mean of log q(y_O|x) over labelled rows, as in `M2`. The outer expectation is a
+    sum over 2^|U| combinations, in each of which the networks see another vector: it does not
+    factorise. It is estimated in training by one relaxed draw for each attribute, ::
 
         h_l = sigmoid((classifier(x)_l + logistic noise) / temperature)
 
@@ -98,11 +98,10 @@ class MultiLabelM2(M2):
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         ys = self._attributes(rows)
-        if rows.ys is not None and self.classification_weight > 0:
+        if rows.ys is not None and self.alpha > 0:
             each = F.logsigmoid(torch.where(ys == 1, scores, -scores))
-            with poutine.scale(scale=self.classification_weight):
-                log_q = torch.where(ys >= 0, each, 0.0).sum(-1)
-                pyro.factor("classification", -log_q, has_rsample=True)
+            log_q = torch.where(ys >= 0, each, 0.0).sum(-1)
+            add_term("classification", -log_q, self.alpha)
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))

@@ -14,85 +14,107 @@ from pyro_ssl.errors import DataError
 
 LABELLED = "labelled"
 UNLABELLED = "unlabelled"
+# Names of the two kinds' plates, by which weights of rows find them.
+PLATES = {f"{kind}_rows": kind for kind in (LABELLED, UNLABELLED)}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one call that are treated alike.
+    """Rows of one call that are treated alike: their labels are known, or they are not.
 
     Attributes:
-        part: `"labelled"`, `"unlabelled"`, or `""` for a call that does not mix the two;
-            it prefixes the site names (`"labelled/x"`), so that both parts can coexist.
-        index: where the rows are in the call's `xs`.
         xs: inputs `[n, ...]`.
         ys: labels `[n]`, or attributes `[n, L]` of which each row knows some, -1 where unknown;
             None where no label is known.
+        index: where the rows are in the call's `xs`.
+        mixed: whether the call has rows of the other kind too; site names then begin with the kind
+            (`"labelled/x"`), so that both can coexist.
     """
 
-    part: str
-    index: slice | Tensor
     xs: Tensor
     ys: Tensor | None
+    index: slice | Tensor = field(default_factory=lambda: slice(None))
+    mixed: bool = False
 
     _plates: list[Any] = field(default_factory=list)
 
+    @property
+    def kind(self) -> str:
+        """`"labelled"` or `"unlabelled"`."""
+        return UNLABELLED if self.ys is None else LABELLED
+
     def named(self, name: str) -> str:
-        """Return `name` made unique to this part, for a plate: scopes rename sites alone."""
-        return f"{self.part}_{name}" if self.part else name
+        """Return `name` made unique to this kind, for a plate: scopes rename sites alone."""
+        return f"{self.kind}_{name}"
 
     @contextmanager
     def plate(self) -> Iterator[None]:
         """Enter the plate of these rows, of their exact size, at dimension -1; also again."""
         with ExitStack() as stack:
-            if self.part:
-                stack.enter_context(scope(prefix=self.part))
+            if self.mixed:
+                stack.enter_context(scope(prefix=self.kind))
             if not self._plates:
                 self._plates.append(pyro.plate(self.named("rows"), len(self.xs), dim=-1))
             stack.enter_context(self._plates[0])
             yield
 
 
-def split_rows(xs: Tensor, ys: Tensor | None, num_labelled: int | None = None) -> list[Rows]:
-    """Split a call into its labelled and its unlabelled rows.
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and labels of one call of a program, as `fit` passes them.
 
-    A call of one kind is a single part with plain site names. A mixed call is two parts,
-    each a program of its own under a scope, so that its ELBO is the sum of the two ELBOs
-    by construction: no entropy of the guide reaches a labelled row.
+    A program takes either such a batch, or inputs and labels, and begins with `Batch.of`.
 
-    Args:
+    Attributes:
         xs: inputs `[B, ...]`.
-        ys: None if no label is known, else integers `[B]` with -1 where unknown; or attributes
-            `[B, L]`, whose rows count as labelled where they know any.
-        num_labelled: promise that exactly the first `num_labelled` rows are labelled. It
-            spares the look at `ys`, for which a GPU would make the host wait, and the call
-            always counts as mixed, whose empty parts are left out.
-
-    Returns:
-        One or two `Rows`, labelled rows first.
+        ys: labels `[B]`, integers with -1 where unknown; or attributes `[B, L]`, whose rows count
+            as labelled where they know any; None if no label is known.
+        num_labelled: promise that exactly the first `num_labelled` rows are labelled. It spares the
+            look at `ys`, for which a GPU would make the host wait, and the call always counts as
+            mixed, whose empty parts are left out. None for no promise.
 
     Raises:
         DataError: if `num_labelled` promises labels and `ys` is None.
     """
-    if num_labelled is not None:
-        split = num_labelled
-        parts = []
-        if split > 0:
-            if ys is None:
-                raise DataError(f"num_labelled is {num_labelled}, but ys is None: give the labels")
-            parts.append(Rows(LABELLED, slice(0, split), xs[:split], ys[:split]))
-        if split < len(xs):
-            parts.append(Rows(UNLABELLED, slice(split, None), xs[split:], None))
-        return parts
-    everything = slice(None)
-    if ys is None:
-        return [Rows("", everything, xs, None)]
-    known = ys >= 0 if ys.dim() == 1 else (ys >= 0).any(-1)
-    if bool(known.all()):
-        return [Rows("", everything, xs, ys)]
-    if not bool(known.any()):
-        return [Rows("", everything, xs, None)]
-    labelled, unlabelled = torch.where(known)[0], torch.where(~known)[0]
-    return [
-        Rows(LABELLED, labelled, xs[labelled], ys[labelled]),
-        Rows(UNLABELLED, unlabelled, xs[unlabelled], None),
-    ]
+
+    xs: Tensor
+    ys: Tensor | None = None
+    num_labelled: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_labelled and self.ys is None:
+            raise DataError(f"num_labelled is {self.num_labelled}, but ys is None: give the labels")
+
+    @classmethod
+    def of(cls, xs: "Tensor | Batch", ys: Tensor | None = None) -> "Batch":
+        """Return a program's arguments as a batch: `xs` itself if it is one."""
+        return xs if isinstance(xs, Batch) else cls(xs, ys)
+
+    def parts(self) -> list[Rows]:
+        """Return the labelled and the unlabelled rows, in this order, for one run of a program.
+
+        A call of one kind is a single part with plain site names. A mixed call is two parts,
+        each a program of its own under a scope, so that its ELBO is the sum of the two ELBOs
+        by construction: no entropy of the guide reaches a labelled row.
+        """
+        xs, ys, split = self.xs, self.ys, self.num_labelled
+        if split is not None:
+            parts = []
+            if split > 0:
+                assert ys is not None
+                parts.append(Rows(xs[:split], ys[:split], slice(0, split), mixed=True))
+            if split < len(xs):
+                parts.append(Rows(xs[split:], None, slice(split, None), mixed=True))
+            return parts
+        if ys is None:
+            return [Rows(xs, None)]
+        known = ys >= 0 if ys.dim() == 1 else (ys >= 0).any(-1)
+        if bool(known.all()):
+            return [Rows(xs, ys)]
+        if not bool(known.any()):
+            return [Rows(xs, None)]
+        labelled, unlabelled = torch.where(known)[0], torch.where(~known)[0]
+        return [
+            Rows(xs[labelled], ys[labelled], labelled, mixed=True),
+            Rows(xs[unlabelled], None, unlabelled, mixed=True),
+        ]

@@ -14,7 +14,7 @@ from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import bernoulli, gaussian
 from pyro_ssl.models.base import PyroModel, evaluating
-from pyro_ssl.models.rows import Rows, split_rows
+from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.mlp import MLP
 
 LIKELIHOODS = ("bernoulli", "gaussian")
@@ -103,11 +103,12 @@ class VAE(PyroModel):
         """Return the ELBO with its KL in closed form."""
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
-    def model(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
-        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `split_rows`."""
+    def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
+        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `Batch`."""
         pyro.module(self._name, self)
-        origin = xs.new_zeros(self.latent_dim)
-        parts, zs = split_rows(xs, ys, num_labelled), []
+        batch = Batch.of(xs, ys)
+        origin = batch.xs.new_zeros(self.latent_dim)
+        parts, zs = batch.parts(), []
         for rows in parts:
             with rows.plate():
                 prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
@@ -124,11 +125,12 @@ class VAE(PyroModel):
             with rows.plate():
                 pyro.sample("x", self._likelihood(mine), obs=rows.xs)
 
-    def guide(self, xs: Tensor, ys: Tensor | None = None, num_labelled: int | None = None) -> None:
+    def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
         pyro.module(self._name, self)
-        q_z = self.q_z(xs).base_dist
-        for rows in split_rows(xs, ys, num_labelled):
+        batch = Batch.of(xs, ys)
+        q_z = self.q_z(batch.xs).base_dist
+        for rows in batch.parts():
             with rows.plate():
                 mine = dist.Normal(q_z.loc[rows.index], q_z.scale[rows.index])
                 pyro.sample("z", mine.to_event(1))

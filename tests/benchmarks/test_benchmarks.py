@@ -19,9 +19,7 @@ PIXELS, CLASSES, HIDDEN, LATENT = 12, 4, 7, 3
 @pytest.fixture
 def m2():
     torch.manual_seed(0)
-    model = M2(
-        (1, 3, 4), CLASSES, latent_dim=LATENT, hidden_dims=(HIDDEN,), classification_weight=50.0
-    ).double()
+    model = M2((1, 3, 4), CLASSES, latent_dim=LATENT, hidden_dims=(HIDDEN,), alpha=50.0).double()
     # A scale that does not depend on the input, where softplus and exp can be made the same.
     model.encoder.layers[1].weight.data[LATENT:] = 0
     model.encoder.layers[1].bias.data[LATENT:] = 0

@@ -84,7 +84,8 @@ def test_rows_that_know_any_attribute_are_labelled():
     with pytest.raises(DataError, match=r"validation_ys\[1\] knows no attribute: leave that row"):
         data.with_validation(XS, ATTRIBUTES)
     assert not SSLData.from_arrays(XS, YS).multi_label
-    xs, ys, labelled = MiniBatches(data, batch_size=2, labelled_batch_size=3, binarise=False).draw()
+    batch = MiniBatches(data, batch_size=2, labelled_batch_size=3, binarise=False).draw()
+    xs, ys, labelled = batch.xs, batch.ys, batch.num_labelled
     assert (xs.shape, ys.shape, labelled) == ((5, 1, 2, 2), (5, 2), 3)
     assert (ys[3:] == -1).all()
 

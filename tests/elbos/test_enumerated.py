@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyro
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Objective, RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.models import M2, VAE
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 
 CLASSES = 5
@@ -20,7 +22,7 @@ CLASSES = 5
 
 def make_m2(**options) -> M2:
     torch.manual_seed(1)
-    sizes = {"latent_dim": 2, "hidden_dims": (6,), "classification_weight": 2.0}
+    sizes = {"latent_dim": 2, "hidden_dims": (6,), "alpha": 2.0}
     model = M2((1, 2, 3), CLASSES, **sizes | options)
     for parameter in model.parameters():
         parameter.data.mul_(2.0)
@@ -30,14 +32,14 @@ def make_m2(**options) -> M2:
 def rows(labelled: int = 0, unlabelled: int = 3):
     xs = torch.rand(labelled + unlabelled, 1, 2, 3).bernoulli().double()
     ys = torch.cat([torch.arange(labelled) % CLASSES, torch.full((unlabelled,), -1)])
-    return xs, ys, labelled
+    return Batch(xs, ys, labelled)
 
 
 def gradient(elbo, model, batch, seed=None):
     """Return the loss and all gradients, as one vector."""
     if seed is not None:
         torch.manual_seed(seed)
-    loss = elbo.differentiable_loss(model.model, model.guide, *batch)
+    loss = elbo.differentiable_loss(model.model, model.guide, batch)
     return loss.detach(), flat(oracle.gradients(loss, model))
 
 
@@ -54,13 +56,14 @@ def test_equals_pyros_enumerated_elbo(batch):
 
 
 def test_equals_pyros_for_weighted_rows_and_single_precision():
-    model, (xs, ys, n) = make_m2().float(), rows(3, 4)
+    model, batch = make_m2().float(), rows(3, 4)
+    batch = replace(batch, xs=batch.xs.float())
     losses = []
     for elbo in (StaticEnum_ELBO(), TraceEnum_ELBO(max_plate_nesting=1)):
         objective = Objective(model, 10, 300)
         objective.elbo = elbo
         torch.manual_seed(7)
-        loss, _ = objective(xs.float(), ys, n)
+        loss, _ = objective(batch)
         losses.append((loss.detach(), flat(oracle.gradients(loss, model))))
     torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
 
@@ -109,7 +112,8 @@ def estimates(elbo, model, batch, calls=300, repeats=20):
     Each call is the mean of `repeats` draws.
     """
     samples = []
-    many = [torch.cat([t] * repeats) if isinstance(t, torch.Tensor) else t for t in batch]
+    ys = None if batch.ys is None else torch.cat([batch.ys] * repeats)
+    many = replace(batch, xs=torch.cat([batch.xs] * repeats), ys=ys)
     for _ in range(calls):
         loss, grads = gradient(elbo, model, many)
         samples.append(torch.cat([loss[None], grads]) / repeats)
@@ -143,7 +147,7 @@ def test_rao_blackwell_value_and_gradient_are_unbiased(num_summed, noise, monkey
 
 
 def test_rao_blackwell_visits_the_likeliest_classes_and_one_other():
-    model, (xs, _, _) = make_m2(), rows(0, 4)
+    model, xs = make_m2(), rows(0, 4).xs
     elbo = RaoBlackwell_ELBO(num_summed=2)
     probs = model.predict_proba(xs)
     drawn = set()
@@ -223,9 +227,10 @@ def make_vae(**options) -> VAE:
 
 @pytest.mark.parametrize("batch", [(0, 5), (4, 0), (3, 4)])
 def test_closed_form_kl_of_each_class_equals_the_formula(batch):
-    model, (xs, ys, n) = make_m2(), rows(*batch)
+    model, batch = make_m2(), rows(*batch)
+    xs, ys, n = oracle.unpacked(batch)
     elbo = StaticEnum_ELBO(closed_form_kl=True)
-    loss, trace = oracle.run(model, elbo, xs, ys, n)
+    loss, trace = oracle.run(model, elbo, batch)
 
     def bound(xs, ys, zs):
         eps = oracle.noise(model, xs, ys, zs)
@@ -251,14 +256,14 @@ def test_closed_form_kl_of_each_class_equals_the_formula(batch):
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_closed_form_kl_equals_pyros(likelihood):
-    model, (xs, _, _) = make_vae(likelihood=likelihood), rows(0, 5)
-    ours = gradient(StaticEnum_ELBO(closed_form_kl=True), model, (xs,), seed=7)
-    theirs = gradient(TraceMeanField_ELBO(), model, (xs,), seed=7)
+    model, xs = make_vae(likelihood=likelihood), rows(0, 5).xs
+    ours = gradient(StaticEnum_ELBO(closed_form_kl=True), model, Batch(xs), seed=7)
+    theirs = gradient(TraceMeanField_ELBO(), model, Batch(xs), seed=7)
     torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
 
 
 def test_closed_form_kl_changes_no_mean_and_spares_the_gradient_noise():
-    model, batch = make_vae(), rows(0, 4)[:1]
+    model, batch = make_vae(), Batch(rows(0, 4).xs)
     exact, noisy = (
         estimates(StaticEnum_ELBO(closed_form_kl=closed), model, batch) for closed in (True, False)
     )

@@ -66,13 +66,13 @@ def test_options_of_a_models_own_are_its_alone():
     anneal = reference.fit_config.anneal | {"temperature": Anneal(0.3, 0.1, 9)}
     theirs = found["stgumbelsoftmaxm2"].fit_config
     assert theirs == replace(reference.fit_config, anneal=anneal, learning_rate=0.01)
-    weight = reference.model.classification_weight
-    assert found["stgumbelsoftmaxm2"].model.classification_weight == pytest.approx(3 * weight)
+    weight = reference.model.alpha
+    assert found["stgumbelsoftmaxm2"].model.alpha == pytest.approx(3 * weight)
     assert found["stgumbelsoftmaxm2"].model.temperature == 0.3
     for name in TREATMENTS.keys() - {*normal, "stgumbelsoftmaxm2"}:
         assert found[name].fit_config == reference.fit_config
     for name in TREATMENTS.keys() - {"stgumbelsoftmaxm2"}:
-        assert found[name].model.classification_weight == weight
+        assert found[name].model.alpha == weight
 
 
 def test_a_run_tells_only_the_options_it_took():

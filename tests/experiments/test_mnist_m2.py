@@ -17,6 +17,7 @@ from experiments.semi_supervised import M2Experiment
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Objective, load_checkpoint, load_model
+from pyro_ssl.models.rows import Batch
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
@@ -130,11 +131,11 @@ def test_alpha_weighs_the_mean_cross_entropy_beside_the_bound_per_example():
     m2 = contenders("--labels", "30", "--alpha", "7")["m2"]
     data = m2.data
     total = data.num_labelled + data.num_unlabelled
-    assert m2.model.classification_weight == pytest.approx(7 * total / 30)
+    assert m2.model.alpha == 7
     objective = Objective(m2.model.eval(), data.num_labelled, data.num_unlabelled)
     xs = torch.cat([data.labelled_xs, data.unlabelled_xs])
     ys = torch.cat([data.labelled_ys, torch.full((data.num_unlabelled,), -1)])
-    loss, terms = objective(xs, ys, 30)
+    loss, terms = objective(Batch(xs, ys, 30))
     bounds = 30 * terms["labelled_elbo"] + data.num_unlabelled * terms["unlabelled_elbo"]
     torch.testing.assert_close(loss, -bounds / total + 7 * terms["classification"])
 
@@ -275,7 +276,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
         (["--resume"], "exclude each other"),
         (["--labels", "1", "--baseline"], "at least 2 rows"),
         (["--patience", "3", "--validation", "0"], "patience is 3"),
-        (["--alpha", "-1"], "classification_weight is -"),
+        (["--alpha", "-1"], "alpha is -"),
     ],
 )
 def test_options_that_cannot_work_are_one_clear_line(run, capsys, arguments, says):

@@ -17,7 +17,7 @@ def blobs(rows: int = 120, labels: int = 12, classes: int = 3, seed: int = 0) ->
 
 def small_m2(seed: int = 0, **options) -> M2:
     torch.manual_seed(seed)
-    options = {"latent_dim": 2, "hidden_dims": (16,), "classification_weight": 5.0} | options
+    options = {"latent_dim": 2, "hidden_dims": (16,), "alpha": 0.5} | options
     return M2((1, 4, 4), 3, **options)
 
 

@@ -6,6 +6,7 @@ import torch
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.batches import MiniBatches, Share
+from tests import oracle
 
 
 def numbered(labelled: int, unlabelled: int) -> SSLData:
@@ -18,7 +19,8 @@ def numbered(labelled: int, unlabelled: int) -> SSLData:
 
 def row_numbers(batches, data, epoch=0):
     total = data.num_labelled + data.num_unlabelled
-    for xs, ys, n in batches.epoch(epoch):
+    for batch in batches.epoch(epoch):
+        xs, ys, n = oracle.unpacked(batch)
         numbers = (xs[:, 0] * total).round().long()
         assert n == batches.labelled
         assert torch.equal(ys[:n], data.labelled_ys[numbers[:n]])
@@ -53,7 +55,7 @@ def test_labelled_rows_are_visited_evenly_when_they_fill_several_batches():
 def test_binarised_pixels_are_bernoulli_draws_with_the_pixels_as_means():
     data = numbered(2, 10)
     batches = MiniBatches(data, 10, steps=2000)
-    drawn = torch.stack([xs for xs, _, _ in batches.epoch(0)])
+    drawn = torch.stack([batch.xs for batch in batches.epoch(0)])
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     # Five standard errors of a mean of 24,000 draws.
     means = torch.cat([data.labelled_xs, data.unlabelled_xs]).mean()
@@ -65,7 +67,7 @@ def test_orders_follow_from_seed_and_epoch_alone():
 
     def order(seed, epoch):
         batches = MiniBatches(data, 10, binarise=False, seed=seed)
-        return [torch.cat([xs for xs, _, _ in batches.epoch(e)]) for e in epoch][-1].tolist()
+        return [torch.cat([batch.xs for batch in batches.epoch(e)]) for e in epoch][-1].tolist()
 
     assert order(0, [3]) == order(0, [0, 1, 3])
     assert order(0, [3]) != order(1, [3])
@@ -75,12 +77,13 @@ def test_processes_share_every_batch_without_overlap():
     data = numbered(6, 24)
     whole = MiniBatches(data, 8, 4, binarise=False)
     shares = [MiniBatches(data, 8, 4, binarise=False, share=Share(r, 2)) for r in range(2)]
-    for (xs, ys, n), *parts in zip(*(b.epoch(5) for b in (whole, *shares)), strict=True):
-        assert [part[2] for part in parts] == [2, 2]
-        labelled = torch.stack([part[0][:2] for part in parts], 1).flatten(0, 1)
-        unlabelled = torch.stack([part[0][2:] for part in parts], 1).flatten(0, 1)
+    for every, *parts in zip(*(b.epoch(5) for b in (whole, *shares)), strict=True):
+        xs, ys, n = oracle.unpacked(every)
+        assert [part.num_labelled for part in parts] == [2, 2]
+        labelled = torch.stack([part.xs[:2] for part in parts], 1).flatten(0, 1)
+        unlabelled = torch.stack([part.xs[2:] for part in parts], 1).flatten(0, 1)
         assert torch.equal(torch.cat([labelled, unlabelled]), xs)
-        assert torch.equal(torch.stack([part[1][:2] for part in parts], 1).flatten(), ys[:n])
+        assert torch.equal(torch.stack([part.ys[:2] for part in parts], 1).flatten(), ys[:n])
 
 
 def test_rows_that_cannot_be_shared_evenly_are_refused():

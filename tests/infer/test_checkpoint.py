@@ -4,7 +4,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyro_ssl.errors import CheckpointError, ResultsError
-from pyro_ssl.infer import FitConfig, fit, load_checkpoint, save_checkpoint
+from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model, save_checkpoint
+from pyro_ssl.infer.upgrade import upgraded
 from tests.infer.problems import blobs, small_m2
 
 
@@ -77,3 +78,21 @@ def test_failed_write_keeps_the_old_file(checkpoint, monkeypatch):
     with pytest.raises(ResultsError, match="no space left"):
         save_checkpoint({}, checkpoint)
     assert checkpoint.read_bytes() == before
+
+
+def test_checkpoint_of_an_earlier_version_is_resumed_with_the_weight_it_had(checkpoint):
+    state = torch.load(checkpoint, weights_only=True)
+    # Then it was the weight of each of 12 labelled rows, in a loss divided by all 120.
+    options = state["model_options"]
+    options["classification_weight"] = 10 * options.pop("alpha")
+    torch.save(state | {"format": "pyro_ssl checkpoint 3"}, checkpoint)
+    assert load_model(checkpoint).alpha == small_m2().alpha
+    config = FitConfig(epochs=2, batch_size=36)
+    history = fit(small_m2(), blobs(), config, checkpoint=checkpoint, resume=True)
+    assert len(history.rows) == 2
+
+
+def test_weight_of_ccvae_of_an_earlier_version_counted_what_is_in_the_bound():
+    state = {"model_class": "CCVAE", "rows": [5, 15, 3]}
+    old = state | {"model_options": {"classification_weight": 9.0}}
+    assert upgraded(old) == state | {"model_options": {"alpha": 2.0}}

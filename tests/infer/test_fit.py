@@ -252,7 +252,7 @@ def test_resume_refuses_another_configuration_model_or_data(tmp_path):
         fit(small_m2(), blobs(), replace(CONFIG, learning_rate=0.02), path, resume=True)
     for options, says in (
         ({"hidden_dims": (9,)}, r"hidden_dims \(\(16,\) then, \(9,\) now\)"),
-        ({"classification_weight": 1.0}, "classification_weight"),
+        ({"alpha": 1.0}, "alpha"),
     ):
         model = small_m2(**options)
         before = copy.deepcopy(model.state_dict())

@@ -29,6 +29,8 @@ from pyro_ssl.models import (
     MultiLabelM2,
     RaoBlackwellM2,
 )
+from pyro_ssl.models.rows import Batch
+from tests import oracle
 from tests.elbos.test_enumerated import NoLooks
 from tests.infer.problems import blobs, small_m2
 
@@ -64,25 +66,27 @@ FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
 
 def small_batch():
     xs, ys = blobs().labelled_xs, blobs().labelled_ys
-    return torch.cat([xs, blobs().unlabelled_xs[:9]]), torch.cat([ys, torch.full((9,), -1)]), 12
+    ys = torch.cat([ys, torch.full((9,), -1)])
+    return Batch(torch.cat([xs, blobs().unlabelled_xs[:9]]), ys, 12)
 
 
 def fitting(model, batch):
     """The batch with the labels that the model takes: two attributes, where it takes such."""
-    xs, ys, n = batch
+    xs, ys, n = oracle.unpacked(batch)
     xs = xs.view(-1, *model.input_shape)
     if getattr(model, "multi_label", False):
         ys = torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(2)) & 1)
         # One row knows but one of them.
         ys[1, 0] = -1
-    return xs, ys, n
+    return Batch(xs, ys, n)
 
 
 def small_batches():
     """Batches of different rows, the labels in another order."""
-    xs, ys, n = small_batch()
+    first = small_batch()
+    xs, ys, n = oracle.unpacked(first)
     other = torch.cat([xs[:n].flip(0), blobs().unlabelled_xs[9:18]])
-    return [(xs, ys, n), (other, torch.cat([ys[:n].flip(0), ys[n:]]), n), (xs, ys, n)]
+    return [first, Batch(other, torch.cat([ys[:n].flip(0), ys[n:]]), n), first]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -102,7 +106,7 @@ def test_compiled_step_is_the_eager_one_random_numbers_and_all(name, dtype, monk
             twin = copy.deepcopy(model).train()
             gradients = kind(Objective(twin, 12, 108, dtype))
             torch.manual_seed(5)
-            values = [gradients(*fitting(model, batch)) for batch in small_batches()]
+            values = [gradients(fitting(model, batch)) for batch in small_batches()]
             assert not getattr(gradients, "failed", False)
             assert gradients.names[0] == "loss"
             assert gradients.names[-1] == "gradient_norm"
@@ -124,7 +128,10 @@ def test_bfloat16_loss_and_gradients_are_those_of_float32_but_for_rounding():
         gradients = Gradients(Objective(model.train(), 10, 40, dtype))
         torch.manual_seed(1)
         found.append(
-            (gradients(xs, ys, 10), torch.cat([p.grad.flatten() for p in model.parameters()]))
+            (
+                gradients(Batch(xs, ys, 10)),
+                torch.cat([p.grad.flatten() for p in model.parameters()]),
+            )
         )
     (values, grads), (rounded, rounded_grads) = found
     # bfloat16 has 8 bits; a bound of some 500 nats that was summed in it would be off by nats.
@@ -170,7 +177,7 @@ def test_options_changed_between_epochs_take_effect():
         model = small_m2()
 
         def change(rows, model=model):
-            model.classification_weight = 100.0 * len(rows)
+            model.alpha = 100.0 * len(rows)
 
         config = FitConfig(epochs=2, batch_size=36, compile=way, keep_best=False)
         losses[way] = [row["loss"] for row in fit(model, blobs(), config, on_epoch=change).rows]
@@ -254,7 +261,7 @@ def test_every_tensor_of_a_forward_pass_is_made_on_the_device_of_the_data(name):
         order, position = batches._unlabelled_order
         assert order.device.type == position.device.type == "cuda"
         objective = Objective(model.train(), 20, 40, torch.bfloat16)
-        loss, terms = objective(*batches.draw())
+        loss, terms = objective(batches.draw())
         assert {value.device.type for value in (loss, *terms.values())} == {"cuda"}
 
 

@@ -156,7 +156,7 @@ def test_penalty_is_added_with_its_gradient():
     found = []
     for objective in (plain, penalised):
         torch.manual_seed(2)
-        loss, terms = objective(*batch_of(blobs()))
+        loss, terms = objective(batch_of(blobs()))
         found.append((loss, terms, oracle.gradients(loss, model)))
     weights = {
         n: p.detach()

@@ -64,15 +64,15 @@ def gradients_of_a_share(folder):
     batch = next(CONFIG.batches(data, share).epoch(0))
     # Kept in a variable: it must live until the backward pass, which it watches.
     shared = shared_gradients(objective)
-    loss, _ = shared(batch[0].double(), *batch[1:])
+    loss, _ = shared(replace(batch, xs=batch.xs.double()))
     loss.backward()
     return [p.grad for p in model.parameters()]
 
 
 def test_gradient_is_that_of_a_single_process(tmp_path):
     data, model = blobs(), classifier().double()
-    xs, ys, n = next(CONFIG.batches(data).epoch(0))
-    loss, terms = objective_of(model)(xs.double(), ys, n)
+    batch = next(CONFIG.batches(data).epoch(0))
+    loss, terms = objective_of(model)(replace(batch, xs=batch.xs.double()))
     # Each process adds the whole penalty, and weighs by the whole weight: a mean has them once.
     cross_entropy = -terms["labelled_log_prob_y"] * data.num_labelled / 120
     torch.testing.assert_close(loss.detach(), 0.3 * cross_entropy + terms["penalty"])

@@ -6,6 +6,7 @@ from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import Objective
 from pyro_ssl.models import M2, ApproxM2
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 from tests.elbos.test_sampled import make, pixels
 
@@ -20,12 +21,13 @@ def test_weighted_objective_at_its_draws_is_the_formula(model):
     xs, ys = pixels(7), torch.tensor([0, 2, 1, -1, -1, -1, -1])
     objective = Objective(model, 12, 28)
     with recorded_traces(objective.elbo) as traces:
-        loss, _ = objective(xs, ys, 3)
+        loss, _ = objective(Batch(xs, ys, 3))
     nodes = traces[-1][0].nodes
     known, rows = xs[:3], xs[3:]
     eps = oracle.noise(model, known, ys[:3], nodes["labelled/z"]["value"])
     labelled = oracle.labelled_bound(model, known, ys[:3], eps)
-    labelled = 12 / (3 * 40) * (2.0 * oracle.classification(model, known, ys[:3]) - labelled).sum()
+    labelled = -12 / (3 * 40) * labelled.sum()
+    labelled = labelled + 2.0 * oracle.classification(model, known, ys[:3]).mean()
     drawn = nodes["unlabelled/y"]["value"]
     assert drawn.shape == (4,)
     bound, log_q, cost = oracle.drawn_label(

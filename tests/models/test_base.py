@@ -30,6 +30,7 @@ from pyro_ssl.models import (
     RelaxedM2,
     SSLModel,
 )
+from pyro_ssl.models.rows import Batch
 
 SIZES = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_dims": (5,)}
 # One row a model: how to build a small one. A new model is added here.
@@ -158,7 +159,7 @@ def test_training_on_constant_pixels_stays_finite(make):
     optimiser = torch.optim.Adam(trained, lr=1e-2)
     for _ in range(50):
         optimiser.zero_grad()
-        loss = elbo.differentiable_loss(model.model, model.guide, xs, ys, 3)
+        loss = elbo.differentiable_loss(model.model, model.guide, Batch(xs, ys, 3))
         loss.backward()
         assert torch.isfinite(loss)
         assert all(torch.isfinite(p.grad).all() for p in trained if p.grad is not None)

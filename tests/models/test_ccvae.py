@@ -9,6 +9,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, Objective
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 from tests.elbos.test_sampled import pixels
 from tests.models.test_m2 import YS_OF_EACH_KIND
@@ -81,7 +82,7 @@ def by_hand(model, xs, ys):
         w = log_q_y(model, z[:, :k].detach())[here, label].exp() / q_y
         inside = log_px(model, xs[mask], z) + beta * (log_pz(model, z, label) - log_qz)
         bound = w * (inside - log_q[here, label]) - math.log(k)
-        total = total - (bound + model.classification_weight * q_y.log()).sum()
+        total = total - (bound + (1 + model.alpha) * q_y.log()).sum()
     return total
 
 
@@ -90,7 +91,7 @@ def by_hand(model, xs, ys):
     "options",
     [
         {},
-        {"kl_weight": 0.3, "classification_weight": 5.0},
+        {"kl_weight": 0.3, "alpha": 5.0},
         {"likelihood": "laplace", "laplace_scale": 0.4},
         {"style_dim": 0, "num_samples": 1},
         {"channels": 4},
@@ -205,12 +206,12 @@ def test_weight_is_bounded_where_no_other_draw_is_like_the_first():
 
 
 def test_terms_add_up_to_the_loss():
-    model, xs, ys = make(classification_weight=2.0), pixels(5), torch.tensor([2, 0, 1, -1, -1])
+    model, xs, ys = make(alpha=2.0), pixels(5), torch.tensor([2, 0, 1, -1, -1])
     elbo = model.make_elbo()
     with recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs, ys)
     terms = objective_terms(*traces[-1])
-    total = 3 * terms["labelled_elbo"] + 2 * terms["unlabelled_elbo"] - 6 * terms["classification"]
+    total = 3 * terms["labelled_elbo"] + 2 * terms["unlabelled_elbo"] - 9 * terms["classification"]
     torch.testing.assert_close(-total, loss.detach())
     assert {"labelled_kl_y", "labelled_kl_z_class", "unlabelled_kl_z_style"} <= terms.keys()
 
@@ -270,7 +271,7 @@ def test_a_batch_weighs_its_parts_by_their_share_of_the_data(num_labelled):
     model, xs, ys = make(), pixels(5), torch.tensor([2, 0, 1, 1, 3])
     ys[num_labelled:] = -1
     torch.manual_seed(5)
-    loss, _ = Objective(model, 30, 70)(xs, ys, num_labelled)
+    loss, _ = Objective(model, 30, 70)(Batch(xs, ys, num_labelled))
     torch.manual_seed(5)
     parts = [by_hand(model, xs[:num_labelled], ys[:num_labelled])]
     # The noise of both parts comes from one stream, the labelled part first.
@@ -284,7 +285,7 @@ def test_the_weight_is_no_divergence_to_be_annealed():
     model, xs, ys = make(), pixels(5), torch.tensor([2, 0, -1, -1, -1])
     objective = Objective(model, 2, 3, anneal={"kl_weight": Anneal(0.0, 1.0, 5)})
     with pytest.raises(ConfigError, match=r"'kl_weight'.*expected one of .*kl_z_class"):
-        objective.check_annealed(xs, ys, 2)
+        objective.check_annealed(Batch(xs, ys, 2))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_the_weight_is_no_divergence_to_be_annealed():
         {"laplace_scale": 0.0},
         {"kl_weight": math.nan},
         {"num_samples": 0},
-        {"classification_weight": -1.0},
+        {"alpha": -1.0},
     ],
     ids=str,
 )

@@ -11,6 +11,7 @@ from pyro_ssl.data import SSLData
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import FitConfig, Objective, RaoBlackwell_ELBO, StaticEnum_ELBO, fit, load_model
 from pyro_ssl.models import M1M2, VAE, LatentM2, active_latents, posteriors
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 from tests.infer.problems import blobs
 
@@ -20,7 +21,7 @@ M2_OPTIONS = {
     "num_classes": 4,
     "latent_dim": 2,
     "hidden_dims": (5,),
-    "classification_weight": WEIGHT,
+    "alpha": WEIGHT,
 }
 YS = [None, [0, 3, 1, 1, 2], [2, -1, 0, -1, -1], [1, 3, -1, -1, -1]]
 
@@ -92,16 +93,16 @@ def by_hand(model, xs, ys, trace, lower=True):
         if not lower:
             rest, kept = 0.0, kept.detach()
         known = ys[mask] if part == "labelled" else None
-        upper = oracle.latent_part(model, kept, known, z2, model.classification_weight)
+        upper = oracle.latent_part(model, kept, known, z2, model.alpha)
         total = total - (rest + upper).sum()
     return total
 
 
-def call(ys):
-    """Arguments of a call; rows that have the labels in front are promised to."""
+def call(xs, ys):
+    """A call's batch; rows that have the labels in front are promised to."""
     if ys is None:
-        return (None,)
-    return (torch.tensor(ys), 2) if ys[2:] == [-1] * 3 else (torch.tensor(ys),)
+        return Batch(xs)
+    return Batch(xs, torch.tensor(ys), 2 if ys[2:] == [-1] * 3 else None)
 
 
 @pytest.mark.parametrize("ys", YS)
@@ -113,9 +114,9 @@ def test_elbo_and_gradients_of_both_layers_equal_a_loop_over_classes(
     xs, elbo, active, likelihood, ys
 ):
     model = make(active, m1={"likelihood": likelihood}, train_m1=True)
-    args = call(ys)
-    loss, trace = oracle.run(model, elbo, xs, *args)
-    wanted = by_hand(model, xs, args[0], trace)
+    batch = call(xs, ys)
+    loss, trace = oracle.run(model, elbo, batch)
+    wanted = by_hand(model, xs, batch.ys, trace)
     torch.testing.assert_close(loss, wanted, atol=1e-9, rtol=1e-9)
     gradients = oracle.gradients(loss, model)
     oracle.assert_same(gradients, oracle.gradients(wanted, model))
@@ -126,9 +127,9 @@ def test_elbo_and_gradients_of_both_layers_equal_a_loop_over_classes(
 
 @pytest.mark.parametrize("ys", YS)
 def test_elbo_and_gradients_on_posteriors_equal_a_loop_over_classes(latents, elbo, ys):
-    model, args = make_latent(), call(ys)
-    loss, trace = oracle.run(model, elbo, latents, *args)
-    wanted = by_hand(model, latents, args[0], trace)
+    model, batch = make_latent(), call(latents, ys)
+    loss, trace = oracle.run(model, elbo, batch)
+    wanted = by_hand(model, latents, batch.ys, trace)
     torch.testing.assert_close(loss, wanted, atol=1e-9, rtol=1e-9)
     oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(wanted, model))
 
@@ -137,13 +138,13 @@ def test_elbo_and_gradients_on_posteriors_equal_a_loop_over_classes(latents, elb
 def test_a_frozen_m1_leaves_the_gradients_of_an_m2_on_draws(xs, ys):
     model = make(m1={"batch_norm": True}).train()
     before = {k: v.clone() for k, v in model.vae.state_dict().items()}
-    args = call(ys)
-    loss, trace = oracle.run(model, model.make_elbo(), xs, *args)
-    wanted = by_hand(model, xs, args[0], trace, lower=False)
+    batch = call(xs, ys)
+    loss, trace = oracle.run(model, model.make_elbo(), batch)
+    wanted = by_hand(model, xs, batch.ys, trace, lower=False)
     gradients = oracle.gradients(loss, model)
     assert {n.partition(".")[0] for n in gradients} == {"encoder", "decoder", "classifier"}
     oracle.assert_same(gradients, oracle.gradients(wanted, model))
-    model.make_elbo().loss_and_grads(model.model, model.guide, xs, *args)
+    model.make_elbo().loss_and_grads(model.model, model.guide, batch)
     assert all(p.grad is None for p in model.vae.parameters())
     assert all(torch.equal(before[k], v) for k, v in model.vae.state_dict().items())
 
@@ -151,13 +152,13 @@ def test_a_frozen_m1_leaves_the_gradients_of_an_m2_on_draws(xs, ys):
 @pytest.mark.parametrize("ys", YS)
 def test_both_ways_of_stacked_training_make_the_same_steps(xs, ys):
     upper, vae = make_latent(), far_from_flat(VAE(**M1))
-    whole, args = M1M2.on(vae, upper), call(ys)
+    whole, batch = M1M2.on(vae, upper), call(xs, ys)
     torch.manual_seed(7)
-    loss, trace = oracle.run(whole, whole.make_elbo(), xs, *args)
+    loss, trace = oracle.run(whole, whole.make_elbo(), batch)
     torch.manual_seed(7)
     inputs = posteriors(vae, xs, whole.active)
-    alone, _ = oracle.run(upper, upper.make_elbo(), inputs, *args)
-    for part, mask in parts(xs, args[0]):
+    alone, _ = oracle.run(upper, upper.make_elbo(), replace(batch, xs=inputs))
+    for part, mask in parts(xs, batch.ys):
         name = f"{part}/z1" if f"{part}/z1" in trace.nodes else "z1"
         alone = alone - oracle.vae_log_px(vae, xs[mask], trace.nodes[name]["value"]).sum()
     torch.testing.assert_close(loss, alone, atol=1e-9, rtol=1e-9)
@@ -167,7 +168,7 @@ def test_both_ways_of_stacked_training_make_the_same_steps(xs, ys):
 def test_classification_gradient_is_plain_autograds_down_to_m1(xs, elbo):
     model, ys = make(train_m1=True), torch.tensor([0, 3, 1, 1, 2])
     found = []
-    for model.classification_weight in (0.0, WEIGHT):
+    for model.alpha in (0.0, WEIGHT):
         torch.manual_seed(4)
         loss, trace = oracle.run(model, elbo, xs, ys)
         found.append(oracle.gradients(loss, model))
@@ -314,8 +315,8 @@ def test_latents_that_cannot_be_kept_are_named(active):
     [
         {"latent_dim": 0},
         {"hidden_dims": (3, 0)},
-        {"classification_weight": -1.0},
-        {"classification_weight": float("nan")},
+        {"alpha": -1.0},
+        {"alpha": float("nan")},
         {"num_summed": 0},
         {"input_dropout": 1.0},
         {"activation": "sine"},
@@ -391,7 +392,7 @@ def test_layers_train_one_after_the_other_and_are_saved_as_one(tmp_path):
     active = active_latents(vae, data.unlabelled_xs)
     assert active
     torch.manual_seed(1)
-    upper = LatentM2(len(active), 3, latent_dim=2, hidden_dims=(16,), classification_weight=5.0)
+    upper = LatentM2(len(active), 3, latent_dim=2, hidden_dims=(16,), alpha=0.5)
     history = fit(upper, on_posteriors(vae, data, active), replace(CONFIG, binarise=False))
     frame = history.to_frame()
     assert frame["validation_accuracy"].max() > 0.9
@@ -418,7 +419,7 @@ def test_both_layers_train_at_once_from_scratch_and_resume_bit_for_bit(tmp_path)
         torch.manual_seed(0)
         m1 = {"input_shape": (1, 4, 4), "latent_dim": 4, "hidden_dims": (16,), "batch_norm": True}
         sizes = {"num_classes": 3, "latent_dim": 2, "hidden_dims": (16,), "train_m1": True}
-        return M1M2(m1=m1, classification_weight=5.0, **sizes | options)
+        return M1M2(m1=m1, alpha=0.5, **sizes | options)
 
     config, path = replace(CONFIG, epochs=40, keep_best=False), tmp_path / "run.pt"
     never_stopped = fresh()
@@ -438,11 +439,11 @@ def test_terms_of_both_layers_add_up_to_the_bound(xs):
     model = make()
     objective = Objective(model, 20, 300)
     torch.manual_seed(4)
-    loss, terms = objective(xs, torch.tensor([1, 3, -1, -1, -1]), 2)
+    loss, terms = objective(Batch(xs, torch.tensor([1, 3, -1, -1, -1]), 2))
     for part, known in (("labelled", True), ("unlabelled", False)):
         whole = terms[f"{part}_log_prob_x"] - terms[f"{part}_kl_z1"] - terms[f"{part}_kl_z2"]
         whole += terms[f"{part}_log_prob_y"] if known else -terms[f"{part}_kl_y"]
         torch.testing.assert_close(terms[f"{part}_elbo"], whole)
-    labelled = terms["labelled_elbo"] - WEIGHT * terms["classification"]
-    weighted = -(20 * labelled + 300 * terms["unlabelled_elbo"]) / 320
+    weighted = -(20 * terms["labelled_elbo"] + 300 * terms["unlabelled_elbo"]) / 320
+    weighted += WEIGHT * terms["classification"]
     torch.testing.assert_close(loss.detach(), weighted)

@@ -11,6 +11,7 @@ from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer import Objective, StaticEnum_ELBO
 from pyro_ssl.models import M2
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 
 WEIGHT = 3.5
@@ -26,7 +27,7 @@ def model() -> M2:
         num_classes=4,
         latent_dim=2,
         hidden_dims=(7, 5),
-        classification_weight=WEIGHT,
+        alpha=WEIGHT,
     )
     # Away from its initial values every density is far from flat.
     for parameter in model.parameters():
@@ -45,11 +46,11 @@ def elbo(request):
     return request.param(max_plate_nesting=1)
 
 
-def run(model, xs, ys=None, elbo=None, **kwargs):
+def run(model, xs, ys=None, elbo=None, num_labelled=None):
     """Return Pyro's loss and the model trace it came from."""
     elbo = elbo or model.make_elbo()
     with recorded_traces(elbo) as traces:
-        loss = elbo.differentiable_loss(model.model, model.guide, xs, ys, **kwargs)
+        loss = elbo.differentiable_loss(model.model, model.guide, Batch(xs, ys, num_labelled))
     return loss, traces[-1][0]
 
 
@@ -83,7 +84,7 @@ def test_class_chunks_are_autocast_like_the_whole(model, xs):
     model.class_chunk = 3
     hook = lambda module, inputs, output: dtypes.append(output.dtype)  # noqa: E731
     model.float().decoder.layers[0].linear.register_forward_hook(hook)
-    loss, _ = Objective(model, 0, 9, torch.bfloat16)(xs.float(), None, 0)
+    loss, _ = Objective(model, 0, 9, torch.bfloat16)(Batch(xs.float(), None, 0))
     loss.backward()
     assert loss.dtype == torch.float32
     # Two chunks, each a second time for its gradient.
@@ -142,7 +143,7 @@ def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys, el
 def test_convolutions_and_laplace_pixels_enter_the_same_objective(options, elbo):
     torch.manual_seed(1)
     sizes = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_dims": (5,)}
-    model = M2(**sizes | {"activation": "tanh", "classification_weight": WEIGHT} | options)
+    model = M2(**sizes | {"activation": "tanh", "alpha": WEIGHT} | options)
     model = model.double().eval()
     xs = torch.rand(5, *model.input_shape).double()
     ys = torch.tensor([2, -1, 0, -1, -1])
@@ -180,8 +181,8 @@ def test_classification_gradient_is_plain_autograds(model, xs, elbo):
             assert gradient.abs().max() > 1e-3 or "bias" in name
 
 
-def test_without_classification_weight_labels_leave_the_classifier_alone(model, xs):
-    model.classification_weight = 0.0
+def test_without_alpha_labels_leave_the_classifier_alone(model, xs):
+    model.alpha = 0.0
     ys = torch.tensor([0, 3, 1, 1, 2])
     gradients = oracle.gradients(run(model, xs, ys)[0], model)
     for name, gradient in gradients.items():
@@ -193,8 +194,8 @@ def test_without_classification_weight_labels_leave_the_classifier_alone(model, 
     [
         {"latent_dim": 0},
         {"hidden_dims": (3, 0)},
-        {"classification_weight": -1.0},
-        {"classification_weight": math.nan},
+        {"alpha": -1.0},
+        {"alpha": math.nan},
         {"input_dropout": 1.0},
         {"activation": "sine"},
         {"class_chunk": 0},
@@ -305,7 +306,7 @@ def test_parted_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(parted, monk
 
 
 def test_parted_batch_norm_normalises_each_kind_by_its_own_statistics():
-    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted", classification_weight=WEIGHT)
+    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted", alpha=WEIGHT)
     model.double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     elbo = model.make_elbo()

@@ -105,13 +105,13 @@ def by_hand(model, xs, ys):
                 q_y = known_log_q(model, y, draws).exp().mean()
                 w = known_log_q(model, y, z_class[i].detach()).exp() / q_y
                 bound = w * bound + sum(log_p(a, v) for a, v in enumerate(y) if v >= 0)
-                bound = bound + model.classification_weight * q_y.log()
+                bound = bound + (1 + model.alpha) * q_y.log()
             total = total - bound
     return total
 
 
 @pytest.mark.parametrize("ys", YS_OF_EACH_KIND)
-@pytest.mark.parametrize("options", [{}, {"kl_weight": 0.3, "classification_weight": 5.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"kl_weight": 0.3, "alpha": 5.0}], ids=str)
 def test_objective_at_its_draws_is_the_sum_over_all_combinations(ys, options):
     model, xs = make(**options), pixels(3 if ys is None else len(ys))
     ys = None if ys is None else torch.tensor(ys)
@@ -197,13 +197,13 @@ def test_classifier_is_the_integral():
 
 
 def test_terms_add_up_to_the_loss():
-    model, xs = make(classification_weight=2.0), pixels(5)
+    model, xs = make(alpha=2.0), pixels(5)
     ys = torch.tensor([[0, 1, 1], [-1, 1, -1], [1, -1, 0], [-1, -1, -1], [-1, -1, -1]])
     elbo = model.make_elbo()
     with recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs, ys)
     terms = objective_terms(*traces[-1])
-    total = 3 * terms["labelled_elbo"] + 2 * terms["unlabelled_elbo"] - 6 * terms["classification"]
+    total = 3 * terms["labelled_elbo"] + 2 * terms["unlabelled_elbo"] - 9 * terms["classification"]
     torch.testing.assert_close(-total, loss.detach())
     assert 0 < terms["weight"] <= model.num_samples
 

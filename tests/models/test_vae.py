@@ -10,6 +10,7 @@ from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, RowWeights, StaticEnum_ELBO, fit
 from pyro_ssl.models import VAE, Autoencoder
+from pyro_ssl.models.rows import Batch
 from tests import oracle
 
 # The options that make each kind of p(x|z).
@@ -66,14 +67,16 @@ def test_elbo_and_gradients_equal_the_formula(likelihood, elbo):
 def test_labels_are_not_looked_at_and_a_mixed_call_is_the_sum_of_its_parts(likelihood, ys):
     model, xs, ys = make(likelihood), rows(likelihood), torch.tensor(ys)
     known = ys >= 0
-    args = (ys, 2) if known.tolist() == [True] * 2 + [False] * 3 else (ys,)
+    in_front = known.tolist() == [True] * 2 + [False] * 3
+    batch = Batch(xs, ys, 2 if in_front else None)
     # Weights tell whose share of the sum is whose.
-    with RowWeights({"labelled": 3.0, "unlabelled": 0.25}):
-        loss, trace = oracle.run(model, model.make_elbo(), xs, *args)
+    with RowWeights(75, 25):
+        loss, trace = oracle.run(model, model.make_elbo(), batch)
     by_hand = 0.0
-    for part, mask, weight in (("labelled", known, 3.0), ("unlabelled", ~known, 0.25)):
-        # A call of one kind without a promise is the plain program, which has no part.
-        name, factor = (f"{part}/z", weight) if f"{part}/z" in trace.nodes else ("z", 1.0)
+    for part, mask, share in (("labelled", known, 0.75), ("unlabelled", ~known, 0.25)):
+        # The sites of a call of one kind without a promise have plain names.
+        name = f"{part}/z" if f"{part}/z" in trace.nodes else "z"
+        factor = share / max(int(mask.sum()), 1)
         if mask.any():
             eps = oracle.vae_noise(model, xs[mask], trace.nodes[name]["value"])
             by_hand = by_hand - factor * oracle.vae_bound(model, xs[mask], eps).sum()

@@ -1,0 +1,65 @@
+"""How rows and terms weigh in an objective: handlers around a model and its guide."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyro_ssl.infer.annealing import site_keys
+from pyro_ssl.models.rows import LABELLED, PLATES, UNLABELLED
+
+
+class RowWeights(Messenger):
+    """Makes the objective of a batch an unbiased estimate of the whole data's, per example.
+
+    With N_l labelled and N_u unlabelled rows in the data, N = N_l + N_u, of which a batch holds
+    B_l and B_u drawn uniformly, labelled rows weigh N_l / (B_l N) and unlabelled ones
+    N_u / (B_u N). A term beside the bound (`add_term`, the classification term among them) weighs
+    1 / B_l or 1 / B_u instead: `alpha` is the weight of its mean over labelled rows, however many
+    there are.
+
+    It is what `fit` trains with; around a model and a guide it gives Pyro's own `SVI` the same
+    objective::
+
+        weighted = RowWeights(data.num_labelled, data.num_unlabelled)
+        svi = SVI(weighted(m.model), weighted(m.guide), optimiser, m.make_elbo())
+
+    Rows are told apart by their plates, `labelled_rows` and `unlabelled_rows`, at dimension -1.
+
+    Args:
+        num_labelled: N_l, labelled rows in the whole data.
+        num_unlabelled: N_u, unlabelled rows in the whole data.
+    """
+
+    def __init__(self, num_labelled: int, num_unlabelled: int) -> None:
+        super().__init__()
+        total = max(num_labelled + num_unlabelled, 1)
+        self.shares = {LABELLED: num_labelled / total, UNLABELLED: num_unlabelled / total}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        plate = next((f for f in msg["cond_indep_stack"] if f.name in PLATES), None)
+        if plate is None:
+            return
+        share = self.shares[PLATES[plate.name]]
+        mean, bound = (msg["infer"].get(f"{kind}_weight", 0.0) for kind in ("mean", "bound"))
+        if mean + bound > 0:
+            share = (mean + bound * share) / (mean + bound)
+        msg["scale"] = msg["scale"] * (share / plate.size)
+
+
+class TermWeights(Messenger):
+    """Pyro handler that scales the terms that annealing weighs.
+
+    Args:
+        weights: factors, 0-dimensional, keyed as `FitConfig.anneal` is; others do nothing.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def _pyro_sample(self, msg: Any) -> None:
+        for key in site_keys(msg):
+            if key in self.weights:
+                msg["scale"] = msg["scale"] * self.weights[key]
