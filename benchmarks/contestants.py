@@ -34,7 +34,7 @@ def networks(num_classes: int) -> dict[str, Any]:
     }
 
 
-def ours(
+def library_step(
     model: SSLModel, xs: Tensor, ys: Tensor | None, precision: str, compiled: bool, captured: bool
 ) -> Step:
     """Return the step that `pyro_ssl.infer.fit` makes, on one batch of one kind.

@@ -1,8 +1,8 @@
 """Times whole epochs, data movement and all: the textbook Pyro M2 against this library's fit.
 
-The textbook draws its batches from two DataLoaders, binarises them and makes both SVI steps; ours
-is the training loop as it is. The rows are random pictures of MNIST's size, since what they
-show changes no time. Writes epoch.csv and epoch.md to RESULTS_ROOT.
+The textbook draws its batches from two DataLoaders, binarises them and makes both SVI steps; the
+library trains by `fit`. The rows are random pictures of MNIST's size, since what they show changes
+no time. Writes epoch.csv and epoch.md to RESULTS_ROOT.
 """
 
 import time

@@ -14,7 +14,7 @@ import torch
 import tyro
 from joblib import Parallel, delayed
 
-from benchmarks.contestants import Step, networks, ours
+from benchmarks.contestants import Step, library_step, networks
 from benchmarks.timing import alternate, write_table
 from experiments.devices import keep_freed_memory, resolve_device, resolve_precision
 from pyro_ssl.data import SSLData
@@ -59,7 +59,9 @@ def step(config: Config, make: Callable[[int], SSLModel], classes: int, batch: i
     torch.manual_seed(0)
     xs = torch.rand(batch, 1, 28, 28, device=device).bernoulli()
     model, precision = make(classes).to(device), resolve_precision("auto", device)
-    return ours(model, xs, None, precision, model.class_chunk is None, device.type == "cuda")
+    return library_step(
+        model, xs, None, precision, model.class_chunk is None, device.type == "cuda"
+    )
 
 
 def m2(classes: int, chunk: int | None = None) -> SSLModel:

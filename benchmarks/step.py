@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import tyro
 
-from benchmarks.contestants import HIDDEN, PIXELS, Step, networks, ours, plain, textbook
+from benchmarks.contestants import HIDDEN, PIXELS, Step, library_step, networks, plain, textbook
 from benchmarks.timing import alternate, matrix_flops, matrix_speed, ratios, write_table
 from experiments.devices import keep_freed_memory, resolve_device
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
@@ -62,7 +62,7 @@ def contestants(config: Config, kind: str, device: torch.device) -> dict[str, St
             if not captured:
                 steps[f"by hand, {way}, {precision}"] = plain(xs, ys, k, precision, compiled)
             for name, make in models.items():
-                steps[f"{name}, {way}, {precision}"] = ours(
+                steps[f"{name}, {way}, {precision}"] = library_step(
                     make().to(device), xs, ys, precision, compiled, captured
                 )
     return steps

@@ -6,7 +6,7 @@ class PyroSSLError(Exception):
 
 
 class DataError(PyroSSLError, ValueError):
-    """Arrays, labels, splits or data files that cannot be used as they are."""
+    """Arrays, labels, splits or data files that cannot be used."""
 
 
 class ConfigError(PyroSSLError, ValueError):

@@ -1,4 +1,4 @@
-"""Colour photographs with binary attributes: CelebA, and a folder of one's own."""
+"""Colour photographs with binary attributes: CelebA, and your own folder."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Colour photographs of one class each: CIFAR-10, and folders of one's own."""
+"""Colour photographs of one class each: CIFAR-10, and your own folders."""
 
 import pickle
 from pathlib import Path
@@ -49,7 +49,7 @@ def load_cifar10(root: str | Path | None = None) -> ImageDataset:
 def load_class_folders(
     folder: str | Path, size: int, name: str | None = None
 ) -> tuple[ImageDataset, tuple[str, ...]]:
-    """Load images from `folder/train/CLASS/*` and `folder/test/CLASS/*`: bring your own.
+    """Load images from `folder/train/CLASS/*` and `folder/test/CLASS/*`.
 
     Classes are numbered in the order of their names. Images are cut to the largest square in their
     middle and scaled.

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_ssl.data.datasets import data_root
 from pyro_ssl.errors import ConfigError, DataError
 
-# scikit-learn's own pattern, and the like of letters alone.
+# scikit-learn's own pattern, and one that takes letters alone.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
 
 

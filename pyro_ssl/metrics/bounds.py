@@ -1,4 +1,4 @@
-"""Bounds on the likelihood, and what of the latents they spend it on."""
+"""Bounds on the log-likelihood, and the KL divergence of each latent dimension."""
 
 import math
 

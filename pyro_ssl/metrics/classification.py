@@ -9,7 +9,7 @@ from pyro_ssl.models.base import SSLModel
 def accuracy(probabilities: Tensor, ys: Tensor) -> float:
     """Return the share of rows whose likeliest class is the label.
 
-    Of attributes, return the share of known ones that are as is likelier.
+    Of attributes, return the share of known ones whose likelier value is the true one.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.

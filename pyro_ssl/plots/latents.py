@@ -80,8 +80,8 @@ def bottlenecks(panels: Sequence[Bottleneck]) -> Figure:
 def _draw_curve(axes: Axes, panel: Bottleneck, xs: Tensor, codes: Tensor) -> None:
     shown = slice(0, 1500)
     for k in panel.components.unique().tolist():
-        mine = panel.points[shown][panel.components[shown] == k]
-        first, second = mine.T.numpy()
+        points = panel.points[shown][panel.components[shown] == k]
+        first, second = points.T.numpy()
         axes.scatter(first, second, s=4, alpha=0.35, linewidths=0, label=f"component {k}")
     curve = torch.linspace(codes.min().item(), codes.max().item(), 400).to(xs).unsqueeze(-1)
     axes.plot(*panel.model.decode(curve).cpu().T.numpy(), color="black", label="mean of p(x | z)")
@@ -96,10 +96,10 @@ def _draw_codes(axes: Axes, panel: Bottleneck, codes: Tensor) -> None:
     flat = codes.squeeze(-1).cpu().numpy()
     bins = np.linspace(flat.min(), flat.max(), 60).tolist()
     for k in panel.components.unique().tolist():
-        mine = flat[panel.components.numpy() == k]
+        values = flat[panel.components.numpy() == k]
         # Each component's share of the whole, so that the areas sum to one.
-        weights = np.full(len(mine), 1 / (len(flat) * (bins[1] - bins[0])))
-        axes.hist(mine, bins=bins, weights=weights, alpha=0.6, label=f"component {k}")
+        weights = np.full(len(values), 1 / (len(flat) * (bins[1] - bins[0])))
+        axes.hist(values, bins=bins, weights=weights, alpha=0.6, label=f"component {k}")
     if not isinstance(panel.model, Autoencoder):
         zs = np.linspace(min(-3.5, flat.min()), max(3.5, flat.max()), 300)
         prior = np.exp(-0.5 * zs**2) / np.sqrt(2 * np.pi)
