@@ -1,0 +1,233 @@
+"""What every family of p(x|.) says of itself: the interface of a likelihood."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.likelihoods.options import plain_number
+from pyro_ssl.likelihoods.scaling import Scaling
+
+# Checks go through rows in blocks, so that a file mapped to memory need not fit into it.
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A family for p(x|.): a value, compared and hashed by its fields, which are plain numbers.
+
+    A model asks it for the shape of the decoder's outputs, turns these into a distribution, and
+    shows its encoder the `features` of an input. Shapes are of one input, `input_shape`; all
+    tensors may have leading dimensions of any number. Nothing here looks at a value, but for
+    `check` and `fit_scaling`.
+
+    A family of independent values overrides `values`; another one `distribution`. A class of
+    your own is a frozen dataclass that does so, and says which inputs it takes in `inside` and
+    `support`.
+
+    Attributes:
+        takes_real_values: whether inputs may be any numbers; otherwise they are in [0, 1].
+        takes_pixels: whether inputs in [0, 1] may be drawn anew from a Bernoulli.
+        takes_missing: whether NaN stands for a missing value.
+        by_value: whether `values` exists: the values of an input are independent.
+        filler: a number inside the support, to stand where a value is missing.
+        outputs_per_value: the decoder's outputs for each value of an input.
+        support: the inputs it takes, in words, and what to do with others.
+        unit: of its log-density, in words.
+    """
+
+    takes_real_values: ClassVar[bool] = True
+    takes_pixels: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
+    filler: ClassVar[float] = 0.0
+    support: ClassVar[str] = "finite numbers: remove such rows, or take the likelihood Mixed"
+    unit: ClassVar[str] = "nats an input, a density in the units of its values"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain_number(getattr(self, field.name)))
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ConfigError: naming the one that cannot work.
+        """
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether NaN stands for a missing value."""
+        return False
+
+    @property
+    def outputs_per_value(self) -> int:
+        """The decoder's outputs for each value of an input."""
+        return 1
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the decoder's outputs for one input.
+
+        The first dimension is `outputs_per_value` times as large: first all outputs of the first
+        kind (locations, say), then all of the second.
+
+        Raises:
+            ConfigError: if inputs of that shape are not of this family.
+        """
+        return (self.outputs_per_value * input_shape[0], *input_shape[1:])
+
+    def num_shared(self, input_shape: tuple[int, ...]) -> int:
+        """Return how many learned numbers are common to all inputs: a scale, for example."""
+        return 0
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return the distributions of the single values, batch shape `[..., *input_shape]`.
+
+        Arguments as for `distribution`.
+        """
+        raise NotImplementedError
+
+    def distribution(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return p(x|.), batch shape `[...]`, event shape `input_shape`; its unit is `unit`.
+
+        Args:
+            outputs: the decoder's, `[..., *output_shape]`.
+            input_shape: shape of one input.
+            shared: the numbers common to all inputs, `[num_shared]`, unconstrained; None if there
+                are none.
+        """
+        return self.values(outputs, input_shape, shared).to_event(len(input_shape))
+
+    def mean(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean of p(x|.), `[..., *input_shape]`; arguments as for `distribution`.
+
+        Where values are categories, it is the likeliest one.
+        """
+        return self.distribution(outputs, input_shape, shared).mean
+
+    def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the `features` of an input."""
+        return input_shape
+
+    def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """Return what encoder and classifier see of inputs, `[..., *feature_shape]`."""
+        return xs
+
+    def inside(self, xs: Tensor) -> Tensor:
+        """Return which of the values `xs` are inside the support, of the same shape."""
+        return torch.isfinite(xs)
+
+    def check(self, xs: Tensor, name: str = "xs") -> None:
+        """Check that inputs `[B, *input_shape]` are inside the support.
+
+        Raises:
+            DataError: naming the first row that is not, and the remedy.
+        """
+        for number, block in enumerate(xs.split(_BLOCK)):
+            inside = self.inside(block)
+            if not bool(inside.all()):
+                at = (~inside).nonzero()[0].tolist()
+                raise DataError(
+                    f"{name} has the value {float(block[tuple(at)]):g} in row "
+                    f"{at[0] + number * _BLOCK}, but {self._taken(at[1:])}"
+                )
+
+    def _taken(self, at: list[int]) -> str:
+        """Say which inputs are taken at a place, for an error."""
+        return f"the likelihood {type(self).__name__} takes {self.support}"
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return how raw inputs are scaled for this family, fitted on rows `[N, *input_shape]`.
+
+        Here not at all; families of real values standardise them, those of pixels divide bytes.
+        """
+        return Scaling.identity(tuple(xs.shape[1:]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the family's name and fields as plain data, for `likelihood_from_dict`."""
+        return {"likelihood": type(self).__name__} | {
+            f.name: _to_plain(getattr(self, f.name)) for f in fields(self)
+        }
+
+
+FAMILIES: dict[str, type[Likelihood]] = {}
+_Family = TypeVar("_Family", bound=type[Likelihood])
+
+
+def register_likelihood(cls: _Family) -> _Family:
+    """Let `likelihood_from_dict`, and so a checkpoint, know a family; a class decorator.
+
+    No file can name a class that was not registered by code.
+    """
+    FAMILIES[cls.__name__] = cls
+    return cls
+
+
+def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
+    """Return a likelihood, also given its name: `"student_t"` is `StudentT()`.
+
+    Raises:
+        ConfigError: if it is neither a likelihood nor the name of one that needs no options.
+    """
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    names = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", n).lower(): cls for n, cls in FAMILIES.items()}
+    plain = [name for name, cls in names.items() if _needs_nothing(cls)]
+    if isinstance(likelihood, str) and likelihood in plain:
+        return names[likelihood]()
+    expected = f"expected one of {', '.join(sorted(plain))}, or a Likelihood"
+    if isinstance(likelihood, str) and likelihood in names:
+        expected = f"which needs options: give {names[likelihood].__name__}(...)"
+    raise ConfigError(f"likelihood is {likelihood!r}, {expected}")
+
+
+def likelihood_from_dict(state: dict[str, Any]) -> Likelihood:
+    """Return the likelihood that `Likelihood.to_dict` was called on; nothing in it is run.
+
+    Raises:
+        ConfigError: if it names no registered family, or other fields than the family has.
+    """
+    state = dict(state)
+    name = state.pop("likelihood", None)
+    if name not in FAMILIES:
+        raise ConfigError(
+            f"likelihood is {name!r}, which is none of {', '.join(sorted(FAMILIES))}: import its "
+            "class and decorate it with @register_likelihood"
+        )
+    known = {f.name for f in fields(FAMILIES[name])}
+    if not state.keys() <= known:
+        raise ConfigError(
+            f"likelihood {name} has no {', '.join(sorted(state.keys() - known))}, expected "
+            f"{', '.join(sorted(known)) or 'no options'}"
+        )
+    return FAMILIES[name](**{key: _from_plain(value) for key, value in state.items()})
+
+
+def _needs_nothing(cls: type[Likelihood]) -> bool:
+    try:
+        cls()
+    except TypeError:
+        return False
+    return True
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Likelihood):
+        return value.to_dict()
+    return [_to_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return likelihood_from_dict(value)
+    return tuple(_from_plain(v) for v in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,53 @@
+"""p(x|y,z) of many classes, some of them at a time."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.nets.mlp import in_class_chunks
+
+
+class ClassChunks(dist.TorchDistribution):
+    """p(x | y, z) for many classes, whose log-probability is computed chunk by chunk.
+
+    Args:
+        family: returns the distribution for given tensors, the decoder's run included.
+        tensors: what `family` takes, each with the classes as first dimension.
+        chunk: classes at a time.
+        batch_shape: batch shape of `family(*tensors)`.
+        event_shape: its event shape.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        family: Callable[..., dist.TorchDistribution],
+        tensors: tuple[Tensor, ...],
+        chunk: int,
+        batch_shape: torch.Size,
+        event_shape: torch.Size,
+    ) -> None:
+        super().__init__(batch_shape, event_shape, validate_args=False)
+        self.family, self.tensors, self.chunk = family, tensors, chunk
+        # The log-probability is asked for later, by an ELBO, where no autocast reaches.
+        kind = tensors[0].device.type
+        self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value), of the batch shape, in nats."""
+        kind, dtype, enabled = self._autocast
+
+        def of_chunk(*tensors: Tensor) -> Tensor:
+            with torch.autocast(kind, dtype, enabled):
+                likelihood = self.family(*tensors)
+            return likelihood.log_prob(value)
+
+        return in_class_chunks(of_chunk, self.chunk, *self.tensors)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """Draw from all classes at once."""
+        return self.family(*self.tensors).sample(sample_shape)

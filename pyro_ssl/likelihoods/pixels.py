@@ -1,0 +1,93 @@
+"""Pixels in [0, 1]: Bernoulli, or Laplace around their means."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
+from pyro_ssl.likelihoods.options import check_positive
+from pyro_ssl.likelihoods.scaling import Scaling
+
+
+class _BernoulliPixels(dist.Bernoulli):
+    """Bernoulli with the same log-probability as torch's, several times faster on a CPU.
+
+    With l the logit, `log p(x) = x l - softplus(l)` and
+    `softplus(l) = (l + |l|) / 2 + log(1 + exp(-|l|))`, whose argument never overflows. torch
+    takes log1p instead of log(1 + .), exact to the last bit but with no fast vector form; here
+    the absolute error is at most half a unit in the last place of 1 for each pixel.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value) in nats for each pixel, the shape of `value` and logits broadcast."""
+        size = self.logits.abs()
+        return (value - 0.5) * self.logits - 0.5 * size - (1 + (-size).exp()).log()
+
+
+@dataclass(frozen=True)
+class _Pixels(Likelihood):
+    """Values in [0, 1], around the sigmoid of the decoder's outputs."""
+
+    takes_real_values: ClassVar[bool] = False
+    support: ClassVar[str] = (
+        "numbers in [0, 1]: rescale them, bytes by / 255, or take another likelihood, such as "
+        "gaussian for standardised values"
+    )
+
+    def inside(self, xs: Tensor) -> Tensor:
+        """Return which values are in [0, 1]."""
+        return (xs >= 0) & (xs <= 1)
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return the division by 255 for bytes; other inputs stay as they are."""
+        by = 255.0 if xs.dtype == torch.uint8 else 1.0
+        return Scaling.divided(tuple(xs.shape[1:]), by, density=not self.takes_pixels)
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class Bernoulli(_Pixels):
+    """Independent pixels that are on or off, `p(x_d = 1|.) = sigmoid(output_d)`.
+
+    Pixels strictly between 0 and 1 are accepted: their log-probability is then the negative
+    cross-entropy, the expected log-probability of pixels binarised with those means.
+    """
+
+    takes_pixels: ClassVar[bool] = True
+    unit: ClassVar[str] = "nats an input, a probability of pixels that are 0 or 1"
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return Bernoulli pixels of the outputs as logits."""
+        return _BernoulliPixels(logits=outputs, validate_args=False)
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class Laplace(_Pixels):
+    """Independent pixels in [0, 1], `p(x_d|.) = Laplace(sigmoid(output_d), scale)`.
+
+    Args:
+        scale: mean absolute deviation.
+
+    Raises:
+        ConfigError: if the scale is not a positive number.
+    """
+
+    scale: float = 0.1
+
+    def check_options(self) -> None:
+        """Check the scale."""
+        check_positive("scale", self.scale)
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return Laplace pixels around the sigmoid of the outputs."""
+        # A Python number would be copied to the device in every step.
+        scale = torch.full_like(outputs, self.scale)
+        return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)

@@ -1,0 +1,168 @@
+"""Real values: normal, Student-t, and positive ones whose logarithm is normal."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
+from pyro_ssl.likelihoods.densities import StudentTValues
+from pyro_ssl.likelihoods.options import check_positive
+from pyro_ssl.likelihoods.scaling import Scaling
+from pyro_ssl.likelihoods.spread import (
+    check_spread,
+    location_and_spread,
+    outputs_of_spread,
+    shared_of_spread,
+)
+
+
+@dataclass(frozen=True)
+class _LocationScale(Likelihood):
+    """Values of a location, which the decoder gives, and a scale."""
+
+    scale: float | None = None
+    per: str = "value"
+    min_scale: float = 0.01
+
+    def check_options(self) -> None:
+        """Check scale, `per` and the smallest scale."""
+        check_spread("scale", self.scale, self.per)
+        check_positive("min_scale", self.min_scale)
+
+    @property
+    def outputs_per_value(self) -> int:
+        """2 where the decoder gives the scale: all locations, then all raw scales."""
+        return outputs_of_spread(self.scale, self.per)
+
+    def num_shared(self, input_shape: tuple[int, ...]) -> int:
+        """Return how many scales are common to all inputs."""
+        return shared_of_spread(self.scale, self.per, input_shape)
+
+    def location_and_scale(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return locations and scales, each `[..., *input_shape]`."""
+        options = self.scale, self.per, self.min_scale
+        return location_and_spread(outputs, input_shape, shared, *options)
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return the standardisation of each value over rows."""
+        return Scaling.standard(xs)
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class Gaussian(_LocationScale):
+    """Independent normal values, `p(x_d|.) = Normal(loc_d, scale_d^2)`.
+
+    Args:
+        scale: one scale for all values, in the units of the inputs: log p(x|.) is then a squared
+            error but for constants. None to learn scales.
+        per: what a scale is learned for: `value`, each value of each row, by the decoder;
+            `dimension`, each dimension of the input, common to all rows; `all`, once.
+        min_scale: the smallest learned scale, in the units of the inputs.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return normal values."""
+        loc, scale = self.location_and_scale(outputs, input_shape, shared)
+        return dist.Normal(loc, scale, validate_args=False)
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class StudentT(_LocationScale):
+    """Independent Student-t values: a few far from all others do not draw the model after them.
+
+    Args:
+        scale: as for `Gaussian`.
+        per: as for `Gaussian`.
+        min_scale: as for `Gaussian`.
+        df: degrees of freedom, above 1; None to learn them, one number for all values.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    df: float | None = 4.0
+
+    def check_options(self) -> None:
+        """Check the scale, and that a mean exists."""
+        super().check_options()
+        if self.df is not None:
+            expected = "a number above 1, for a mean to exist, or None to learn it"
+            check_positive("df", self.df, expected)
+            if self.df <= 1:
+                raise ConfigError(f"df is {self.df!r}, expected {expected}")
+
+    def num_shared(self, input_shape: tuple[int, ...]) -> int:
+        """Return the number of scales, and of degrees of freedom, common to all inputs."""
+        return super().num_shared(input_shape) + (self.df is None)
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return Student-t values."""
+        last = None
+        if self.df is None:
+            assert shared is not None
+            shared, last = shared[:-1], shared[-1:]
+        loc, scale = self.location_and_scale(outputs, input_shape, shared)
+        df = torch.full_like(loc, self.df or 0.0) if last is None else 1.01 + F.softplus(last)
+        return StudentTValues(df, loc, scale)
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return the map by median and quartiles of each value over rows."""
+        return Scaling.robust(xs)
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class LogNormal(_LocationScale):
+    """Independent positive values, whose logarithms are normal.
+
+    The encoder sees the logarithms. Location and scale are theirs.
+
+    Args:
+        scale: as for `Gaussian`.
+        per: as for `Gaussian`.
+        min_scale: as for `Gaussian`.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    filler: ClassVar[float] = 1.0
+    support: ClassVar[str] = (
+        "finite numbers above 0: take the likelihood gaussian, or, of counts, poisson"
+    )
+
+    def values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> dist.TorchDistribution:
+        """Return log-normal values."""
+        loc, scale = self.location_and_scale(outputs, input_shape, shared)
+        return dist.LogNormal(loc, scale, validate_args=False)
+
+    def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """Return the logarithms of the values."""
+        return xs.log()
+
+    def inside(self, xs: Tensor) -> Tensor:
+        """Return which values are positive and finite."""
+        return (xs > 0) & torch.isfinite(xs)
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return the division of each value by its geometric mean over rows."""
+        logs = Scaling.standard(xs.double().log())
+        return Scaling(torch.zeros_like(logs.shift), logs.shift.exp(), logs.density)

@@ -1,0 +1,76 @@
+"""A scale or a dispersion: given, or learned for each value, for each dimension, or once."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods.options import check_positive
+
+PER = ("value", "dimension", "all")
+
+
+def check_spread(name: str, given: Any, per: Any) -> None:
+    """Check the options that say how a spread comes about.
+
+    Raises:
+        ConfigError: naming the one that cannot work.
+    """
+    if given is not None:
+        check_positive(name, given, "a positive number, or None to learn it")
+    if per not in PER:
+        raise ConfigError(f"per is {per!r}, expected one of {', '.join(PER)}")
+
+
+def outputs_of_spread(given: float | None, per: str) -> int:
+    """Return the decoder's outputs for each value: of its location, and of its spread if learned.
+
+    Args:
+        given: the spread, or None if it is learned.
+        per: what it is learned for, one of `PER`: each value by the decoder, each dimension of the
+            input or all of them as numbers common to all rows.
+    """
+    return 2 if given is None and per == "value" else 1
+
+
+def shared_of_spread(given: float | None, per: str, input_shape: tuple[int, ...]) -> int:
+    """Return how many learned numbers are common to all rows; arguments as above."""
+    if given is not None or per == "value":
+        return 0
+    return 1 if per == "all" else math.prod(input_shape)
+
+
+def location_and_spread(
+    outputs: Tensor,
+    input_shape: tuple[int, ...],
+    shared: Tensor | None,
+    given: float | None,
+    per: str,
+    least: float,
+) -> tuple[Tensor, Tensor]:
+    """Return locations and spreads, which broadcast to `[..., *input_shape]`.
+
+    A learned spread is `least + softplus(raw)`. The floor keeps a density bounded: without it a
+    value that is the same in every row, such as a pixel at an image's border, draws its scale to 0
+    and the gradients with it to infinity.
+
+    Args:
+        outputs: the decoder's, `[..., *output_shape]`.
+        input_shape: shape of one input.
+        shared: `shared_of_spread` unconstrained numbers, None if there are none.
+        given: as for `outputs_of_spread`.
+        per: as for `outputs_of_spread`.
+        least: the smallest learned spread, in the units of the values.
+    """
+    if given is not None:
+        # A Python number would be copied to the device in every step.
+        return outputs, torch.full_like(outputs, given)
+    if per == "value":
+        loc, raw = outputs.chunk(2, -len(input_shape))
+        return loc, least + F.softplus(raw)
+    assert shared is not None
+    raw = shared if per == "all" else shared.view(input_shape)
+    return outputs, (least + F.softplus(raw)).expand_as(outputs)
