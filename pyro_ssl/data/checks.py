@@ -18,6 +18,7 @@ def check_inputs(
     dtype: torch.dtype | None = None,
     bytes_ok: bool = False,
     real_ok: bool = False,
+    missing_ok: bool = False,
 ) -> None:
     """Check that `xs` are finite floating-point inputs in [0, 1] of shape `[B, *input_shape]`.
 
@@ -28,6 +29,7 @@ def check_inputs(
         dtype: the model's dtype, if the inputs must have it.
         bytes_ok: accept bytes as well, which stand for themselves / 255.
         real_ok: accept any real numbers.
+        missing_ok: accept NaN, a missing value.
 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
@@ -52,12 +54,22 @@ def check_inputs(
         return
     low, high = math.inf, -math.inf
     for number, block in enumerate(xs.split(_BLOCK)):
-        if not bool(torch.isfinite(block).all()):
-            row = int((~torch.isfinite(block)).flatten(1).any(1).nonzero()[0]) + number * _BLOCK
-            raise DataError(
-                f"{name} has NaN or infinite values, first in row {row}: remove such rows"
+        bad = torch.isinf(block) if missing_ok else ~torch.isfinite(block)
+        if bool(bad.any()):
+            row = int(bad.flatten(1).any(1).nonzero()[0]) + number * _BLOCK
+            what, remedy = (
+                "NaN or infinite",
+                ", or, where NaN stands for a missing value, say so by ",
             )
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
+            what, remedy = ("infinite", "") if missing_ok else (what, remedy + "missing=True")
+            raise DataError(
+                f"{name} has {what} values, first in row {row}: remove such rows{remedy}"
+            )
+        if real_ok:
+            continue
+        known = block[~block.isnan()] if missing_ok else block
+        if known.numel():
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
     if not real_ok and (low < 0 or high > 1):
         raise DataError(
             f"{name} ranges from {low:g} to {high:g}, expected [0, 1]: rescale it, "

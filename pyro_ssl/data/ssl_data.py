@@ -28,6 +28,7 @@ class SSLData:
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
         validation_ys: their labels `[N_v]`, or attributes `[N_v, L]`, of which each row knows some.
         real_valued: inputs are any real numbers, not in [0, 1].
+        missing: NaN stands for a missing value, for a likelihood that takes such, see `Mixed`.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -40,13 +41,15 @@ class SSLData:
     validation_xs: Tensor
     validation_ys: Tensor
     real_valued: bool = False
+    missing: bool = False
 
     def __post_init__(self) -> None:
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
             xs = getattr(self, f"{part}_xs")
             may_be_bytes = part == "unlabelled" and not self.real_valued
-            check_inputs(xs, shape, f"{part}_xs", None, may_be_bytes, self.real_valued)
+            kinds = may_be_bytes, self.real_valued, self.missing
+            check_inputs(xs, shape, f"{part}_xs", None, *kinds)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             if self.multi_label:
@@ -104,7 +107,11 @@ class SSLData:
 
     @classmethod
     def unlabelled(
-        cls, xs: Tensor, validation_xs: Tensor | None = None, real_valued: bool = False
+        cls,
+        xs: Tensor,
+        validation_xs: Tensor | None = None,
+        real_valued: bool = False,
+        missing: bool = False,
     ) -> "SSLData":
         """Rows for a model that needs no labels.
 
@@ -112,6 +119,7 @@ class SSLData:
             xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`.
             validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; None for none.
             real_valued: inputs are any real numbers.
+            missing: NaN stands for a missing value.
 
         Raises:
             DataError: if an array cannot be used as it is.
@@ -119,11 +127,16 @@ class SSLData:
         none = torch.zeros(0, dtype=torch.int64, device=xs.device)
         validation = xs[:0] if validation_xs is None else validation_xs
         validation_ys = none.new_zeros(len(validation))
-        return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued)
+        return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued, missing)
 
     @classmethod
     def from_arrays(
-        cls, xs: Tensor, ys: Tensor, num_classes: int | None = None, real_valued: bool = False
+        cls,
+        xs: Tensor,
+        ys: Tensor,
+        num_classes: int | None = None,
+        real_valued: bool = False,
+        missing: bool = False,
     ) -> "SSLData":
         """Bring your own: inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
@@ -132,6 +145,7 @@ class SSLData:
             ys: integer labels in 0..K-1, or -1; or binary attributes `[N, L]`, 0, 1 or -1.
             num_classes: K; one more than the largest label if None. Of attributes, L.
             real_valued: inputs are any real numbers.
+            missing: NaN stands for a missing value.
 
         Raises:
             DataError: if an array cannot be used as it is.
@@ -141,13 +155,14 @@ class SSLData:
         if isinstance(ys, Tensor) and ys.dim() == 2:
             check_attributes(ys, len(xs), num_classes or ys.shape[1])
             known = (ys >= 0).any(-1)
-            return cls(xs[known], ys[known], xs[~known], ys.shape[1], xs[:0], ys[:0], real_valued)
+            labelled, unlabelled, num_classes = (xs[known], ys[known]), xs[~known], ys.shape[1]
+            return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
         if num_classes is None:
             num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
         check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = ys >= 0
         labelled, unlabelled = (xs[known], ys[known]), xs[~known]
-        return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued)
+        return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
 
     def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
         """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""

@@ -37,7 +37,7 @@ __all__ = [
     "likelihood_from_dict",
     "register_likelihood",
 ]
-from pyro_ssl.likelihoods._former import (  # noqa: E402, F401
+from pyro_ssl.likelihoods._former import (  # noqa: F401
     bernoulli,
     check_pixel_likelihood,
     gaussian,

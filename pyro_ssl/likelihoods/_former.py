@@ -19,7 +19,7 @@ def gaussian(
     loc: Tensor, raw_scale: Tensor, event_dim: int, min_scale: float
 ) -> dist.TorchDistribution:
     """Return normal values."""
-    from torch.nn import functional as F  # noqa: N812
+    from torch.nn import functional as F
 
     return dist.Normal(loc, min_scale + F.softplus(raw_scale), validate_args=False).to_event(
         event_dim

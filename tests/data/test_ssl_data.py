@@ -201,3 +201,21 @@ def test_a_bad_row_is_found_in_any_block(tmp_path):
     np.save(tmp_path / "rows.npy", array)
     with pytest.raises(DataError, match="first in row 8500"):
         SSLData.from_arrays(XS, YS).with_unlabelled_file(tmp_path / "rows.npy")
+
+
+def test_missing_values_are_taken_where_the_data_says_so():
+    xs, ys = torch.rand(6, 4), torch.tensor([0, -1, 1, -1, 2, 0])
+    xs[1, 2], xs[4] = math.nan, math.nan
+    with pytest.raises(DataError, match=r"row 1: remove such rows, or, .* missing=True"):
+        SSLData.from_arrays(xs[:2], ys[:2])
+    data = SSLData.from_arrays(xs, ys, missing=True)
+    assert data.missing
+    assert data.to("cpu").with_validation(xs, ys.clamp(min=0)).labelled_only().missing
+    assert SSLData.unlabelled(xs, xs, missing=True).missing
+    for bad, says in ((math.inf, "has infinite values, first in row"), (3.0, "ranges from")):
+        wrong = xs.clone()
+        wrong[1, 1] = bad
+        with pytest.raises(DataError, match=says):
+            SSLData.from_arrays(wrong, ys, missing=True)
+    with pytest.raises(DataError, match="has infinite"):
+        SSLData.unlabelled(torch.full((2, 3), math.inf), real_valued=True, missing=True)
