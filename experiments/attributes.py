@@ -15,6 +15,7 @@ from experiments.semi_supervised import SemiSupervised, check_classifier
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import FitConfig
+from pyro_ssl.likelihoods import pixel_likelihood
 from pyro_ssl.metrics import accuracy, importance_weighted_bound, predict_in_chunks
 from pyro_ssl.models import MLPClassifier, MultiLabelCCVAE, MultiLabelM2, SSLModel
 
@@ -56,8 +57,7 @@ class AttributeExperiment(SemiSupervised):
             "hidden_dims": config.hidden_dims,
             "batch_norm": config.batch_norm,
             "input_dropout": config.input_dropout,
-            "likelihood": config.likelihood,
-            "laplace_scale": config.laplace_scale,
+            "likelihood": pixel_likelihood(config.likelihood, config.laplace_scale),
             "channels": config.channels,
         }
         if name == NAMES["m2"]:

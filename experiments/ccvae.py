@@ -14,6 +14,7 @@ from experiments.semi_supervised import SemiSupervised
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import FitConfig
+from pyro_ssl.likelihoods import pixel_likelihood
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE, SSLModel
 
@@ -75,8 +76,7 @@ class CCVAEExperiment(Characteristics):
             hidden_dims=config.hidden_dims,
             batch_norm=config.batch_norm,
             input_dropout=config.input_dropout,
-            likelihood=config.likelihood,
-            laplace_scale=config.laplace_scale,
+            likelihood=pixel_likelihood(config.likelihood, config.laplace_scale),
             kl_weight=config.kl_weight,
             alpha=config.alpha,
             num_samples=config.num_samples,

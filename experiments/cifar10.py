@@ -8,6 +8,7 @@ from experiments.ccvae import Characteristics
 from experiments.cifar10_ccvae import Config
 from experiments.semi_supervised import check_classifier
 from pyro_ssl.data import ImageDataset, SSLData, load_cifar10, load_class_folders
+from pyro_ssl.likelihoods import pixel_likelihood
 from pyro_ssl.models import CCVAE, M2, RaoBlackwellM2, SSLModel
 
 
@@ -54,8 +55,7 @@ class Cifar10Experiment(Characteristics):
             "hidden_dims": config.hidden_dims,
             "batch_norm": config.batch_norm,
             "input_dropout": config.input_dropout,
-            "likelihood": config.likelihood,
-            "laplace_scale": config.laplace_scale,
+            "likelihood": pixel_likelihood(config.likelihood, config.laplace_scale),
             "channels": config.channels,
         }
         if name == "ccvae":

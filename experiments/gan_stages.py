@@ -101,7 +101,7 @@ class GanStages:
 
     def encoder(self) -> None:
         """Fit the encoder to what the generator draws, by log q(z|x)."""
-        encoder = torch.nn.ModuleList([self.vae.trunk, self.vae.encoder])
+        encoder = torch.nn.ModuleList([self.vae.image_encoder, self.vae.encoder])
         adam = Adam(encoder.parameters(), self.config.encoder_learning_rate)
 
         def step() -> Tensor:

@@ -12,6 +12,7 @@ from experiments.experiment import Experiment, Figures, Result, mean_with_error
 from pyro_ssl import plots
 from pyro_ssl.data import GaussianMixture, SSLData, two_gaussians
 from pyro_ssl.infer import FitConfig
+from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import VAE, Autoencoder
 
@@ -58,14 +59,13 @@ class GaussiansExperiment(Experiment[GaussianMixture]):
         found = []
         for name, cls in (("autoencoder", Autoencoder), ("vae", VAE)):
             torch.manual_seed(seed)
+            scale = config.autoencoder_scale if cls is Autoencoder else None
             model = cls(
                 input_shape=(2,),
                 latent_dim=config.latent_dim,
                 hidden_dims=config.hidden_dims,
                 activation="elu",
-                likelihood="gaussian",
-                min_scale=config.min_scale,
-                fixed_scale=config.autoencoder_scale if cls is Autoencoder else None,
+                likelihood=Gaussian(scale, min_scale=config.min_scale),
             ).to(self.device)
             found.append(Contender(name, seed, model, data, how, digest))
         return found

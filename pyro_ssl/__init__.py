@@ -1,7 +1,8 @@
 """Semi-supervised learning with deep generative models, as Pyro programs.
 
-What most programs need is exported here: `fit`, `FitConfig`, `SSLData`, the models and the
-estimator. Each is imported when it is first used, so that `import pyro_ssl` itself takes no time.
+What most programs need is exported here: `fit`, `FitConfig`, `SSLData`, the models, their
+likelihoods and the estimator. Each is imported when it is first used, so that `import pyro_ssl`
+itself takes no time.
 """
 
 from importlib import import_module
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from pyro_ssl.errors import PyroSSLError
     from pyro_ssl.estimator import M2Classifier
     from pyro_ssl.infer import Anneal, FitConfig, History, fit, load_model, save_model
+    from pyro_ssl.likelihoods import (
+        Bernoulli,
+        Categorical,
+        Gaussian,
+        Laplace,
+        Likelihood,
+        LogNormal,
+        Mixed,
+        Multinomial,
+        NegativeBinomial,
+        Ordinal,
+        Poisson,
+        StudentT,
+    )
     from pyro_ssl.models import (
         CCVAE,
         M1M2,
@@ -43,6 +58,20 @@ _MODULES = {
     "pyro_ssl.errors": ("PyroSSLError",),
     "pyro_ssl.estimator": ("M2Classifier",),
     "pyro_ssl.infer": ("Anneal", "FitConfig", "History", "fit", "load_model", "save_model"),
+    "pyro_ssl.likelihoods": (
+        "Bernoulli",
+        "Categorical",
+        "Gaussian",
+        "Laplace",
+        "Likelihood",
+        "LogNormal",
+        "Mixed",
+        "Multinomial",
+        "NegativeBinomial",
+        "Ordinal",
+        "Poisson",
+        "StudentT",
+    ),
     "pyro_ssl.models": (
         "CCVAE",
         "M1M2",

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.elbos.terms import recorded_traces
+from pyro_ssl.likelihoods import Bernoulli, Laplace
 from pyro_ssl.models import M2, VAE, LatentM2
 
 
@@ -29,15 +30,15 @@ def run(model, elbo, xs, *args):
 
 
 def posterior(model: M2, xs: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    loc, raw = model.encoder(model.trunk(xs), ys).chunk(2, -1)
+    loc, raw = model.encoder(model.image_encoder(xs), ys).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
 
 
 def pixel_log_prob(model: M2, xs: Tensor, outputs: Tensor) -> Tensor:
-    """log p(x|.) of images whose decoder's outputs are `[..., P]`, `[...]`."""
-    logits, values = model.canvas(outputs).flatten(-3), xs.flatten(1)
-    if model.likelihood == "laplace":
-        size = model.laplace_scale
+    """log p(x|.) of images in [0, 1] whose decoder's outputs are `[..., P]`, `[...]`."""
+    logits, values = model.image_decoder(outputs).flatten(-3), xs.flatten(1)
+    if isinstance(model.likelihood, Laplace):
+        size = model.likelihood.scale
         return (-(values - logits.sigmoid()).abs() / size - math.log(2 * size)).sum(-1)
     return (values * F.logsigmoid(logits) + (1 - values) * F.logsigmoid(-logits)).sum(-1)
 
@@ -70,7 +71,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
     `log_q` is log q(y|x), `[B, K]`, where it is not the softmax of the classifier's outputs.
     """
     if log_q is None:
-        log_q = model.classifier(model.trunk(xs)).log_softmax(-1)
+        log_q = model.classifier(model.image_encoder(xs)).log_softmax(-1)
     total = torch.zeros(len(xs), dtype=xs.dtype)
     for k in range(model.num_classes):
         ys = torch.full((len(xs),), k)
@@ -81,7 +82,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
 
 def classification(model: M2, xs: Tensor, ys: Tensor) -> Tensor:
     """-log q(y|x), `[B]`."""
-    return F.cross_entropy(model.classifier(model.trunk(xs)), ys, reduction="none")
+    return F.cross_entropy(model.classifier(model.image_encoder(xs)), ys, reduction="none")
 
 
 def drawn_label(
@@ -139,12 +140,12 @@ def vae_noise(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
 def vae_log_px(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
     """log p(x|z), `[B]`."""
     outputs, pixels = vae.decoder(zs), xs.flatten(1)
-    if vae.likelihood == "bernoulli":
+    if isinstance(vae.likelihood, Bernoulli):
         return (pixels * F.logsigmoid(outputs) + (1 - pixels) * F.logsigmoid(-outputs)).sum(-1)
-    if vae.fixed_scale is not None:
-        return normal_log_prob(pixels, outputs, vae.fixed_scale)
+    if vae.likelihood.scale is not None:
+        return normal_log_prob(pixels, outputs, vae.likelihood.scale)
     loc, raw = outputs[:, : pixels.shape[1]], outputs[:, pixels.shape[1] :]
-    return normal_log_prob(pixels, loc, vae.min_scale + F.softplus(raw))
+    return normal_log_prob(pixels, loc, vae.likelihood.min_scale + F.softplus(raw))
 
 
 def vae_bound(vae: VAE, xs: Tensor, eps: Tensor, closed_form: bool = True) -> Tensor:

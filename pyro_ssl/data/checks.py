@@ -52,29 +52,31 @@ def check_inputs(
         raise DataError(f"{name} has dtype {xs.dtype}, the model {dtype}: use {name}.to({dtype})")
     if xs.numel() == 0:
         return
-    low, high = math.inf, -math.inf
-    for number, block in enumerate(xs.split(_BLOCK)):
-        bad = torch.isinf(block) if missing_ok else ~torch.isfinite(block)
-        if bool(bad.any()):
-            row = int(bad.flatten(1).any(1).nonzero()[0]) + number * _BLOCK
-            what, remedy = (
-                "NaN or infinite",
-                ", or, where NaN stands for a missing value, say so by ",
-            )
-            what, remedy = ("infinite", "") if missing_ok else (what, remedy + "missing=True")
-            raise DataError(
-                f"{name} has {what} values, first in row {row}: remove such rows{remedy}"
-            )
-        if real_ok:
-            continue
-        known = block[~block.isnan()] if missing_ok else block
-        if known.numel():
-            low, high = min(low, float(known.min())), max(high, float(known.max()))
+    low, high = _range(xs, name, missing_ok)
     if not real_ok and (low < 0 or high > 1):
         raise DataError(
             f"{name} ranges from {low:g} to {high:g}, expected [0, 1]: rescale it, "
             "bytes for instance by / 255"
         )
+
+
+def _range(xs: Tensor, name: str, missing_ok: bool) -> tuple[float, float]:
+    """Return the smallest and the largest value, having checked that all are finite."""
+    low, high = math.inf, -math.inf
+    what, remedy = "NaN or infinite", ", or, where NaN stands for a missing value, say missing=True"
+    if missing_ok:
+        what, remedy = "infinite", ""
+    for number, block in enumerate(xs.split(_BLOCK)):
+        bad = torch.isinf(block) if missing_ok else ~torch.isfinite(block)
+        if bool(bad.any()):
+            row = int(bad.flatten(1).any(1).nonzero()[0]) + number * _BLOCK
+            raise DataError(
+                f"{name} has {what} values, first in row {row}: remove such rows{remedy}"
+            )
+        known = block[~block.isnan()] if missing_ok else block
+        if known.numel():
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
+    return low, high
 
 
 def check_labels(

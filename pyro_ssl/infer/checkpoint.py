@@ -13,6 +13,7 @@ import torch
 from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.plain import options_from_plain, plain_options
 from pyro_ssl.infer.upgrade import upgraded
 from pyro_ssl.models import PyroModel
 
@@ -162,9 +163,9 @@ def check_belongs(
             f"{type(model).__name__}: resume with the model that wrote it"
         )
     about_rows = "rows labelled, unlabelled, validation"
-    ours: dict[str, Any] = {**asdict(config), **model.options, about_rows: rows}
+    ours: dict[str, Any] = {**asdict(config), **plain_options(model.options), about_rows: rows}
     # An option that is younger than the checkpoint had what is its default now.
-    defaults = {**asdict(FitConfig()), **_default_options(type(model))}
+    defaults = {**asdict(FitConfig()), **plain_options(_default_options(type(model)))}
     theirs = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
     # How a step is run changes no number but by rounding. Where the step size does not ask how
     # many epochs are to come, more of them continue the very same run; any other change would
@@ -201,13 +202,13 @@ def save_model(model: PyroModel, path: str | Path) -> None:
     """
     state = {
         "model_class": type(model).__name__,
-        "model_options": model.options,
+        "model_options": plain_options(model.options),
         "model": model.state_dict(),
     }
     write_state({"format": MODEL_FORMAT, **state}, Path(path))
 
 
-def load_model(path: str | Path) -> PyroModel:
+def load_model(path: str | Path, options: Mapping[str, Any] | None = None) -> PyroModel:
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
     It has the weights of the epoch of the highest validation accuracy (ELBO, if the model does
@@ -215,6 +216,8 @@ def load_model(path: str | Path) -> PyroModel:
 
     Args:
         path: a file written by `save_model` or `fit`.
+        options: those of the model that a file does not hold, or that are to be others: networks
+            that were given to it, a likelihood of a class that is not registered.
 
     Raises:
         CheckpointError: if the file is missing, damaged, no checkpoint of this library, or one of
@@ -224,8 +227,10 @@ def load_model(path: str | Path) -> PyroModel:
     if state.get("format") != MODEL_FORMAT:
         state = load_checkpoint(Path(path))
     best = state["best"] if state.get("config", {}).get("keep_best") else None
+    given = dict(options or {})
+    stored = {k: v for k, v in state["model_options"].items() if k not in given}
     try:
-        model = getattr(models, state["model_class"])(**state["model_options"])
+        model = getattr(models, state["model_class"])(**options_from_plain(stored), **given)
         model.load_state_dict(state["model"] if best is None else best["model"])
     except (AttributeError, RuntimeError, TypeError) as error:
         raise CheckpointError(

@@ -173,6 +173,19 @@ def _out_of_patience(trainer: Trainer) -> bool:
     return patience is not None and best is not None and trainer.epoch > best["epoch"] + patience
 
 
+def _check_inputs(model: PyroModel, data: SSLData) -> None:
+    """Check every input against the model's likelihood."""
+    for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
+        xs = getattr(data, part)
+        # Shapes and the range of pixels were checked as the data were made.
+        if xs.dtype != torch.uint8:
+            model.check(xs[:1000], part)
+            if model.takes_real_values:
+                model.likelihood.check(xs, part)
+        elif model.takes_real_values:
+            model.likelihood.check(xs[:1000].float() / 255, f"{part} / 255")
+
+
 def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
     if model.input_shape != data.input_shape:
         raise DataError(
@@ -195,11 +208,13 @@ def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
         raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
-    for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
-        xs = getattr(data, part)
-        # Most was checked as the data were made; what depends on the model shows in a few rows.
-        if xs.dtype != torch.uint8:
-            model.check(xs[:1000], part)
+    if data.missing and not model.takes_missing:
+        raise DataError(
+            f"the data has missing values, but the likelihood of {type(model).__name__}, "
+            f"{model.likelihood}, takes none: fill them in, or give it a family for each column by "
+            "likelihood=Mixed(...)"
+        )
+    _check_inputs(model, data)
     if binarise and not model.takes_pixels:
         raise ConfigError(
             f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "

@@ -30,6 +30,7 @@ from pyro_ssl.infer.optimiser import (
     total_norm,
 )
 from pyro_ssl.infer.penalty import Penalty
+from pyro_ssl.infer.plain import plain_options
 from pyro_ssl.infer.processes import (
     copy_buffers_from_main,
     gather,
@@ -40,7 +41,7 @@ from pyro_ssl.infer.processes import (
 from pyro_ssl.infer.validation import Row, validate
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.nets.mlp import PartedBatchNorm
+from pyro_ssl.nets.mlp import SeparateBatchNorm
 
 
 class Trainer:
@@ -131,7 +132,7 @@ class Trainer:
         return copy.deepcopy(
             {
                 "model_class": type(self.model).__name__,
-                "model_options": self.model.options,
+                "model_options": plain_options(self.model.options),
                 "rows": self._rows(),
                 "config": asdict(self.config),
                 "compiles": self.compiles,
@@ -166,9 +167,9 @@ class Trainer:
     def _check_batch_norm(self) -> None:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
         kinds = {type(module) for module in self.model.modules()}
-        if PartedBatchNorm in kinds and (labelled == 1 or unlabelled < 2):
+        if SeparateBatchNorm in kinds and (labelled == 1 or unlabelled < 2):
             raise ConfigError(
-                f'batch_norm="parted" needs at least 2 rows of each kind in a batch: {labelled} '
+                f'batch_norm="separate" needs at least 2 rows of each kind in a batch: {labelled} '
                 f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"
             )
         if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyro_ssl.likelihoods import Gaussian, Laplace
+
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's state with the options that its model would have today.
@@ -19,4 +21,24 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
         if state["model_class"] in ("CCVAE", "MultiLabelCCVAE"):
             weight = max(weight - 1, 0.0)
         options["alpha"] = weight * labelled / max(labelled + unlabelled, 1)
+    options = _with_likelihood(options)
+    if isinstance(options.get("m1"), Mapping):
+        options["m1"] = _with_likelihood(dict(options["m1"]))
     return {**state, "model_options": options}
+
+
+def _with_likelihood(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options whose likelihood holds what were options of its own beside it.
+
+    Batch norm that is now "separate" was called "parted".
+    """
+    if options.get("batch_norm") == "parted":
+        options["batch_norm"] = "separate"
+    name = options.get("likelihood")
+    numbers = {key: options.pop(key, None) for key in ("laplace_scale", "min_scale", "fixed_scale")}
+    if name == "laplace" and numbers["laplace_scale"] is not None:
+        options["likelihood"] = Laplace(numbers["laplace_scale"]).to_dict()
+    if name == "gaussian":
+        least = {} if numbers["min_scale"] is None else {"min_scale": numbers["min_scale"]}
+        options["likelihood"] = Gaussian(numbers["fixed_scale"], **least).to_dict()
+    return options

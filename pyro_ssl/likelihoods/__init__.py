@@ -12,7 +12,7 @@ from pyro_ssl.likelihoods.chunks import ClassChunks
 from pyro_ssl.likelihoods.counts import Multinomial, NegativeBinomial, Poisson
 from pyro_ssl.likelihoods.densities import BagOfWords
 from pyro_ssl.likelihoods.mixed import Mixed
-from pyro_ssl.likelihoods.pixels import Bernoulli, Laplace
+from pyro_ssl.likelihoods.pixels import Bernoulli, Laplace, pixel_likelihood
 from pyro_ssl.likelihoods.real import Gaussian, LogNormal, StudentT
 from pyro_ssl.likelihoods.scaling import Scaling
 
@@ -35,11 +35,6 @@ __all__ = [
     "StudentT",
     "as_likelihood",
     "likelihood_from_dict",
+    "pixel_likelihood",
     "register_likelihood",
 ]
-from pyro_ssl.likelihoods._former import (  # noqa: F401
-    bernoulli,
-    check_pixel_likelihood,
-    gaussian,
-    pixels,
-)

@@ -155,7 +155,7 @@ class Likelihood:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the family's name and fields as plain data, for `likelihood_from_dict`."""
-        return {"likelihood": type(self).__name__} | {
+        return {"family": type(self).__name__} | {
             f.name: _to_plain(getattr(self, f.name)) for f in fields(self)
         }
 
@@ -198,16 +198,16 @@ def likelihood_from_dict(state: dict[str, Any]) -> Likelihood:
         ConfigError: if it names no registered family, or other fields than the family has.
     """
     state = dict(state)
-    name = state.pop("likelihood", None)
+    name = state.pop("family", None)
     if name not in FAMILIES:
         raise ConfigError(
-            f"likelihood is {name!r}, which is none of {', '.join(sorted(FAMILIES))}: import its "
+            f"family is {name!r}, which is none of {', '.join(sorted(FAMILIES))}: import its "
             "class and decorate it with @register_likelihood"
         )
     known = {f.name for f in fields(FAMILIES[name])}
     if not state.keys() <= known:
         raise ConfigError(
-            f"likelihood {name} has no {', '.join(sorted(state.keys() - known))}, expected "
+            f"{name} has no {', '.join(sorted(state.keys() - known))}, expected "
             f"{', '.join(sorted(known)) or 'no options'}"
         )
     return FAMILIES[name](**{key: _from_plain(value) for key, value in state.items()})

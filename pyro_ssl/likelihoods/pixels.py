@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
+from pyro_ssl.likelihoods.base import Likelihood, as_likelihood, register_likelihood
 from pyro_ssl.likelihoods.options import check_positive
 from pyro_ssl.likelihoods.scaling import Scaling
 
@@ -91,3 +91,13 @@ class Laplace(_Pixels):
         # A Python number would be copied to the device in every step.
         scale = torch.full_like(outputs, self.scale)
         return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)
+
+
+def pixel_likelihood(name: str, laplace_scale: float) -> Likelihood:
+    """Return `Laplace(laplace_scale)` if that is the name, else the named likelihood.
+
+    Args:
+        name: `bernoulli`, `laplace`, or any other that `as_likelihood` knows.
+        laplace_scale: scale of the Laplace likelihood.
+    """
+    return Laplace(laplace_scale) if name == "laplace" else as_likelihood(name)

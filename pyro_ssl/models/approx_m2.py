@@ -47,8 +47,8 @@ class ApproxM2(M2):
     def __init__(self, baseline_dims: tuple[int, ...] = (100,), **options: Any) -> None:
         super().__init__(**options)
         self.baseline_dims = tuple(baseline_dims)
-        pixels = math.prod(self.input_shape)
-        self.baseline = MLP(pixels, baseline_dims, 1, activation=self.activation)
+        seen = math.prod(self.likelihood.feature_shape(self.input_shape))
+        self.baseline = MLP(seen, baseline_dims, 1, activation=self.activation)
 
     def make_elbo(self) -> ELBO:
         """Return `TraceGraph_ELBO`, which reads the baseline, with a loss that is a tensor."""
@@ -58,7 +58,7 @@ class ApproxM2(M2):
         if rows.ys is not None or not self.training:
             return super()._label_in_guide(rows, scores)
         baseline = {
-            "nn_baseline": lambda pixels: self.baseline(pixels).squeeze(-1),
+            "nn_baseline": lambda features: self.baseline(features).squeeze(-1),
             "nn_baseline_input": self._flat(rows.xs),
         }
         return pyro.sample("y", dist.Categorical(logits=scores), infer={"baseline": baseline})

@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.likelihoods import Bernoulli, Likelihood, as_likelihood
 from pyro_ssl.models.rows import Batch
+from pyro_ssl.nets.given import GivenNetwork
+from pyro_ssl.nets.mlp import MLP
 
 _serial = itertools.count()
+# What parts of a model were called in earlier versions, whose state dicts still load.
+_FORMER_NAMES = {"trunk.": "image_encoder.", "canvas.": "image_decoder."}
 
 
 class PyroModel(nn.Module):
@@ -32,16 +40,15 @@ class PyroModel(nn.Module):
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
-        takes_real_values: whether inputs may be any real numbers; otherwise they are in [0, 1].
-        takes_pixels: whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`.
+        likelihood: the family of p(x|.), from which it follows what inputs the model takes.
         objective_name: what is maximised, as validation reports it of models that do not classify.
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
         max_plate_nesting: plates of the programs, the rows' being dimension -1.
     """
 
     learns_from_unlabelled = True
-    takes_real_values = False
-    takes_pixels = True
+    likelihood: Likelihood = Bernoulli()
+    likelihood_parameters: nn.Parameter | None
     objective_name = "elbo"
     class_chunk: int | None = None
     max_plate_nesting = 1
@@ -53,14 +60,34 @@ class PyroModel(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments this model was constructed with, from which to construct its like."""
+        """The arguments to construct an equal model with, but for its weights."""
         names: dict[str, None] = {}
         for cls in type(self).__mro__:
             if issubclass(cls, PyroModel) and "__init__" in vars(cls) and cls not in _BASES:
                 for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
                     if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                         names[name] = None
-        return {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in names}
+        # Of networks only those that were given: an attribute of the same name is the network.
+        for name, value in found.items():
+            if isinstance(value, (GivenNetwork, MLP)):
+                found[name] = value.network if isinstance(value, GivenNetwork) else None
+        return found
+
+    @property
+    def takes_real_values(self) -> bool:
+        """Whether inputs may be any real numbers; otherwise they are in [0, 1]."""
+        return self.likelihood.takes_real_values
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`."""
+        return self.likelihood.takes_pixels
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether NaN among the inputs stands for a missing value."""
+        return self.likelihood.takes_missing
 
     def _new_name(self) -> str:
         return f"{type(self).__name__.lower()}_{next(_serial)}"
@@ -88,10 +115,55 @@ class PyroModel(nn.Module):
             DataError: naming what is wrong with which argument and the remedy.
         """
         dtype = next(self.parameters()).dtype
-        check_inputs(xs, self.input_shape, name, dtype, real_ok=self.takes_real_values)
+        kinds = {"real_ok": self.takes_real_values, "missing_ok": self.takes_missing}
+        check_inputs(xs, self.input_shape, name, dtype, **kinds)
+        if self.takes_real_values:
+            self.likelihood.check(xs, name)
+
+    def _set_likelihood(self, likelihood: str | Likelihood) -> None:
+        """Keep the family of p(x|.), and what it learns that is common to all inputs, if anything.
+
+        Raises:
+            ConfigError: if it is none, or none of inputs of this shape.
+        """
+        self.likelihood = as_likelihood(likelihood)
+        self.likelihood.output_shape(self.input_shape)
+        number = self.likelihood.num_shared(self.input_shape)
+        values = nn.Parameter(torch.zeros(number)) if number else None
+        self.register_parameter("likelihood_parameters", values)
+
+    def _features(self, xs: Tensor) -> Tensor:
+        """Return what networks see of inputs, `[..., *feature_shape]` of the likelihood."""
+        return self.likelihood.features(xs, self.input_shape)
 
     def _flat(self, xs: Tensor) -> Tensor:
-        return xs.flatten(-len(self.input_shape))
+        """Return the features of inputs as vectors."""
+        return self._features(xs).flatten(-len(self.likelihood.feature_shape(self.input_shape)))
+
+    def _p_x_of(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return p(x|.) for the decoder's outputs `[..., *output_shape]`."""
+        shared = self.likelihood_parameters
+        return self.likelihood.distribution(outputs, self.input_shape, shared)
+
+    def _mean_of(self, outputs: Tensor) -> Tensor:
+        """Return the mean of p(x|.) for the decoder's outputs, `[..., *input_shape]`."""
+        return self.likelihood.mean(outputs, self.input_shape, self.likelihood_parameters)
+
+    def _observe_inputs(self, xs: Tensor, p_x: dist.TorchDistribution) -> None:
+        """Observe inputs as the site "x"; where Pyro validates, check that they are possible.
+
+        The families' densities check nothing: `fit` checks its data once, and Pyro's own loops
+        validate in every step unless told not to.
+        """
+        if is_validation_enabled():
+            self.likelihood.check(xs)
+        pyro.sample("x", p_x, obs=xs)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for former, name in _FORMER_NAMES.items():
+            for key in [k for k in state_dict if k.startswith(prefix + former)]:
+                state_dict[prefix + name + key[len(prefix + former) :]] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class SSLModel(PyroModel):

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import BagOfWords
+from pyro_ssl.likelihoods import Likelihood, Multinomial
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Batch, Rows
@@ -62,8 +62,8 @@ class BernoulliVAE(PyroModel):
         ConfigError: if an option cannot work.
     """
 
-    takes_real_values = True
-    takes_pixels = False
+    likelihood: Likelihood = Multinomial()
+    likelihood_parameters = None
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class BernoulliVAE(PyroModel):
                 if self._relaxes:
                     prior = Unscored(prior.expand([len(rows.xs)]))
                 z = pyro.sample("z", prior)
-                pyro.sample("x", BagOfWords(self.decoder(z)), obs=rows.xs)
+                self._observe_inputs(rows.xs, self._p_x_of(self.decoder(z)))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
@@ -167,4 +167,4 @@ class BernoulliVAE(PyroModel):
     def decode(self, zs: Tensor) -> Tensor:
         """Return the words' probabilities `[N, V]` of codes `zs` `[N, B]`, in evaluation mode."""
         with evaluating(self):
-            return BagOfWords(self.decoder(zs)).mean
+            return self._mean_of(self.decoder(zs))

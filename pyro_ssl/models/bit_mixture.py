@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import MLP
@@ -56,8 +57,7 @@ class BitMixture(PyroModel):
         ConfigError: if the number of centres is no power of 2 above 1, or the scale not positive.
     """
 
-    takes_real_values = True
-    takes_pixels = False
+    likelihood: Likelihood = Gaussian()
     bits: Tensor
 
     def __init__(

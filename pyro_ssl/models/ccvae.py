@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -14,13 +15,15 @@ from torch.nn import functional as F
 from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
 from pyro_ssl.elbos.sites import WEIGHT
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import check_pixel_likelihood, pixels
+from pyro_ssl.likelihoods import Likelihood
 from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.labels import check_alpha
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.nets.conv import image_nets
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.given import given_or
+from pyro_ssl.nets.mlp import MLP, as_batch_norm
 
 # Draws at which q(y|x) is averaged to classify.
 _POINTS = 128
@@ -31,9 +34,8 @@ class CCVAE(SSLModel):
 
     Generative program, with K classes, z = (z_class, z_style), K and S dimensions::
 
-        p(y) = Categorical(1/K)              p(z_class|y) = Normal(loc_y, diag scale_y^2)
-        p(z_style) = Normal(0, I_S)          p(x|z) = Bernoulli(decoder(z))
-                                          or p(x|z) = Laplace(decoder(z), laplace_scale)
+        p(y) = Categorical(label_prior)      p(z_class|y) = Normal(loc_y, diag scale_y^2)
+        p(z_style) = Normal(0, I_S)          p(x|z) = likelihood(decoder(z))
 
     Guide::
 
@@ -57,7 +59,7 @@ class CCVAE(SSLModel):
     2021, section 4.
 
     Differs from the paper: it has several labels for each row, here is one of K classes (see
-    `MultiLabelCCVAE`), and p(y) is uniform; networks are fully connected, and p(x|z) is Bernoulli,
+    `MultiLabelCCVAE`); networks are fully connected, p(y) is uniform, and p(x|z) is Bernoulli,
     unless said otherwise; scales are softplus of the network's output plus 1e-4, in p(z_class|y)
     plus 1e-3; `kl_weight` and `alpha` are options. The sum over labels of unlabelled rows is exact,
     where the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
@@ -69,28 +71,34 @@ class CCVAE(SSLModel):
     out log q(y|x), which is reported as `classification`.
 
     Args:
-        input_shape: shape of one input; pixels in [0, 1].
+        input_shape: shape of one input, whose values are what the likelihood takes.
         num_classes: number of classes K, and dimensions of z_class.
         style_dim: dimensions S of z_style.
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: batch norm in the encoder, over labelled and unlabelled rows together.
         input_dropout: probability of dropping each input of the encoder, in training.
-        likelihood: `bernoulli` or `laplace`.
-        laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
+        likelihood: the family of p(x|z), from `pyro_ssl.likelihoods` or the user's, or the name of
+            one: `Laplace(0.3)`, `"laplace"`.
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats, on top of that term's weight in the bound; 0 for the paper's objective.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
-        channels: let the encoder see a `ConvTrunk` of so many channels of the image in place of
+        channels: let the encoder see a `ConvEncoder` of so many channels of the image in place of
             its pixels (`input_dropout` is then of its outputs), and let the decoder end in a
-            `ConvCanvas`; None for fully connected networks.
+            `ConvDecoder`; None for fully connected networks.
+        label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
+        encoder: a network in place of the library's, called as that of `VAE`, with K + S latents;
+            where there are `channels`, with `[N, F]`, what is left of the inputs.
+        decoder: likewise.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option, or a given network's call, cannot work.
     """
 
     points: Tensor
+    # What the model has in place of p(y), if it has none.
+    _instead_of_prior: str | None = None
 
     def __init__(
         self,
@@ -99,50 +107,43 @@ class CCVAE(SSLModel):
         style_dim: int = 40,
         hidden_dims: Sequence[int] = (500, 500),
         activation: str = "relu",
-        batch_norm: bool = False,
+        batch_norm: bool | str = False,
         input_dropout: float = 0.0,
-        likelihood: str = "bernoulli",
-        laplace_scale: float = 0.1,
+        likelihood: str | Likelihood = "bernoulli",
         kl_weight: float = 1.0,
         alpha: float = 0.0,
         num_samples: int = 100,
         channels: int | None = None,
+        label_prior: str | Sequence[float] = "uniform",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         if style_dim < 0:
             raise ConfigError(f"style_dim is {style_dim}, expected at least 0")
-        check_pixel_likelihood(likelihood, laplace_scale)
+        self._set_likelihood(likelihood)
         if not 0 < kl_weight < math.inf:
             raise ConfigError(f"kl_weight is {kl_weight}, expected a positive number")
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
-        if batch_norm == "parted":
-            raise ConfigError('batch_norm is "parted", but CCVAE encodes all rows together')
+        batch_norm = as_batch_norm(batch_norm)
+        if batch_norm == "separate":
+            raise ConfigError('batch_norm is "separate", but CCVAE encodes all rows together')
         check_alpha(alpha)
         self.style_dim = style_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
-        self.likelihood = likelihood
-        self.laplace_scale = laplace_scale
         self.kl_weight = kl_weight
         self.alpha = alpha
         self.num_samples = num_samples
-        self.takes_pixels = likelihood == "bernoulli"
         self.channels = channels
-        self.trunk, self.canvas = image_nets(self.input_shape, channels, activation)
-        features, painted = self.trunk.out_features, self.canvas.in_features
-        latent_dim = num_classes + style_dim
-        self.encoder = MLP(
-            features,
-            hidden_dims,
-            2 * latent_dim,
-            activation=activation,
-            batch_norm=batch_norm,
-            input_dropout=input_dropout,
-        )
-        self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, activation=activation)
+        if self._instead_of_prior is not None:
+            check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
+        self.p_y = LabelPrior(label_prior, num_classes)
+        self.label_prior = self.p_y.option
+        self._make_networks(encoder, decoder)
         self.prior_loc = nn.Parameter(torch.zeros(self._num_values(), num_classes))
         # softplus of it is 1.
         self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
@@ -151,6 +152,22 @@ class CCVAE(SSLModel):
         sobol = torch.quasirandom.SobolEngine(num_classes, scramble=True, seed=0)
         points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
         self.register_buffer("points", points.to(self.slope.device), persistent=False)
+
+    def _make_networks(self, encoder: nn.Module | None, decoder: nn.Module | None) -> None:
+        seen = self.likelihood.feature_shape(self.input_shape)
+        made = self.likelihood.output_shape(self.input_shape)
+        self.image_encoder, self.image_decoder = image_nets(
+            seen, self.channels, self.activation, made
+        )
+        features, outputs = self.image_encoder.out_features, self.image_decoder.in_features
+        seen, made = (seen, made) if self.channels is None else ((features,), (outputs,))
+        dims, latents = self.hidden_dims, self.num_classes + self.style_dim
+
+        regularised = self.activation, self.batch_norm, self.input_dropout
+        own = partial(MLP, features, dims, 2 * latents, None, *regularised)
+        self.encoder = given_or(encoder, "encoder", seen, (2 * latents,), None, own)
+        own = partial(MLP, latents, dims[::-1], outputs, None, self.activation)
+        self.decoder = given_or(decoder, "decoder", (latents,), made, None, own)
 
     def make_elbo(self) -> ELBO:
         """Return `LabelWeighted_ELBO`; no other has this objective."""
@@ -167,7 +184,7 @@ class CCVAE(SSLModel):
                 with poutine.scale(scale=self.kl_weight):
                     prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
                     z_style = pyro.sample("z_style", prior)
-                pyro.sample("x", self._p_x(torch.cat([z_class, z_style], -1)), obs=rows.xs)
+                self._observe_inputs(rows.xs, self._p_x(torch.cat([z_class, z_style], -1)))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
@@ -201,7 +218,7 @@ class CCVAE(SSLModel):
 
     def _complete(self, ys: Tensor) -> Tensor:
         """Return labels with unknown ones drawn from p(y)."""
-        return torch.where(ys < 0, torch.randint_like(ys, self.num_classes), ys)
+        return self.p_y.complete(ys)
 
     def _num_values(self) -> int:
         """Return how many values of the label p(z_class|y) has parameters for."""
@@ -209,8 +226,7 @@ class CCVAE(SSLModel):
 
     def _label_in_model(self, rows: Rows) -> Tensor:
         """Sample "y" and "z_class" from the prior, within the plate of the rows; return z_class."""
-        prior = dist.Categorical(logits=rows.xs.new_zeros(self.num_classes))
-        y = pyro.sample("y", prior, obs=rows.ys)
+        y = pyro.sample("y", dist.Categorical(logits=self.p_y(rows.xs)), obs=rows.ys)
         with poutine.scale(scale=self.kl_weight):
             return pyro.sample("z_class", self._p_z_class(y).to_event(1))
 
@@ -248,12 +264,11 @@ class CCVAE(SSLModel):
         return self.slope * z_class + self.intercept
 
     def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        loc, raw_scale = self.encoder(self.trunk(xs)).chunk(2, -1)
+        loc, raw_scale = self.encoder(self.image_encoder(self._features(xs))).chunk(2, -1)
         return loc, F.softplus(raw_scale) + 1e-4
 
     def _p_x(self, zs: Tensor) -> dist.TorchDistribution:
-        logits, dims = self.canvas(self.decoder(zs)), len(self.input_shape)
-        return pixels(logits, self.likelihood, self.laplace_scale, dims)
+        return self._p_x_of(self.image_decoder(self.decoder(zs)))
 
     @torch.no_grad()
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -270,17 +285,22 @@ class CCVAE(SSLModel):
     def decode(self, zs: Tensor) -> Tensor:
         """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
         with evaluating(self):
-            return self._p_x(zs).mean
+            return self._mean_of(self.image_decoder(self.decoder(zs)))
 
     @torch.no_grad()
     def prior_moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of each dimension of z_class, `[K]`.
 
-        Those of the mixture of p(z_class|y) over all values of the label, in equal shares.
+        Those of the mixture of p(z_class|y) over all values of the label: in shares of p(y), of
+        attributes in equal ones.
         """
         scale = F.softplus(self.prior_raw_scale) + 1e-3
-        variance = (scale**2).mean(0) + self.prior_loc.var(0, correction=0)
-        return self.prior_loc.mean(0), variance.sqrt()
+        if self.p_y.logits is None:
+            variance = (scale**2).mean(0) + self.prior_loc.var(0, correction=0)
+            return self.prior_loc.mean(0), variance.sqrt()
+        shares = self.p_y.logits.softmax(-1)
+        loc = shares @ self.prior_loc
+        return loc, (shares @ (scale**2 + (self.prior_loc - loc) ** 2)).sqrt()
 
     @torch.no_grad()
     def sample(self, ys: Tensor) -> Tensor:

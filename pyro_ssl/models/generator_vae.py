@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.nets.conv import ConvTrunk
+from pyro_ssl.nets.conv import ConvEncoder
 from pyro_ssl.nets.dcgan import Generator
 from pyro_ssl.nets.mlp import MLP
 
@@ -44,7 +45,7 @@ class GeneratorVAE(PyroModel):
         image_shape: channels, height and width, see `Generator`.
         latent_dim: dimensions of z.
         generator_channels: `channels` of the generator.
-        encoder_channels: channels of the encoder's first convolution, see `ConvTrunk`.
+        encoder_channels: channels of the encoder's first convolution, see `ConvEncoder`.
         hidden_dim: units between the encoder's convolutions and z.
         scale: S, pixels being in [0, 1].
 
@@ -54,9 +55,6 @@ class GeneratorVAE(PyroModel):
     Raises:
         ConfigError: if an option cannot work.
     """
-
-    takes_real_values = True
-    takes_pixels = False
 
     def __init__(
         self,
@@ -76,9 +74,10 @@ class GeneratorVAE(PyroModel):
         self.encoder_channels = encoder_channels
         self.hidden_dim = hidden_dim
         self.scale = scale
+        self._set_likelihood(Gaussian(scale))
         self.generator = Generator(image_shape, latent_dim, generator_channels)
-        self.trunk = ConvTrunk(self.input_shape, encoder_channels)
-        self.encoder = MLP(self.trunk.out_features, (hidden_dim,), 2 * latent_dim)
+        self.image_encoder = ConvEncoder(self.input_shape, encoder_channels)
+        self.encoder = MLP(self.image_encoder.out_features, (hidden_dim,), 2 * latent_dim)
         self.generator.eval()
 
     def train(self, mode: bool = True) -> "GeneratorVAE":
@@ -98,7 +97,7 @@ class GeneratorVAE(PyroModel):
             origin = rows.xs.new_zeros(self.latent_dim)
             with rows.plate():
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
-                pyro.sample("x", self._p_x(z), obs=rows.xs)
+                self._observe_inputs(rows.xs, self._p_x(z))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
@@ -112,13 +111,13 @@ class GeneratorVAE(PyroModel):
         return self._q_z(xs).log_prob(zs)
 
     def _q_z(self, xs: Tensor) -> Any:
-        loc, raw_scale = self.encoder(self.trunk(xs)).chunk(2, -1)
+        loc, raw_scale = self.encoder(self.image_encoder(xs)).chunk(2, -1)
         return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
 
     def _p_x(self, zs: Tensor) -> Any:
         images = self.generator(zs.reshape(-1, self.latent_dim)).to(zs.dtype)
         loc = images.view(*zs.shape[:-1], *self.image_shape)
-        return dist.Normal(loc, torch.full_like(loc, self.scale)).to_event(3)
+        return self._p_x_of(loc)
 
     @torch.no_grad()
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ class GumbelSoftmaxM2(RelaxedM2):
     concrete distribution", ICLR 2017. The models GumbelSoftmaxM2 and STGumbelSoftmaxM2 of the
     vae_ssl project.
 
-    Differs from the papers: p(y) is uniform and the KL of q(y|x) is categorical, as in Jang et
+    Differs from the papers: the KL of q(y|x) is categorical, as in Jang et
     al. and not the density's of Maddison et al.; the model is our `M2`, with its own differences
     from Kingma et al. 2014. Differs from vae_ssl: its sharpening is 1 / temperature.
 

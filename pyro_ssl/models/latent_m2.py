@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.label_prior import LabelPrior
 from pyro_ssl.models.labels import check_alpha, label_in_guide
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, as_batch_norm
 
 
 class LatentM2(SSLModel):
@@ -24,7 +26,7 @@ class LatentM2(SSLModel):
     An input is the posterior of A latents, q(z1|x) = Normal(loc, diag scale^2), given as
     `[2, A]`: loc and scale. Generative program, with K classes and E latents z2::
 
-        p(y) = Categorical(1/K)    p(z2) = Normal(0, I_E)
+        p(y) = Categorical(label_prior)    p(z2) = Normal(0, I_E)
         p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2)
 
     Guide, which draws z1 anew in every step::
@@ -59,13 +61,13 @@ class LatentM2(SSLModel):
         alpha: weight of the mean of log q(y|z1) over labelled rows beside the bound per example,
             both in nats.
         num_summed: classes that `RaoBlackwell_ELBO` sums for each unlabelled row; None to sum all.
+        label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
 
     Raises:
         ConfigError: if an option cannot work.
     """
 
-    takes_real_values = True
-    takes_pixels = False
+    likelihood: Likelihood = Gaussian()
 
     def __init__(
         self,
@@ -74,10 +76,11 @@ class LatentM2(SSLModel):
         latent_dim: int = 50,
         hidden_dims: Sequence[int] = (500,),
         activation: str = "relu",
-        batch_norm: bool = False,
+        batch_norm: bool | str = False,
         input_dropout: float = 0.0,
         alpha: float = 1.0,
         num_summed: int | None = None,
+        label_prior: str | Sequence[float] = "uniform",
     ) -> None:
         if num_inputs < 1:
             raise ConfigError(f"num_inputs is {num_inputs}, expected at least 1")
@@ -89,12 +92,15 @@ class LatentM2(SSLModel):
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
-        if batch_norm == "parted":
-            raise ConfigError('batch_norm is "parted", expected True or False in LatentM2')
+        batch_norm = as_batch_norm(batch_norm)
+        if batch_norm == "separate":
+            raise ConfigError('batch_norm is "separate", expected True or False in LatentM2')
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.alpha = alpha
         self.num_summed = num_summed
+        self.p_y = LabelPrior(label_prior, num_classes)
+        self.label_prior = self.p_y.option
         self.classifier = MLP(
             num_inputs,
             hidden_dims,
@@ -117,7 +123,7 @@ class LatentM2(SSLModel):
         """Run p(y, z2, z1) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
         self._register()
         batch = Batch.of(xs, ys)
-        prior_logits = batch.xs.new_zeros(self.num_classes)
+        prior_logits = self.p_y(batch.xs)
         origin = batch.xs.new_zeros(self.latent_dim)
         parts, z1s = batch.parts(), []
         for rows in parts:
@@ -135,8 +141,8 @@ class LatentM2(SSLModel):
         q_z1, kept = self._q_z1(batch.xs).base_dist, []
         for rows in parts:
             with rows.plate():
-                mine = dist.Normal(q_z1.loc[rows.index], q_z1.scale[rows.index])
-                kept.append(self._kept(pyro.sample("z1", mine.to_event(1))))
+                q_rows = dist.Normal(q_z1.loc[rows.index], q_z1.scale[rows.index])
+                kept.append(self._kept(pyro.sample("z1", q_rows.to_event(1))))
         # One call for all rows, which so share the statistics of batch norm.
         class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
         for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
@@ -183,13 +189,16 @@ class LatentM2(SSLModel):
             return self._p_z1(zs, ys).mean
 
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw z2 from its prior for each label of `ys` `[B]` and return `decode(z2, ys)`."""
+        """Draw z2 from its prior for each label of `ys` `[B]` and return `decode(z2, ys)`.
+
+        Unknown labels, -1, are drawn from p(y).
+        """
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, ys)
+        return self.decode(zs, self.p_y.complete(ys) if bool((ys < 0).any()) else ys)
 
     def _trained_parts(self) -> list[str]:
-        return ["classifier", "encoder", "decoder"]
+        return ["classifier", "encoder", "decoder"] + ["p_y"] * self.p_y.learned
 
     def _register(self) -> None:
         # Not the whole: of parts that are not trained, Pyro would warn at every call.

@@ -61,6 +61,7 @@ class LogGamma(M2):
     """
 
     sums_labels = False
+    _instead_of_prior = "a Dirichlet latent"
     prior_concentration = AnnealedOption()
     annealed_prior_concentration: Tensor
 

@@ -61,6 +61,7 @@ class LogisticNormal(M2):
     """
 
     sums_labels = False
+    _instead_of_prior = "a logistic normal latent"
     scores_per_class = 2
     temperature = AnnealedOption()
     annealed_temperature: Tensor

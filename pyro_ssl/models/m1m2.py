@@ -1,5 +1,6 @@
 """M1M2: M2 on the latents of a VAE, the stacked model of Kingma et al. (2014)."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ class M1M2(LatentM2):
     Generative program, with K classes, D latents z1 of M1, of which the A in `active` are kept
     for M2, and E latents z2::
 
-        p(y) = Categorical(1/K)    p(z2) = Normal(0, I_E)
+        p(y) = Categorical(label_prior)    p(z2) = Normal(0, I_E)
         p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2) for active latents, Normal(0, 1) else
         p(x|z1) as in `VAE`
 
@@ -69,7 +70,7 @@ class M1M2(LatentM2):
             )
         super().__init__(num_inputs=len(kept), **options)
         self.input_shape = vae.input_shape
-        self.takes_real_values, self.takes_pixels = vae.takes_real_values, vae.takes_pixels
+        self.likelihood = vae.likelihood
         self.m1 = vae.options
         self.active = kept
         self.train_m1 = train_m1
@@ -101,7 +102,7 @@ class M1M2(LatentM2):
             )
         options = upper.options
         del options["num_inputs"]
-        model = cls(m1=vae.options, active=active, train_m1=train_m1, **options)
+        model = cls(m1=copy.deepcopy(vae.options), active=active, train_m1=train_m1, **options)
         model.to(next(upper.parameters()))
         model.load_state_dict(upper.state_dict(), strict=False)
         model.vae.load_state_dict(vae.state_dict())
@@ -109,7 +110,7 @@ class M1M2(LatentM2):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments this model was constructed with, from which to construct its like."""
+        """The arguments to construct an equal model with, but for its weights."""
         found = super().options
         del found["num_inputs"]
         return found
@@ -133,7 +134,7 @@ class M1M2(LatentM2):
             ys: labels `[B]`.
         """
         with evaluating(self):
-            return self.vae.p_x(self._p_z1(zs, ys).mean).mean
+            return self.vae.decode(self._p_z1(zs, ys).mean)
 
     def _trained_parts(self) -> list[str]:
         return super()._trained_parts() + ["vae"] * self.train_m1

@@ -2,20 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import ClassChunks, check_pixel_likelihood, pixels
+from pyro_ssl.likelihoods import ClassChunks, Likelihood
 from pyro_ssl.models.base import SSLModel, evaluating
+from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.labels import check_alpha, label_in_guide
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.conv import image_nets
-from pyro_ssl.nets.mlp import MLP, in_class_chunks
+from pyro_ssl.nets.given import given_or
+from pyro_ssl.nets.mlp import MLP, as_batch_norm, in_class_chunks
 
 
 class M2(SSLModel):
@@ -23,8 +26,8 @@ class M2(SSLModel):
 
     Generative program, with K classes and D latent dimensions::
 
-        p(y) = Categorical(1/K)    p(z) = Normal(0, I_D)    p(x|y,z) = Bernoulli(decoder(z, y))
-                                                         or Laplace(decoder(z, y), laplace_scale)
+        p(y) = Categorical(label_prior)    p(z) = Normal(0, I_D)
+        p(x|y,z) = likelihood(decoder(z, y)), Bernoulli unless said otherwise
 
     Guide::
 
@@ -46,7 +49,7 @@ class M2(SSLModel):
     0.1 N, is N times this one.
 
     With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so that in
-    training mode a mixed call is no longer the exact sum of its two parts; with `"parted"` it is.
+    training mode a mixed call is no longer the exact sum of its two parts; with `"separate"` it is.
 
     With `ys` given as a whole, the label is known to model and guide alike. Do not condition
     the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
@@ -55,22 +58,21 @@ class M2(SSLModel):
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, sections 2 and 3.
 
-    Differs from the paper: p(y) is fixed to be uniform; the scale of q(z|x,y) depends on y as
-    well as on x (eq. 4 has x alone); the label enters the first layer of encoder and decoder by
-    an added embedding (the same function as concatenating a one-hot label); two hidden layers
-    of rectified linear units by default, where the paper has softplus; convolutions that classifier
-    and encoder share, the Laplace likelihood, batch norm and input dropout in the classifier are
-    options; scales are softplus of the network's output plus
-    1e-4, not the exponential of a log-variance; no prior on the weights; log p(z) - log q(z|x,y)
-    is evaluated at the sample, not in closed form.
+    Differs from the paper: the scale of q(z|x,y) depends on y as well as on x (eq. 4 has x alone);
+    the label enters the first layer of encoder and decoder by an added embedding (the same
+    function as concatenating a one-hot label); two hidden layers of rectified linear units by
+    default, where the paper has softplus; convolutions that classifier and encoder share, other
+    likelihoods and label priors, batch norm and input dropout in the classifier are options;
+    scales are softplus of the network's output plus 1e-4, not the exponential of a log-variance; no
+    prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
-        input_shape: shape of one input; pixels in [0, 1].
+        input_shape: shape of one input, whose values are what the likelihood takes.
         num_classes: number of classes K.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        batch_norm: use batch norm in the classifier; `"parted"` takes the statistics of labelled
+        batch_norm: use batch norm in the classifier; `"separate"` takes the statistics of labelled
             and of unlabelled rows apart, and classifies by those of the latter.
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
@@ -80,14 +82,22 @@ class M2(SSLModel):
             same.
         latent_noise: standard deviation of noise added to z before the decoder sees it, in
             training mode: a regulariser, for which the objective is no bound any more.
-        channels: let classifier and encoder see one `ConvTrunk` of so many channels of the image
+        channels: let classifier and encoder see one `ConvEncoder` of so many channels of the image
             in place of its pixels (`input_dropout` is then of its outputs), and let the decoder
-            end in a `ConvCanvas`; None for fully connected networks.
-        likelihood: `bernoulli` or `laplace`.
-        laplace_scale: scale of the Laplace likelihood, pixels being in [0, 1].
+            end in a `ConvDecoder`; None for fully connected networks.
+        likelihood: the family of p(x|y,z), from `pyro_ssl.likelihoods` or the user's, or the name
+            of one: `StudentT(df=3)`, `"student_t"`. Networks see its `features` of an input.
+        label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
+        classifier: a network in place of the library's, which is called with inputs
+            `[N, *feature_shape]` of the likelihood (`[N, F]`, what is left of them, if there are
+            `channels`) and returns `[N, K]`. Hidden layers, batch norm and dropout are its own.
+        encoder: likewise, called with such inputs and labels `[N, K]`, one-hot or points of the
+            simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
+        decoder: likewise, called with latents `[N, D]` and labels `[N, K]`; returns
+            `[N, *output_shape]` of the likelihood (`[N, F]`, see `ConvDecoder`, with `channels`).
 
     Raises:
-        ConfigError: if a width, a probability, the weight or the activation cannot work.
+        ConfigError: if an option, or a given network's call, cannot work.
 
     Attributes:
         scores_per_class: outputs of the classifier for each class.
@@ -96,6 +106,8 @@ class M2(SSLModel):
 
     scores_per_class = 1
     sums_labels = True
+    # What the model has in place of p(y), if it has none.
+    _instead_of_prior: str | None = None
 
     def __init__(
         self,
@@ -110,11 +122,14 @@ class M2(SSLModel):
         class_chunk: int | None = None,
         latent_noise: float = 0.0,
         channels: int | None = None,
-        likelihood: str = "bernoulli",
-        laplace_scale: float = 0.1,
+        likelihood: str | Likelihood = "bernoulli",
+        label_prior: str | Sequence[float] = "uniform",
+        classifier: nn.Module | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
-        check_pixel_likelihood(likelihood, laplace_scale)
+        self._set_likelihood(likelihood)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
         check_alpha(alpha)
@@ -130,27 +145,29 @@ class M2(SSLModel):
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
-        self.batch_norm = batch_norm
+        self.batch_norm = as_batch_norm(batch_norm)
         self.input_dropout = input_dropout
         self.latent_noise = latent_noise
         self.alpha = alpha
         self.channels = channels
-        self.likelihood = likelihood
-        self.laplace_scale = laplace_scale
-        self.takes_pixels = likelihood == "bernoulli"
-        self.trunk, self.canvas = image_nets(self.input_shape, channels, activation)
-        features = self.trunk.out_features
-        self.classifier = MLP(
-            features,
-            hidden_dims,
-            self.scores_per_class * num_classes,
-            activation=activation,
-            batch_norm=batch_norm,
-            input_dropout=input_dropout,
-        )
-        self.encoder = MLP(features, hidden_dims, 2 * latent_dim, num_classes, activation)
-        painted = self.canvas.in_features
-        self.decoder = MLP(latent_dim, hidden_dims[::-1], painted, num_classes, activation)
+        if self._instead_of_prior is not None:
+            check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
+        self.p_y = LabelPrior(label_prior, num_classes)
+        self.label_prior = self.p_y.option
+        seen = self.likelihood.feature_shape(self.input_shape)
+        made = self.likelihood.output_shape(self.input_shape)
+        self.image_encoder, self.image_decoder = image_nets(seen, channels, activation, made)
+        features, scores = self.image_encoder.out_features, self.scores_per_class * num_classes
+        outputs, posterior = self.image_decoder.in_features, 2 * latent_dim
+        seen, made = (seen, made) if channels is None else ((features,), (outputs,))
+
+        regularised = batch_norm, input_dropout
+        own = partial(MLP, features, hidden_dims, scores, None, activation, *regularised)
+        self.classifier = given_or(classifier, "classifier", seen, (scores,), None, own)
+        own = partial(MLP, features, hidden_dims, posterior, num_classes, activation)
+        self.encoder = given_or(encoder, "encoder", seen, (posterior,), num_classes, own)
+        own = partial(MLP, latent_dim, hidden_dims[::-1], outputs, num_classes, activation)
+        self.decoder = given_or(decoder, "decoder", (latent_dim,), made, num_classes, own)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
@@ -163,28 +180,28 @@ class M2(SSLModel):
                 z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
                 if self.training and self.latent_noise > 0:
                     z = z + self.latent_noise * torch.randn_like(z)
-                pyro.sample("x", self._p_x(z, y), obs=rows.xs)
+                self._observe_inputs(rows.xs, self._p_x(z, y))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
-        features = self.trunk(batch.xs)
-        parted = self.batch_norm == "parted"
-        all_scores = None if parted else self.classifier(features)
+        features = self._encoded(batch.xs)
+        separate = self.batch_norm == "separate"
+        all_scores = None if separate else self.classifier(features)
         for rows in batch.parts():
-            mine = features[rows.index]
+            of_rows = features[rows.index]
             if all_scores is None:
-                scores = self.classifier(mine, labelled=rows.ys is not None)
+                scores = self.classifier(of_rows, labelled=rows.ys is not None)
             else:
                 scores = all_scores[rows.index]
             with rows.plate():
                 y = self._label_in_guide(rows, scores)
-                pyro.sample("z", self._q_z(mine, y))
+                pyro.sample("z", self._q_z(of_rows, y))
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self._class_logits(self.classifier(self.trunk(xs)))
+        return self._class_logits(self.classifier(self._encoded(xs)))
 
     # What other treatments of the missing label replace:
 
@@ -194,8 +211,7 @@ class M2(SSLModel):
 
     def _label_in_model(self, rows: Rows) -> Tensor:
         """Sample "y", within the plate of the rows; return what the decoder sees of it."""
-        prior = dist.Categorical(logits=rows.xs.new_zeros(self.num_classes))
-        return pyro.sample("y", prior, obs=rows.ys)
+        return pyro.sample("y", dist.Categorical(logits=self.p_y(rows.xs)), obs=rows.ys)
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         """Sample "y", or add the term of known labels; return what the encoder sees of it."""
@@ -212,7 +228,7 @@ class M2(SSLModel):
         with evaluating(self):
             if ys is None:
                 ys = self.class_logits(xs).argmax(-1)
-            q_z = self._q_z(self.trunk(xs), ys).base_dist
+            q_z = self._q_z(self._encoded(xs), ys).base_dist
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
@@ -224,13 +240,16 @@ class M2(SSLModel):
             ys: labels `[B]`, or points of the simplex `[B, K]`, floating.
         """
         with evaluating(self):
-            return self._pixel_logits(zs, ys).sigmoid()
+            return self._mean_of(self._outputs(zs, ys))
 
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw z from its prior for each label of `ys` `[B]` and return the means of p(x|y,z)."""
+        """Draw z from its prior for each label of `ys` `[B]` and return the means of p(x|y,z).
+
+        Unknown labels, -1, are drawn from p(y).
+        """
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, ys)
+        return self.decode(zs, self.p_y.complete(ys) if bool((ys < 0).any()) else ys)
 
     def _chunk(self, ys: Tensor) -> int | None:
         """Return the chunk to take summed labels in; None for labels that are not summed."""
@@ -246,15 +265,19 @@ class M2(SSLModel):
         loc, raw_scale = hs.chunk(2, -1)
         return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
 
+    def _encoded(self, xs: Tensor) -> Tensor:
+        """Return what classifier and encoder see of inputs, `[B, F]`."""
+        return self.image_encoder(self._features(xs))
+
     def _p_x(self, zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
         def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-            logits, dims = self._pixel_logits(zs, ys), len(self.input_shape)
-            return pixels(logits, self.likelihood, self.laplace_scale, dims)
+            return self._p_x_of(self._outputs(zs, ys))
 
         chunk = self._chunk(ys)
         if chunk is None:
             return family(zs, ys)
         return ClassChunks(family, (zs, ys), chunk, zs.shape[:-1], torch.Size(self.input_shape))
 
-    def _pixel_logits(self, zs: Tensor, ys: Tensor) -> Tensor:
-        return self.canvas(self.decoder(zs, ys))
+    def _outputs(self, zs: Tensor, ys: Tensor) -> Tensor:
+        """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
+        return self.image_decoder(self.decoder(zs, ys))

@@ -29,7 +29,7 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
-        channels: see a `ConvTrunk` of so many channels of the image in place of its pixels; None
+        channels: see a `ConvEncoder` of so many channels of the image in place of its pixels; None
             for its pixels.
         multi_label: labels are rows of `num_classes` binary attributes, -1 where unknown, each
             `Bernoulli(classifier(x)_l)`; the objective is the sum over known ones.
@@ -52,17 +52,19 @@ class MLPClassifier(SSLModel):
         multi_label: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
-        if batch_norm == "parted":
-            raise ConfigError('batch_norm is "parted", but MLPClassifier sees labelled rows alone')
+        if batch_norm == "separate":
+            raise ConfigError(
+                'batch_norm is "separate", but MLPClassifier sees labelled rows alone'
+            )
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.channels = channels
         self.multi_label = multi_label
-        self.trunk, _ = image_nets(self.input_shape, channels, activation)
+        self.image_encoder, _ = image_nets(self.input_shape, channels, activation)
         self.classifier = MLP(
-            self.trunk.out_features,
+            self.image_encoder.out_features,
             hidden_dims,
             num_classes,
             activation=activation,
@@ -90,4 +92,4 @@ class MLPClassifier(SSLModel):
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
-        return self.classifier(self.trunk(xs))
+        return self.classifier(self.image_encoder(xs))

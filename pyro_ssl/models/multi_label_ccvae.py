@@ -59,6 +59,7 @@ class MultiLabelCCVAE(CCVAE):
     """
 
     multi_label = True
+    _instead_of_prior = "frequencies of attributes"
     max_plate_nesting = 2
     prior_logits: Tensor
 

@@ -64,6 +64,7 @@ class MultiLabelM2(M2):
 
     multi_label = True
     sums_labels = False
+    _instead_of_prior = "frequencies of attributes"
     temperature = AnnealedOption()
     annealed_temperature: Tensor
     prior_logits: Tensor

@@ -1,6 +1,5 @@
 """What the models have in common that draw the unknown label as a point of the simplex."""
 
-import math
 from typing import Any
 
 import pyro
@@ -64,14 +63,13 @@ class RelaxedM2(M2):
             return super()._label_in_guide(rows, scores)
         y = pyro.sample("y", Unscored(self._relaxed_label(scores)))
         log_q = self._class_logits(scores).log_softmax(-1)
-        kl = (log_q.exp() * (log_q + math.log(self.num_classes))).sum(-1)
-        pyro.factor("kl_y", kl, has_rsample=True)
+        pyro.factor("kl_y", self.p_y.kl_from(log_q), has_rsample=True)
         return y
 
     def _label_in_model(self, rows: Rows) -> Tensor:
         if rows.ys is not None or not self.training:
             return super()._label_in_model(rows)
-        prior = dist.OneHotCategorical(logits=rows.xs.new_zeros(self.num_classes))
+        prior = dist.OneHotCategorical(logits=self.p_y(rows.xs))
         return pyro.sample("y", Unscored(prior.expand([len(rows.xs)])))
 
 

@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import bernoulli, gaussian
+from pyro_ssl.likelihoods import Likelihood
 from pyro_ssl.models.base import PyroModel, evaluating
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.nets.given import given_or
 from pyro_ssl.nets.mlp import MLP
-
-LIKELIHOODS = ("bernoulli", "gaussian")
 
 
 class VAE(PyroModel):
@@ -25,8 +25,7 @@ class VAE(PyroModel):
 
     Generative program, with D latent dimensions::
 
-        p(z) = Normal(0, I_D)    p(x|z) = Bernoulli(decoder(z))
-                              or p(x|z) = Normal(loc(z), diag scale(z)^2), scale learned or fixed
+        p(z) = Normal(0, I_D)    p(x|z) = likelihood(decoder(z)), Bernoulli unless said otherwise
 
     Guide::
 
@@ -43,22 +42,26 @@ class VAE(PyroModel):
     NeurIPS 2014, eq. 1, 3 and 5.
 
     Differs from the papers: the widths are those of the authors' code; scales are softplus of the
-    network's output plus 1e-4 (`min_scale` in p(x|z)), not the exponential of half a log-variance;
-    batch norm is an option; no prior on the weights, which are initialised as torch does.
+    network's output plus 1e-4 (`min_scale` of `Gaussian` in p(x|z)), not the exponential of half a
+    log-variance; batch norm and other likelihoods are options; no prior on the weights, which are
+    initialised as torch does.
 
     Args:
-        input_shape: shape of one input; pixels in [0, 1], or real values for `gaussian`.
+        input_shape: shape of one input, whose values are what the likelihood takes.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm in both networks.
-        likelihood: `bernoulli`, or `gaussian` with a scale learned for each value and z.
-        min_scale: the smallest scale of the Gaussian likelihood, in the units of the inputs.
-        fixed_scale: a scale for all values in place of the learned one; log p(x|z) is then a
-            squared error but for constants. None to learn it.
+        likelihood: the family of p(x|z), from `pyro_ssl.likelihoods` or the user's, or the name of
+            one: `Gaussian(0.1)`, `"gaussian"` (a scale learned for each value and z).
+        encoder: a network in place of the library's, which is called with inputs
+            `[N, *feature_shape]` of the likelihood, and returns `[N, 2 D]`: locations, then scales
+            before softplus. Hidden layers and batch norm are its own.
+        decoder: likewise, called with latents `[N, D]`; returns `[N, *output_shape]` of the
+            likelihood.
 
     Raises:
-        ConfigError: if a width, a scale, the activation or the likelihood cannot work.
+        ConfigError: if an option, or a given network's call, cannot work.
     """
 
     def __init__(
@@ -68,36 +71,26 @@ class VAE(PyroModel):
         hidden_dims: Sequence[int] = (500, 500),
         activation: str = "softplus",
         batch_norm: bool = False,
-        likelihood: str = "bernoulli",
-        min_scale: float = 0.01,
-        fixed_scale: float | None = None,
+        likelihood: str | Likelihood = "bernoulli",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__(input_shape)
         if latent_dim < 1:
             raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        if likelihood not in LIKELIHOODS:
-            expected = " or ".join(LIKELIHOODS)
-            raise ConfigError(f"likelihood is {likelihood!r}, expected {expected}")
-        if not 0 < min_scale < math.inf:
-            raise ConfigError(f"min_scale is {min_scale}, expected a positive number")
-        if fixed_scale is not None and not 0 < fixed_scale < math.inf:
-            raise ConfigError(f"fixed_scale is {fixed_scale}, expected a positive number, or None")
-        if fixed_scale is not None and likelihood != "gaussian":
-            raise ConfigError(f"fixed_scale is {fixed_scale}, but likelihood is {likelihood!r}")
+        self._set_likelihood(likelihood)
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
-        self.likelihood = likelihood
-        self.min_scale = min_scale
-        self.fixed_scale = fixed_scale
-        self.takes_real_values = likelihood == "gaussian"
-        self.takes_pixels = likelihood == "bernoulli"
-        pixels = math.prod(self.input_shape)
-        learns_scale = likelihood == "gaussian" and fixed_scale is None
-        outputs = 2 * pixels if learns_scale else pixels
-        self.encoder = MLP(pixels, hidden_dims, 2 * latent_dim, None, activation, batch_norm)
-        self.decoder = MLP(latent_dim, hidden_dims[::-1], outputs, None, activation, batch_norm)
+        self._output_shape = self.likelihood.output_shape(self.input_shape)
+        seen = self.likelihood.feature_shape(self.input_shape)
+        features, outputs = math.prod(seen), math.prod(self._output_shape)
+
+        own = partial(MLP, features, hidden_dims, 2 * latent_dim, None, activation, batch_norm)
+        self.encoder = given_or(encoder, "encoder", seen, (2 * latent_dim,), None, own)
+        own = partial(MLP, latent_dim, hidden_dims[::-1], outputs, None, activation, batch_norm)
+        self.decoder = given_or(decoder, "decoder", (latent_dim,), self._output_shape, None, own)
 
     def make_elbo(self) -> ELBO:
         """Return the ELBO with its KL in closed form."""
@@ -121,9 +114,11 @@ class VAE(PyroModel):
         The decoder runs once for all rows, which so share the statistics of batch norm.
         """
         outputs = self.decoder(torch.cat(zs, -2)).split([len(rows.xs) for rows in parts], -2)
-        for rows, mine in zip(parts, outputs, strict=True):
+        for rows, of_rows in zip(parts, outputs, strict=True):
             with rows.plate():
-                pyro.sample("x", self._likelihood(mine), obs=rows.xs)
+                self._observe_inputs(
+                    rows.xs, self._p_x_of(of_rows.unflatten(-1, self._output_shape))
+                )
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
@@ -132,8 +127,8 @@ class VAE(PyroModel):
         q_z = self.q_z(batch.xs).base_dist
         for rows in batch.parts():
             with rows.plate():
-                mine = dist.Normal(q_z.loc[rows.index], q_z.scale[rows.index])
-                pyro.sample("z", mine.to_event(1))
+                q_rows = dist.Normal(q_z.loc[rows.index], q_z.scale[rows.index])
+                pyro.sample("z", q_rows.to_event(1))
 
     def q_z(self, xs: Tensor) -> dist.TorchDistribution:
         """Return q(z|x), batch shape `[B]`, event shape `[D]`, of `xs` `[B, *input_shape]`."""
@@ -142,19 +137,11 @@ class VAE(PyroModel):
 
     def p_x(self, zs: Tensor) -> dist.TorchDistribution:
         """Return p(x|z), batch shape `[...]`, event shape `input_shape`, of `zs` `[..., D]`."""
-        return self._likelihood(self.decoder(zs))
+        return self._p_x_of(self._outputs(zs))
 
-    def _likelihood(self, outputs: Tensor) -> dist.TorchDistribution:
-        event_dim = len(self.input_shape)
-        if self.likelihood == "bernoulli":
-            return bernoulli(outputs.unflatten(-1, self.input_shape), event_dim)
-        if self.fixed_scale is not None:
-            loc = outputs.unflatten(-1, self.input_shape)
-            # A Python number would be copied to the device in every step.
-            scale = torch.full_like(loc, self.fixed_scale)
-            return dist.Normal(loc, scale, validate_args=False).to_event(event_dim)
-        loc, raw_scale = (t.unflatten(-1, self.input_shape) for t in outputs.chunk(2, -1))
-        return gaussian(loc, raw_scale, event_dim, self.min_scale)
+    def _outputs(self, zs: Tensor) -> Tensor:
+        """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
+        return self.decoder(zs).unflatten(-1, self._output_shape)
 
     @torch.no_grad()
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,7 +154,7 @@ class VAE(PyroModel):
     def decode(self, zs: Tensor) -> Tensor:
         """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode."""
         with evaluating(self):
-            return self.p_x(zs).mean
+            return self._mean_of(self._outputs(zs))
 
     def sample(self, num: int) -> Tensor:
         """Draw `num` times z from its prior and return the means of p(x|z)."""

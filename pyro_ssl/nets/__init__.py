@@ -1,17 +1,19 @@
 """Networks: perceptrons, convolutions, and those of a DCGAN."""
 
-from pyro_ssl.nets.conv import ConvCanvas, ConvTrunk, FlatCanvas, FlatTrunk
+from pyro_ssl.nets.conv import ConvDecoder, ConvEncoder, FlatDecoder, FlatEncoder
 from pyro_ssl.nets.dcgan import Discriminator, Generator
+from pyro_ssl.nets.given import GivenNetwork
 from pyro_ssl.nets.mlp import ACTIVATIONS, MLP, LabelledLinear
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
-    "ConvCanvas",
-    "ConvTrunk",
+    "ConvDecoder",
+    "ConvEncoder",
     "Discriminator",
-    "FlatCanvas",
-    "FlatTrunk",
+    "FlatDecoder",
+    "FlatEncoder",
     "Generator",
+    "GivenNetwork",
     "LabelledLinear",
 ]

@@ -1,7 +1,7 @@
 """What stands between an image and the fully connected networks: flattening, or convolutions.
 
-A trunk maps images to vectors, a canvas vectors to images. Both accept leading batch dimensions of
-any number and return their input's dtype, as all networks do.
+An image encoder maps images to vectors, an image decoder vectors to images. Both accept leading
+batch dimensions of any number and return their input's dtype, as all networks do.
 """
 
 import math
@@ -19,7 +19,7 @@ _SMALLEST = 8
 _DOUBLINGS = 3
 
 
-class FlatTrunk(nn.Module):
+class FlatEncoder(nn.Module):
     """The pixels of an image as a vector.
 
     Args:
@@ -39,7 +39,7 @@ class FlatTrunk(nn.Module):
         return xs.flatten(-len(self.input_shape))
 
 
-class FlatCanvas(nn.Module):
+class FlatDecoder(nn.Module):
     """A vector as the pixels of an image.
 
     Args:
@@ -59,7 +59,7 @@ class FlatCanvas(nn.Module):
         return hs.unflatten(-1, self.input_shape)
 
 
-class ConvTrunk(nn.Module):
+class ConvEncoder(nn.Module):
     """Convolutions that halve an image until its sides are at most 8 pixels, each activated.
 
     Kernels are 4 by 4.
@@ -96,19 +96,19 @@ class ConvTrunk(nn.Module):
         return hs.reshape(*xs.shape[:-3], self.out_features).to(xs.dtype)
 
 
-class ConvCanvas(nn.Module):
-    """The layers of `ConvTrunk` in reverse: an image from a vector, which is activated first.
+class ConvDecoder(nn.Module):
+    """The layers of `ConvEncoder` in reverse: an image from a vector, which is activated first.
 
     Args:
         input_shape: channels, height and width of the image.
-        channels: those of `ConvTrunk`'s first convolution.
+        channels: those of `ConvEncoder`'s first convolution.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
         in_features: length of the vector.
 
     Raises:
-        ConfigError: as `ConvTrunk`.
+        ConfigError: as `ConvEncoder`.
     """
 
     def __init__(
@@ -133,23 +133,29 @@ class ConvCanvas(nn.Module):
 
 
 def image_nets(
-    input_shape: tuple[int, ...], channels: int | None, activation: str
-) -> tuple[FlatTrunk | ConvTrunk, FlatCanvas | ConvCanvas]:
-    """Return what a model's fully connected networks see of images, and paint them on.
+    input_shape: tuple[int, ...],
+    channels: int | None,
+    activation: str,
+    output_shape: tuple[int, ...] | None = None,
+) -> tuple[FlatEncoder | ConvEncoder, FlatDecoder | ConvDecoder]:
+    """Return what turns images into a model's vectors, and vectors into images.
 
     Args:
-        input_shape: shape of an image.
-        channels: those of `ConvTrunk` and `ConvCanvas`; None for `FlatTrunk` and `FlatCanvas`.
+        input_shape: shape of what is encoded.
+        channels: those of `ConvEncoder` and `ConvDecoder`; None for fully connected networks, with
+            `FlatEncoder` and `FlatDecoder`.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        output_shape: shape of what is decoded; `input_shape` if None.
 
     Raises:
-        ConfigError: as `ConvTrunk`, if there are `channels`.
+        ConfigError: as `ConvEncoder`, if there are `channels`.
     """
+    outputs = input_shape if output_shape is None else output_shape
     if channels is None:
-        return FlatTrunk(input_shape), FlatCanvas(input_shape)
+        return FlatEncoder(input_shape), FlatDecoder(outputs)
     return (
-        ConvTrunk(input_shape, channels, activation),
-        ConvCanvas(input_shape, channels, activation),
+        ConvEncoder(input_shape, channels, activation),
+        ConvDecoder(outputs, channels, activation),
     )
 
 

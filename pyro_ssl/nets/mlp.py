@@ -68,8 +68,8 @@ class LabelledLinear(nn.Module):
         return hs + self.embedding(ys).to(hs.dtype)
 
 
-class PartedBatchNorm(nn.Module):
-    """Batch norm whose statistics are kept apart for labelled and unlabelled rows.
+class SeparateBatchNorm(nn.Module):
+    """Batch norm with separate statistics for labelled and for unlabelled rows.
 
     Scale and shift are common to both. In evaluation mode all rows are normalised by the
     statistics of unlabelled ones, which new rows are like; labelled rows are so few that their
@@ -91,6 +91,17 @@ class PartedBatchNorm(nn.Module):
         return F.batch_norm(hs, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
 
 
+def as_batch_norm(batch_norm: bool | str) -> bool | str:
+    """Return the option `batch_norm` of networks and models; `"separate"` was once `"parted"`.
+
+    Raises:
+        ConfigError: if it is not True, False or `"separate"`.
+    """
+    if batch_norm not in (False, True, "separate", "parted"):
+        raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'separate'")
+    return "separate" if batch_norm == "parted" else batch_norm
+
+
 class MLP(nn.Module):
     """Multi-layer perceptron, optionally conditioned on a label in its first layer.
 
@@ -100,8 +111,8 @@ class MLP(nn.Module):
         out_features: size of the last dimension of the output.
         num_classes: if given, `forward` takes labels too, see `LabelledLinear`.
         activation: a key of `ACTIVATIONS`.
-        batch_norm: normalise before each activation over all leading dimensions; `"parted"` takes
-            the statistics of labelled and unlabelled rows apart, see `PartedBatchNorm`.
+        batch_norm: normalise before each activation over all leading dimensions; `"separate"` takes
+            the statistics of labelled and of unlabelled rows, see `SeparateBatchNorm`.
         input_dropout: probability of dropping each input in training mode.
 
     Raises:
@@ -127,8 +138,7 @@ class MLP(nn.Module):
             raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
         if not 0 <= input_dropout < 1:
             raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
-        if batch_norm not in (False, True, "parted"):
-            raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'parted'")
+        batch_norm = as_batch_norm(batch_norm)
         self.activation = activation
         self.input_dropout = input_dropout
         # Maxout takes several affine maps for each unit.
@@ -138,7 +148,7 @@ class MLP(nn.Module):
         if num_classes is not None:
             layers[0] = LabelledLinear(dims[0], num_classes, wide[0])
         self.layers = nn.ModuleList(layers)
-        norm = {False: nn.Identity, True: nn.BatchNorm1d, "parted": PartedBatchNorm}[batch_norm]
+        norm = {False: nn.Identity, True: nn.BatchNorm1d, "separate": SeparateBatchNorm}[batch_norm]
         self.norms = nn.ModuleList(norm(width) for width in wide[:-1])
 
     def forward(self, xs: Tensor, ys: Tensor | None = None, labelled: bool = False) -> Tensor:
@@ -147,7 +157,7 @@ class MLP(nn.Module):
         Args:
             xs: inputs `[..., in_features]`.
             ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
-            labelled: whether the labels of these rows are known, which parted batch norm asks.
+            labelled: whether the labels of these rows are known, which `SeparateBatchNorm` asks.
         """
         hs = xs
         if self.training and self.input_dropout > 0:
@@ -159,7 +169,7 @@ class MLP(nn.Module):
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             # BatchNorm1d knows one batch dimension; Identity does not mind the reshaping.
             rows = hs.flatten(0, -2)
-            rows = norm(rows, labelled) if isinstance(norm, PartedBatchNorm) else norm(rows)
+            rows = norm(rows, labelled) if isinstance(norm, SeparateBatchNorm) else norm(rows)
             hs = rows.view(hs.shape)
             hs = layer(activate(hs))
         return hs.to(xs.dtype)

@@ -38,7 +38,7 @@ def test_models_differ_in_the_treatment_alone_where_none_has_options_of_its_own(
         stgumbelsoftmaxm2_temperature=(0.5, 0.5, 1),
     )
     reference = found["m2"]
-    assert reference.model.batch_norm == "parted"
+    assert reference.model.batch_norm == "separate"
     shared = set(reference.model.options)
     for name, contender in found.items():
         if name == "mlpclassifier":
@@ -97,7 +97,7 @@ def test_without_labels_there_is_no_baseline():
         contenders(labels=0, models=("m2", "mlpclassifier"))
 
 
-def test_without_unlabelled_rows_batch_norm_is_not_parted():
+def test_without_unlabelled_rows_batch_norm_is_not_separate():
     found = contenders(labels=1350, models=("m2",))["m2"]
     assert found.data.num_unlabelled == 0
     assert found.model.batch_norm is True

@@ -343,8 +343,8 @@ def test_batch_norm_over_a_single_row_is_refused():
         fit(small_m2(batch_norm=True), blobs(labels=0), replace(CONFIG, batch_size=1))
 
 
-def test_parted_batch_norm_over_a_single_row_of_a_kind_is_refused():
-    model = small_m2(batch_norm="parted")
+def test_separate_batch_norm_over_a_single_row_of_a_kind_is_refused():
+    model = small_m2(batch_norm="separate")
     with pytest.raises(ConfigError, match="1 labelled and 20 unlabelled"):
         fit(model, blobs(), replace(CONFIG, batch_size=20, labelled_batch_size=1))
 

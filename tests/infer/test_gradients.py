@@ -44,7 +44,7 @@ MODELS = {
     "GumbelSoftmaxM2": lambda: GumbelSoftmaxM2(latent_dim=2, **SIZES),
     "STGumbelSoftmaxM2": lambda: GumbelSoftmaxM2(straight_through=True, latent_dim=2, **SIZES),
     "LogisticNormalM2": lambda: LogisticNormalM2(straight_through=True, latent_dim=2, **SIZES),
-    "LogisticNormal": lambda: LogisticNormal(latent_dim=2, batch_norm="parted", **SIZES),
+    "LogisticNormal": lambda: LogisticNormal(latent_dim=2, batch_norm="separate", **SIZES),
     "LogGamma": lambda: LogGamma(latent_dim=2, latent_noise=0.1, **SIZES),
     "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
         style_dim=2, num_samples=5, **SIZES | {"num_classes": 2}

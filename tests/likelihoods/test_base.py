@@ -62,11 +62,11 @@ def test_plain_data_brings_a_likelihood_back(likelihood):
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ({}, "likelihood is None"),
-        ({"likelihood": "os.system"}, "likelihood is 'os.system', which is none of"),
-        ({"likelihood": "Laplace", "size": 3}, "Laplace has no size, expected scale"),
-        ({"likelihood": "Laplace", "scale": -1}, "scale is -1"),
-        ({"likelihood": "Mixed", "columns": [{"likelihood": "open"}]}, "likelihood is 'open'"),
+        ({}, "family is None"),
+        ({"family": "os.system"}, "family is 'os.system', which is none of"),
+        ({"family": "Laplace", "size": 3}, "Laplace has no size, expected scale"),
+        ({"family": "Laplace", "scale": -1}, "scale is -1"),
+        ({"family": "Mixed", "columns": [{"family": "open"}]}, "family is 'open'"),
     ],
 )
 def test_plain_data_that_is_no_likelihood_is_named(state, says):

@@ -21,7 +21,7 @@ def test_distance_is_the_formula_of_the_last_hidden_layer():
     xs = torch.cat([real, other])
     with torch.no_grad():
         net = model.classifier
-        hidden = net.norms[0](net.layers[0](model.trunk(xs))).relu()
+        hidden = net.norms[0](net.layers[0](model.image_encoder(xs))).relu()
         hidden = net.norms[1](net.layers[1](hidden)).relu().double()
     torch.testing.assert_close(features(xs).double(), hidden)
     a, b = hidden[:60].numpy(), hidden[60:].numpy()

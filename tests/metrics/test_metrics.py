@@ -4,6 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.metrics import (
     accuracy,
     expected_calibration_error,
@@ -51,7 +52,7 @@ XS = torch.tensor([[0.3, -0.2, 1.1], [-1.0, 0.4, 0.2]]).double()
 def linear_vae(latent_dim: int) -> VAE:
     """A Gaussian VAE whose networks are linear maps and whose scales are constants."""
     torch.manual_seed(1)
-    vae = VAE((3,), latent_dim, hidden_dims=(), likelihood="gaussian", min_scale=0.1).double()
+    vae = VAE((3,), latent_dim, hidden_dims=(), likelihood=Gaussian(min_scale=0.1)).double()
     with torch.no_grad():
         vae.encoder.layers[0].weight[latent_dim:] = 0.0
         # Wider than the posterior, whose scales are below 1: no weight is then far from the others.

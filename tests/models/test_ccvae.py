@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, Objective
+from pyro_ssl.likelihoods import Laplace
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import CCVAE
 from pyro_ssl.models.rows import Batch
@@ -27,7 +28,7 @@ def make(**options) -> CCVAE:
 
 
 def posterior(model, xs):
-    loc, raw = model.encoder(model.trunk(xs)).chunk(2, -1)
+    loc, raw = model.encoder(model.image_encoder(xs)).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
 
 
@@ -40,9 +41,9 @@ def log_q_y(model, z_class):
 
 
 def log_px(model, xs, z):
-    outputs, values = model.canvas(model.decoder(z)).flatten(-3), xs.flatten(1)
-    if model.likelihood == "laplace":
-        size = model.laplace_scale
+    outputs, values = model.image_decoder(model.decoder(z)).flatten(-3), xs.flatten(1)
+    if isinstance(model.likelihood, Laplace):
+        size = model.likelihood.scale
         return (-(values - outputs.sigmoid()).abs() / size - math.log(2 * size)).sum(-1)
     return (values * F.logsigmoid(outputs) + (1 - values) * F.logsigmoid(-outputs)).sum(-1)
 
@@ -92,7 +93,7 @@ def by_hand(model, xs, ys):
     [
         {},
         {"kl_weight": 0.3, "alpha": 5.0},
-        {"likelihood": "laplace", "laplace_scale": 0.4},
+        {"likelihood": Laplace(0.4)},
         {"style_dim": 0, "num_samples": 1},
         {"channels": 4},
         # Statistics of all rows of the call, labelled or not.
@@ -293,7 +294,7 @@ def test_the_weight_is_no_divergence_to_be_annealed():
     [
         {"style_dim": -1},
         {"likelihood": "gauss"},
-        {"laplace_scale": 0.0},
+        {"label_prior": "even"},
         {"kl_weight": math.nan},
         {"num_samples": 0},
         {"alpha": -1.0},

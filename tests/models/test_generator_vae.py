@@ -27,7 +27,7 @@ def make(**options) -> GeneratorVAE:
 def test_objective_is_the_formula_gradients_included():
     model, xs = make(), torch.rand(4, 2, 16, 16).double()
     loss, trace = oracle.run(model, model.make_elbo(), xs)
-    loc, raw_scale = model.encoder(model.trunk(xs)).chunk(2, -1)
+    loc, raw_scale = model.encoder(model.image_encoder(xs)).chunk(2, -1)
     scale = F.softplus(raw_scale) + 1e-4
     eps = ((trace.nodes["z"]["value"] - loc) / scale).detach()
     images = model.generator(loc + scale * eps)

@@ -231,6 +231,7 @@ def test_layers_trained_apart_are_put_together_as_copies(dtype):
         "batch_norm": True,
         "input_dropout": 0.0,
         "num_summed": 2,
+        "label_prior": "uniform",
     }
     with torch.no_grad():
         for parameter in model.parameters():
@@ -326,8 +327,8 @@ def test_options_that_cannot_work_are_named(options):
     for build in (lambda: M1M2(m1=M1, **options), lambda: LatentM2(3, **options)):
         with pytest.raises(ConfigError, match=f"{next(iter(options))} is "):
             build()
-    with pytest.raises(ConfigError, match="min_scale is "):
-        M1M2(m1=M1 | {"min_scale": -1.0})
+    with pytest.raises(ConfigError, match="likelihood is "):
+        M1M2(m1=M1 | {"likelihood": "gauss"})
 
 
 def test_orders_that_rule_out_a_closed_form_are_named(xs):

@@ -10,6 +10,7 @@ from pyro.infer import SVI, Predictive, TraceEnum_ELBO
 from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer import Objective, StaticEnum_ELBO
+from pyro_ssl.likelihoods import Bernoulli, Laplace
 from pyro_ssl.models import M2
 from pyro_ssl.models.rows import Batch
 from tests import oracle
@@ -134,9 +135,9 @@ def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys, el
 @pytest.mark.parametrize(
     "options",
     [
-        {"likelihood": "laplace", "laplace_scale": 0.3},
+        {"likelihood": Laplace(0.3)},
         {"channels": 4, "input_shape": (2, 4, 4)},
-        {"channels": 4, "input_shape": (2, 4, 4), "class_chunk": 3, "batch_norm": "parted"},
+        {"channels": 4, "input_shape": (2, 4, 4), "class_chunk": 3, "batch_norm": "separate"},
     ],
     ids=str,
 )
@@ -156,9 +157,9 @@ def test_convolutions_and_laplace_pixels_enter_the_same_objective(options, elbo)
     by_hand = -labelled.sum() - oracle.unlabelled_bound(model, xs[~known], eps_u).sum()
     torch.testing.assert_close(loss, by_hand, atol=1e-6, rtol=1e-6)
     oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(by_hand, model))
-    assert model.takes_pixels == (model.likelihood == "bernoulli")
+    assert model.takes_pixels == (model.likelihood == Bernoulli())
     zs, ys = torch.randn(3, 2).double(), torch.tensor([0, 1, 3])
-    means = model.canvas(model.decoder(zs, ys)).sigmoid()
+    means = model.image_decoder(model.decoder(zs, ys)).sigmoid()
     torch.testing.assert_close(model.decode(zs, ys), means)
     assert model.predict_proba(xs).sum(-1).tolist() == pytest.approx([1.0] * 5)
 
@@ -277,22 +278,22 @@ def test_image_half_of_the_encoder_is_computed_once_per_row(model, xs):
     assert rows == [(5, 7)]
 
 
-@pytest.mark.parametrize("parted", [True, False])
-def test_parted_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(parted, monkeypatch):
+@pytest.mark.parametrize("separate", [True, False])
+def test_separate_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(separate, monkeypatch):
     # Without noise in z all is a function of the weights.
     monkeypatch.setattr(
         "torch.distributions.normal._standard_normal",
         lambda shape, dtype, device: torch.zeros(shape, dtype=dtype, device=device),
     )
-    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted" if parted else True).double().train()
+    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="separate" if separate else True).double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     losses, means = [], []
     for some in (slice(None), slice(0, 4), slice(4, None)):
         loss, _ = run(copy.deepcopy(model), xs[some], ys[some])
         losses.append(loss.detach())
     exact = torch.allclose(losses[0], losses[1] + losses[2], atol=1e-10, rtol=1e-10)
-    assert exact == parted
-    if parted:
+    assert exact == separate
+    if separate:
         gradients = []
         for calls in ([slice(None)], [slice(0, 4), slice(4, None)]):
             loss = sum(run(model, xs[some], ys[some])[0] for some in calls)
@@ -305,8 +306,8 @@ def test_parted_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(parted, monk
         torch.testing.assert_close(means[1], 0.19 * hs)
 
 
-def test_parted_batch_norm_normalises_each_kind_by_its_own_statistics():
-    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="parted", alpha=WEIGHT)
+def test_separate_batch_norm_normalises_each_kind_by_its_own_statistics():
+    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="separate", alpha=WEIGHT)
     model.double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     elbo = model.make_elbo()

@@ -20,7 +20,7 @@ def test_loss_of_attributes_is_the_binary_cross_entropy_of_known_ones():
     model = MLPClassifier((1, 4, 4), 2, hidden_dims=(5,), multi_label=True, channels=4).double()
     xs, ys = torch.rand(4, 1, 4, 4).double(), torch.tensor([[0, 1], [-1, -1], [1, -1], [-1, 0]])
     loss = model.make_elbo().differentiable_loss(model.model, model.guide, xs, ys)
-    odds = model.classifier(model.trunk(xs))
+    odds = model.classifier(model.image_encoder(xs))
     known = [(0, 0, 0), (0, 1, 1), (2, 0, 1), (3, 1, 0)]
     by_hand = -sum(F.logsigmoid(odds[i, a] if value else -odds[i, a]) for i, a, value in known)
     torch.testing.assert_close(loss, by_hand)

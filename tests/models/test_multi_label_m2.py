@@ -204,7 +204,7 @@ def test_latents_and_samples_take_attributes():
     guess = (model.classifier(xs.flatten(1)) > 0).float()
     torch.testing.assert_close(by_guess, oracle.posterior(model, xs, guess)[0])
     torch.testing.assert_close(loc, oracle.posterior(model, xs, ys.float())[0])
-    means = model.canvas(model.decoder(loc, ys.float())).sigmoid()
+    means = model.image_decoder(model.decoder(loc, ys.float())).sigmoid()
     torch.testing.assert_close(model.decode(loc, ys), means)
     assert model.sample(torch.where(ys == 1, ys, -1)).shape == xs.shape
 

@@ -9,6 +9,7 @@ from pyro_ssl.data import SSLData
 from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, RowWeights, StaticEnum_ELBO, fit
+from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.models import VAE, Autoencoder
 from pyro_ssl.models.rows import Batch
 from tests import oracle
@@ -16,8 +17,8 @@ from tests import oracle
 # The options that make each kind of p(x|z).
 LIKELIHOODS = {
     "bernoulli": {"likelihood": "bernoulli"},
-    "gaussian": {"likelihood": "gaussian", "min_scale": 0.05},
-    "fixed": {"likelihood": "gaussian", "fixed_scale": 0.7},
+    "gaussian": {"likelihood": Gaussian(min_scale=0.05)},
+    "fixed": {"likelihood": Gaussian(0.7)},
 }
 
 # Which ELBO, and whether it takes the KL in closed form.
@@ -119,13 +120,7 @@ def test_encode_decode_and_sample_use_running_statistics_and_leave_modes_alone(l
     "options",
     [
         {"latent_dim": 0},
-        {"likelihood": "poisson"},
-        {"min_scale": 0.0},
-        {"min_scale": math.inf},
-        {"min_scale": math.nan},
-        {"fixed_scale": 0.0},
-        {"fixed_scale": math.nan},
-        {"fixed_scale": math.inf},
+        {"likelihood": "gauss"},
         {"hidden_dims": (3, 0)},
         {"activation": "sine"},
     ],
@@ -140,7 +135,7 @@ def fitted_gaussian(digits, seed, min_scale):
     """A VAE with learned variances after 50 epochs, and its history."""
     torch.manual_seed(seed)
     sizes = {"latent_dim": 4, "hidden_dims": (32,)}
-    model = VAE((1, 8, 8), likelihood="gaussian", min_scale=min_scale, **sizes)
+    model = VAE((1, 8, 8), likelihood=Gaussian(min_scale=min_scale), **sizes)
     config = FitConfig(
         epochs=50,
         batch_size=100,

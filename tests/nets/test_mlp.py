@@ -7,7 +7,7 @@ from pyro_ssl.nets.mlp import (
     MAXOUT_PIECES,
     MLP,
     LabelledLinear,
-    PartedBatchNorm,
+    SeparateBatchNorm,
     maxout,
 )
 
@@ -75,23 +75,23 @@ def normalised(hs, norm, mean, variance):
     return (hs - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
 
 
-def test_parted_batch_norm_keeps_labelled_rows_out_of_its_averages():
-    parted = PartedBatchNorm(3).double()
-    norm = parted.unlabelled
+def test_separate_batch_norm_keeps_labelled_rows_out_of_its_averages():
+    separate = SeparateBatchNorm(3).double()
+    norm = separate.unlabelled
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     known, unknown = 5 + 2 * torch.randn(4, 3).double(), torch.randn(9, 3).double()
     for hs, labelled in ((known, True), (unknown, False), (known, True)):
         wanted = normalised(hs, norm, hs.mean(0), hs.var(0, correction=0))
-        torch.testing.assert_close(parted(hs, labelled), wanted)
+        torch.testing.assert_close(separate(hs, labelled), wanted)
     assert norm.num_batches_tracked == 1
     torch.testing.assert_close(norm.running_mean, 0.1 * unknown.mean(0))
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * unknown.var(0))
     before = norm.running_mean.clone()
-    parted.eval()
+    separate.eval()
     for hs, labelled in ((known, True), (unknown, False)):
         wanted = normalised(hs, norm, norm.running_mean, norm.running_var)
-        torch.testing.assert_close(parted(hs, labelled), wanted)
+        torch.testing.assert_close(separate(hs, labelled), wanted)
     assert torch.equal(norm.running_mean, before)
 
 

@@ -1,0 +1,91 @@
+"""p(y): uniform, given, or learned."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_ssl.errors import ConfigError
+
+
+class LabelPrior(nn.Module):
+    """The prior of a label of K classes.
+
+    Args:
+        label_prior: `"uniform"`; the probabilities of the classes; or `"learned"`, from the uniform
+            one on, with all other parameters: log p(y) is then a term of the bound like any other.
+        num_classes: their number K.
+
+    Attributes:
+        option: `label_prior` in plain numbers.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+
+    def __init__(self, label_prior: str | Sequence[float], num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.option = _checked(label_prior, num_classes)
+        self.logits: Tensor | None
+        if self.option == "learned":
+            self.logits = nn.Parameter(torch.zeros(num_classes))
+        else:
+            logits = None if self.option == "uniform" else torch.tensor(self.option).log()
+            self.register_buffer("logits", logits, persistent=False)
+
+    @property
+    def learned(self) -> bool:
+        """Whether there is anything to train."""
+        return self.option == "learned"
+
+    def forward(self, like: Tensor) -> Tensor:
+        """Return unnormalised log p(y), `[K]`, of the dtype and on the device of `like`."""
+        return like.new_zeros(self.num_classes) if self.logits is None else self.logits
+
+    def kl_from(self, log_q: Tensor) -> Tensor:
+        """Return KL(q(y) || p(y)) in nats, `[...]`, of normalised log q(y), `[..., K]`."""
+        if self.logits is None:
+            return (log_q.exp() * (log_q + math.log(self.num_classes))).sum(-1)
+        return (log_q.exp() * (log_q - self.logits.log_softmax(-1))).sum(-1)
+
+    @torch.no_grad()
+    def complete(self, ys: Tensor) -> Tensor:
+        """Return labels `[B]` with unknown ones, -1, drawn from p(y)."""
+        if self.logits is None:
+            drawn = torch.randint_like(ys, self.num_classes)
+        else:
+            shares = self.logits.softmax(-1)
+            drawn = shares.multinomial(len(ys), replacement=True) if len(ys) else ys
+        return torch.where(ys < 0, drawn, ys)
+
+
+def check_uniform(label_prior: Any, reason: str) -> None:
+    """Check that a model that has no other prior of the label is asked for none.
+
+    Args:
+        label_prior: the option.
+        reason: what the model has in its place, for the error.
+
+    Raises:
+        ConfigError: if it is not `"uniform"`.
+    """
+    if not (isinstance(label_prior, str) and label_prior == "uniform"):
+        raise ConfigError(f"label_prior is {label_prior!r}, but {reason}: leave it 'uniform'")
+
+
+def _checked(label_prior: Any, num_classes: int) -> str | tuple[float, ...]:
+    if isinstance(label_prior, str) and label_prior in ("uniform", "learned"):
+        return label_prior
+    try:
+        shares = tuple(float(share) for share in label_prior)
+    except (TypeError, ValueError):
+        shares = ()
+    if len(shares) != num_classes or not all(p > 0 for p in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise ConfigError(
+            f"label_prior is {label_prior!r}, expected 'uniform', 'learned', or {num_classes} "
+            "positive probabilities that sum to 1"
+        )
+    return shares

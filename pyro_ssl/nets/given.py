@@ -1,0 +1,120 @@
+"""A network that the user made, in the place of one of a model's own."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_ssl.errors import ConfigError
+
+
+def given_or(
+    network: nn.Module | None,
+    name: str,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    num_labels: int | None,
+    default: Callable[[], nn.Module],
+) -> nn.Module:
+    """Return a user's network as a `GivenNetwork`, or the default where there is none.
+
+    Args:
+        network: the user's, or None.
+        name: the option's name.
+        input_shape: as for `GivenNetwork`.
+        output_shape: as for `GivenNetwork`.
+        num_labels: as for `GivenNetwork`.
+        default: makes the library's own network.
+
+    Raises:
+        ConfigError: as `GivenNetwork`.
+    """
+    if network is None:
+        return default()
+    return GivenNetwork(network, input_shape, output_shape, num_labels, name)
+
+
+class GivenNetwork(nn.Module):
+    """Calls a user's network the way models call theirs.
+
+    The network sees rows `[N, *input_shape]`, whatever the dimensions of the batch, and, where the
+    place asks for labels, with them `[N, num_labels]`: one-hot, points of the simplex, or
+    attributes, floating. It returns `[N, *output_shape]`.
+
+    Args:
+        network: the user's network.
+        input_shape: shape of what it is given of one row.
+        output_shape: shape of what it must return for one row.
+        num_labels: numbers of a label; None for a network that is not given any.
+        name: the option's name, for errors.
+
+    Raises:
+        ConfigError: if it is no module, cannot be called like this, or returns another shape.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        num_labels: int | None = None,
+        name: str = "network",
+    ) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"{name} is {network!r}, expected a torch.nn.Module, or None")
+        self.network = network
+        self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
+        self.num_labels = num_labels
+        self._check(name)
+
+    def forward(self, xs: Tensor, ys: Tensor | None = None, labelled: bool = False) -> Tensor:
+        """Map inputs, flattened, and labels to outputs, flattened, of the inputs' dtype.
+
+        Args:
+            xs: inputs `[..., F]`.
+            ys: labels `[...]`, integers, or floating `[..., num_labels]`; if labels are given.
+            labelled: not looked at; whether the rows' labels are known.
+        """
+        lead = xs.shape[:-1]
+        arguments: tuple[Tensor, ...] = ()
+        if ys is not None:
+            assert self.num_labels is not None
+            if not ys.is_floating_point():
+                # F.one_hot looks at values, which no compiled step can.
+                ys = torch.eye(self.num_labels, dtype=xs.dtype, device=xs.device)[ys]
+            lead = torch.broadcast_shapes(lead, ys.shape[:-1])
+            arguments = (ys.expand(*lead, self.num_labels).reshape(-1, self.num_labels),)
+        rows = xs.expand(*lead, xs.shape[-1]).reshape(-1, *self.input_shape)
+        outputs = self.network(rows, *arguments)
+        return outputs.reshape(*lead, math.prod(self.output_shape)).to(xs.dtype)
+
+    def _check(self, name: str) -> None:
+        """Call the network once, in evaluation mode, on two rows of zeros."""
+        like: Any = next(self.network.parameters(), torch.zeros(()))
+        kinds = {"dtype": like.dtype, "device": like.device}
+        arguments = [torch.zeros(2, *self.input_shape, **kinds)]
+        given = f"inputs {list(arguments[0].shape)}"
+        if self.num_labels is not None:
+            arguments.append(torch.zeros(2, self.num_labels, **kinds))
+            given += f" and labels {list(arguments[1].shape)}"
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                found = self.network(*arguments)
+        except Exception as error:
+            # Whatever a network raises of its own, it is the call that does not suit it.
+            raise ConfigError(
+                f"{name} cannot be called with {given} ({error}): see the model's docstring for "
+                "what it is given"
+            ) from error
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        wanted = [2, *self.output_shape]
+        if not isinstance(found, Tensor) or list(found.shape) != wanted:
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ConfigError(f"{name} returns {shape} for {given}, expected {wanted}")
