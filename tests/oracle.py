@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.elbos.terms import recorded_traces
-from pyro_ssl.likelihoods import Bernoulli, Laplace
-from pyro_ssl.models import M2, VAE, LatentM2
+from pyro_ssl.likelihoods import Bernoulli, Laplace, Likelihood
+from pyro_ssl.models import M2, VAE, LatentM2, PyroModel
 
 
 def unpacked(batch):
@@ -29,13 +29,104 @@ def run(model, elbo, xs, *args):
     return loss, traces[-1][0]
 
 
+def log_p_y(model) -> Tensor:
+    """log p(y) of each class, `[K]`."""
+    if model.label_prior == "uniform":
+        return torch.full((model.num_classes,), -math.log(model.num_classes)).double()
+    if model.label_prior == "learned":
+        return model.p_y.logits - model.p_y.logits.exp().sum().log()
+    return torch.tensor(model.label_prior, dtype=torch.float64).log()
+
+
+def seen(model: M2, xs: Tensor) -> Tensor:
+    """What classifier and encoder see of inputs."""
+    return model.image_encoder(model.likelihood.features(xs, model.input_shape))
+
+
+def log_px(model: PyroModel, xs: Tensor, outputs: Tensor) -> Tensor:
+    """log p(x|.) of inputs `[B, P]` whose decoder's outputs are `[B, F]`, `[B]`."""
+    parts = getattr(model.likelihood, "columns", None)
+    shared = model.likelihood_parameters
+    if parts is None:
+        return values_log_prob(model.likelihood, xs, outputs, shared)
+    # One column after the other: no two of a family may be side by side here.
+    total, at, start = torch.zeros(len(xs)).double(), 0, 0
+    for column, family in enumerate(parts):
+        outer, inner = family.output_shape((1,))[0], family.num_shared((1,))
+        own = None if shared is None else shared[start : start + inner]
+        for row in range(len(xs)):
+            x = xs[row : row + 1, column : column + 1]
+            if not bool(x.isnan()):
+                mine = outputs[row : row + 1, at : at + outer]
+                each = torch.zeros(len(xs)).double()
+                each[row] = 1
+                total = total + each * values_log_prob(family, x, mine, own)
+        at, start = at + outer, start + inner
+    return total
+
+
+def values_log_prob(
+    family: Likelihood, xs: Tensor, outputs: Tensor, shared: Tensor | None
+) -> Tensor:
+    """log p(x|.) by torch's own densities, `[B]`, of values `[B, P]`."""
+    name, width = type(family).__name__, xs.shape[1]
+    first, second = outputs[:, :width], outputs[:, width:]
+    t = torch.distributions
+    if name == "Multinomial":
+        return (xs * first.log_softmax(-1)).sum(-1)
+    if name == "Categorical":
+        scores = outputs.view(len(xs), family.num_categories, width)
+        return -F.cross_entropy(scores, xs.long(), reduction="none").sum(-1)
+    if name == "Ordinal":
+        return ordinal_log_prob(xs, outputs, shared.view(width, -1))
+    if name == "Bernoulli":
+        found = t.Bernoulli(logits=first, validate_args=False).log_prob(xs)
+    elif name == "Poisson":
+        found = t.Poisson(first.exp()).log_prob(xs)
+    elif name == "Laplace":
+        found = t.Laplace(first.sigmoid(), family.scale).log_prob(xs)
+    else:
+        raw = second if second.numel() else shared
+        if name == "NegativeBinomial":
+            total = 1e-3 + F.softplus(raw) if family.total_count is None else family.total_count
+            logits = first - torch.as_tensor(total).log()
+            found = t.NegativeBinomial(total, logits=logits).log_prob(xs)
+        else:
+            df = None if raw is None else 1.01 + F.softplus(raw[-1:])
+            scale = family.scale or family.min_scale + F.softplus(
+                raw[:-1] if getattr(family, "df", 1.0) is None else raw
+            )
+            if name == "StudentT":
+                found = t.StudentT(family.df or df, first, scale).log_prob(xs)
+            else:
+                kind = {"Gaussian": t.Normal, "LogNormal": t.LogNormal}[name]
+                found = kind(first, scale).log_prob(xs)
+    return found.sum(-1)
+
+
+def ordinal_log_prob(xs: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
+    """log p(x|.) of levels as differences of cumulative probabilities."""
+    total = torch.zeros(len(xs)).double()
+    for d in range(xs.shape[1]):
+        steps = 0.01 + F.softplus(raw[d, 1:])
+        thresholds = torch.cat([raw[d, :1], raw[d, 0] + steps.cumsum(0)])
+        below = (thresholds - loc[:, d : d + 1]).sigmoid()
+        below = F.pad(F.pad(below, (1, 0), value=0.0), (0, 1), value=1.0)
+        rows = torch.arange(len(xs))
+        level = xs[:, d].long()
+        total = total + (below[rows, level + 1] - below[rows, level]).log()
+    return total
+
+
 def posterior(model: M2, xs: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    loc, raw = model.encoder(model.image_encoder(xs), ys).chunk(2, -1)
+    loc, raw = model.encoder(seen(model, xs), ys).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
 
 
 def pixel_log_prob(model: M2, xs: Tensor, outputs: Tensor) -> Tensor:
     """log p(x|.) of images in [0, 1] whose decoder's outputs are `[..., P]`, `[...]`."""
+    if len(model.input_shape) == 1:
+        return log_px(model, xs, outputs)
     logits, values = model.image_decoder(outputs).flatten(-3), xs.flatten(1)
     if isinstance(model.likelihood, Laplace):
         size = model.likelihood.scale
@@ -61,7 +152,7 @@ def labelled_bound(model: M2, xs: Tensor, ys: Tensor, eps: Tensor) -> Tensor:
     loc, scale = posterior(model, xs, ys)
     zs = loc + scale * eps
     log_px = pixel_log_prob(model, xs, model.decoder(zs, ys))
-    log_py = -math.log(model.num_classes)
+    log_py = -math.log(model.num_classes) if ys.is_floating_point() else log_p_y(model)[ys]
     return log_px + log_py + normal_log_prob(zs, 0.0, 1.0) - normal_log_prob(zs, loc, scale)
 
 
@@ -71,7 +162,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
     `log_q` is log q(y|x), `[B, K]`, where it is not the softmax of the classifier's outputs.
     """
     if log_q is None:
-        log_q = model.classifier(model.image_encoder(xs)).log_softmax(-1)
+        log_q = model.classifier(seen(model, xs)).log_softmax(-1)
     total = torch.zeros(len(xs), dtype=xs.dtype)
     for k in range(model.num_classes):
         ys = torch.full((len(xs),), k)
@@ -82,7 +173,7 @@ def unlabelled_bound(model: M2, xs: Tensor, eps: Tensor, log_q: Tensor | None = 
 
 def classification(model: M2, xs: Tensor, ys: Tensor) -> Tensor:
     """-log q(y|x), `[B]`."""
-    return F.cross_entropy(model.classifier(model.image_encoder(xs)), ys, reduction="none")
+    return F.cross_entropy(model.classifier(seen(model, xs)), ys, reduction="none")
 
 
 def drawn_label(
@@ -127,7 +218,8 @@ def parts(xs: Tensor, ys: Tensor | None) -> list[tuple[str, Tensor]]:
 
 
 def vae_posterior(vae: VAE, xs: Tensor) -> tuple[Tensor, Tensor]:
-    loc, raw = vae.encoder(xs.flatten(1)).chunk(2, -1)
+    features = vae.likelihood.features(xs, vae.input_shape)
+    loc, raw = vae.encoder(features.flatten(1)).chunk(2, -1)
     return loc, F.softplus(raw) + 1e-4
 
 
@@ -140,6 +232,8 @@ def vae_noise(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
 def vae_log_px(vae: VAE, xs: Tensor, zs: Tensor) -> Tensor:
     """log p(x|z), `[B]`."""
     outputs, pixels = vae.decoder(zs), xs.flatten(1)
+    if len(vae.input_shape) == 1:
+        return log_px(vae, xs, outputs)
     if isinstance(vae.likelihood, Bernoulli):
         return (pixels * F.logsigmoid(outputs) + (1 - pixels) * F.logsigmoid(-outputs)).sum(-1)
     if vae.likelihood.scale is not None:
@@ -171,8 +265,12 @@ def latent_labelled(model: LatentM2, kept: Tensor, ys: Tensor, eps: Tensor) -> T
     z2 = loc + scale * eps
     prior_loc, prior_raw = model.decoder(z2, ys).chunk(2, -1)
     log_pz1 = normal_log_prob(kept, prior_loc, F.softplus(prior_raw) + 1e-2)
-    log_py = -math.log(model.num_classes)
-    return log_pz1 + log_py + normal_log_prob(z2, 0.0, 1.0) - normal_log_prob(z2, loc, scale)
+    return (
+        log_pz1
+        + log_p_y(model)[ys]
+        + normal_log_prob(z2, 0.0, 1.0)
+        - normal_log_prob(z2, loc, scale)
+    )
 
 
 def latent_unlabelled(model: LatentM2, kept: Tensor, eps: Tensor) -> Tensor:

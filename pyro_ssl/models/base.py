@@ -134,6 +134,7 @@ class PyroModel(nn.Module):
 
     def _features(self, xs: Tensor) -> Tensor:
         """Return what networks see of inputs, `[..., *feature_shape]` of the likelihood."""
+        self._check_support(xs)
         return self.likelihood.features(xs, self.input_shape)
 
     def _flat(self, xs: Tensor) -> Tensor:
@@ -150,14 +151,17 @@ class PyroModel(nn.Module):
         return self.likelihood.mean(outputs, self.input_shape, self.likelihood_parameters)
 
     def _observe_inputs(self, xs: Tensor, p_x: dist.TorchDistribution) -> None:
-        """Observe inputs as the site "x"; where Pyro validates, check that they are possible.
+        """Observe inputs as the site "x"."""
+        self._check_support(xs)
+        pyro.sample("x", p_x, obs=xs)
 
-        The families' densities check nothing: `fit` checks its data once, and Pyro's own loops
-        validate in every step unless told not to.
+    def _check_support(self, xs: Tensor) -> None:
+        """Check inputs where Pyro validates, as its own loops do unless told not to.
+
+        `fit` checks its data once instead; the families' densities never do.
         """
         if is_validation_enabled():
             self.likelihood.check(xs)
-        pyro.sample("x", p_x, obs=xs)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         for former, name in _FORMER_NAMES.items():

@@ -33,8 +33,22 @@ class LabelPrior(nn.Module):
         if self.option == "learned":
             self.logits = nn.Parameter(torch.zeros(num_classes))
         else:
-            logits = None if self.option == "uniform" else torch.tensor(self.option).log()
-            self.register_buffer("logits", logits, persistent=False)
+            given = self.option != "uniform"
+            start = torch.zeros(num_classes) if given else None
+            self.register_buffer("logits", start, persistent=False)
+            self._set_given()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "LabelPrior":
+        super()._apply(fn, recurse)
+        self._set_given()
+        return self
+
+    def _set_given(self) -> None:
+        """Compute logits from the probabilities as given, not as rounded to a former dtype."""
+        if isinstance(self.option, tuple):
+            assert self.logits is not None
+            exact = torch.tensor(self.option, dtype=torch.float64).log()
+            self.logits = exact.to(self.logits)
 
     @property
     def learned(self) -> bool:

@@ -73,7 +73,7 @@ def by_hand(model, xs, ys):
             for label in range(k):
                 fit = log_px(model, xs[mask], z)
                 fit = fit + beta * (log_pz(model, z, torch.full((n,), label)) - log_qz)
-                inside = fit - math.log(k) - log_q[:, label]
+                inside = fit + oracle.log_p_y(model)[label] - log_q[:, label]
                 total = total - (log_q[:, label].exp() * inside).sum()
             continue
         label = ys[mask]
@@ -82,7 +82,7 @@ def by_hand(model, xs, ys):
         q_y = q_y[here, label]
         w = log_q_y(model, z[:, :k].detach())[here, label].exp() / q_y
         inside = log_px(model, xs[mask], z) + beta * (log_pz(model, z, label) - log_qz)
-        bound = w * (inside - log_q[here, label]) - math.log(k)
+        bound = w * (inside - log_q[here, label]) + oracle.log_p_y(model)[label]
         total = total - (bound + (1 + model.alpha) * q_y.log()).sum()
     return total
 
@@ -94,6 +94,8 @@ def by_hand(model, xs, ys):
         {},
         {"kl_weight": 0.3, "alpha": 5.0},
         {"likelihood": Laplace(0.4)},
+        {"label_prior": (0.1, 0.2, 0.3, 0.4)},
+        {"label_prior": "learned"},
         {"style_dim": 0, "num_samples": 1},
         {"channels": 4},
         # Statistics of all rows of the call, labelled or not.
