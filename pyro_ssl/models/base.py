@@ -48,7 +48,7 @@ class PyroModel(nn.Module):
 
     learns_from_unlabelled = True
     likelihood: Likelihood = Bernoulli()
-    likelihood_parameters: nn.Parameter | None
+    likelihood_parameters: nn.Parameter | None = None
     objective_name = "elbo"
     class_chunk: int | None = None
     max_plate_nesting = 1
@@ -129,8 +129,7 @@ class PyroModel(nn.Module):
         self.likelihood = as_likelihood(likelihood)
         self.likelihood.output_shape(self.input_shape)
         number = self.likelihood.num_shared(self.input_shape)
-        values = nn.Parameter(torch.zeros(number)) if number else None
-        self.register_parameter("likelihood_parameters", values)
+        self.likelihood_parameters = nn.Parameter(torch.zeros(number)) if number else None
 
     def _features(self, xs: Tensor) -> Tensor:
         """Return what networks see of inputs, `[..., *feature_shape]` of the likelihood."""

@@ -63,7 +63,6 @@ class BernoulliVAE(PyroModel):
     """
 
     likelihood: Likelihood = Multinomial()
-    likelihood_parameters = None
 
     def __init__(
         self,

@@ -32,10 +32,10 @@ class LabelPrior(nn.Module):
         self.logits: Tensor | None
         if self.option == "learned":
             self.logits = nn.Parameter(torch.zeros(num_classes))
+        elif self.option == "uniform":
+            self.logits = None
         else:
-            given = self.option != "uniform"
-            start = torch.zeros(num_classes) if given else None
-            self.register_buffer("logits", start, persistent=False)
+            self.register_buffer("logits", torch.zeros(num_classes), persistent=False)
             self._set_given()
 
     def _apply(self, fn: Any, recurse: bool = True) -> "LabelPrior":
