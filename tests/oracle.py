@@ -57,10 +57,10 @@ def log_px(model: PyroModel, xs: Tensor, outputs: Tensor) -> Tensor:
         for row in range(len(xs)):
             x = xs[row : row + 1, column : column + 1]
             if not bool(x.isnan()):
-                mine = outputs[row : row + 1, at : at + outer]
+                of_column = outputs[row : row + 1, at : at + outer]
                 each = torch.zeros(len(xs)).double()
                 each[row] = 1
-                total = total + each * values_log_prob(family, x, mine, own)
+                total = total + each * values_log_prob(family, x, of_column, own)
         at, start = at + outer, start + inner
     return total
 

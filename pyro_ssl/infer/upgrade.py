@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pyro_ssl.likelihoods import Gaussian, Laplace
+from pyro_ssl.likelihoods import Gaussian, Laplace, as_likelihood
 
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,9 +36,12 @@ def _with_likelihood(options: dict[str, Any]) -> dict[str, Any]:
         options["batch_norm"] = "separate"
     name = options.get("likelihood")
     numbers = {key: options.pop(key, None) for key in ("laplace_scale", "min_scale", "fixed_scale")}
+    if not isinstance(name, str):
+        return options
+    likelihood = as_likelihood(name)
     if name == "laplace" and numbers["laplace_scale"] is not None:
-        options["likelihood"] = Laplace(numbers["laplace_scale"]).to_dict()
+        likelihood = Laplace(numbers["laplace_scale"])
     if name == "gaussian":
         least = {} if numbers["min_scale"] is None else {"min_scale": numbers["min_scale"]}
-        options["likelihood"] = Gaussian(numbers["fixed_scale"], **least).to_dict()
-    return options
+        likelihood = Gaussian(numbers["fixed_scale"], **least)
+    return options | {"likelihood": likelihood.to_dict()}

@@ -131,7 +131,7 @@ class StudentT(_LocationScale):
 class LogNormal(_LocationScale):
     """Independent positive values, whose logarithms are normal.
 
-    The encoder sees the logarithms. Location and scale are theirs.
+    The encoder sees the logarithms, and location and scale are those of the logarithms.
 
     Args:
         scale: as for `Gaussian`.

@@ -48,7 +48,7 @@ class PyroModel(nn.Module):
 
     learns_from_unlabelled = True
     likelihood: Likelihood = Bernoulli()
-    likelihood_parameters: nn.Parameter | None = None
+    likelihood_parameters: nn.Parameter | None
     objective_name = "elbo"
     class_chunk: int | None = None
     max_plate_nesting = 1
@@ -56,6 +56,7 @@ class PyroModel(nn.Module):
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
+        self.likelihood_parameters = None
         self._name = self._new_name()
 
     @property

@@ -75,6 +75,10 @@ class LabelPrior(nn.Module):
             drawn = shares.multinomial(len(ys), replacement=True) if len(ys) else ys
         return torch.where(ys < 0, drawn, ys)
 
+    def complete_any(self, ys: Tensor) -> Tensor:
+        """Return `complete(ys)`, but draw nothing where no label is unknown."""
+        return self.complete(ys) if bool((ys < 0).any()) else ys
+
 
 def check_uniform(label_prior: Any, reason: str) -> None:
     """Check that a model that has no other prior of the label is asked for none.

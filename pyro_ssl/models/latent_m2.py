@@ -195,7 +195,7 @@ class LatentM2(SSLModel):
         """
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, self.p_y.complete(ys) if bool((ys < 0).any()) else ys)
+        return self.decode(zs, self.p_y.complete_any(ys))
 
     def _trained_parts(self) -> list[str]:
         return ["classifier", "encoder", "decoder"] + ["p_y"] * self.p_y.learned

@@ -22,7 +22,7 @@ class LogGamma(M2):
     Generative program, with K classes and D latent dimensions::
 
         p(pi) = Dirichlet(c 1_K)    p(z) = Normal(0, I_D)
-        p(y|pi) = Categorical(pi)   p(x|pi,z) = Bernoulli(decoder(z, pi))
+        p(y|pi) = Categorical(pi)   p(x|pi,z) = likelihood(decoder(z, pi))
 
     Guide, of an unlabelled and of a labelled row::
 
@@ -74,9 +74,12 @@ class LogGamma(M2):
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z)."""
-        like = next(self.parameters())
-        pi = dist.Dirichlet(self.annealed_prior_concentration + self._one_hot(ys)).sample()
+        """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z).
+
+        Unknown labels, -1, are drawn from p(y), which is uniform.
+        """
+        like, one_hot = next(self.parameters()), self._one_hot(self.p_y.complete_any(ys))
+        pi = dist.Dirichlet(self.annealed_prior_concentration + one_hot).sample()
         zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
         return self.decode(zs, pi)
 

@@ -26,7 +26,7 @@ class LogisticNormal(M2):
     Generative program, with K classes and D latent dimensions::
 
         p(a) = Normal(0, I_K)      p(z) = Normal(0, I_D)    pi = softmax(a / temperature)
-        p(y|a) = Categorical(pi)   p(x|a,z) = Bernoulli(decoder(z, pi))
+        p(y|a) = Categorical(pi)   p(x|a,z) = likelihood(decoder(z, pi))
 
     Guide, of an unlabelled and of a labelled row::
 
@@ -93,13 +93,14 @@ class LogisticNormal(M2):
     def sample(self, ys: Tensor) -> Tensor:
         """Draw a and z from p(a, z|y) for each of `ys` `[B]`; return the means of p(x|a,z).
 
-        p(a|y) is drawn by importance resampling of draws from p(a).
+        p(a|y) is drawn by importance resampling of draws from p(a). Unknown labels, -1, are drawn
+        from p(y), which is uniform.
         """
         draws = 100 * self.num_classes
         like = next(self.parameters())
         noise = torch.randn(draws, self.num_classes, dtype=like.dtype, device=like.device)
         points = self._simplex(noise)
-        chosen = points.T[ys].multinomial(1).squeeze(-1)
+        chosen = points.T[self.p_y.complete_any(ys)].multinomial(1).squeeze(-1)
         zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
         return self.decode(zs, points[chosen])
 

@@ -249,7 +249,7 @@ class M2(SSLModel):
         """
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, self.p_y.complete(ys) if bool((ys < 0).any()) else ys)
+        return self.decode(zs, self.p_y.complete_any(ys))
 
     def _chunk(self, ys: Tensor) -> int | None:
         """Return the chunk to take summed labels in; None for labels that are not summed."""

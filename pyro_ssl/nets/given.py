@@ -37,7 +37,7 @@ def given_or(
 
 
 class GivenNetwork(nn.Module):
-    """Calls a user's network the way models call theirs.
+    """Calls a user's network the way models call the library's.
 
     The network sees rows `[N, *input_shape]`, whatever the dimensions of the batch, and, where the
     place asks for labels, with them `[N, num_labels]`: one-hot, points of the simplex, or

@@ -154,7 +154,7 @@ class Exponential(Likelihood):
         return xs >= 0
 
 
-def test_a_likelihood_of_ones_own_is_loaded_once_it_is_registered():
+def test_a_users_likelihood_is_loaded_once_it_is_registered():
     state = Exponential(0.2).to_dict()
     with pytest.raises(ConfigError, match=r"'Exponential'.*@register_likelihood"):
         likelihood_from_dict(state)

@@ -20,7 +20,7 @@ from pyro_ssl.likelihoods import (
 from tests.elbos.test_enumerated import NoLooks
 from tests.likelihoods.table import binary, codes, counts, normal, positive
 
-# Families and how to draw values of theirs; some are side by side, one comes twice.
+# Families and how to draw their values; some are side by side, one comes twice.
 COLUMNS = (
     (Gaussian(), normal),
     (Gaussian(), normal),
@@ -69,10 +69,10 @@ def log_prob_by_hand(xs, outputs, shared):
         block = outputs[:, at : at + number * each]
         at += number * each
         for column in range(number):
-            mine = block[:, column::number]
+            outputs_of_column = block[:, column::number]
             own = shared[start : start + family.num_shared((1,))]
             start += len(own)
-            log_p = family.values(mine, (1,), own if len(own) else None)
+            log_p = family.values(outputs_of_column, (1,), own if len(own) else None)
             for row in range(len(xs)):
                 x = xs[row, low + column]
                 if not math.isnan(x):

@@ -1,8 +1,10 @@
 """Every model with a p(x|.), with every likelihood."""
 
 import math
+from dataclasses import replace
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import SVI, Predictive, Trace_ELBO, TraceEnum_ELBO
@@ -10,13 +12,14 @@ from torch.nn import functional as F
 
 from pyro_ssl.data import SSLData
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.errors import CheckpointError, ConfigError, DataError
 from pyro_ssl.infer import FitConfig, fit, load_model, save_model
 from pyro_ssl.likelihoods import (
     Bernoulli,
     Categorical,
     Gaussian,
     Laplace,
+    Likelihood,
     LogNormal,
     Mixed,
     Multinomial,
@@ -343,3 +346,28 @@ def test_shapes_that_a_likelihood_cannot_have_are_named():
         VAE((5,), likelihood=MIXED)
     with pytest.raises(ConfigError, match="likelihood is 'categorical', which needs options"):
         CCVAE((5,), likelihood="categorical")
+
+
+class Exponential(Likelihood):
+    support = "times of at least 0"
+
+    def values(self, outputs, input_shape, shared=None):
+        return dist.Exponential(outputs.exp(), validate_args=False)
+
+    def inside(self, xs):
+        return xs >= 0
+
+
+def test_a_users_likelihood_is_saved_by_name_and_given_again_at_load(tmp_path):
+    data = data_of(None, Exponential(), positive)
+    model = M2(likelihood=Exponential(), **M2_SIZES)
+    config = FitConfig(epochs=1, batch_size=6, binarise=False, compile="never")
+    fit(model, data, config, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match="likelihood cannot be read: family is 'Exponential'"):
+        load_model(tmp_path / "run.pt")
+    again = load_model(tmp_path / "run.pt", options={"likelihood": Exponential()})
+    assert again.likelihood == Exponential()
+    assert torch.equal(again.predict_proba(data.labelled_xs), model.predict_proba(data.labelled_xs))
+    resumed = M2(likelihood=Exponential(), **M2_SIZES)
+    more = replace(config, epochs=2)
+    assert len(fit(resumed, data, more, checkpoint=tmp_path / "run.pt", resume=True).rows) == 2

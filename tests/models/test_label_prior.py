@@ -168,16 +168,27 @@ def test_unknown_labels_are_drawn_from_the_prior():
         assert (shares - wanted).abs().max() < 5 * 0.5 / len(drawn) ** 0.5
         known = torch.tensor([3, -1, 2])
         assert p_y.complete(known)[[0, 2]].tolist() == [3, 2]
-    # A prior so one-sided that another label would be a mistake.
-    certain = (1 - 3e-9, 1e-9, 1e-9, 1e-9)
-    for model in (
-        M2((6,), 4, 2, (5,), label_prior=certain),
-        CCVAE((6,), 4, 2, (5,), label_prior=certain),
-        LatentM2(3, 4, 2, (5,), label_prior=certain),
-    ):
-        torch.manual_seed(1)
-        drawn = model.sample(torch.full((6,), -1))
-        assert drawn.shape == (6, 3 if isinstance(model, LatentM2) else 6)
+        before = torch.get_rng_state()
+        assert p_y.complete_any(known[[0, 2]]).tolist() == [3, 2]
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("make", [
+    lambda prior: M2((6,), 4, 2, (5,), label_prior=prior),
+    lambda prior: CCVAE((6,), 4, 2, (5,), label_prior=prior),
+    lambda prior: LatentM2(3, 4, 2, (5,), label_prior=prior),
+    lambda prior: LogGamma(input_shape=(6,), num_classes=4, latent_dim=2, hidden_dims=(5,)),
+    lambda prior: LogisticNormal(input_shape=(6,), num_classes=4, latent_dim=2, hidden_dims=(5,)),
+])  # fmt: skip
+def test_sample_draws_unknown_labels_from_the_prior(make, monkeypatch):
+    model, seen = make(GIVEN), []
+    drawn = LabelPrior.complete
+    record = lambda self, ys: seen.append(drawn(self, ys)) or seen[-1]  # noqa: E731
+    monkeypatch.setattr(LabelPrior, "complete", record)
+    assert len(model.sample(torch.tensor([-1, 2, -1, -1]))) == 4
+    (ys,) = seen
+    assert ys[1] == 2
+    assert ys.min() >= 0
 
 
 def test_moments_of_ccvaes_prior_are_in_shares_of_the_label():

@@ -94,7 +94,7 @@ def test_relaxed_labels_and_attributes_reach_given_networks(cls):
     assert all((p.grad != 0).any() for p in model.parameters())
 
 
-def test_vae_and_ccvae_and_m1_take_networks_of_ones_own():
+def test_vae_and_ccvae_and_m1_take_given_networks():
     vae = VAE(SHAPE, 2, encoder=Own(SHAPE, (4,)), decoder=Own((2,), SHAPE)).double()
     xs = pixels()
     loss, trace = oracle.run(vae, vae.make_elbo(), xs)
