@@ -4,6 +4,7 @@ import warnings
 import pyro
 import pytest
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pyro_ssl.data import SSLData
@@ -12,9 +13,21 @@ from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.infer.config import COMPILE_PAYS_AFTER
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    LogNormal,
+    Mixed,
+    NegativeBinomial,
+    Ordinal,
+    Poisson,
+    StudentT,
+)
 from pyro_ssl.models import (
     CCVAE,
     M2,
+    VAE,
     ApproxM2,
     BernoulliVAE,
     BitMixture,
@@ -56,10 +69,26 @@ MODELS = {
     "BernoulliVAE": lambda: BernoulliVAE(16, num_bits=3),
     "CCVAE": lambda: CCVAE(style_dim=2, num_samples=5, kl_weight=0.5, **SIZES),
 }
+COLUMNS = Mixed(
+    (Gaussian(),) * 3
+    + (StudentT(),) * 2
+    + (LogNormal(), Poisson(), NegativeBinomial(), Bernoulli())
+    + (Categorical(3),) * 3
+    + (Ordinal(4),) * 2
+    + (Gaussian(0.5), NegativeBinomial(2.0))
+)
 # Whose steps are like those of others: only where their tensors are made is looked at.
 OTHERS = {
     "BitMixture": lambda: BitMixture(((-1, 0), (1, 0.5)), hidden_dims=(5,)),
     "GeneratorVAE": lambda: GeneratorVAE((1, 16, 16), 2, 2, 2, 4),
+    "MixedM2": lambda: M2((16,), 3, 2, (5,), likelihood=COLUMNS, label_prior="learned"),
+    "StudentTCCVAE": lambda: CCVAE(
+        style_dim=2, likelihood=StudentT(df=None, per="all"), label_prior=(0.2, 0.3, 0.5), **SIZES
+    ),
+    "GivenM2": lambda: M2(
+        latent_dim=2, classifier=nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), **SIZES
+    ),
+    "LogNormalVAE": lambda: VAE((16,), 2, (5,), likelihood=LogNormal(per="dimension")),
 }
 FUSED_IN_BFLOAT16 = {"M2", "RaoBlackwellM2", "MLPClassifier"}
 
