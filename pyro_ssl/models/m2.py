@@ -154,20 +154,26 @@ class M2(SSLModel):
             check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
         self.p_y = LabelPrior(label_prior, num_classes)
         self.label_prior = self.p_y.option
+        self._make_networks(classifier, encoder, decoder)
+
+    def _make_networks(
+        self, classifier: nn.Module | None, encoder: nn.Module | None, decoder: nn.Module | None
+    ) -> None:
+        classes, latents, dims = self.num_classes, self.latent_dim, self.hidden_dims
+        how, channels = self.activation, self.channels
         seen = self.likelihood.feature_shape(self.input_shape)
         made = self.likelihood.output_shape(self.input_shape)
-        self.image_encoder, self.image_decoder = image_nets(seen, channels, activation, made)
-        features, scores = self.image_encoder.out_features, self.scores_per_class * num_classes
-        outputs, posterior = self.image_decoder.in_features, 2 * latent_dim
+        self.image_encoder, self.image_decoder = image_nets(seen, channels, how, made)
+        features, scores = self.image_encoder.out_features, self.scores_per_class * classes
+        outputs = self.image_decoder.in_features
         seen, made = (seen, made) if channels is None else ((features,), (outputs,))
-
-        regularised = batch_norm, input_dropout
-        own = partial(MLP, features, hidden_dims, scores, None, activation, *regularised)
+        regularised = self.batch_norm, self.input_dropout
+        own = partial(MLP, features, dims, scores, None, how, *regularised)
         self.classifier = given_or(classifier, "classifier", seen, (scores,), None, own)
-        own = partial(MLP, features, hidden_dims, posterior, num_classes, activation)
-        self.encoder = given_or(encoder, "encoder", seen, (posterior,), num_classes, own)
-        own = partial(MLP, latent_dim, hidden_dims[::-1], outputs, num_classes, activation)
-        self.decoder = given_or(decoder, "decoder", (latent_dim,), made, num_classes, own)
+        own = partial(MLP, features, dims, 2 * latents, classes, how)
+        self.encoder = given_or(encoder, "encoder", seen, (2 * latents,), classes, own)
+        own = partial(MLP, latents, dims[::-1], outputs, classes, how)
+        self.decoder = given_or(decoder, "decoder", (latents,), made, classes, own)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
