@@ -32,7 +32,7 @@ def run(model, elbo, xs, *args):
 def log_p_y(model) -> Tensor:
     """log p(y) of each class, `[K]`."""
     if model.label_prior == "uniform":
-        return torch.full((model.num_classes,), -math.log(model.num_classes)).double()
+        return torch.full((model.num_classes,), -math.log(model.num_classes), dtype=torch.float64)
     if model.label_prior == "learned":
         return model.p_y.logits - model.p_y.logits.exp().sum().log()
     return torch.tensor(model.label_prior, dtype=torch.float64).log()

@@ -284,7 +284,7 @@ def test_encode_decode_and_sample_go_through_both_layers(xs, active):
 
 
 def test_active_latents_are_those_whose_means_vary():
-    vae = VAE((4,), latent_dim=4, hidden_dims=())
+    vae = VAE((4,), latent_dim=4, hidden_dims=(), likelihood="gaussian")
     weight = torch.zeros(8, 4)
     # Means of standard deviation 1, 0, 0.05 and 0.2; the second is constant, but not 0, and
     # the scales, the last four outputs, vary far more than any mean.
