@@ -55,14 +55,15 @@ def load_images(config: DataOptions) -> ImageDataset:
 
 def build_classifier(config: Any, data: SSLData, label_weight: float) -> SSLModel:
     """Return the classifier of labelled rows alone, newly initialised."""
+    some = {name: getattr(config, name) for name in ("activation", "channels") if hasattr(config, name)}
     return MLPClassifier(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
         hidden_dims=config.hidden_dims,
         batch_norm=config.batch_norm,
         input_dropout=config.input_dropout,
-        channels=getattr(config, "channels", None),
         multi_label=data.multi_label,
+        **some,
     )
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ class Contender:
         split_digest: which rows are labelled, unlabelled, for validation.
         watch: called with the epochs trained so far, at the start and after each of them.
         builds_on: what else its measures need, e.g. the model that its inputs come from.
+        history: one row an epoch, as `History.to_frame` gives; empty before training.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Contender:
     split_digest: str
     watch: Callable[[int], None] | None = None
     builds_on: Any = None
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def seed(self) -> int:
@@ -175,7 +177,7 @@ def _finish(
     folder, frame = run.folders[name], history.to_frame()
     # A kill right after the last checkpoint may have left the table a row short.
     folder.write(run.seed, ".csv", frame.to_csv(index=False))
-    measured: Result = {}
+    contender, measured = replace(contender, history=frame), {}
     title = f"{display_name(folder.path.name)}, seed {run.seed}"
     figures = {"learning_curves": plots.learning_curves(frame, title)}
     for measure in measures:
