@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pyro_ssl.infer.devices import describe_device
-from experiments.engine.results import to_markdown
+from experiments.engine.tables import to_markdown
 from pyro_ssl.files import write_text
+from pyro_ssl.infer.devices import describe_device
 from pyro_ssl.versions import environment
 
 Step = Callable[[], object]

@@ -104,15 +104,11 @@ class Config(SemiSupervisedOptions):
     normal_temperature: tuple[float, float, int] = option((1 / 3, 1 / 3, 1), models=_NORMAL)
     """Temperature of logisticnormalm2 and stlogisticnormalm2, annealed; 1 over vae_ssl's sharpening
     (unsharpenedlogisticnormalm2 has 1)."""
-    latent_temperature: tuple[float, float, int] = option(
-        (0.1, 0.1, 1), models=("logisticnormal",)
-    )
+    latent_temperature: tuple[float, float, int] = option((0.1, 0.1, 1), models=("logisticnormal",))
     """Temperature of logisticnormal's softmax, annealed."""
     posterior_shift: bool = option(True, models=("logisticnormal",))
     """Learn how logisticnormal's posterior shifts with the label."""
-    prior_concentration: tuple[float, float, int] = option(
-        (0.05, 0.05, 1), models=("loggamma",)
-    )
+    prior_concentration: tuple[float, float, int] = option((0.05, 0.05, 1), models=("loggamma",))
     """Concentration of loggamma's Dirichlet prior, annealed."""
     kl_z: tuple[float, float, int] = (3.0, 1.0, 1500)
     """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
@@ -152,7 +148,7 @@ def build(name: str, config: Config, data: "SSLData", label_weight: float) -> "S
     gumbel = {"temperature": config.gumbel_temperature[0]}
     latent = {"temperature": config.latent_temperature[0]}
     # Each treatment with the options that it alone has.
-    treatments: dict[str, tuple[type[SSLModel], dict[str, Any]]] = {
+    treatments: dict[str, tuple[type[Any], dict[str, Any]]] = {
         "m2": (models.M2, {}),
         "raoblackwellm2": (models.RaoBlackwellM2, {"num_summed": config.num_summed}),
         "leaveoneoutm2": (models.LeaveOneOutM2, {"num_samples": config.num_samples}),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.engine.options import TrainingOptions, option, recorded_options
+from experiments.engine.options import TrainingOptions, option
 from pyro_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def measure(
 def comparison(config: Config) -> "Comparison":
     """Return what to train and how to test it."""
     from experiments.engine.runner import Comparison
-    from experiments.engine.semi_supervised import load_images, validation_rows
+    from experiments.engine.semi_supervised import image_settings, load_images
     from experiments.engine.training import check_contenders, fit_contenders
 
     if not config.bound_samples or min(config.bound_samples) < 1:
@@ -144,16 +144,13 @@ def comparison(config: Config) -> "Comparison":
             f"bound_samples is {config.bound_samples}, expected numbers of at least 1"
         )
 
-    def settings(model: str, dataset: "ImageDataset") -> dict[str, Any]:
-        return recorded_options(replace(config, validation=validation_rows(config, dataset)))
-
     return Comparison(
         name="mnist_m1",
         config=config,
         models=("vae", *["autoencoder_2d", "vae_2d"] * config.two_dimensional),
         suffix=config.dataset,
         load=load_images,
-        settings=settings,
+        settings=partial(image_settings, config),
         check=partial(check_contenders, contenders),
         run_seed=partial(fit_contenders, contenders, (measure,)),
     )

@@ -9,7 +9,8 @@ CSV (every combination tried) and JSON to RESULTS_ROOT/mnist_m1_svm/.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +18,10 @@ import tyro
 
 from experiments import mnist_m1
 from experiments.engine.m1 import M1Options, M1Source
-from experiments.engine.options import DataOptions, option, recorded_options
+from experiments.engine.options import DataOptions, option
 from pyro_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
     from sklearn.base import ClassifierMixin
@@ -171,10 +171,8 @@ def check(run: "SeedRun") -> None:
     for name in ("labels", "penalties", "gammas", "rounds"):
         if min(getattr(config, name)) <= 0:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected positive numbers")
-    if config.unlabelled_rows < _PARTS:
-        raise ConfigError(
-            f"unlabelled_rows is {config.unlabelled_rows}, expected at least {_PARTS}"
-        )
+    if (number := config.unlabelled_rows) < _PARTS:
+        raise ConfigError(f"unlabelled_rows is {number}, expected at least {_PARTS}")
     if not validation_rows(config, run.dataset):
         raise ConfigError("validation is 0: hyper-parameters are chosen on validation rows")
     for labels in config.labels:
@@ -195,9 +193,7 @@ def run_seed(run: "SeedRun") -> None:
     )
     for labels in config.labels:
         split = seeded_split(config, dataset, run.seed, labels)
-        rows = select_rows(
-            split, train, dataset.train_ys.numpy(), config.unlabelled_rows, run.seed
-        )
+        rows = select_rows(split, train, dataset.train_ys.numpy(), config.unlabelled_rows, run.seed)
         penalty = None
         for kind in config.classifiers:
             name = f"{kind}-{config.dataset}-{labels}"
@@ -225,18 +221,17 @@ def run_seed(run: "SeedRun") -> None:
 def comparison(config: Config) -> "Comparison":
     """Return what to train and how to test it."""
     from experiments.engine.runner import Comparison
-    from experiments.engine.semi_supervised import load_images, validation_rows
-
-    def settings(model: str, dataset: Any) -> dict[str, Any]:
-        return recorded_options(replace(config, validation=validation_rows(config, dataset)))
+    from experiments.engine.semi_supervised import image_settings, load_images
 
     return Comparison(
         name="mnist_m1_svm",
         config=config,
-        models=tuple(f"{c}-{config.dataset}-{n}" for c in config.classifiers for n in config.labels),
+        models=tuple(
+            f"{c}-{config.dataset}-{n}" for c in config.classifiers for n in config.labels
+        ),
         suffix="",
         load=load_images,
-        settings=settings,
+        settings=partial(image_settings, config),
         check=check,
         run_seed=run_seed,
         shared=False,

@@ -1,4 +1,4 @@
-"""Files written so that a kill at any moment leaves the old one or the new one, never half of it."""
+"""Files that a kill at any moment leaves as they were or as they shall be, never half written."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -227,14 +227,14 @@ def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:
     return f"{values.mean():.{digits}f}{spread}{count}"
 
 
-def print_results(dataset: str, folders: Collection[RunFolder], seeds: Sequence[int]) -> None:
+def print_results(folders: Collection[RunFolder], seeds: Sequence[int]) -> None:
     """Print a table of all finished seeds, and which files there are."""
     results = [f.results(s) for f in folders for s in seeds if f.finished(s)]
     if results:
         table = summarise(pd.DataFrame(results))
         if "model" in table:
             table["model"] = table["model"].map(display_name)
-        print(f"\n{dataset}, test set:")
+        print(f"\n{table['dataset'].iloc[0]}, test set:")
         unsaid = ("dataset", "validation_rows", "device")
         print(table.drop(columns=[c for c in unsaid if c in table]).to_string(index=False))
     for folder in folders:

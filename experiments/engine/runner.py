@@ -23,15 +23,7 @@ from joblib import Parallel, delayed
 from experiments.engine.options import Options, RunOptions, check_run_options
 from experiments.engine.results import RunFolder, print_results
 from pyro_ssl.errors import ConfigError, PyroSSLError
-from pyro_ssl.infer import load_model
-from pyro_ssl.infer.devices import (
-    describe_device,
-    joined_processes,
-    keep_freed_memory,
-    launched_by_torchrun,
-    launcher,
-    resolve_device,
-)
+from pyro_ssl.infer import devices, load_model
 from pyro_ssl.infer.processes import from_main, is_main, process_share
 from pyro_ssl.models import PyroModel
 from pyro_ssl.versions import environment
@@ -106,7 +98,7 @@ class SeedRun:
     @property
     def device(self) -> torch.device:
         """Where to train."""
-        return resolve_device(self.config.device)
+        return devices.resolve_device(self.config.device)
 
     def file(self, model: str, suffix: str) -> Path:
         """Return the path of a file of a model, e.g. `suffix` `.csv`."""
@@ -132,7 +124,7 @@ class SeedRun:
             "dataset": self.dataset.name,
             "seed": self.seed,
             **result,
-            "device": describe_device(self.device),
+            "device": devices.describe_device(self.device),
             **self.code,
             "config": self.folders[model].config,
         }
@@ -144,20 +136,14 @@ def run_command(
     config: Options,
     args: Sequence[str] | None = None,
 ) -> int:
-    """Run a command's comparison, and return the exit status.
-
-    Args:
-        comparison: makes the comparison of the options.
-        config: the options.
-        args: the command line that they came from, `sys.argv`'s if None.
-    """
+    """Run the comparison of a command's options, which came from `args`; return the exit status."""
     return guard(lambda options: run_comparisons([comparison(options)]), config, args)
 
 
 def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] | None) -> int:
     """Do a command's work; turn its errors into a line on the screen and an exit status."""
     try:
-        with joined_processes(resolve_device(config.device)):
+        with devices.joined_processes(devices.resolve_device(config.device)):
             if is_main():
                 work(config)
             else:
@@ -175,7 +161,7 @@ def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] 
 
 def _tell(message: str) -> None:
     """Print an error, once if several processes meet it."""
-    if not launched_by_torchrun() or os.environ["RANK"] == "0":
+    if not devices.launched_by_torchrun() or os.environ["RANK"] == "0":
         print(message, file=sys.stderr)
 
 
@@ -184,7 +170,7 @@ def _command_to_resume(args: Sequence[str] | None) -> str:
     program = ["-m", module.name] if module else [sys.argv[0]]
     given = sys.argv[1:] if args is None else args
     kept = [a for a in given if a not in ("--overwrite", "--resume")]
-    return shlex.join([*launcher(), *program, *kept, "--resume"])
+    return shlex.join([*devices.launcher(), *program, *kept, "--resume"])
 
 
 def run_comparisons(comparisons: Sequence[Comparison]) -> None:
@@ -205,10 +191,11 @@ def _run(comparison: Comparison) -> None:
             _run_seed(replace(first, seed=seed))
     else:
         # Each process loads the rows itself, and has its share of the cores from joblib.
-        runs = [replace(first, seed=seed, dataset=None) for seed in config.seeds]
+        first = replace(first, dataset=None)
+        runs = [replace(first, seed=seed) for seed in config.seeds]
         Parallel(n_jobs=config.jobs)(delayed(_run_seed)(run) for run in runs)
     if is_main():
-        print_results(first.dataset.name, first.folders.values(), config.seeds)
+        print_results(first.folders.values(), config.seeds)
         if comparison.after is not None:
             comparison.after()
 
@@ -217,16 +204,16 @@ def _first_seed(comparison: Comparison) -> SeedRun:
     """Return the run of the first seed, after raising whatever is wrong with the options."""
     config = comparison.config
     check_run_options(config)
-    if launched_by_torchrun() and not comparison.shared:
-        raise ConfigError(f"torchrun's processes cannot share {comparison.name}: use --jobs instead")
-    if launched_by_torchrun() and config.jobs > 1:
+    if devices.launched_by_torchrun() and not comparison.shared:
+        raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
+    if devices.launched_by_torchrun() and config.jobs > 1:
         raise ConfigError(f"jobs is {config.jobs}, but torchrun's processes share one run")
     # Asked now: the source tree may move on while this process trains on what it loaded.
     code = environment()
     processes = process_share().processes
     if processes > 1:
         # One of them alone downloads what is missing.
-        from_main(partial(_load_once, comparison))
+        from_main(lambda: comparison.load(config).name)
     dataset = comparison.load(config)
     folders = {}
     for model in comparison.models:
@@ -236,10 +223,6 @@ def _first_seed(comparison: Comparison) -> SeedRun:
     first = SeedRun(comparison, config.seeds[0], dataset, folders, code)
     comparison.check(first)
     return first
-
-
-def _load_once(comparison: Comparison) -> None:
-    comparison.load(comparison.config)
 
 
 def _claim(folders: Mapping[str, RunFolder], config: RunOptions) -> None:
@@ -252,7 +235,7 @@ def _claim(folders: Mapping[str, RunFolder], config: RunOptions) -> None:
 
 def _run_seed(run: SeedRun) -> None:
     """Run what is not finished of a seed, in this process; load the data if they are not there."""
-    keep_freed_memory()
+    devices.keep_freed_memory()
     if run.dataset is None:
         run = replace(run, dataset=run.comparison.load(run.config))
     pending = []

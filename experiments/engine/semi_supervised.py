@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.engine.options import (
@@ -25,16 +24,10 @@ from experiments.engine.training import (
     fit_config,
     fit_contenders,
 )
-from pyro_ssl import plots
+from pyro_ssl import metrics, plots
 from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig
-from pyro_ssl.metrics import (
-    accuracy,
-    expected_calibration_error,
-    one_label_each,
-    predict_in_chunks,
-)
 from pyro_ssl.models import MLPClassifier, SSLModel
 
 # A model of these options for these rows, whose labelled ones weigh so much in its classification.
@@ -55,7 +48,8 @@ def load_images(config: DataOptions) -> ImageDataset:
 
 def build_classifier(config: Any, data: SSLData, label_weight: float) -> SSLModel:
     """Return the classifier of labelled rows alone, newly initialised."""
-    some = {name: getattr(config, name) for name in ("activation", "channels") if hasattr(config, name)}
+    # Options that not all experiments have.
+    others = {n: getattr(config, n) for n in ("activation", "channels") if hasattr(config, n)}
     return MLPClassifier(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
@@ -63,7 +57,7 @@ def build_classifier(config: Any, data: SSLData, label_weight: float) -> SSLMode
         batch_norm=config.batch_norm,
         input_dropout=config.input_dropout,
         multi_label=data.multi_label,
-        **some,
+        **others,
     )
 
 
@@ -99,10 +93,6 @@ def semi_supervised(
     if BASELINE in models and not config.any_labels:
         raise ConfigError("labels is 0, but the classifier learns from labelled rows alone")
 
-    def settings(model: str, dataset: ImageDataset) -> dict[str, Any]:
-        resolved = replace(config, validation=validation_rows(config, dataset))
-        return recorded_options(resolved, model) | also_recorded(dataset)
-
     def contenders(run: SeedRun) -> list[Contender]:
         few = labelled_rows(config, run.dataset)
         rows = {}
@@ -129,10 +119,15 @@ def semi_supervised(
         models=tuple(models),
         suffix=f"{config.dataset}-{labels}",
         load=load,
-        settings=settings,
+        settings=lambda model, data: image_settings(config, model, data) | also_recorded(data),
         check=partial(check_contenders, contenders),
         run_seed=partial(fit_contenders, contenders, measures),
     )
+
+
+def image_settings(config: DataOptions, model: str, dataset: ImageDataset) -> dict[str, Any]:
+    """Return what tells configurations apart, with the number of validation rows."""
+    return recorded_options(replace(config, validation=validation_rows(config, dataset)), model)
 
 
 def label_weight(config: SemiSupervisedOptions, data: SSLData) -> float:
@@ -159,16 +154,17 @@ def measure_classification(
     model, labels = contender.model, contender.data.num_labelled
     assert isinstance(model, SSLModel)
     test_ys = dataset.test_ys.to(contender.device)
-    probabilities = predict_in_chunks(model, dataset.test_xs.to(contender.device))
+    probabilities = metrics.predict_in_chunks(model, dataset.test_xs.to(contender.device))
     result = {
         "labels": labels,
-        "test_accuracy": accuracy(probabilities, test_ys),
-        "test_ece": expected_calibration_error(probabilities, test_ys),
+        "test_accuracy": metrics.accuracy(probabilities, test_ys),
+        "test_ece": metrics.expected_calibration_error(probabilities, test_ys),
         "test_rows": len(test_ys),
     }
-    name = display_name(contender.name)
-    title = f"{name}, {dataset.name}, {labels} labels, seed {contender.seed}\ntest set"
-    return result, {"reliability": plots.reliability(*one_label_each(probabilities, test_ys), title)}
+    title = f"{display_name(contender.name)}, {dataset.name}, {labels} labels"
+    title += f", seed {contender.seed}\ntest set"
+    each = metrics.one_label_each(probabilities, test_ys)
+    return result, {"reliability": plots.reliability(*each, title)}
 
 
 def draw_classes(
@@ -204,7 +200,7 @@ def seeded_split(
     """
     train_ys, validation = dataset.train_ys.numpy(), validation_rows(config, dataset)
     if dataset.multi_label:
-        known = _known(dataset)
+        known = dataset.known_rows.numpy()
         rows = np.flatnonzero(known)
         split = split_labels(np.zeros(len(rows), np.int64), 1, labels, validation, seed)
         unlabelled = np.sort(np.concatenate([rows[split.unlabelled], np.flatnonzero(~known)]))
@@ -234,7 +230,7 @@ def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> i
     Raises:
         ConfigError: if there are no such rows.
     """
-    known = int(_known(dataset).sum())
+    known = int(dataset.known_rows.sum())
     rows = known - validation_rows(config, dataset)
     if rows < 1:
         raise ConfigError(
@@ -249,11 +245,4 @@ def validation_rows(config: DataOptions, dataset: ImageDataset) -> int:
     """Return how many rows to validate on: the option, or 10,000 but at most a quarter."""
     if config.validation is not None:
         return config.validation
-    return min(10_000, int(_known(dataset).sum()) // 4)
-
-
-def _known(dataset: ImageDataset) -> NDArray[np.bool_]:
-    """Return which training rows can be labelled: those of which anything is known, `[N]`."""
-    ys = dataset.train_ys.numpy()
-    known: NDArray[np.bool_] = ys >= 0
-    return np.asarray(known.any(1) if dataset.multi_label else known, dtype=np.bool_)
+    return min(10_000, int(dataset.known_rows.sum()) // 4)

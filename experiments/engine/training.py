@@ -177,7 +177,8 @@ def _finish(
     folder, frame = run.folders[name], history.to_frame()
     # A kill right after the last checkpoint may have left the table a row short.
     folder.write(run.seed, ".csv", frame.to_csv(index=False))
-    contender, measured = replace(contender, history=frame), {}
+    contender = replace(contender, history=frame)
+    measured: Result = {}
     title = f"{display_name(folder.path.name)}, seed {run.seed}"
     figures = {"learning_curves": plots.learning_curves(frame, title)}
     for measure in measures:

@@ -90,7 +90,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read what `pyro_ssl.files.write_state` wrote, tensors onto the CPU, without running code from the file.
+    """Read what `write_state` wrote, tensors onto the CPU, without running code from the file.
 
     Raises:
         CheckpointError: if the file is missing or damaged.

@@ -4,9 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
-
 from experiments.gmm import _compare
 from experiments.hashing import PAPER, HashingExperiment
+
 from experiments.semantic_hashing import Config
 from pyro_ssl.data import count_words
 from tests.models.test_bernoulli_vae import exact_elbo

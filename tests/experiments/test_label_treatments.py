@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from experiments.label_treatments import TREATMENTS, LabelTreatments
 
 from experiments import mnist_label_treatments
-from experiments.label_treatments import TREATMENTS, LabelTreatments
 from experiments.mnist_label_treatments import Config
 from experiments.report import summarise, treatments
 from pyro_ssl.data import load_dataset

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 import tyro
-
-from experiments import mnist_m2
 from experiments.devices import resolve_device, resolve_precision
 from experiments.run_folder import RunFolder
 from experiments.semi_supervised import M2Experiment
+
+from experiments import mnist_m2
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Objective, load_checkpoint, load_model

@@ -4,11 +4,11 @@ import importlib
 
 import pytest
 import torch
-
 from experiments.gan_decoder import GanDecoderExperiment
 from experiments.gmm import GMMExperiment
 from experiments.rows import examples_of
 from experiments.run_folder import RunFolder
+
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError, ResultsError
 from tests.infer.problems import blobs

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-
-from experiments import attributes
 from experiments.rows import labelled_rows, seeded_split
 from experiments.shapes import ShapesExperiment
+
+from experiments import attributes
 from experiments.shapes_ccvae import Config
 from pyro_ssl.data import SHAPE_ATTRIBUTES, ImageDataset
 

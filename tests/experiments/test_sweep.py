@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from experiments.sweep import Sweep
 
 from experiments import label_fraction_sweep
 from experiments.label_fraction_sweep import Config
 from experiments.report import read_results, summarise, with_tables
-from experiments.sweep import Sweep
 from pyro_ssl import plots
 from pyro_ssl.errors import ConfigError
 
