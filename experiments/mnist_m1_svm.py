@@ -113,8 +113,7 @@ def select_rows(
     parts = (split.labelled, some, split.validation)
     part = np.repeat([0, 1, 2], [len(rows) for rows in parts])
     rows = np.concatenate(parts)
-    variance = features[split.unlabelled].var(0).mean()
-    unit = 1 / (features.shape[1] * variance)
+    unit = 1 / (features.shape[1] * features[split.unlabelled].var(0).mean())
     return Rows(features[rows], np.where(part == 1, -1, ys[rows]), part, unit, split.digest)
 
 
