@@ -165,7 +165,7 @@ def build(name: str, config: Config, data: "SSLData", label_weight: float) -> "S
         "loggamma": (models.LogGamma, {"prior_concentration": config.prior_concentration[0]}),
     }
     treatment, own = treatments[name]
-    # Without unlabelled rows there are no statistics of theirs to classify by.
+    # Without unlabelled rows there are no statistics of them to classify by.
     parted = config.batch_norm and config.parted_batch_norm and data.num_unlabelled > 0
     return treatment(
         **own,

@@ -47,7 +47,6 @@ class Config(SemiSupervisedOptions):
     (RaoBlackwell_ELBO); none to sum all."""
     active_threshold: float = 0.1
     """Keep the latents of M1 whose posterior means have a larger standard deviation."""
-    # What M1 is, its own results say.
     m1: M1Options = option(M1Options(), recorded_as=lambda m1: m1.tag)
 
 

@@ -47,7 +47,7 @@ class ColourOptions(SemiSupervisedOptions):
     """Family of p(x|.)."""
     laplace_scale: float = 1.0
     """Scale of the Laplace likelihood, pixels being in [0, 1]. A small one weighs pixels so much
-    that CCVAE's z_class becomes theirs."""
+    that CCVAE's z_class describes them in place of the class."""
     kl_weight: float = 1.0
     """Weight of log p(z|y) - log q(z|x) of CCVAE."""
     num_samples: int = 100

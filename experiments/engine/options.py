@@ -20,9 +20,9 @@ def option(
     models: tuple[str, ...] | None = None,
     in_place_of: str | None = None,
 ) -> Any:
-    """Declare an option and what `config.json` holds of it, which tells configurations apart.
+    """Declare an option, and what `config.json`, which tells configurations apart, records of it.
 
-    A subclass that declares the option again with another default keeps what was said of it.
+    A subclass that declares the option again, with another default, keeps these rules.
 
     Args:
         default: its default.
@@ -32,28 +32,28 @@ def option(
         models: the only models that it is about; None if it is about all of them.
         in_place_of: the common option that it replaces for these models.
     """
-    said = {
+    rules = {
         "recorded": recorded,
         "recorded_as": recorded_as,
         "models": models,
         "in_place_of": in_place_of,
     }
-    return field(default=default, metadata=said)
+    return field(default=default, metadata=rules)
 
 
 def recorded_options(config: Any, model: str | None = None) -> dict[str, Any]:
     """Return what `config.json` holds of the options, for one of the models."""
-    said = {f.name: _said_of(type(config), f.name) for f in fields(config)}
-    concerning = {name for name, s in said.items() if _concerns(s, model)}
-    replaced = {said[name].get("in_place_of") for name in concerning}
+    rules = {f.name: _rules_of(type(config), f.name) for f in fields(config)}
+    concerning = {name for name, rule in rules.items() if _concerns(rule, model)}
+    replaced = {rules[name].get("in_place_of") for name in concerning}
     found = {}
-    for name in said:
-        recorded = said[name].get("recorded", True)
+    for name in rules:
+        recorded = rules[name].get("recorded", True)
         if name not in concerning or name in replaced:
             continue
         if recorded(config) if callable(recorded) else recorded:
             value = getattr(config, name)
-            as_written = said[name].get("recorded_as")
+            as_written = rules[name].get("recorded_as")
             found[name] = as_written(value) if as_written else value
     return found
 
@@ -62,14 +62,14 @@ def options_for(config: Options, model: str) -> Options:
     """Return the options with a model's own ones in place of the common ones."""
     changes = {}
     for f in fields(config):
-        said = _said_of(type(config), f.name)
-        if said.get("in_place_of") and _concerns(said, model):
-            changes[said["in_place_of"]] = getattr(config, f.name)
+        rules = _rules_of(type(config), f.name)
+        if rules.get("in_place_of") and _concerns(rules, model):
+            changes[rules["in_place_of"]] = getattr(config, f.name)
     return replace(config, **changes) if changes else config
 
 
-def _said_of(cls: type, name: str) -> dict[str, Any]:
-    """Return what was said of an option where it was declared first, or last anew."""
+def _rules_of(cls: type, name: str) -> dict[str, Any]:
+    """Return the rules of an option, from the class that states some, the youngest first."""
     for base in cls.__mro__:
         declared = vars(base).get("__dataclass_fields__", {}).get(name)
         if declared is not None and declared.metadata:
@@ -77,8 +77,8 @@ def _said_of(cls: type, name: str) -> dict[str, Any]:
     return {}
 
 
-def _concerns(said: dict[str, Any], model: str | None) -> bool:
-    return not said.get("models") or model in said["models"]
+def _concerns(rules: dict[str, Any], model: str | None) -> bool:
+    return not rules.get("models") or model in rules["models"]
 
 
 @dataclass(frozen=True)

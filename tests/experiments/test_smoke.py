@@ -19,7 +19,7 @@ TINY = f"{DIGITS} --epochs 2 --hidden-dims 16"
 TINY_M1 = "--m1.epochs 2 --m1.hidden-dims 16 --m1.latent-dim 3"
 CLASSIFIED = ["learning_curves", "reliability"]
 CONDITIONAL = [*CLASSIFIED, "samples", "analogies"]
-CHARACTERISTICS = [
+OF_CLASSES = [
     "reconstructions", "samples", "class_swaps", "characteristic_walks", "style_walks",
     "class_variances",
 ]  # fmt: skip
@@ -49,7 +49,7 @@ EXPERIMENTS = {
     ),
     "mnist_ccvae": (
         f"{TINY} --labels 20 --style-dim 3 --num-samples 4",
-        trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *CHARACTERISTICS])
+        trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *OF_CLASSES])
         + trained("mnist_ccvae/mlpclassifier-digits-20", CLASSIFIED),
     ),
     "mnist_m1": (
@@ -123,7 +123,7 @@ EXPERIMENTS = {
     "cifar10_ccvae": (
         "--folder CLASSES --size 16 --labels 4 --validation 4 --quiet --epochs 1 --batch-size 5 "
         "--hidden-dims 8 --num-samples 3 --latent-dim 3",
-        trained("cifar10_ccvae/ccvae-classes-4", [*CLASSIFIED, *CHARACTERISTICS])
+        trained("cifar10_ccvae/ccvae-classes-4", [*CLASSIFIED, *OF_CLASSES])
         + trained("cifar10_ccvae/raoblackwellm2-classes-4", CONDITIONAL)
         + trained("cifar10_ccvae/mlpclassifier-classes-4", CLASSIFIED),
     ),
