@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.contestants import HIDDEN, LATENT, PIXELS, networks
 from benchmarks.textbook import TextbookM2, TextbookTraining
 from benchmarks.timing import write_table
-from experiments.devices import keep_freed_memory, resolve_device, resolve_precision
 from pyro_ssl.data import SSLData
 from pyro_ssl.infer import FitConfig
+from pyro_ssl.infer.devices import keep_freed_memory, resolve_device, resolve_precision
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, RaoBlackwellM2, SSLModel
 

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from benchmarks.gradients import Moments, score_gradients
 from benchmarks.timing import write_table
-from experiments.devices import resolve_device
 from pyro_ssl.data import SSLData, load_dataset, split_labels
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.infer.devices import resolve_device
 from pyro_ssl.models import (
     M2,
     ApproxM2,

@@ -16,9 +16,9 @@ from joblib import Parallel, delayed
 
 from benchmarks.contestants import Step, library_step, networks
 from benchmarks.timing import alternate, write_table
-from experiments.devices import keep_freed_memory, resolve_device, resolve_precision
 from pyro_ssl.data import SSLData
 from pyro_ssl.infer import FitConfig
+from pyro_ssl.infer.devices import keep_freed_memory, resolve_device, resolve_precision
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, RaoBlackwellM2, SSLModel
 

@@ -15,7 +15,7 @@ import tyro
 
 from benchmarks.contestants import HIDDEN, PIXELS, Step, library_step, networks, plain, textbook
 from benchmarks.timing import alternate, matrix_flops, matrix_speed, ratios, write_table
-from experiments.devices import keep_freed_memory, resolve_device
+from pyro_ssl.infer.devices import keep_freed_memory, resolve_device
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.devices import describe_device
-from experiments.report import to_markdown
-from experiments.run_folder import environment, write_atomic
+from experiments.engine.tables import to_markdown
+from pyro_ssl.files import write_text
+from pyro_ssl.infer.devices import describe_device
+from pyro_ssl.versions import environment
 
 Step = Callable[[], object]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -94,13 +95,13 @@ def write_table(rows: list[dict[str, object]], name: str, root: str, device: tor
     for key, value in known.items():
         table[key] = str(value)
     folder = Path(root)
-    write_atomic(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(table.to_csv(index=False), folder / f"{name}.csv")
     shown = table.drop(columns=list(known))
     shown = shown.map(lambda x: f"{x:.3g}" if isinstance(x, float) else x).fillna("")
     note = f"Written by `python -m benchmarks.{name}`. " + ", ".join(
         f"{key}: {value}" for key, value in known.items()
     )
-    write_atomic(folder / f"{name}.md", f"{note}\n\n{to_markdown(shown)}")
+    write_text(f"{note}\n\n{to_markdown(shown)}", folder / f"{name}.md")
     print(shown.to_string(index=False))
 
 

@@ -1,18 +1,27 @@
 """CCVAE, M2 and a classifier on CelebA's attributes, few of the photographs labelled.
 
 CelebA cannot be downloaded by a program without signing in: its files are expected in
-DATA_ROOT/celeba, and what is missing is named. --folder takes images and a CSV file of attributes
-of one's own instead. The epoch is chosen on validation rows taken from the training set; the test
-set is read once, at the end. Writes to RESULTS_ROOT/celeba_ccvae/.
+DATA_ROOT/celeba, and what is missing is named. --folder takes other images, with a CSV file of
+their attributes, instead. The epoch is chosen on validation rows taken from the training set; the
+test set is read once, at the end. Writes to RESULTS_ROOT/celeba_ccvae/.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.options import AttributeOptions
+from experiments.engine.colour import AttributeOptions, folder_digest, named_after_folder
+from experiments.engine.options import option
+
+if TYPE_CHECKING:
+    from experiments.engine.attributes import AttributeImages
+    from experiments.engine.runner import Comparison
+
+
+def _without_folder(config: "Config") -> bool:
+    return config.folder is None
 
 
 @dataclass(frozen=True)
@@ -21,26 +30,47 @@ class Config(AttributeOptions):
 
     dataset: Annotated[str, tyro.conf.Suppress] = "celeba"  # type: ignore[assignment]
     """The folder says."""
-    folder: str | None = None
+    folder: str | None = option(None, recorded=False)
     """Folder of images and attributes.csv in place of CelebA, see `load_attribute_folder`."""
     size: Literal[64, 128] = 64
     """Height and width of the images."""
-    attributes: Literal[18, 40] = 18
+    attributes: Literal[18, 40] = option(18, recorded=_without_folder)
     """CelebA's attributes: the 18 of the paper, or all."""
-    rows: int | None = None
+    rows: int | None = option(None, recorded=_without_folder)
     """Take only so many of CelebA's first training images, and a tenth of that to test."""
     labels: int = 611
     """Labelled training rows; 0.4 % of those of CelebA that are not for validation."""
+
+
+def load(config: Config) -> "AttributeImages":
+    """Return CelebA, or what lies in the folder."""
+    from experiments.engine.attributes import AttributeImages
+    from pyro_ssl.data import CELEBA_18, load_attribute_folder, load_celeba
+    from pyro_ssl.errors import ConfigError
+
+    if config.folder is None:
+        names = CELEBA_18 if config.attributes == 18 else None
+        return AttributeImages.of(*load_celeba(config.data_root, config.size, names, config.rows))
+    if config.rows is not None:
+        raise ConfigError("rows is for CelebA: all images of a folder are taken")
+    return AttributeImages.of(*load_attribute_folder(config.folder, config.size))
+
+
+def comparison(config: Config) -> "Comparison":
+    """Return what to train and how to test it."""
+    from experiments.engine.attributes import attribute_comparison
+
+    config = named_after_folder(config)
+    return attribute_comparison("celeba_ccvae", config, load, also_recorded=folder_digest(config))
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.celeba import CelebAExperiment
-    from experiments.launch import run_guarded
+    from experiments.engine.runner import run_command
 
-    return run_guarded("celeba_ccvae", CelebAExperiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

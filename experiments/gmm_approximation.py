@@ -11,11 +11,30 @@ animation, and a figure of both encoders.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.options import RunOptions
+from experiments.engine.options import RunOptions, recorded_options
+from pyro_ssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from experiments.engine.runner import Comparison, Result, SeedRun
+    from pyro_ssl.data import GaussianMixture, SSLData
+    from pyro_ssl.infer import FitConfig
+    from pyro_ssl.models import BitMixture
+    from pyro_ssl.plots import BitMixtureState
+
+# Of one seed, what different points and stages are drawn by.
+_TRACED, _TEST, _JOINT = 1_000_003, 2_000_003, 3_000_017
+_FRAMES = 30
+# The step size falls by epochs; so many of them.
+_EPOCHS = 50
+# Points in the pictures.
+_SHOWN = 2_000
 
 
 @dataclass(frozen=True)
@@ -44,14 +63,183 @@ class Config(RunOptions):
     """Units of each hidden layer of the encoder."""
 
 
+def load(config: Config) -> "GaussianMixture":
+    """Return the distribution."""
+    from pyro_ssl.data import four_gaussians
+
+    return four_gaussians()
+
+
+def check(run: "SeedRun") -> None:
+    """Raise what is wrong with the options, if anything is."""
+    config = run.config
+    for name in ("traced_rows", "test_rows"):
+        if getattr(config, name) < 2:
+            raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")
+    for name in ("encoder_steps", "joint_steps"):
+        steps = getattr(config, name)
+        if steps > _EPOCHS and steps % _EPOCHS:
+            raise ConfigError(f"{name} is {steps}, expected at most {_EPOCHS} or a multiple")
+        fit_config(run, steps, 0).batches(train_rows(run))
+
+
+def train_rows(run: "SeedRun") -> "SSLData":
+    """Return a seed's points to train on."""
+    from pyro_ssl.data import SSLData
+
+    xs, _ = run.dataset.sample(run.config.train_rows, run.seed)
+    return SSLData.unlabelled(xs, xs[:0], real_valued=True).to(run.device)
+
+
+def fit_config(run: "SeedRun", steps: int, seed: int) -> "FitConfig":
+    """Return how a stage of so many steps is trained."""
+    from pyro_ssl.infer import FitConfig
+    from pyro_ssl.infer.devices import resolve_precision
+
+    config = run.config
+    return FitConfig(
+        epochs=min(steps, _EPOCHS),
+        steps_per_epoch=max(steps // _EPOCHS, 1),
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        learning_rate_schedule="cosine",
+        binarise=False,
+        precision=resolve_precision(config.precision, run.device),
+        compile=config.compile,
+        cuda_graph=config.cuda_graph,
+        keep_best=False,
+        seed=seed,
+    )
+
+
+def run_seed(run: "SeedRun") -> None:
+    """Train and measure both encoders, and draw them together."""
+    import pandas as pd
+
+    from pyro_ssl import plots
+
+    traces = {}
+    for name in run.comparison.models:
+        pending = name in run.pending
+        traces[name] = run_encoder(name, run) if pending else pd.read_csv(run.file(name, ".csv"))
+    figure = plots.approximation_errors(traces)
+    figure.savefig(run.file("full", "_both_encoders.png"), dpi=110)
+
+
+def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
+    """Train one encoder, then it and the decoder; write and return what every step gave."""
+    import warnings
+
+    import pandas as pd
+    import torch
+
+    from pyro_ssl import plots
+    from pyro_ssl.infer import fit
+    from pyro_ssl.models import BitMixture
+
+    config, truth, data = run.config, run.dataset, train_rows(run)
+    torch.manual_seed(run.seed)
+    centres = tuple(tuple(row) for row in truth.locs.tolist())
+    model = BitMixture(centres, 1.0, name == "factorised", config.hidden_dims).to(run.device)
+    steps = {"encoder": config.encoder_steps, "joint": config.joint_steps}
+    trace = Trace(model, truth.sample(config.traced_rows, run.seed + _TRACED)[0], steps)
+    test_xs = truth.sample(config.test_rows, run.seed + _TEST)[0].to(run.device)
+    ends, states = [], [trace.state("true posterior", posterior=True)]
+    for stage in steps:
+        model.centres.requires_grad_(stage == "joint")
+        trace.stage = stage
+        how = fit_config(run, steps[stage], run.seed if stage == "encoder" else run.seed + _JOINT)
+        with warnings.catch_warnings():
+            # Pyro's, of the centres of the first stage, which are not to be learnt.
+            warnings.filterwarnings("ignore", "centres was not registered")
+            fit(model, data, how, on_step=trace.step)
+        ends.append(model.bounds(test_xs))
+        states.append(trace.state(f"q(z|x) after {stage} training"))
+    frame = pd.DataFrame(trace.rows)
+    run.folders[name].write(run.seed, ".csv", frame.to_csv(index=False))
+    points = trace.xs[:_SHOWN].cpu()
+    frames = [plots.bit_mixtures(points, [state], truth.locs) for state in trace.kept]
+    plots.save_animation(frames, run.file(name, "_posteriors.gif"))
+    result = compare(*ends) | {
+        "drift": trace.drift(),
+        "validation_rows": 0,
+        "selection": "last step",
+        "precision": how.precision,
+    }
+    run.finish(name, result, {"posteriors": plots.bit_mixtures(points, states, truth.locs)})
+    return frame
+
+
+class Trace:
+    """What every step of each stage does to a model, measured on the same points."""
+
+    def __init__(self, model: "BitMixture", xs: "Tensor", steps: dict[str, int]) -> None:
+        self.model, self.xs = model, xs.to(model.centres.device)
+        self.start = model.centres.detach().clone()
+        self.stage = next(iter(steps))
+        self.every = max(sum(steps.values()) // _FRAMES, 1)
+        self.rows: list[dict[str, Any]] = []
+        self.kept: list[BitMixtureState] = []
+
+    def step(self) -> None:
+        """Add a row, and every so often a picture."""
+        elbo, evidence = (bound.mean().item() for bound in self.model.bounds(self.xs))
+        row = {"step": len(self.rows) + 1, "stage": self.stage, "elbo": elbo, "evidence": evidence}
+        self.rows.append(row | {"kl_posterior": evidence - elbo, "drift": self.drift()})
+        if len(self.rows) % self.every == 0:
+            self.kept.append(self.state(f"{self.stage} training, step {len(self.rows)}"))
+
+    def drift(self) -> float:
+        """Return the root of the mean squared distance of the centres from where they began."""
+        moved = self.model.centres.detach() - self.start
+        return moved.square().sum(-1).mean().sqrt().item()
+
+    def state(self, title: str, posterior: bool = False) -> "BitMixtureState":
+        """Return what the first points' codes may be, by q(z|x) or the true posterior."""
+        from pyro_ssl.plots import BitMixtureState
+
+        xs = self.xs[:_SHOWN]
+        logits = self.model.log_joint(xs) if posterior else self.model.log_q(xs)
+        centres = self.model.centres.detach().clone().cpu()
+        return BitMixtureState(title, centres, logits.detach().softmax(-1).cpu())
+
+
+def compare(before: "tuple[Tensor, Tensor]", after: "tuple[Tensor, Tensor]") -> "Result":
+    """Return mean ELBO and evidence of the same points before and after, and what was gained."""
+    from experiments.engine.training import mean_with_error
+
+    result: Result = {}
+    for name, first, last in zip(("elbo", "evidence"), before, after, strict=True):
+        result |= mean_with_error(f"{name}_encoder", first)
+        result |= mean_with_error(f"{name}_joint", last)
+        result |= mean_with_error(f"{name}_gain", last - first)
+    return result
+
+
+def comparison(config: Config) -> "Comparison":
+    """Return what to train and how to test it."""
+    from experiments.engine.runner import Comparison
+
+    return Comparison(
+        name="gmm_approximation",
+        config=config,
+        models=("factorised", "full"),
+        suffix="four-gaussians",
+        load=load,
+        settings=lambda model, dataset: recorded_options(config),
+        check=check,
+        run_seed=run_seed,
+        shared=False,
+    )
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.gmm import GMMExperiment
-    from experiments.launch import run_guarded
+    from experiments.engine.runner import run_command
 
-    return run_guarded("gmm_approximation", GMMExperiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 For each proportion of labelled training rows it runs `mnist_conv_m2` (with its classifier of
 labelled rows alone) and `mnist_ccvae`, whose results lie in their own folders; what is finished
-there is kept, and what is unfinished is gone on with, so that the command can be given again and
+there is kept, and what is unfinished is continued, so that the command can be given again and
 again. It then puts all that is finished together, in other calls too:
 RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a row for each model, proportion and seed,
 the figure beside it the means with 95 % intervals.
@@ -11,14 +11,22 @@ Proportions are of the training rows that are left after 11,400 for validation: 
 as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from experiments import mnist_ccvae, mnist_conv_m2
-from experiments.options import DataOptions
+from experiments.engine.options import DataOptions
+from pyro_ssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from experiments.engine.runner import Comparison
+
+_MEASURES = ("test_accuracy", "test_ece", "test_elbo")
 
 
 def _m2() -> mnist_conv_m2.Config:
@@ -53,14 +61,103 @@ class Config(DataOptions):
     """CCVAE, see `mnist_ccvae`; what the sweep has an option for is the sweep's."""
 
 
+def numbers_of_labels(config: Config) -> dict[float, int]:
+    """Return the number of labelled rows for each proportion, rounded down.
+
+    Raises:
+        ConfigError: if a proportion is not above 0 and at most 1, or less than a row.
+    """
+    from experiments.engine.semi_supervised import load_images, share_of_rows
+
+    for share in config.proportions:
+        if not 0 < share <= 1:
+            raise ConfigError(f"proportions has {share}, expected shares above 0, up to 1")
+    dataset = load_images(config)
+    found = {share: share_of_rows(share, config, dataset) for share in config.proportions}
+    for share, labels in found.items():
+        if not labels:
+            raise ConfigError(f"proportions has {share}, which is less than one row")
+    return found
+
+
+def comparisons(config: Config, labels: int) -> "list[Comparison]":
+    """Return what to train with so many labels."""
+    shared: dict[str, Any] = {f.name: getattr(config, f.name) for f in fields(DataOptions)}
+    # Tagged: other numbers of validation rows and of steps than by themselves.
+    shared |= {
+        "labels": labels,
+        "label_fraction": None,
+        "resume": not config.overwrite,
+        "tag": config.tag or "sweep",
+    }
+    found = []
+    # The same steps for all shares: few unlabelled rows do not mean few steps.
+    steps = config.steps_per_epoch
+    if "m2" in config.models:
+        found.append(mnist_conv_m2.comparison(replace(config.m2, **shared), steps))
+    if "ccvae" in config.models:
+        # The classifier is M2's.
+        options = replace(config.ccvae, **shared, baseline=False)
+        found.append(mnist_ccvae.comparison(options, steps))
+    return found
+
+
+def sweep(config: Config) -> None:
+    """Run what is not finished, then write the table and the figure."""
+    from experiments.engine.runner import run_comparisons
+    from pyro_ssl.infer.processes import is_main
+
+    numbers = dict.fromkeys(numbers_of_labels(config).values())
+    run_comparisons([found for labels in numbers for found in comparisons(config, labels)])
+    if is_main():
+        put_together(config)
+
+
+def put_together(config: Config) -> None:
+    """Write table and figure of all finished runs of the sweep, of other calls too."""
+    import pandas as pd
+
+    from experiments.engine.results import display_name
+    from experiments.engine.semi_supervised import load_images, validation_rows
+    from pyro_ssl import plots
+
+    root, tag = Path(config.results_root), config.tag or "sweep"
+    dataset = load_images(config)
+    rows = len(dataset.train_xs) - validation_rows(config, dataset)
+    frame = pd.DataFrame(
+        [
+            _row(file, rows)
+            for experiment in ("mnist_conv_m2", "mnist_ccvae")
+            for file in (root / experiment).glob(f"*-{config.dataset}-*-{tag}/seed_*.json")
+        ]
+    )
+    frame = frame.sort_values(["labels", "model", "seed"], ignore_index=True)
+    folder = root / "label_fraction_sweep"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "-".join(filter(None, ("sweep", config.dataset, config.tag)))
+    frame.to_csv(folder / f"{stem}.csv", index=False)
+    named = frame.assign(model=frame["model"].map(display_name))
+    figure = plots.by_label_fraction(named, f"{config.dataset}, 95 % intervals")
+    figure.savefig(folder / f"{stem}.png", dpi=110)
+    print(folder / f"{stem}.csv")
+    print(folder / f"{stem}.png")
+
+
+def _row(file: Path, rows: int) -> dict[str, Any]:
+    """Return a row of the table: a finished run, and its share of so many rows."""
+    result = json.loads(file.read_text())
+    row = {key: result[key] for key in ("model", "labels", "seed")}
+    row["proportion"] = round(result["labels"] / rows, 4)
+    return row | {key: result[key] for key in _MEASURES if key in result}
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.launch import run_guarded
-    from experiments.sweep import Sweep
+    from experiments.engine.runner import guard
 
-    return run_guarded("label_fraction_sweep", Sweep, config, args)
+    return guard(sweep, config, args)
 
 
 if __name__ == "__main__":

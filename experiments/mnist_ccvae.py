@@ -9,11 +9,16 @@ style kept, walks along each latent of the class and between styles.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from experiments.options import SemiSupervisedOptions
+from experiments.engine.options import SemiSupervisedOptions, option
+
+if TYPE_CHECKING:
+    from experiments.engine.runner import Comparison
+    from pyro_ssl.data import SSLData
+    from pyro_ssl.models import CCVAE
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,63 @@ class Config(SemiSupervisedOptions):
     none for fully connected networks."""
     batch_norm: bool = False
     """Batch norm in the encoder, and in the classifier of labelled rows alone."""
-    baseline: bool = True
+    baseline: bool = option(True, recorded=False)
     """Train the classifier on the labelled rows alone as well."""
+
+
+def build(config: Config, data: "SSLData") -> "CCVAE":
+    """Return the CCVAE, newly initialised."""
+    from pyro_ssl.likelihoods import pixel_likelihood
+    from pyro_ssl.models import CCVAE
+
+    return CCVAE(
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        style_dim=config.style_dim,
+        hidden_dims=config.hidden_dims,
+        batch_norm=config.batch_norm,
+        input_dropout=config.input_dropout,
+        likelihood=pixel_likelihood(config.likelihood, config.laplace_scale),
+        kl_weight=config.kl_weight,
+        alpha=config.alpha,
+        num_samples=config.num_samples,
+        channels=config.channels,
+    )
+
+
+def comparison(config: Config, steps_per_epoch: int | None = None) -> "Comparison":
+    """Return what to train and how to test it.
+
+    Args:
+        config: the options.
+        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+    """
+    from experiments.engine.measures import measure_latents
+    from experiments.engine.semi_supervised import (
+        BASELINE,
+        build_classifier,
+        measure_classification,
+        semi_supervised,
+    )
+
+    baseline = {BASELINE: build_classifier} if config.baseline and config.any_labels else {}
+    return semi_supervised(
+        "mnist_ccvae",
+        config,
+        {**baseline, "ccvae": build},
+        (measure_classification, measure_latents),
+        steps_per_epoch=steps_per_epoch,
+        equal_steps=True,
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.ccvae import CCVAEExperiment
-    from experiments.launch import run_guarded
+    from experiments.engine.runner import run_command
 
-    return run_guarded("mnist_ccvae", CCVAEExperiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,16 @@ CSV, JSON, checkpoint and figures to RESULTS_ROOT/mnist_conv_m2/.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import tyro
 
 from experiments import mnist_m2
+
+if TYPE_CHECKING:
+    from experiments.engine.runner import Comparison
+    from pyro_ssl.data import SSLData
+    from pyro_ssl.models import M2
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,45 @@ class Config(mnist_m2.Config):
     (RaoBlackwell_ELBO); none to sum all."""
 
 
+def build(config: Config, data: "SSLData") -> "M2":
+    """Return the M2, newly initialised."""
+    return mnist_m2.build(config, data, config.channels)
+
+
+def comparison(config: Config, steps_per_epoch: int | None = None) -> "Comparison":
+    """Return what to train and how to test it.
+
+    Args:
+        config: the options.
+        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+    """
+    from experiments.engine.semi_supervised import (
+        BASELINE,
+        build_classifier,
+        draw_classes,
+        measure_classification,
+        semi_supervised,
+    )
+
+    baseline = {BASELINE: build_classifier} if config.baseline and config.any_labels else {}
+    name = "m2" if config.num_summed is None else "raoblackwellm2"
+    return semi_supervised(
+        "mnist_conv_m2",
+        config,
+        {**baseline, name: build},
+        (measure_classification, draw_classes),
+        steps_per_epoch=steps_per_epoch,
+        equal_steps=True,
+    )
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.launch import run_guarded
-    from experiments.semi_supervised import ConvM2Experiment
+    from experiments.engine.runner import run_command
 
-    return run_guarded("mnist_conv_m2", ConvM2Experiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

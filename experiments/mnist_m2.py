@@ -9,10 +9,16 @@ and figures to RESULTS_ROOT/mnist_m2/. With --num-summed it trains RaoBlackwellM
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from experiments.options import SemiSupervisedOptions
+from experiments.engine.options import SemiSupervisedOptions, option
+
+if TYPE_CHECKING:
+    from experiments.engine.runner import Comparison
+    from pyro_ssl.data import SSLData
+    from pyro_ssl.models import M2
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,56 @@ class Config(SemiSupervisedOptions):
     num_summed: int | None = None
     """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
     (RaoBlackwell_ELBO); none to sum all."""
-    baseline: bool = True
+    baseline: bool = option(True, recorded=False)
     """Train the classifier on the labelled rows alone as well."""
-    class_chunk: int | None = None
+    class_chunk: int | None = option(None, recorded=False)
     """Evaluate so many of the summed classes at a time, to save memory; none for all."""
+
+
+def build(config: Config, data: "SSLData", channels: int | None = None) -> "M2":
+    """Return the M2, newly initialised; with convolutions if it is said of how many channels."""
+    from pyro_ssl.models import M2, RaoBlackwellM2
+
+    options: dict[str, Any] = {
+        "input_shape": data.input_shape,
+        "num_classes": data.num_classes,
+        "latent_dim": config.latent_dim,
+        "hidden_dims": config.hidden_dims,
+        "batch_norm": config.batch_norm,
+        "input_dropout": config.input_dropout,
+        "alpha": config.alpha,
+        "class_chunk": config.class_chunk,
+        "channels": channels,
+    }
+    if config.num_summed is None:
+        return M2(**options)
+    return RaoBlackwellM2(num_summed=config.num_summed, **options)
+
+
+def comparison(config: Config) -> "Comparison":
+    """Return what to train and how to test it."""
+    from experiments.engine.semi_supervised import (
+        BASELINE,
+        build_classifier,
+        draw_classes,
+        measure_classification,
+        semi_supervised,
+    )
+
+    baseline = {BASELINE: build_classifier} if config.baseline and config.any_labels else {}
+    name = "m2" if config.num_summed is None else "raoblackwellm2"
+    return semi_supervised(
+        "mnist_m2", config, {**baseline, name: build}, (measure_classification, draw_classes)
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.launch import run_guarded
-    from experiments.semi_supervised import M2Experiment
+    from experiments.engine.runner import run_command
 
-    return run_guarded("mnist_m2", M2Experiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,31 @@ each, and goes on where it was stopped with --resume. Writes to RESULTS_ROOT/sem
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.options import RunOptions
+from experiments.engine.options import RunOptions, option, recorded_options
+from pyro_ssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from experiments.engine.runner import Comparison, Figures, Result, SeedRun
+    from experiments.engine.training import Contender
+    from pyro_ssl.data import Documents
+    from pyro_ssl.models import BernoulliVAE
+
+# Nearest training documents whose group is looked at.
+_NEAREST = 100
 
 
 @dataclass(frozen=True)
 class Config(RunOptions):
     """Options of the experiment."""
 
-    grid: Literal["paper"] | None = None
+    grid: Literal["paper"] | None = option(None, recorded=False)
     """Run all of the paper's architectures in place of the one that bits, depths and inputs say."""
     bits: int = 64
     """Bits of a code."""
@@ -59,14 +71,160 @@ class Config(RunOptions):
     """Codes drawn for each test document to average its ELBO over."""
 
 
+def architectures(config: Config) -> dict[str, Config]:
+    """Return the options of each model by its folder's name, without the data set's.
+
+    Raises:
+        ConfigError: if an option is out of range.
+    """
+    for name in ("encoder_depth", "decoder_depth"):
+        if getattr(config, name) < 0:
+            raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 0")
+    if config.draws < 1:
+        raise ConfigError(f"draws is {config.draws}, expected at least 1")
+    found = [config]
+    if config.grid == "paper":
+        # The encoders that the paper calls e1, e2, e3, each with every decoder and length.
+        encoders: tuple[tuple[Any, int], ...]
+        encoders = (("counts", 0), ("frequencies", 1), ("frequencies", 0))
+        found = [
+            replace(config, bits=bits, encoder_depth=depth, decoder_depth=decoder, inputs=inputs)
+            for (inputs, depth), decoder, bits in product(encoders, (0, 1, 2), (8, 16, 32, 64))
+        ]
+    return {
+        f"bernoullivae-{c.inputs}-{c.encoder_depth}-{c.decoder_depth}-{c.bits}bits": c
+        for c in found
+    }
+
+
+def load(config: Config) -> "Documents":
+    """Return the documents, downloading them if need be."""
+    from pyro_ssl.data import load_newsgroups
+
+    return load_newsgroups(config.data_root, config.words, config.remove, config.tokens)
+
+
+def build(config: Config, num_words: int) -> "BernoulliVAE":
+    """Return the VAE of an architecture, newly initialised."""
+    from pyro_ssl.models import BernoulliVAE
+
+    return BernoulliVAE(
+        num_words=num_words,
+        num_bits=config.bits,
+        encoder_dims=(config.hidden,) * config.encoder_depth,
+        decoder_dims=(config.hidden,) * config.decoder_depth,
+        inputs=config.inputs,
+        estimator=config.estimator,
+    )
+
+
+def contenders(run: "SeedRun") -> "list[Contender]":
+    """Build all on the same training and validation documents."""
+    import torch
+
+    from experiments.engine.training import Contender
+    from pyro_ssl.data import SSLData, split_labels
+    from pyro_ssl.infer import FitConfig
+    from pyro_ssl.infer.devices import resolve_precision
+    from pyro_ssl.metrics.documents import word_frequencies
+
+    config, dataset = run.config, run.dataset
+    split = split_labels(dataset.train_ys.numpy(), 20, 0, config.validation, run.seed)
+    training, validation = split.unlabelled, split.validation
+    data = SSLData.unlabelled(
+        dataset.train_xs[training], dataset.train_xs[validation], real_valued=True
+    ).to(run.device)
+    how = FitConfig(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        learning_rate_schedule=config.learning_rate_schedule,
+        binarise=False,
+        precision=resolve_precision(config.precision, run.device),
+        compile=config.compile,
+        cuda_graph=config.cuda_graph,
+        patience=config.patience,
+        seed=run.seed,
+    )
+    frequencies = word_frequencies(data.unlabelled_xs)
+    found = []
+    for name, own in architectures(config).items():
+        torch.manual_seed(run.seed)
+        model = build(own, len(dataset.words)).to(run.device)
+        model.start_from(frequencies)
+        found.append(Contender(name, run, model, data, how, split.digest))
+    return found
+
+
+def measure(
+    contender: "Contender", dataset: "Documents", config: Config
+) -> "tuple[Result, Figures]":
+    """Bound the test documents' log-likelihood, and look for the like among the others."""
+    import torch
+
+    from experiments.engine.training import mean_with_error
+    from pyro_ssl.metrics import documents, retrieval
+    from pyro_ssl.models import BernoulliVAE
+
+    model, draws = contender.model, config.draws
+    assert isinstance(model, BernoulliVAE)
+    torch.manual_seed(contender.seed)
+    xs, train_xs = (part.to(contender.device) for part in (dataset.test_xs, dataset.train_xs))
+    frequencies = documents.word_frequencies(contender.data.unlabelled_xs)
+    targets = documents.smoothed(xs, frequencies)
+    bounds = documents.document_bounds(model, xs, draws=draws)
+    own = documents.own_log_prob(targets)
+    unigram = documents.unigram_log_prob(xs, frequencies)
+    unigram_deviance = own - documents.unigram_log_prob(targets, frequencies)
+    result: Result = {
+        "test_rows": len(xs),
+        **mean_with_error("test_elbo", bounds),
+        "test_perplexity": documents.perplexity(bounds, xs),
+        **mean_with_error(
+            "test_deviance_kl", own - documents.document_bounds(model, xs, targets, draws)
+        ),
+        "unigram_log_prob": unigram.mean().item(),
+        "unigram_perplexity": documents.perplexity(unigram, xs),
+        "unigram_deviance": unigram_deviance.mean().item(),
+    }
+    train_codes, codes = (
+        retrieval.pack_codes((model.encode(part) > 0.5).cpu().numpy()) for part in (train_xs, xs)
+    )
+    result[f"precision_at_{_NEAREST}"] = retrieval.precision_at(
+        min(_NEAREST, len(train_xs)),
+        train_codes,
+        dataset.train_ys.numpy(),
+        codes,
+        dataset.test_ys.numpy(),
+    )
+    return result, {}
+
+
+def comparison(config: Config) -> "Comparison":
+    """Return what to train and how to test it."""
+    from experiments.engine.runner import Comparison
+    from experiments.engine.training import check_contenders, fit_contenders
+
+    models = architectures(config)
+    return Comparison(
+        name="semantic_hashing",
+        config=config,
+        models=tuple(models),
+        suffix="20newsgroups",
+        load=load,
+        settings=lambda model, dataset: recorded_options(models[model]),
+        check=partial(check_contenders, contenders),
+        run_seed=partial(fit_contenders, contenders, (measure,)),
+    )
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.hashing import HashingExperiment
-    from experiments.launch import run_guarded
+    from experiments.engine.runner import run_command
 
-    return run_guarded("semantic_hashing", HashingExperiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

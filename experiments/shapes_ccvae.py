@@ -8,12 +8,24 @@ the end. Writes to RESULTS_ROOT/shapes_ccvae/.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.options import AttributeOptions
+from experiments.engine.colour import AttributeOptions
+
+if TYPE_CHECKING:
+    from experiments.engine.attributes import AttributeImages
+    from experiments.engine.runner import Comparison, Figures, Result
+    from experiments.engine.training import Contender
+    from pyro_ssl.data import SSLData
+    from pyro_ssl.infer import FitConfig
+
+# The classifier that is asked what it sees in changed images.
+JUDGE = "judge"
+# Test images whose attributes are changed, one after the other.
+_INTERVENTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,64 @@ class Config(AttributeOptions):
     """Epochs of the judge, on all training rows and their true attributes."""
 
 
+def load(config: Config) -> "AttributeImages":
+    """Return the shapes."""
+    from experiments.engine.attributes import AttributeImages
+    from pyro_ssl.data import SHAPE_ATTRIBUTES, shapes_dataset
+
+    dataset = shapes_dataset(config.train_rows, config.test_rows, config.size)
+    return AttributeImages.of(dataset, SHAPE_ATTRIBUTES)
+
+
+def train_judge_for_less(
+    how: "FitConfig", config: Config, name: str, data: "SSLData"
+) -> "FitConfig":
+    """Return how a model is trained: the judge for fewer epochs, of more labels."""
+    return replace(how, epochs=config.judge_epochs) if name == JUDGE else how
+
+
+def measure_interventions(
+    contender: "Contender", dataset: "AttributeImages", config: Any
+) -> "tuple[Result, Figures]":
+    """Change the attributes of test images, and ask the judge what it sees."""
+    from pyro_ssl.metrics import intervention_score
+    from pyro_ssl.models import MultiLabelCCVAE, MultiLabelM2, SSLModel
+
+    model, result = contender.model, {}
+    if isinstance(model, MultiLabelCCVAE | MultiLabelM2):
+        judge = contender.run.trained(JUDGE)
+        assert isinstance(judge, SSLModel)
+        xs = dataset.test_xs[:_INTERVENTIONS].to(contender.device)
+        for share, values in intervention_score(model, judge, xs).items():
+            result[f"intervention_{share}"] = values.mean().item()
+            for attribute, value in zip(dataset.attributes, values.tolist(), strict=True):
+                result[f"intervention_{share}_{attribute}"] = value
+    return result, {}
+
+
+def comparison(config: Config) -> "Comparison":
+    """Return what to train and how to test it."""
+    from experiments.engine.attributes import attribute_comparison
+    from experiments.engine.semi_supervised import build_classifier
+
+    return attribute_comparison(
+        "shapes_ccvae",
+        config,
+        load,
+        first={JUDGE: build_classifier},
+        measures=(measure_interventions,),
+        training=train_judge_for_less,
+        every_label=(JUDGE,),
+    )
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the experiment with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     # Imported once the command line is known to be good, so that --help answers at once.
-    from experiments.launch import run_guarded
-    from experiments.shapes import ShapesExperiment
+    from experiments.engine.runner import run_command
 
-    return run_guarded("shapes_ccvae", ShapesExperiment, config, args)
+    return run_command(comparison, config, args)
 
 
 if __name__ == "__main__":

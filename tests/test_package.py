@@ -9,7 +9,7 @@ import pyro_ssl
 from pyro_ssl import models
 
 ROOT = Path(pyro_ssl.__file__).parent.parent
-PACKAGES = ("pyro_ssl", "benchmarks")
+PACKAGES = ("pyro_ssl", "experiments", "benchmarks")
 
 
 def test_every_export_can_be_imported():

@@ -55,6 +55,12 @@ class ImageDataset:
         return self.train_ys.dim() == 2
 
     @property
+    def known_rows(self) -> Tensor:
+        """Which training rows can be labelled, bool `[N]`: those of which anything is known."""
+        known = self.train_ys >= 0
+        return known.any(1) if self.multi_label else known
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one image."""
         return tuple(self.train_xs.shape[1:])

@@ -1,9 +1,8 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped."""
 
 import inspect
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import torch
 
 from pyro_ssl import models
-from pyro_ssl.errors import CheckpointError, ResultsError
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.files import write_state
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.plain import options_from_plain, plain_options
 from pyro_ssl.infer.upgrade import upgraded
@@ -76,23 +76,6 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         ResultsError: if the file cannot be written.
     """
     write_state({"format": FORMAT, **state}, path)
-
-
-def write_state(state: dict[str, Any], path: Path) -> None:
-    """Write any state of tensors and plain values, as `save_checkpoint` does.
-
-    Raises:
-        ResultsError: if the file cannot be written.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise ResultsError(f"checkpoint {path} cannot be written: {error}") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

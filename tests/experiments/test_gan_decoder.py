@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from experiments import gan_decoder_vae
-from pyro_ssl.infer.checkpoint import read_state, write_state
+from pyro_ssl.files import write_state
+from pyro_ssl.infer.checkpoint import read_state
 
 TINY = (
     "--dataset shapes --rows 40 --gan-steps 40 --encoder-steps 40 --joint-steps 40 --batch-size 4 "

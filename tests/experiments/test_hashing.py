@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.gmm import _compare
-from experiments.hashing import PAPER, HashingExperiment
-from experiments.semantic_hashing import Config
+from experiments.gmm_approximation import compare
+from experiments.semantic_hashing import Config, architectures, comparison
 from pyro_ssl.data import count_words
+from tests.experiments import built
 from tests.models.test_bernoulli_vae import exact_elbo
 
 WORDS = ["aa", "bb", "cc", "dd", "ee"]
@@ -24,11 +24,10 @@ def documents():
 @pytest.fixture(scope="module")
 def tested():
     config = Config(bits=4, words=5, validation=20, draws=400, inputs="frequencies")
-    experiment, dataset = HashingExperiment(config), documents()
-    (contender,) = experiment.contenders(dataset, seed=0)
+    dataset = documents()
+    (contender,) = built.contenders(comparison(config), dataset).values()
     contender.model.encoder.layers[0].weight.data.mul_(20)
-    result, _ = experiment.test(contender, None, dataset)
-    return contender, dataset, result
+    return contender, dataset, built.measured(contender)
 
 
 def test_bounds_are_of_counts_and_the_deviance_of_smoothed_ones(tested):
@@ -77,21 +76,24 @@ def test_neighbours_are_training_documents_of_the_likeliest_code(tested):
 
 
 def test_the_papers_grid_has_its_36_models_each_with_its_folder():
-    assert len({a.name for a in PAPER}) == 36
-    experiment = HashingExperiment(Config(grid="paper", words=5, validation=20, hidden=3))
-    names = [c.name for c in experiment.contenders(documents(), seed=0)]
-    assert names == [a.name for a in PAPER]
-    for name, contender in zip(names, experiment.contenders(documents(), seed=0), strict=True):
-        own, model = experiment.architectures[name], contender.model
+    config = Config(grid="paper", words=5, validation=20, hidden=3)
+    paper = architectures(config)
+    assert len(paper) == 36
+    found = built.contenders(comparison(config), documents())
+    assert list(found) == list(paper)
+    for name, own in paper.items():
+        model = found[name].model
         assert (model.num_bits, model.inputs) == (own.bits, own.inputs)
         assert model.encoder_dims == (3,) * own.encoder_depth
         assert model.decoder_dims == (3,) * own.decoder_depth
+        depths = f"{own.encoder_depth}-{own.decoder_depth}"
+        assert name == f"bernoullivae-{own.inputs}-{depths}-{own.bits}bits"
 
 
 def test_gain_of_joint_training_is_what_came_after_less_what_was_before():
     before = torch.tensor([-4.0, -2.0]), torch.tensor([-3.0, -1.0])
     after = torch.tensor([-3.5, -1.5]), torch.tensor([-3.0, -2.0])
-    result = _compare(before, after)
+    result = compare(before, after)
     assert (result["elbo_encoder"], result["elbo_joint"], result["elbo_gain"]) == (-3, -2.5, 0.5)
     assert (result["evidence_encoder"], result["evidence_gain"]) == (-2, -0.5)
     assert result["elbo_gain_standard_error"] == 0

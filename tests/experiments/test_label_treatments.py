@@ -5,21 +5,23 @@ import pandas as pd
 import pytest
 
 from experiments import mnist_label_treatments
-from experiments.label_treatments import TREATMENTS, LabelTreatments
-from experiments.mnist_label_treatments import Config
-from experiments.report import summarise, treatments
-from pyro_ssl.data import load_dataset
+from experiments.engine.options import recorded_options
+from experiments.engine.results import summarise
+from experiments.engine.tables import treatments
+from experiments.mnist_label_treatments import ALL, Config
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal
 from pyro_ssl.models import GumbelSoftmaxM2, LogisticNormalM2
+from tests.experiments import built
+
+TREATMENTS = dict.fromkeys(ALL[:-1])
 
 DIGITS = {"dataset": "digits", "labels": 20, "validation": 50, "hidden_dims": (16,)}
 
 
 def contenders(**options):
     config = Config(**DIGITS | options)
-    dataset = load_dataset("digits")
-    return {c.name: c for c in LabelTreatments(config).contenders(dataset, seed=1)}
+    return built.contenders(mnist_label_treatments.comparison(config), seed=1)
 
 
 def test_all_is_every_treatment_and_the_baseline():
@@ -64,8 +66,8 @@ def test_options_of_a_models_own_are_its_alone():
     for name in normal:
         assert found[name].fit_config == replace(reference.fit_config, anneal=kl_z)
     anneal = reference.fit_config.anneal | {"temperature": Anneal(0.3, 0.1, 9)}
-    theirs = found["stgumbelsoftmaxm2"].fit_config
-    assert theirs == replace(reference.fit_config, anneal=anneal, learning_rate=0.01)
+    own = found["stgumbelsoftmaxm2"].fit_config
+    assert own == replace(reference.fit_config, anneal=anneal, learning_rate=0.01)
     weight = reference.model.alpha
     assert found["stgumbelsoftmaxm2"].model.alpha == pytest.approx(3 * weight)
     assert found["stgumbelsoftmaxm2"].model.temperature == 0.3
@@ -77,9 +79,7 @@ def test_options_of_a_models_own_are_its_alone():
 
 def test_a_run_tells_only_the_options_it_took():
     config = Config(**DIGITS)
-    treatments = LabelTreatments(config)
-    decisive = treatments.decisive(load_dataset("digits"))
-    own = {name: treatments.decisive_for(name, decisive) for name in treatments.paths}
+    own = {name: recorded_options(config, name) for name in ALL}
     assert "kl_z" in own["m2"]
     for name in ("logisticnormal", "unsharpenedlogisticnormalm2"):
         assert "kl_z" not in own[name]
@@ -243,12 +243,12 @@ def test_short_form_compares_with_m2_and_with_the_labelled_rows_alone():
     rows += [row("loggamma", 0.9, 3.0), row("m2", 0.5, 1.0, "mnist-100-tag")]
     table = treatments(summarise(pd.DataFrame(rows))).set_index("model")
     assert list(table.index) == [
-        "m2-mnist-100", "loggamma-mnist-100", "mlpclassifier-mnist-100", "m2-mnist-100-tag",
+        "M2-mnist-100", "LogGamma-mnist-100", "MLPClassifier-mnist-100", "M2-mnist-100-tag",
     ]  # fmt: skip
-    assert table.loc["m2-mnist-100", "test_%"] == "95.00 +- 1.41"
-    assert table.loc["m2-mnist-100", "validation_%"] == "96.00 +- 1.41"
+    assert table.loc["M2-mnist-100", "test_%"] == "95.00 +- 1.41"
+    assert table.loc["M2-mnist-100", "validation_%"] == "96.00 +- 1.41"
     assert table["gain"].tolist() == ["+15.0", "+10.0", "+0.0", "-30.0"]
     assert table["cost"].tolist() == ["1.00", "0.25", "0.05", "0.08"]
     assert table["seeds"].tolist() == [2, 1, 1, 1]
     one = treatments(summarise(pd.DataFrame(rows[:4])))
-    assert one["model"].tolist() == ["m2", "loggamma", "mlpclassifier"]
+    assert one["model"].tolist() == ["M2", "LogGamma", "MLPClassifier"]

@@ -10,8 +10,8 @@ import torch
 from sklearn.svm import SVC
 
 from experiments import mnist_m1, mnist_m1_svm, mnist_m1m2
-from experiments.m1 import Frames
-from experiments.svm import MarginSVC
+from experiments.engine.frames import Frames
+from experiments.engine.margins import MarginSVC
 from pyro_ssl.data import load_dataset, split_labels
 from pyro_ssl.infer import load_model
 from pyro_ssl.metrics import importance_weighted_bound

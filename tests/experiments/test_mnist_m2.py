@@ -11,13 +11,11 @@ import torch
 import tyro
 
 from experiments import mnist_m2
-from experiments.devices import resolve_device, resolve_precision
-from experiments.run_folder import RunFolder
-from experiments.semi_supervised import M2Experiment
+from experiments.engine.results import RunFolder
 from pyro_ssl.data import load_dataset
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Objective, load_checkpoint, load_model
 from pyro_ssl.models.rows import Batch
+from tests.experiments import built
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
@@ -123,8 +121,7 @@ def test_damaged_configuration_file_is_one_clear_line(run, capsys):
 
 def contenders(*arguments):
     config = tyro.cli(mnist_m2.Config, args=["--dataset", "digits", *arguments])
-    contenders = M2Experiment(config).contenders(load_dataset("digits"), seed=0)
-    return {c.name: c for c in contenders}
+    return built.contenders(mnist_m2.comparison(config))
 
 
 def test_alpha_weighs_the_mean_cross_entropy_beside_the_bound_per_example():
@@ -174,7 +171,7 @@ def test_bar_shows_bound_and_validation_accuracy(tmp_path, capsys):
     arguments = [a for a in TINY if a != "--quiet"]
     assert mnist_m2.main([*arguments, "--results-root", str(tmp_path)]) == 0
     shown = capsys.readouterr().err
-    for needed in ("m2 seed 0", "unlabelled_elbo=-", "labelled_elbo=-", "validation_accuracy=0."):
+    for needed in ("M2 seed 0", "unlabelled_elbo=-", "labelled_elbo=-", "validation_accuracy=0."):
         assert needed in shown
 
 
@@ -306,23 +303,12 @@ def test_without_validation_the_last_epoch_is_tested(run):
     assert (result["selection"], result["selected_epoch"]) == ("last epoch", 2)
 
 
-def test_devices_by_name():
-    assert resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError):
-        resolve_device("cuda:x")
-
-
-def test_precision_is_automatic_only_when_asked(monkeypatch):
-    cpu = torch.device("cpu")
-    for able, expected in (({"amx_bf16": True}, "bfloat16"), ({"avx2": True}, "float32")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
-        assert resolve_precision("auto", cpu) == expected
-        assert resolve_precision("float32", cpu) == "float32"
-        assert resolve_precision("bfloat16", cpu) == "bfloat16"
-
-
-def test_rao_blackwell_seeds_run_side_by_side(run, tmp_path):
-    assert run("--num-summed", "1", "--seeds", "0", "1", "--jobs", "2") == 0
+def test_rao_blackwell_seeds_of_a_command_run_side_by_side(tmp_path):
+    # By `python -m`, whose options are of a class that the other processes cannot import.
+    command = [sys.executable, "-m", "experiments.mnist_m2", *TINY, "--num-summed", "1"]
+    command += ["--seeds", "0", "1", "--jobs", "2", "--results-root", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     folder = tmp_path / "mnist_m2" / "raoblackwellm2-digits-20"
     results = [json.loads((folder / f"seed_{seed}.json").read_text()) for seed in (0, 1)]
     assert [r["seed"] for r in results] == [0, 1]

@@ -5,10 +5,9 @@ import importlib
 import pytest
 import torch
 
-from experiments.gan_decoder import GanDecoderExperiment
-from experiments.gmm import GMMExperiment
-from experiments.rows import examples_of
-from experiments.run_folder import RunFolder
+from experiments.engine.results import RunFolder
+from experiments.engine.runner import run_comparisons
+from experiments.engine.semi_supervised import examples_of
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.errors import ConfigError, ResultsError
 from tests.infer.problems import blobs
@@ -44,11 +43,16 @@ def test_seeds_of_which_only_stages_are_there_are_not_orphaned(tmp_path):
     RunFolder(tmp_path, {"a": 2}).check_replaceable([0, 1])
 
 
-@pytest.mark.parametrize("experiment", [GanDecoderExperiment, GMMExperiment])
-def test_several_processes_are_refused_where_they_cannot_share(experiment, monkeypatch):
-    monkeypatch.setattr(f"{experiment.__module__}.launched_by_torchrun", lambda: True)
+@pytest.mark.parametrize(
+    "name", ["gan_decoder_vae", "gmm_approximation", "mnist_m1m2", "mnist_m1_svm"]
+)
+def test_several_processes_are_refused_where_they_cannot_share(name, monkeypatch, tmp_path):
+    module = importlib.import_module(f"experiments.{name}")
+    comparison = module.comparison(module.Config(results_root=str(tmp_path)))
+    monkeypatch.setattr("pyro_ssl.infer.devices.launched_by_torchrun", lambda: True)
     with pytest.raises(ConfigError, match="use --jobs instead"):
-        experiment(None)
+        run_comparisons([comparison])
+    assert not list(tmp_path.iterdir())
 
 
 def test_examples_are_numbers_whatever_the_rows_are():

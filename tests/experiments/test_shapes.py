@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import attributes
-from experiments.rows import labelled_rows, seeded_split
-from experiments.shapes import ShapesExperiment
-from experiments.shapes_ccvae import Config
+from experiments.engine import measures
+from experiments.engine.attributes import measure_model
+from experiments.engine.semi_supervised import labelled_rows, seeded_split
+from experiments.shapes_ccvae import Config, comparison, load
 from pyro_ssl.data import SHAPE_ATTRIBUTES, ImageDataset
+from tests.experiments import built
 
 
 def test_the_judge_learns_from_every_label_and_the_others_from_few():
     config = Config(
         train_rows=300, test_rows=30, size=16, labels=20, validation=50, epochs=7, judge_epochs=2
     )
-    experiment = ShapesExperiment(config)
-    judge, *others = experiment.contenders(experiment.load(), seed=0)
+    judge, *others = built.contenders(comparison(config)).values()
     assert (judge.name, judge.data.num_labelled, judge.fit_config.epochs) == ("judge", 250, 2)
     assert [other.name for other in others] == ["multilabelccvae", "multilabelm2", "mlpclassifier"]
     for other in others:
@@ -25,7 +25,7 @@ def test_the_judge_learns_from_every_label_and_the_others_from_few():
 def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
     ys = torch.tensor([[1, 0], [-1, 1], [-1, -1]]).repeat(20, 1)
     xs = torch.zeros(60, 1, 8, 8)
-    dataset = ImageDataset("mine", xs, ys, xs[:2], ys[:2], 2)
+    dataset = ImageDataset("partly known", xs, ys, xs[:2], ys[:2], 2)
     config = Config(validation=10, label_fraction=0.5)
     # Half of the 40 that know something, less those for validation.
     assert labelled_rows(config, dataset) == 15
@@ -38,11 +38,10 @@ def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
 
 def test_accuracy_is_the_mean_of_that_of_each_attribute_known_in_the_test_set():
     config = Config(train_rows=60, test_rows=40, size=16, labels=10, validation=20, batch_size=10)
-    experiment = ShapesExperiment(config)
-    dataset = experiment.load()
+    dataset = load(config)
     dataset.test_ys[:, 1] = -1
-    contender = experiment.contenders(dataset, seed=0)[-1]
-    result, _ = experiment.test(contender, None, dataset)
+    contender = built.contenders(comparison(config), dataset)["mlpclassifier"]
+    result = built.measured(contender)
     each = {name: result[f"test_accuracy_{name}"] for name in SHAPE_ATTRIBUTES if name != "filled"}
     assert "test_accuracy_filled" not in result
     assert result["test_accuracy"] == pytest.approx(sum(each.values()) / 5)
@@ -56,8 +55,7 @@ def test_ccvaes_style_has_a_size_of_its_own_or_that_of_m2s_latent():
         config = Config(
             train_rows=60, test_rows=8, size=16, labels=10, validation=20, batch_size=10, **options
         )
-        experiment = ShapesExperiment(config)
-        _, ccvae, m2, _ = (c.model for c in experiment.contenders(experiment.load(), seed=0))
+        _, ccvae, m2, _ = (c.model for c in built.contenders(comparison(config)).values())
         sizes.append((ccvae.style_dim, m2.latent_dim))
     assert sizes == [(2, 5), (5, 5)]
 
@@ -66,14 +64,13 @@ def test_bounds_are_of_binary_pixels_where_training_sees_these(monkeypatch):
     config = Config(
         train_rows=60, test_rows=8, size=16, labels=10, validation=20, binarise=True, model=("m2",)
     )
-    experiment, seen = ShapesExperiment(config), []
-    dataset = experiment.load()
+    seen = []
     monkeypatch.setattr(
-        attributes,
+        measures,
         "importance_weighted_bound",
         lambda model, xs, at_once: (seen.append(xs), torch.zeros(len(xs)))[1],
     )
-    monkeypatch.setattr(attributes.SemiSupervised, "test", lambda *_: ({}, {}))
-    contender = experiment.contenders(dataset, seed=0)[1]
-    attributes.AttributeExperiment.test(experiment, contender, None, dataset)
+    contender = built.contenders(comparison(config))["multilabelm2"]
+    result, _ = measure_model(contender, contender.run.dataset, config)
+    assert result["test_elbo"] == 0
     assert set(seen[0].unique().tolist()) == {0.0, 1.0}

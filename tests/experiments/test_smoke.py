@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import experiments
-from experiments import hashing
+from pyro_ssl import data
 from pyro_ssl.data import Documents, count_words
 
 DIGITS = "--dataset digits --validation 50 --quiet"
@@ -19,7 +19,7 @@ TINY = f"{DIGITS} --epochs 2 --hidden-dims 16"
 TINY_M1 = "--m1.epochs 2 --m1.hidden-dims 16 --m1.latent-dim 3"
 CLASSIFIED = ["learning_curves", "reliability"]
 CONDITIONAL = [*CLASSIFIED, "samples", "analogies"]
-CHARACTERISTICS = [
+OF_CLASSES = [
     "reconstructions", "samples", "class_swaps", "characteristic_walks", "style_walks",
     "class_variances",
 ]  # fmt: skip
@@ -49,7 +49,7 @@ EXPERIMENTS = {
     ),
     "mnist_ccvae": (
         f"{TINY} --labels 20 --style-dim 3 --num-samples 4",
-        trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *CHARACTERISTICS])
+        trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *OF_CLASSES])
         + trained("mnist_ccvae/mlpclassifier-digits-20", CLASSIFIED),
     ),
     "mnist_m1": (
@@ -123,7 +123,7 @@ EXPERIMENTS = {
     "cifar10_ccvae": (
         "--folder CLASSES --size 16 --labels 4 --validation 4 --quiet --epochs 1 --batch-size 5 "
         "--hidden-dims 8 --num-samples 3 --latent-dim 3",
-        trained("cifar10_ccvae/ccvae-classes-4", [*CLASSIFIED, *CHARACTERISTICS])
+        trained("cifar10_ccvae/ccvae-classes-4", [*CLASSIFIED, *OF_CLASSES])
         + trained("cifar10_ccvae/raoblackwellm2-classes-4", CONDITIONAL)
         + trained("cifar10_ccvae/mlpclassifier-classes-4", CLASSIFIED),
     ),
@@ -222,9 +222,7 @@ def test_every_experiment_is_in_the_table():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
     arguments, files = EXPERIMENTS[name]
-    monkeypatch.setattr(
-        hashing, "load_newsgroups", lambda root, words, *parts: few_documents(words)
-    )
+    monkeypatch.setattr(data, "load_newsgroups", lambda root, words, *parts: few_documents(words))
     if "CLASSES" in arguments:
         arguments = arguments.replace("CLASSES", str(folder_of_classes(tmp_path / "classes")))
     if "ATTRIBUTES" in arguments:
@@ -268,7 +266,9 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 
 
 def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
-    from experiments.report import read_results, summarise, with_tables
+    from experiments.engine.results import summarise
+    from experiments.engine.tables import with_tables
+    from experiments.report import read_results
 
     common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
     measured = {
@@ -309,7 +309,9 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
 
 
 def test_readme_shows_the_committed_results():
-    from experiments.report import read_results, summarise, with_tables
+    from experiments.engine.results import summarise
+    from experiments.engine.tables import with_tables
+    from experiments.report import read_results
 
     readme = Path(experiments.__file__).parent.parent / "README.md"
     listing = ["git", "-C", str(readme.parent), "ls-files", "results"]
@@ -318,7 +320,7 @@ def test_readme_shows_the_committed_results():
     if not runs:
         pytest.skip("NO COMMITTED RESULTS to compare the README with")
     results = read_results(readme.parent / "results")
-    # Runs of one's own may lie beside the committed ones.
+    # Other runs may lie beside the committed ones.
     results = results[results["run"].isin(runs)]
     table = summarise(results)
     assert with_tables(readme.read_text(), table, readme.parent / "results") == readme.read_text()

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from experiments import label_fraction_sweep
-from experiments.label_fraction_sweep import Config
-from experiments.report import read_results, summarise, with_tables
-from experiments.sweep import Sweep
+from experiments.engine.results import summarise
+from experiments.engine.tables import with_tables
+from experiments.label_fraction_sweep import Config, comparisons, numbers_of_labels
+from experiments.report import read_results
 from pyro_ssl import plots
 from pyro_ssl.errors import ConfigError
 
@@ -43,12 +44,12 @@ def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path):
 
 def test_proportions_are_of_the_rows_that_are_not_for_validation():
     config = Config(dataset="digits", validation=400, proportions=(0.007, 0.5, 0.7, 1.0))
-    assert Sweep(config).numbers_of_labels() == {0.007: 7, 0.5: 500, 0.7: 700, 1.0: 1000}
+    assert numbers_of_labels(config) == {0.007: 7, 0.5: 500, 0.7: 700, 1.0: 1000}
     for bad in ({"proportions": (0.0001,)}, {"validation": 5000}):
         with pytest.raises(ConfigError, match=next(iter(bad))):
-            Sweep(Config(**{"dataset": "digits", "validation": 400} | bad)).numbers_of_labels()
+            numbers_of_labels(Config(**{"dataset": "digits", "validation": 400} | bad))
     with pytest.raises(ConfigError, match=r"proportions has 1\.5"):
-        Sweep(Config(proportions=(0.5, 1.5)))
+        numbers_of_labels(Config(proportions=(0.5, 1.5)))
 
 
 def test_intervals_are_students():
@@ -64,7 +65,7 @@ def test_intervals_are_students():
 def test_each_model_has_the_share_of_the_sweep_whatever_its_own_options_say():
     config = Config(dataset="digits", validation=400, proportions=(0.05,))
     config = replace(config, m2=replace(config.m2, label_fraction=0.5, labels=3))
-    for experiment in Sweep(config).experiments(50):
+    for experiment in comparisons(config, 50):
         assert (experiment.config.labels, experiment.config.label_fraction) == (50, None)
 
 
@@ -82,8 +83,9 @@ def test_report_puts_models_side_by_side(tmp_path):
             (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
     marks = [f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in ("results", "sweep")]
     text = with_tables("".join(marks), summarise(read_results(tmp_path)), tmp_path)
+    assert "| dataset | labels | CCVAE | M2 |" in text
     assert "| mnist | 48 | 75.00 +- 7.07 (2) | 90.00 (1) |" in text
     assert "| mnist | 486 |  | 95.00 (1) |" in text
-    # A sweep of one's own is no part of it.
+    # A sweep of other options is no part of it.
     assert "| mnist_m2/m2-mnist-48-lr-sweep | 48 | 50.00 |" in text
     assert "mnist_ccvae" not in text

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from experiments.stages import run_stage
+from experiments.engine.stages import run_stage
 from pyro_ssl.errors import NonFiniteError
 
 

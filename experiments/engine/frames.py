@@ -1,6 +1,5 @@
 """Pictures of a model as it learns."""
 
-import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
+from pyro_ssl.files import write_state
 
 _FRAMES = 30
 
@@ -35,10 +36,7 @@ class Frames:
             self.kept = {}
         if epoch in self.wanted:
             self.kept[epoch] = self.picture()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(self.path.name + ".tmp")
-            torch.save(self.kept, temporary)
-            os.replace(temporary, self.path)
+            write_state(self.kept, self.path)
 
     def forget(self) -> None:
         """Delete the file."""

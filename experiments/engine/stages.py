@@ -11,12 +11,12 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from pyro_ssl.errors import CheckpointError, NonFiniteError
+from pyro_ssl.files import write_state
 from pyro_ssl.infer.checkpoint import (
     own_random_state,
     random_states,
     read_state,
     set_random_states,
-    write_state,
 )
 
 # Checkpoints of a stage.

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from experiments.experiment import Result
-from experiments.gan_decoder_vae import Config
-from experiments.run_folder import RunFolder
-from experiments.stages import run_stage
-from pyro_ssl import plots
-from pyro_ssl.data import ImageDataset, LabelSplit, SSLData
+from experiments.engine.runner import SeedRun
+from experiments.engine.stages import run_stage
+from pyro_ssl.data import LabelSplit, SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, fit, load_model, save_model
 from pyro_ssl.infer.checkpoint import own_random_state
@@ -24,7 +21,6 @@ from pyro_ssl.models import GeneratorVAE, MLPClassifier
 from pyro_ssl.models.base import evaluating
 from pyro_ssl.nets.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 
-STAGES = ("gan", "encoder", "joint", "fid")
 _CLASSIFIER_STEPS = 1_000
 _CLASSIFIER_ROWS = 20_000
 # Images whose ELBO is taken at each measurement.
@@ -34,32 +30,28 @@ _AT_ONCE = 500
 
 
 class GanStages:
-    """One seed's stages, each a method; `fid` returns what they came to.
+    """One seed's stages, each a method, to be called in their order.
 
     Args:
-        config: the options of `gan_decoder_vae`.
-        steps: steps of each stage that is trained.
-        folder: where the seed's files lie.
-        seed: the seed.
-        dataset: the images.
-        device: where to train.
+        run: the seed's run.
+        name: name of the model.
+        steps: steps of each stage.
+        source: VAE whose decoder becomes the generator, and stays it: it draws the images that all
+            after the first stage is about.
+        vae: VAE whose decoder starts as the generator, and is trained with its encoder.
     """
 
     def __init__(
         self,
-        config: Config,
+        run: SeedRun,
+        name: str,
         steps: dict[str, int],
-        folder: RunFolder,
-        seed: int,
-        dataset: ImageDataset,
-        device: torch.device,
+        source: GeneratorVAE,
+        vae: GeneratorVAE,
     ) -> None:
-        self.config, self.steps, self.folder = config, steps, folder
-        self.seed, self.dataset, self.device = seed, dataset, device
-        torch.manual_seed(seed)
-        # What draws the images that everything after the first stage is about.
-        self.source = make_vae(config, dataset).to(device)
-        self.vae = make_vae(config, dataset).to(device)
+        self.run, self.name, self.steps = run, name, steps
+        self.config, self.seed, self.dataset = run.config, run.seed, run.dataset
+        self.device, self.source, self.vae = run.device, source, vae
         self.rows: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
         self.pictures: dict[str, Tensor] = {}
@@ -69,9 +61,7 @@ class GanStages:
         config, dataset = self.config, self.dataset
         generator = Generator(dataset.input_shape, config.latent_dim, config.channels)
         discriminator = Discriminator(dataset.input_shape, config.channels)
-        parts: dict[str, Any] = {"generator": generator.to(self.device)}
-        parts["discriminator"] = discriminator
-        discriminator.to(self.device)
+        generator, discriminator = generator.to(self.device), discriminator.to(self.device)
         how: dict[str, Any] = {"lr": config.gan_learning_rate, "betas": (0.5, 0.999)}
         of_generator = Adam(generator.parameters(), **how)
         of_discriminator = Adam(discriminator.parameters(), **how)
@@ -91,6 +81,7 @@ class GanStages:
             of_generator.step()
             return loss.detach()
 
+        parts: dict[str, Any] = {"generator": generator, "discriminator": discriminator}
         parts |= {"of_generator": of_generator, "of_d": of_discriminator}
         zs = self._shown_zs()
         rows: list[dict[str, Any]] = []
@@ -129,8 +120,10 @@ class GanStages:
 
         # Fixed for all measurements: the set that others are compared with, and others to encode.
         with own_random_state(self.seed + 1, self.device):
-            self.distance = FrechetDistance(_draw(self.source, config.compared_rows), features)
-            self.noisy = _draw(self.source, config.compared_rows, noise=True)
+            self.distance = FrechetDistance(
+                draw_images(self.source, config.compared_rows), features
+            )
+            self.noisy = draw_images(self.source, config.compared_rows, noise=True)
 
         def step() -> Tensor:
             xs, _ = self.source.sample(config.batch_size)
@@ -145,47 +138,21 @@ class GanStages:
         frame = pd.DataFrame(self.rows)
         if frame["features"].nunique() > 1:
             raise ConfigError(
-                f"the distances in {self.folder.file(self.seed, '_joint.pt')} are of Inception's "
+                f"the distances in {self.run.file(self.name, '_joint.pt')} are of Inception's "
                 "features and of a classifier's: have its weights or not, and use --overwrite"
             )
-        self.folder.write(self.seed, ".csv", frame.to_csv(index=False))
-
-    def fid(self) -> Result:
-        """Compare the sets of images, draw them, and return what it all came to."""
-        config, first, last = self.config, self.rows[0], self.rows[-1]
-        with own_random_state(self.seed + 2, self.device):
-            again = _draw(self.source, config.compared_rows)
-            samples = _draw(self.vae, config.compared_rows)
-        result: Result = {
-            "elbo_encoder": first["elbo"],
-            "elbo_joint": last["elbo"],
-            "elbo_gain": last["elbo"] - first["elbo"],
-            "frechet_generator": self.distance(again),
-            "frechet_reconstructions": first["frechet_reconstructions"],
-            "frechet_joint": self.distance(samples),
-            "frechet_joint_reconstructions": last["frechet_reconstructions"],
-            "features": self.features,
-            "compared_rows": config.compared_rows,
-            **{f"seconds_{stage}": seconds for stage, seconds in self.seconds.items()},
-        }
-        self.pictures |= {"generator": again[:_SHOWN].cpu(), "joint": samples[:_SHOWN].cpu()}
-        for name, images in self.pictures.items():
-            figure = plots.image_grid(images.clamp(0, 1), 10, name)
-            figure.savefig(self.folder.file(self.seed, f"_{name}.png"), dpi=80)
-        figure = plots.elbo_and_distance(pd.DataFrame(self.rows), result["frechet_generator"])
-        figure.savefig(self.folder.file(self.seed, "_elbo_and_distance.png"), dpi=110)
-        return result
+        self.run.folders[self.name].write(self.seed, ".csv", frame.to_csv(index=False))
 
     def _stage(
         self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None
     ) -> None:
         with pyro.get_param_store().scope(), pyro.validation_enabled(False):
             self.seconds[name] = run_stage(
-                self.folder.file(self.seed, f"_{name}.pt"),
+                self.run.file(self.name, f"_{name}.pt"),
                 parts,
                 self.steps[name],
                 step,
-                self.seed + 10 * STAGES.index(name),
+                self.seed + 10 * list(self.steps).index(name),
                 self.config.quiet,
                 rows,
                 measure,
@@ -197,7 +164,7 @@ class GanStages:
         # The same noise each time, and none of what training draws.
         with own_random_state(self.seed + 3, self.device):
             bounds = importance_weighted_bound(self.vae, self.noisy[:_BOUNDED], at_once=_AT_ONCE)
-            samples = _draw(self.vae, self.config.compared_rows)
+            samples = draw_images(self.vae, self.config.compared_rows)
             return {
                 "elbo": bounds.mean().item(),
                 "frechet": self.distance(samples),
@@ -226,7 +193,7 @@ class GanStages:
 
     def _features(self) -> ClassifierFeatures | None:
         """Return Inception's features as None, or those of a classifier, trained once a seed."""
-        file, dataset = self.folder.file(self.seed, "_features.pt"), self.dataset
+        file, dataset = self.run.file(self.name, "_features.pt"), self.dataset
         if file.exists():
             classifier = load_model(file).to(self.device)
             assert isinstance(classifier, MLPClassifier)
@@ -262,18 +229,7 @@ def _images(generator: Generator, zs: Tensor) -> Tensor:
         return generator(zs).cpu()
 
 
-def _draw(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:
+def draw_images(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:
     """Return so many images that the model draws."""
     sizes = [min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE)]
     return torch.cat([vae.sample(size, noise)[0] for size in sizes])
-
-
-def make_vae(config: Config, dataset: ImageDataset) -> GeneratorVAE:
-    """Return the VAE of the options, newly initialised, for these images."""
-    return GeneratorVAE(
-        dataset.input_shape,
-        config.latent_dim,
-        config.channels,
-        config.channels,
-        scale=config.scale,
-    )

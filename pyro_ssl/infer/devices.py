@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,13 @@ def peak_memory(device: torch.device) -> float | None:
 def launched_by_torchrun() -> bool:
     """Return whether `torchrun` started this process, one of several."""
     return distributed.is_available() and distributed.is_torchelastic_launched()
+
+
+def launcher() -> list[str]:
+    """Return the beginning of the command that started this process: Python, or `torchrun`."""
+    if launched_by_torchrun():
+        return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}"]
+    return [sys.executable]
 
 
 @contextmanager

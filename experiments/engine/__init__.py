@@ -1,0 +1,1 @@
+"""What runs the experiments: seeds, folders, training, results."""

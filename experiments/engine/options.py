@@ -1,0 +1,181 @@
+"""Options that experiments share, and which of them tell configurations apart.
+
+Torch is not imported here, so that `--help` answers at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
+
+from pyro_ssl.errors import ConfigError
+
+Options = TypeVar("Options", bound="RunOptions")
+
+
+def option(
+    default: Any,
+    *,
+    recorded: bool | Callable[[Any], bool] = True,
+    recorded_as: Callable[[Any], Any] | None = None,
+    models: tuple[str, ...] | None = None,
+    in_place_of: str | None = None,
+) -> Any:
+    """Declare an option, and what `config.json`, which tells configurations apart, records of it.
+
+    A subclass that declares the option again, with another default, keeps these rules.
+
+    Args:
+        default: its default.
+        recorded: whether it is recorded. False where it changes no result, or is in the folder's
+            name anyway; a function of all options where that depends on them.
+        recorded_as: what is recorded in place of its value, a function of that.
+        models: the only models that it is about; None if it is about all of them.
+        in_place_of: the common option that it replaces for these models.
+    """
+    rules = {
+        "recorded": recorded,
+        "recorded_as": recorded_as,
+        "models": models,
+        "in_place_of": in_place_of,
+    }
+    return field(default=default, metadata=rules)
+
+
+def recorded_options(config: Any, model: str | None = None) -> dict[str, Any]:
+    """Return what `config.json` holds of the options, for one of the models."""
+    rules = {f.name: _rules_of(type(config), f.name) for f in fields(config)}
+    concerning = {name for name, rule in rules.items() if _concerns(rule, model)}
+    replaced = {rules[name].get("in_place_of") for name in concerning}
+    found = {}
+    for name in rules:
+        recorded = rules[name].get("recorded", True)
+        if name not in concerning or name in replaced:
+            continue
+        if recorded(config) if callable(recorded) else recorded:
+            value = getattr(config, name)
+            as_written = rules[name].get("recorded_as")
+            found[name] = as_written(value) if as_written else value
+    return found
+
+
+def options_for(config: Options, model: str) -> Options:
+    """Return the options with a model's own ones in place of the common ones."""
+    changes = {}
+    for f in fields(config):
+        rules = _rules_of(type(config), f.name)
+        if rules.get("in_place_of") and _concerns(rules, model):
+            changes[rules["in_place_of"]] = getattr(config, f.name)
+    return replace(config, **changes) if changes else config
+
+
+def _rules_of(cls: type, name: str) -> dict[str, Any]:
+    """Return the rules of an option, from the class that states some, the youngest first."""
+    for base in cls.__mro__:
+        declared = vars(base).get("__dataclass_fields__", {}).get(name)
+        if declared is not None and declared.metadata:
+            return dict(declared.metadata)
+    return {}
+
+
+def _concerns(rules: dict[str, Any], model: str | None) -> bool:
+    return not rules.get("models") or model in rules["models"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where, how and how often to run."""
+
+    seeds: tuple[int, ...] = option((0,), recorded=False)
+    """Seeds, one run each; a seed draws the label split, the weights and the noise."""
+    jobs: int = option(1, recorded=False)
+    """Seeds trained side by side, each in a process with its share of the processor's cores."""
+    device: str = option("auto", recorded=False)
+    """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
+    compile: Literal["auto", "always", "never"] = option("auto", recorded=False)
+    """Compile the training step; auto if the run is long enough to earn back the time it takes."""
+    cuda_graph: bool = option(True, recorded=False)
+    """On a GPU, record the training step once and replay it."""
+    data_root: str | None = option(None, recorded=False)
+    """Folder of the data sets; else the variable PYRO_SSL_DATA, else ./data."""
+    results_root: str = option("results", recorded=False)
+    """Folder of the results."""
+    tag: str | None = None
+    """Suffix of the results folder, to keep configurations apart."""
+    resume: bool = option(False, recorded=False)
+    """Go on with unfinished runs from their checkpoints; finished ones are kept."""
+    overwrite: bool = option(False, recorded=False)
+    """Replace results that are already there."""
+    quiet: bool = option(False, recorded=False)
+    """No progress bars."""
+
+
+@dataclass(frozen=True)
+class DataOptions(RunOptions):
+    """What to train on."""
+
+    dataset: Literal["mnist", "fashion-mnist", "digits"] = "mnist"
+    """Data set; digits is scikit-learn's 8x8 digits and needs no download."""
+    validation: int | None = None
+    """Labelled rows taken from the training set to choose the epoch on, never trained on; none
+    for 10,000, but no more than a quarter of the training set."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions(DataOptions):
+    """How to train, and for how long."""
+
+    epochs: int = 60
+    """Epochs, each one pass over the unlabelled rows."""
+    batch_size: int = 200
+    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    learning_rate: float = 3e-3
+    """Adam's step size, at the start."""
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """Step size over the epochs: constant, falling to 0 along a half cosine, or by steps, to 0.75
+    of it every 200 epochs."""
+    learning_rate_warmup: int | None = None
+    """Epochs at the start over which the step size rises to that; none for none."""
+    binarise: bool = True
+    """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
+    keep_best: bool = True
+    """Test the epoch of the best validation figure; else the last epoch."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation figure; none for never."""
+
+
+@dataclass(frozen=True)
+class SemiSupervisedOptions(TrainingOptions):
+    """What to classify with how many labels, and the baseline beside it."""
+
+    labels: int = option(100, recorded=lambda config: config.label_fraction is None)
+    """Labelled training rows, shared evenly by the classes."""
+    label_fraction: float | None = None
+    """Labelled share of the training rows that are not for validation, in place of their number."""
+    alpha: float = 1.0
+    """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
+    nats (the paper's alpha is this times the number N of training rows: 0.1)."""
+    hidden_dims: tuple[int, ...] = (500, 500)
+    """Units of each hidden layer of classifier and encoder, reversed in the decoder."""
+    batch_norm: bool = True
+    """Batch norm in the classifier."""
+    input_dropout: float = 0.0
+    """Probability of dropping an input of the classifier."""
+
+    @property
+    def any_labels(self) -> bool:
+        """Whether any training row is labelled."""
+        return bool(self.labels if self.label_fraction is None else self.label_fraction)
+
+
+def check_run_options(config: RunOptions) -> None:
+    """Raise a ConfigError if seeds or other options of a run cannot work, or not together."""
+    if not config.seeds:
+        raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
+    if min(config.seeds) < 0 or len(set(config.seeds)) < len(config.seeds):
+        raise ConfigError(f"seeds are {config.seeds}, expected different ones, none below 0")
+    if config.resume and config.overwrite:
+        raise ConfigError("resume and overwrite exclude each other: choose one")
+    if config.jobs < 1:
+        raise ConfigError(f"jobs is {config.jobs}, expected at least 1")

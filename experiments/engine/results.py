@@ -1,0 +1,243 @@
+"""Results on disk: a folder for each model and configuration, and a summary of what lies there."""
+
+import json
+import re
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import pyro_ssl
+from pyro_ssl.errors import ResultsError
+from pyro_ssl.files import write_text
+
+# Figures of merit in the order of the summary: key of the JSON files, factor, heading.
+MEASURES = (
+    ("validation_accuracy", 100, "validation_accuracy_%"),
+    ("test_accuracy", 100, "test_accuracy_%"),
+    ("test_ece", 100, "test_ece_%"),
+    ("intervention_changed", 100, "changed_%"),
+    ("intervention_alone", 100, "alone_%"),
+    ("intervention_others", 100, "others_kept_%"),
+    *(
+        (name, 1, name)
+        for name in (
+            "test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob",
+            "test_squared_error", "generated_true_log_prob",
+            "test_deviance_kl", "unigram_deviance", "test_perplexity", "unigram_perplexity",
+        )
+    ),
+    ("precision_at_100", 100, "precision_at_100_%"),
+    *(
+        (name, 1, name)
+        for name in (
+            "elbo_encoder", "elbo_joint", "elbo_gain", "evidence_encoder", "evidence_gain", "drift",
+            "frechet_generator", "frechet_reconstructions", "frechet_joint",
+            "frechet_joint_reconstructions",
+        )
+    ),
+)  # fmt: skip
+
+# Names, beside those of classes, that models have in tables and figures.
+_VARIANTS = {
+    "stgumbelsoftmaxm2": "GumbelSoftmaxM2, straight-through",
+    "stlogisticnormalm2": "LogisticNormalM2, straight-through",
+    "unsharpenedlogisticnormalm2": "LogisticNormalM2, unsharpened",
+    "vae_2d": "VAE, 2 latents",
+    "autoencoder_2d": "autoencoder, 2 latents",
+    "autoencoder": "autoencoder",
+    "linear_svm": "linear SVM",
+    "rbf_svm": "RBF SVM",
+    "self_training_svm": "self-training SVM",
+}
+
+
+class RunFolder:
+    """The results of one model under one configuration, one set of files a seed.
+
+    Args:
+        path: `results/<experiment>/<model>-<dataset>-<labels>[-<tag>]`.
+        config: what decides the results; another configuration needs another folder.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = json.loads(json.dumps(config))
+
+    def claim(self, seeds: Sequence[int], overwrite: bool) -> None:
+        """Make the folder this configuration's; a folder without any seed's files is free.
+
+        Args:
+            seeds: the seeds about to run.
+            overwrite: remove what these seeds left there before, of whatever configuration.
+
+        Raises:
+            ResultsError: if the folder holds results of another configuration that are not to
+                be replaced, or cannot be written.
+        """
+        if overwrite:
+            for seed in seeds:
+                self._remove(seed)
+        config_file = self.path / "config.json"
+        if config_file.exists() and any(self.path.glob("seed_*")):
+            there = _read_json(config_file)
+            keys = {**self.config, **there}
+            differing = [k for k in keys if there.get(k) != self.config.get(k)]
+            if differing:
+                changes = ", ".join(
+                    f"{k} ({there.get(k)} there, {self.config.get(k)} now)" for k in differing
+                )
+                raise ResultsError(
+                    f"{self.path} holds results of another configuration: {changes}. Keep this "
+                    "one apart with --tag NAME, or replace all seeds that lie there with "
+                    "--overwrite"
+                )
+        try:
+            write_text(json.dumps(self.config, indent=2) + "\n", config_file)
+        except ResultsError as error:
+            raise ResultsError(f"{error}: choose another folder with --results-root") from error
+
+    def check_replaceable(self, seeds: Sequence[int]) -> None:
+        """Check that overwriting `seeds` under this configuration would orphan no other seed.
+
+        Raises:
+            ResultsError: if other seeds of another configuration lie in the folder.
+        """
+        config_file = self.path / "config.json"
+        if not config_file.exists() or _read_json(config_file) == self.config:
+            return
+        # A run of stages has no CSV before its end.
+        there = {int(re.split("[._]", f.name)[1]) for f in self.path.glob("seed_*")}
+        others = sorted(there - set(seeds))
+        if others:
+            raise ResultsError(
+                f"{self.path} also holds seeds {others} of another configuration, which this run "
+                "would not replace: name them in --seeds too, or use --tag NAME"
+            )
+
+    def file(self, seed: int, suffix: str) -> Path:
+        """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
+        return self.path / f"seed_{seed}{suffix}"
+
+    def finished(self, seed: int) -> bool:
+        """Return whether a seed has its results."""
+        return self.file(seed, ".json").exists()
+
+    def begin(self, seed: int, resume: bool) -> bool:
+        """Return whether a seed is still to be run, False if it is finished already.
+
+        Raises:
+            ResultsError: if an unfinished run lies there that is not to be resumed.
+        """
+        if self.finished(seed):
+            return False
+        checkpoint = next((f for f in self.files(seed) if f.suffix == ".pt"), None)
+        if checkpoint is not None and not resume:
+            raise ResultsError(
+                f"{checkpoint} is an unfinished run: go on with --resume, or start again with "
+                "--overwrite"
+            )
+        return True
+
+    def _remove(self, seed: int) -> None:
+        for file in self.files(seed):
+            file.unlink()
+
+    def files(self, seed: int) -> list[Path]:
+        """Return a seed's files, by name."""
+        return sorted(self.path.glob(f"seed_{seed}[._]*"))
+
+    def log(self, seed: int, message: str) -> None:
+        """Append a line with the time to the seed's log file."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.file(seed, ".log").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+    def write(self, seed: int, suffix: str, text: str) -> None:
+        """Replace a seed's file by `text` in one step."""
+        write_text(text, self.file(seed, suffix))
+
+    def results(self, seed: int) -> dict[str, Any]:
+        """Return the content of a finished seed's JSON file."""
+        return _read_json(self.file(seed, ".json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged ({error}): delete it") from error
+
+
+def display_name(model: str) -> str:
+    """Return what a model is called in tables and figures; its folder's name is in lower case."""
+    kind, dash, rest = model.partition("-")
+    exported = {name.lower(): name for name in dir(pyro_ssl)}
+    return {**exported, **_VARIANTS}.get(kind, kind) + dash + rest
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a run: `mean +- standard deviation` over seeds.
+
+    Shares of rows are in percent, bounds in nats per row; a column that no run has is left out,
+    and what a run lacks is left blank.
+
+    Args:
+        results: one row a seed, of its JSON files; grouped by `run` if it is there,
+            by `model` and `labels` otherwise.
+    """
+    keys = ["run"] if "run" in results else [k for k in ("model", "labels") if k in results]
+    rows = []
+    for _, group in results.groupby(keys, sort=False, dropna=False):
+        first = group.iloc[0]
+        row = {keys[0]: first[keys[0]], "dataset": first["dataset"]}
+        row["labels"] = first.get("labels")
+        for column, scale, name in MEASURES:
+            if column in group and group[column].notna().any():
+                values = group[column].dropna()
+                # Nats and squares of a few units need one digit more.
+                digits = 3 if scale == 1 and abs(values.mean()) < 10 else 2
+                row[name] = _mean_and_spread(scale * values, len(group), digits)
+        if "features" in group and group["features"].notna().any():
+            row["features"] = ", ".join(group["features"].dropna().unique())
+        row["seeds"] = len(group)
+        row["validation_rows"] = first.get("validation_rows")
+        if "seconds_per_epoch" in group:
+            row["seconds_per_epoch"] = round(group["seconds_per_epoch"].median(), 2)
+        if "peak_memory_mib" in group and group["peak_memory_mib"].notna().any():
+            row["peak_memory_mib"] = round(group["peak_memory_mib"].median())
+        row["device"] = ", ".join(group["device"].unique())
+        rows.append(row)
+    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
+    order = [name for _, _, name in MEASURES if name in table]
+    front = [c for c in (keys[0], "dataset", "labels") if c in table]
+    machine = ("seconds_per_epoch", "peak_memory_mib", "device")
+    last = ("features", "seeds", "validation_rows", *machine)
+    table = table[[*front, *order, *(c for c in last if c in table)]]
+    whole = [c for c in ("labels", "validation_rows", "peak_memory_mib") if c in table]
+    return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
+
+
+def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:
+    spread = f" +- {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    # A bound of many samples may have been evaluated for some of the seeds alone.
+    count = f" ({len(values)} of {seeds} seeds)" if len(values) < seeds else ""
+    return f"{values.mean():.{digits}f}{spread}{count}"
+
+
+def print_results(folders: Collection[RunFolder], seeds: Sequence[int]) -> None:
+    """Print a table of all finished seeds, and which files there are."""
+    results = [f.results(s) for f in folders for s in seeds if f.finished(s)]
+    if results:
+        table = summarise(pd.DataFrame(results))
+        if "model" in table:
+            table["model"] = table["model"].map(display_name)
+        print(f"\n{table['dataset'].iloc[0]}, test set:")
+        unsaid = ("dataset", "validation_rows", "device")
+        print(table.drop(columns=[c for c in unsaid if c in table]).to_string(index=False))
+    for folder in folders:
+        print(f"\n{folder.path}/")
+        for seed in seeds:
+            print("  " + " ".join(file.name for file in folder.files(seed)))

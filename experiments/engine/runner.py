@@ -1,0 +1,248 @@
+"""Runs comparisons of models: from a command line over seeds to files and a table.
+
+`run_command` is what every command calls. What a command is about is said by a `Comparison`, plain
+data and functions; nothing here knows how models are trained.
+"""
+
+import io
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from joblib import Parallel, delayed
+
+from experiments.engine.options import Options, RunOptions, check_run_options
+from experiments.engine.results import RunFolder, print_results
+from pyro_ssl.errors import ConfigError, PyroSSLError
+from pyro_ssl.infer import devices, load_model
+from pyro_ssl.infer.processes import from_main, is_main, process_share
+from pyro_ssl.models import PyroModel
+from pyro_ssl.versions import environment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Result = dict[str, Any]
+Figures = Mapping[str, "Figure"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Some models on one data set, trained and tested with every seed.
+
+    Attributes:
+        name: name of the experiment, also of its folder.
+        config: its options.
+        models: names of the models, which their folders' names begin with.
+        suffix: what the folders' names end with, before the tag; may be empty.
+        load: returns the data set, given the options, downloading it if need be.
+        settings: returns what tells configurations of a model apart, given name and data set.
+        check: raises what is wrong with the options, given the first seed.
+        run_seed: trains and tests a seed's models that are not finished; ends each of them with
+            `SeedRun.finish`.
+        after: called after all seeds.
+        shared: whether torchrun's processes can train one run together.
+    """
+
+    name: str
+    config: Any
+    models: tuple[str, ...]
+    suffix: str
+    load: Callable[[Any], Any]
+    settings: Callable[[str, Any], dict[str, Any]]
+    check: Callable[["SeedRun"], None]
+    run_seed: Callable[["SeedRun"], None]
+    after: Callable[[], None] | None = None
+    shared: bool = True
+
+    def path(self, model: str) -> Path:
+        """Return the folder of a model's results."""
+        ending = [part for part in (self.suffix, self.config.tag) if part]
+        return Path(self.config.results_root) / self.name / "-".join([model, *ending])
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One seed of a comparison: what it is run on, and where its files go.
+
+    Attributes:
+        comparison: the comparison.
+        seed: the seed.
+        dataset: what `Comparison.load` returned.
+        folders: the folder of each model.
+        code: versions and commit, for the results.
+        pending: the models that are not finished.
+    """
+
+    comparison: Comparison
+    seed: int
+    dataset: Any
+    folders: Mapping[str, RunFolder]
+    code: Mapping[str, Any]
+    pending: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Any:
+        """The options."""
+        return self.comparison.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where to train."""
+        return devices.resolve_device(self.config.device)
+
+    def file(self, model: str, suffix: str) -> Path:
+        """Return the path of a file of a model, e.g. `suffix` `.csv`."""
+        return self.folders[model].file(self.seed, suffix)
+
+    def trained(self, model: str) -> PyroModel:
+        """Return a model of this seed that was trained before, in evaluation mode."""
+        return load_model(self.file(model, ".pt")).to(self.device)
+
+    def finish(self, model: str, result: Result, figures: Figures | None = None) -> None:
+        """Write the figures, then the JSON file, with which a model is finished.
+
+        Args:
+            model: name of the model.
+            result: its figures of merit, and what else there is to say about its training.
+            figures: figures by the end of their files' names.
+        """
+        for name, figure in (figures or {}).items():
+            figure.savefig(self.file(model, f"_{name}.png"), dpi=110)
+        whole = {
+            "experiment": self.comparison.name,
+            "model": model,
+            "dataset": self.dataset.name,
+            "seed": self.seed,
+            **result,
+            "device": devices.describe_device(self.device),
+            **self.code,
+            "config": self.folders[model].config,
+        }
+        self.folders[model].write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
+
+
+def run_command(
+    comparison: Callable[[Options], Comparison],
+    config: Options,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Run the comparison of a command's options, which came from `args`; return the exit status."""
+    return guard(lambda options: run_comparisons([comparison(options)]), config, args)
+
+
+def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] | None) -> int:
+    """Do a command's work; turn its errors into a line on the screen and an exit status."""
+    try:
+        with devices.joined_processes(devices.resolve_device(config.device)):
+            if is_main():
+                work(config)
+            else:
+                # The files of torchrun's first process alone are kept.
+                with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+                    work(replace(config, results_root=folder, quiet=True))
+    except (PyroSSLError, OSError) as error:
+        _tell(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _tell(f"\ninterrupted. Go on with:\n  {_command_to_resume(args)}")
+        return 130
+    return 0
+
+
+def _tell(message: str) -> None:
+    """Print an error, once if several processes meet it."""
+    if not devices.launched_by_torchrun() or os.environ["RANK"] == "0":
+        print(message, file=sys.stderr)
+
+
+def _command_to_resume(args: Sequence[str] | None) -> str:
+    module = sys.modules["__main__"].__spec__
+    program = ["-m", module.name] if module else [sys.argv[0]]
+    given = sys.argv[1:] if args is None else args
+    kept = [a for a in given if a not in ("--overwrite", "--resume")]
+    return shlex.join([*devices.launcher(), *program, *kept, "--resume"])
+
+
+def run_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Run one comparison after the other; whatever is wrong with any shows before the first."""
+    if len(comparisons) > 1:
+        for comparison in comparisons:
+            _first_seed(comparison)
+    for comparison in comparisons:
+        _run(comparison)
+
+
+def _run(comparison: Comparison) -> None:
+    """Train, test and write every seed, then print the results."""
+    config, first = comparison.config, _first_seed(comparison)
+    from_main(partial(_claim, first.folders, config))
+    if config.jobs == 1:
+        for seed in config.seeds:
+            _run_seed(replace(first, seed=seed))
+    else:
+        # Each process loads the rows itself, and has its share of the cores from joblib.
+        first = replace(first, dataset=None)
+        runs = [replace(first, seed=seed) for seed in config.seeds]
+        Parallel(n_jobs=config.jobs)(delayed(_run_seed)(run) for run in runs)
+    if is_main():
+        print_results(first.folders.values(), config.seeds)
+        if comparison.after is not None:
+            comparison.after()
+
+
+def _first_seed(comparison: Comparison) -> SeedRun:
+    """Return the run of the first seed, after raising whatever is wrong with the options."""
+    config = comparison.config
+    check_run_options(config)
+    if devices.launched_by_torchrun() and not comparison.shared:
+        raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
+    if devices.launched_by_torchrun() and config.jobs > 1:
+        raise ConfigError(f"jobs is {config.jobs}, but torchrun's processes share one run")
+    # Asked now: the source tree may move on while this process trains on what it loaded.
+    code = environment()
+    processes = process_share().processes
+    if processes > 1:
+        # One of them alone downloads what is missing.
+        from_main(lambda: comparison.load(config).name)
+    dataset = comparison.load(config)
+    folders = {}
+    for model in comparison.models:
+        settings = comparison.settings(model, dataset)
+        settings |= {"processes": processes} if processes > 1 else {}
+        folders[model] = RunFolder(comparison.path(model), settings)
+    first = SeedRun(comparison, config.seeds[0], dataset, folders, code)
+    comparison.check(first)
+    return first
+
+
+def _claim(folders: Mapping[str, RunFolder], config: RunOptions) -> None:
+    for folder in folders.values():
+        if config.overwrite:
+            folder.check_replaceable(config.seeds)
+    for folder in folders.values():
+        folder.claim(config.seeds, config.overwrite)
+
+
+def _run_seed(run: SeedRun) -> None:
+    """Run what is not finished of a seed, in this process; load the data if they are not there."""
+    devices.keep_freed_memory()
+    if run.dataset is None:
+        run = replace(run, dataset=run.comparison.load(run.config))
+    pending = []
+    for model, folder in run.folders.items():
+        if from_main(partial(folder.begin, run.seed, run.config.resume)):
+            pending.append(model)
+        else:
+            print(f"{model} seed {run.seed} is finished in {folder.path}: kept")
+    if pending:
+        run.comparison.run_seed(replace(run, pending=tuple(pending)))

@@ -1,0 +1,209 @@
+"""Models trained by `fit`: progress on the screen, files as it goes, and how they are measured."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from experiments.engine.options import TrainingOptions
+from experiments.engine.results import display_name
+from experiments.engine.runner import Figures, Result, SeedRun
+from pyro_ssl import plots
+from pyro_ssl.data import SSLData
+from pyro_ssl.errors import PyroSSLError
+from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.infer.devices import forget_peak_memory, peak_memory, resolve_precision
+from pyro_ssl.infer.processes import from_main, process_share
+from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.infer.validation import Row
+from pyro_ssl.models import PyroModel
+
+# What the progress bar tells.
+_SHOWN = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of a comparison, with one seed.
+
+    Attributes:
+        name: the model's name in files and tables.
+        run: the seed's run that it is part of.
+        model: the model, newly initialised.
+        data: the rows it may see.
+        fit_config: how it is trained.
+        split_digest: which rows are labelled, unlabelled, for validation.
+        watch: called with the epochs trained so far, at the start and after each of them.
+        builds_on: what else its measures need, e.g. the model that its inputs come from.
+        history: one row an epoch, as `History.to_frame` gives; empty before training.
+    """
+
+    name: str
+    run: SeedRun
+    model: PyroModel
+    data: SSLData
+    fit_config: FitConfig
+    split_digest: str
+    watch: Callable[[int], None] | None = None
+    builds_on: Any = None
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.run.seed
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.fit_config.batches(self.data).steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self.data.labelled_xs.device
+
+
+Contenders = Callable[[SeedRun], list[Contender]]
+# Given a trained contender, the data set and the options: figures of merit, and figures to draw.
+Measure = Callable[[Contender, Any, Any], tuple[Result, Figures]]
+
+
+def fit_config(
+    config: TrainingOptions, device: torch.device, seed: int, steps_per_epoch: int | None = None
+) -> FitConfig:
+    """Return how to train, as the options say."""
+    return FitConfig(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        learning_rate=config.learning_rate,
+        learning_rate_schedule=config.learning_rate_schedule,
+        learning_rate_warmup=config.learning_rate_warmup,
+        binarise=config.binarise,
+        precision=resolve_precision(config.precision, device),
+        compile=config.compile,
+        cuda_graph=config.cuda_graph,
+        keep_best=config.keep_best,
+        patience=config.patience,
+        seed=seed,
+    )
+
+
+def check_contenders(contenders: Contenders, run: SeedRun) -> None:
+    """Raise what is wrong with the options, if anything is."""
+    for contender in contenders(run):
+        Trainer(contender.model, contender.data, contender.fit_config)
+
+
+def fit_contenders(contenders: Contenders, measures: Sequence[Measure], run: SeedRun) -> None:
+    """Train and test the models of a seed that are not finished, one after the other."""
+    for contender in contenders(run):
+        if contender.name in run.pending:
+            history, memory = train(contender)
+            # The other processes of torchrun have nowhere to write, and wait.
+            from_main(partial(_finish, contender, history, memory, measures))
+
+
+def train(contender: Contender) -> tuple[History, float | None]:
+    """Train in place, writing the CSV after every epoch and the checkpoint beside it.
+
+    Return what it did, and the peak of memory in MiB from this process's second epoch on, when
+    everything is compiled; None if it made only one, or the system does not say.
+    """
+    run, seed = contender.run, contender.seed
+    folder, options = run.folders[contender.name], run.config
+    checkpoint = run.file(contender.name, ".pt")
+    resume = options.resume and from_main(checkpoint.exists)
+    folder.log(seed, f"{'resume' if resume else 'start'} on {contender.device}: {options}")
+    if contender.watch is not None and not resume:
+        contender.watch(0)
+    steps = contender.steps
+    epochs = 0
+    with tqdm(
+        total=contender.fit_config.epochs * steps,
+        desc=f"{display_name(contender.name)} seed {seed}",
+        unit="step",
+        disable=options.quiet or options.jobs > 1,
+    ) as bar:
+
+        def on_epoch(rows: list[Row]) -> None:
+            nonlocal epochs
+            epochs += 1
+            if epochs == 1:
+                forget_peak_memory(contender.device)
+            folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
+            last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
+            folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
+            bar.set_postfix({k: last[k] for k in _SHOWN if k in last}, refresh=False)
+            bar.update(len(rows) * steps - bar.n)
+            if contender.watch is not None:
+                contender.watch(len(rows))
+
+        def on_step() -> None:
+            bar.update()
+
+        try:
+            history = fit(
+                contender.model,
+                contender.data,
+                contender.fit_config,
+                checkpoint=checkpoint,
+                resume=resume,
+                on_epoch=on_epoch,
+                on_step=on_step,
+            )
+            return history, peak_memory(contender.device) if epochs > 1 else None
+        except KeyboardInterrupt:
+            folder.log(seed, "interrupted")
+            print(f"\n{checkpoint} holds the last whole epoch", file=sys.stderr)
+            raise
+        except PyroSSLError as error:
+            folder.log(seed, f"error: {error}")
+            raise
+
+
+def _finish(
+    contender: Contender, history: History, memory: float | None, measures: Sequence[Measure]
+) -> None:
+    """Measure a trained contender, reading the test set this once, and write what came out."""
+    run, name = contender.run, contender.name
+    folder, frame = run.folders[name], history.to_frame()
+    # A kill right after the last checkpoint may have left the table a row short.
+    folder.write(run.seed, ".csv", frame.to_csv(index=False))
+    contender = replace(contender, history=frame)
+    measured: Result = {}
+    title = f"{display_name(folder.path.name)}, seed {run.seed}"
+    figures = {"learning_curves": plots.learning_curves(frame, title)}
+    for measure in measures:
+        found, drawn = measure(contender, run.dataset, run.config)
+        measured |= found
+        figures |= drawn
+    about_training = {
+        "validation_rows": len(contender.data.validation_xs),
+        "unlabelled_rows": contender.data.num_unlabelled,
+        "selection": history.selection,
+        "selected_epoch": history.selected_epoch,
+        "termination": history.termination,
+        "steps_per_epoch": contender.steps,
+        "precision": contender.fit_config.precision,
+        "execution": history.execution,
+        "processes": process_share().processes,
+        "seconds_per_epoch": frame["seconds"].median(),
+        "peak_memory_mib": memory,
+        "split_digest": contender.split_digest,
+    }
+    run.finish(name, measured | about_training, figures)
+    folder.log(run.seed, f"tested, {history.selection}: {measured}")
+
+
+def mean_with_error(name: str, values: Tensor) -> Result:
+    """Return the mean over rows and its standard error, in the unit of the values."""
+    error = values.std() / len(values) ** 0.5
+    return {name: values.mean().item(), f"{name}_standard_error": error.item()}

@@ -1,0 +1,46 @@
+"""Files that a kill at any moment leaves as they were or as they shall be, never half written."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pyro_ssl.errors import ResultsError
+
+
+def write_text(text: str, path: Path) -> None:
+    """Replace the file `path` by `text` in one step.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    with _replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_state(state: Mapping[Any, Any], path: Path) -> None:
+    """Replace the file `path` by a mapping of tensors and plain values in one step.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    import torch
+
+    with _replacing(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path`, which takes its place once it is written."""
+    # Several processes may write the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise ResultsError(f"{path} cannot be written: {error}") from error
