@@ -14,8 +14,8 @@ from experiments.run_folder import RunFolder
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer import FitConfig, History, fit
-from pyro_ssl.infer.processes import from_main
-from pyro_ssl.infer.trainer import Row
+from pyro_ssl.infer.processes import run_in_main_process
+from pyro_ssl.infer.progress import Progress
 from pyro_ssl.models import PyroModel
 
 # What the progress bar tells.
@@ -70,7 +70,7 @@ def train(
     """
     seed = contender.seed
     checkpoint = folder.file(seed, ".pt")
-    resume = options.resume and from_main(checkpoint.exists)
+    resume = options.resume and run_in_main_process(checkpoint.exists)
     folder.log(seed, f"{'resume' if resume else 'start'} on {contender.device}: {options}")
     if contender.watch is not None and not resume:
         contender.watch(0)
@@ -83,8 +83,9 @@ def train(
         disable=options.quiet or options.jobs > 1,
     ) as bar:
 
-        def on_epoch(rows: list[Row]) -> None:
+        def on_epoch(progress: Progress) -> None:
             nonlocal epochs
+            rows = progress.rows
             epochs += 1
             if epochs == 1:
                 forget_peak_memory(contender.device)
@@ -96,7 +97,7 @@ def train(
             if contender.watch is not None:
                 contender.watch(len(rows))
 
-        def on_step() -> None:
+        def on_step(progress: Progress) -> None:
             bar.update()
 
         try:

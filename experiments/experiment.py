@@ -23,7 +23,7 @@ from experiments.run_folder import RunFolder, environment
 from pyro_ssl import plots
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import History, load_model
-from pyro_ssl.infer.processes import from_main, is_main, process_share
+from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import PyroModel
 
@@ -133,7 +133,7 @@ class Experiment(Generic[Data]):
         options = self.options
         if process_share().processes > 1:
             # One of them alone downloads what is missing.
-            from_main(self._load)
+            run_in_main_process(self._load)
         dataset = self.load()
         # Show whatever is wrong with the options before any result is touched.
         self.check(dataset)
@@ -144,7 +144,7 @@ class Experiment(Generic[Data]):
             name: RunFolder(path, self.decisive_for(name, decisive))
             for name, path in self.paths.items()
         }
-        from_main(self._claim_folders)
+        run_in_main_process(self._claim_folders)
         if options.jobs == 1:
             for seed in options.seeds:
                 self.run_seed(seed, dataset)
@@ -177,7 +177,7 @@ class Experiment(Generic[Data]):
         dataset = dataset or self.load()
         pending = []
         for name, folder in self.folders.items():
-            if from_main(partial(folder.begin, seed, self.options.resume)):
+            if run_in_main_process(partial(folder.begin, seed, self.options.resume)):
                 pending.append(name)
             else:
                 print(f"{name} seed {seed} is finished in {folder.path}: kept")
@@ -187,7 +187,7 @@ class Experiment(Generic[Data]):
             if contender.name in pending:
                 history, memory = train(contender, self.folders[contender.name], self.options)
                 # The other processes of torchrun have nowhere to write, and wait.
-                from_main(partial(self._write, contender, history, memory, dataset))
+                run_in_main_process(partial(self._write, contender, history, memory, dataset))
 
     def _write(
         self, contender: Contender, history: History, memory: float | None, dataset: Data

@@ -21,6 +21,7 @@ from pyro_ssl import plots
 from pyro_ssl.data import GaussianMixture, SSLData, four_gaussians
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, fit
+from pyro_ssl.infer.progress import Progress
 from pyro_ssl.models import BitMixture
 
 # Of one seed, what different points and stages are drawn by.
@@ -155,7 +156,7 @@ class _Trace:
         self.rows: list[dict[str, Any]] = []
         self.kept: list[plots.BitMixtureState] = []
 
-    def step(self) -> None:
+    def step(self, progress: Progress) -> None:
         """Add a row, and every so often a picture."""
         elbo, evidence = (bound.mean().item() for bound in self.model.bounds(self.xs))
         row = {"step": len(self.rows) + 1, "stage": self.stage, "elbo": elbo, "evidence": evidence}

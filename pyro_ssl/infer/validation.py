@@ -5,6 +5,7 @@ import torch
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.progress import Row
 from pyro_ssl.metrics import (
     accuracy,
     expected_calibration_error,
@@ -13,8 +14,6 @@ from pyro_ssl.metrics import (
     predict_in_chunks,
 )
 from pyro_ssl.models.base import PyroModel, SSLModel
-
-Row = dict[str, float]
 
 # What the best epoch is chosen by, the first that there is.
 MEASURES = ("validation_accuracy", "validation_elbo", "validation_log_prob_x")

@@ -9,6 +9,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
+from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.errors import ConfigError
@@ -143,7 +144,7 @@ class BernoulliVAE(PyroModel):
         pyro.sample("z", Unscored(dist.Delta(hard + (on - on.detach()), event_dim=1)))
         prior = dist.Bernoulli(logits=torch.zeros_like(logits)).to_event(1)
         kl = torch.distributions.kl_divergence(q_z, prior)
-        pyro.factor("kl_z", kl, has_rsample=True)
+        pyro.factor(names.kl("z"), kl, has_rsample=True)
 
     @property
     def _pairs(self) -> bool:

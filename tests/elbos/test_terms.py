@@ -5,9 +5,9 @@ import torch
 from pyro.infer import Trace_ELBO
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import objective_terms
 from pyro_ssl.infer.objective import TermWeights
+from tests.oracle import recorded_traces
 
 LOGITS = torch.tensor([[0.5, -0.3, 0.1], [0.0, 1.0, 2.0]], dtype=torch.float64)
 XS = torch.tensor([0.4, -1.0], dtype=torch.float64)

@@ -129,18 +129,22 @@ def test_compiled_step_is_the_eager_one_random_numbers_and_all(name, dtype, monk
     # Steep enough that no gradient is only rounding noise.
     for parameter in model.parameters():
         parameter.data.mul_(2.0)
-    results = []
+    results, names = [], []
     with pyro.validation_enabled(False), pyro.get_param_store().scope():
         for kind in (Gradients, CompiledGradients):
             twin = copy.deepcopy(model).train()
             gradients = kind(Objective(twin, 12, 108, dtype))
             torch.manual_seed(5)
-            values = [gradients(fitting(model, batch)) for batch in small_batches()]
+            measured = [gradients(fitting(model, batch)) for batch in small_batches()]
+            values = [each.values for each in measured]
             assert not getattr(gradients, "failed", False)
-            assert gradients.names[0] == "loss"
-            assert gradients.names[-1] == "gradient_norm"
+            assert len({each.names for each in measured}) == 1
+            assert measured[0].names[0] == "loss"
+            assert measured[0].names[-1] == "gradient_norm"
+            names.append(measured[0].names)
             grads = [p.grad for p in twin.parameters()]
             results.append((torch.stack(values), grads, list(twin.buffers()), torch.rand(1)))
+    assert names[0] == names[1]
     tolerance = 1e-5 if dtype is None else 0.02
     torch.testing.assert_close(*results, atol=tolerance, rtol=tolerance)
     # Three steps with new noise each.
@@ -158,7 +162,7 @@ def test_bfloat16_loss_and_gradients_are_those_of_float32_but_for_rounding():
         torch.manual_seed(1)
         found.append(
             (
-                gradients(Batch(xs, ys, 10)),
+                gradients(Batch(xs, ys, 10)).values,
                 torch.cat([p.grad.flatten() for p in model.parameters()]),
             )
         )
@@ -188,8 +192,8 @@ def test_compiled_fit_is_the_eager_one_and_resumes(tmp_path):
     class Stop(Exception):  # noqa: N818
         pass
 
-    def stop(rows):
-        if len(rows) == 2:
+    def stop(progress):
+        if len(progress.rows) == 2:
             raise Stop
 
     path = tmp_path / "run.pt"
@@ -205,8 +209,8 @@ def test_options_changed_between_epochs_take_effect():
     for way in ("never", "always"):
         model = small_m2()
 
-        def change(rows, model=model):
-            model.alpha = 100.0 * len(rows)
+        def change(progress, model=model):
+            model.alpha = 100.0 * len(progress.rows)
 
         config = FitConfig(epochs=2, batch_size=36, compile=way, keep_best=False)
         losses[way] = [row["loss"] for row in fit(model, blobs(), config, on_epoch=change).rows]
