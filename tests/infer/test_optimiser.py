@@ -83,7 +83,7 @@ def test_resumed_run_with_every_option_is_bit_identical(tmp_path):
     whole, resumed, path = small_m2(), small_m2(seed=9), tmp_path / "run.pt"
     rows, steps = fit(whole, blobs(), config).rows, iter(range(100))
 
-    def stop():
+    def stop(progress):
         if next(steps) == 7:
             raise StopError
 
