@@ -142,6 +142,8 @@ class PyroModel(nn.Module):
                 f"name is {name!r}, as another {type(_named[name]).__name__} is called: two models "
                 "of one name share their parameters. Delete the other one, or choose another name"
             )
+        if _named.get(self._name) is self:
+            del _named[self._name]
         _named[name] = self
         self._name = name
         return self

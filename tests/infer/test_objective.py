@@ -74,15 +74,3 @@ def test_compute_dtype_reaches_the_networks_but_no_density():
             if site["type"] == "sample":
                 assert site["log_prob"].dtype == torch.float32
                 assert site["value"].dtype in (torch.float32, torch.int64)
-
-
-def test_recording_ends_with_its_context_also_when_nested():
-    objective = Objective(small_m2(), 12, 108)
-    batch = batch_of(blobs(), torch.float32)
-    with oracle.recorded_traces(objective.elbo) as outer:
-        with oracle.recorded_traces(objective.elbo) as inner:
-            objective(batch)
-        objective(batch)
-    objective(batch)
-    assert (len(outer), len(inner)) == (2, 1)
-    assert outer[0] is inner[0]

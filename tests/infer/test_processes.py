@@ -114,15 +114,21 @@ def test_fit_leaves_the_same_parameters_on_both_and_resumes(tmp_path):
         )
 
 
-def fit_onto_what_is_there(folder):
-    try:
+def fit_that_ends_early(folder):
+    """An error of the first process, and callbacks, which it alone is asked, that stop the run."""
+    with pytest.raises(ConfigError) as caught:
         fit(small_m2(), blobs(), CONFIG, checkpoint=folder / "there.pt")
-    except ConfigError as error:
-        return str(error)
-    return "no error"
+
+    def stop(progress):
+        assert distributed.get_rank() == 0
+        progress.stop()
+
+    histories = [fit(small_m2(), blobs(), CONFIG, **{how: stop}) for how in ("on_epoch", "on_step")]
+    return str(caught.value), [(history.termination, len(history.rows)) for history in histories]
 
 
-def test_an_error_of_the_first_process_reaches_both(tmp_path):
+def test_what_ends_the_first_process_ends_both(tmp_path):
     (tmp_path / "there.pt").write_text("")
-    for message in in_two_processes(fit_onto_what_is_there, tmp_path):
+    for message, ends in in_two_processes(fit_that_ends_early, tmp_path):
         assert "exists already" in message
+        assert ends == [("callback", 1), ("callback", 1)]
