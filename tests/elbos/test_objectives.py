@@ -22,7 +22,7 @@ ELBOS = {
     "TraceMeanField": lambda nesting: TraceMeanField_ELBO(),
     "TraceGraph": lambda nesting: TraceGraph_ELBO(),
 }
-DRAWS = 60
+DRAWS = 25
 
 
 def mean_loss(model, elbo, xs, ys, draws=DRAWS):

@@ -149,7 +149,7 @@ def test_annealed_loss_and_gradient_are_those_of_the_formula(elbo):
 
 
 @pytest.mark.parametrize("compiled", ["never", "always"])
-def test_training_follows_the_schedule_step_by_step(compiled):
+def test_training_follows_the_schedule_step_by_step(compiled, as_recorded):
     model, weights = tempered(), []
     anneal = {"temperature": Anneal(2.0, 0.5, 6), "unlabelled_bound": Anneal(0.0, 1.0, 4)}
     config = replace(CONFIG, epochs=3, learning_rate=1e-30, compile=compiled, anneal=anneal)
