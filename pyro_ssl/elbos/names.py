@@ -17,6 +17,8 @@ WEIGHT = "weight"
 ELBO = "elbo"
 # What a penalty on the model's weights is called in reports.
 PENALTY = "penalty"
+# What reports put before what is measured on validation rows.
+VALIDATION = "validation"
 # What annealing calls all terms of a bound, by the kind of its rows.
 BOUNDS = {kind: f"{kind}_bound" for kind in KINDS}
 
@@ -51,10 +53,15 @@ def is_kl(term: str) -> bool:
 
 
 def reported(term: str, part: str) -> str:
-    """Return what reports call a term of the rows of one kind, or of all where `part` is empty."""
+    """Return what reports call a term of rows of one kind, of `VALIDATION`, or of all if empty."""
     return f"{part}_{term}" if part else term
 
 
-def is_weight(key: str) -> bool:
-    """Return whether a key of `FitConfig.anneal` always stands for a weight of terms."""
-    return key in (CLASSIFICATION, *BOUNDS.values()) or is_kl(key)
+def kl_of_dimension(site: str, dimension: int | str) -> str:
+    """Return what the divergence of one dimension of a latent of validation rows is called."""
+    return reported(f"{kl(site)}_{dimension}", VALIDATION)
+
+
+def is_reported_kl(column: str) -> bool:
+    """Return whether a column of a report is the divergence of a latent in training."""
+    return any(column.startswith(reported(_KL, kind)) for kind in ("", *KINDS))
