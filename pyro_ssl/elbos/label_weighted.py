@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.names import CLASSIFICATION, WEIGHT, split_name
-from pyro_ssl.elbos.sites import sample_sites
+from pyro_ssl.elbos.sites import bound_weight, sample_sites
 from pyro_ssl.elbos.terms import Program
 from pyro_ssl.errors import ObjectiveError
 
@@ -39,8 +39,9 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
 
     Where a guide has, for rows of known label, an auxiliary site "weight" of value w `[n]`, a
     `RowWeight`, every term of these rows is multiplied by its row's w, through which gradients
-    flow, except for the two that stand outside of the expectation over latents: log p(y), the
-    observed site "y" or "y_known" of the model, and the guide's factor "classification".
+    flow, except for those that stand outside of the expectation over latents: log p(y), the
+    observed site "y" or "y_known" of the model, the guide's factor "classification", and what the
+    guide adds beside the bound (`add_term`).
 
     With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y), taken
     by draws from q(z|x).
@@ -59,8 +60,10 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
         for trace in (model_trace, guide_trace):
             for site in sample_sites(trace):
                 part, own = split_name(site["name"])
-                known = own in ("y", "y_known") and site["is_observed"]
-                if part in weights and not known and own not in (CLASSIFICATION, WEIGHT):
+                outside = own in ("y", "y_known") and site["is_observed"]
+                if trace is guide_trace:
+                    outside = own == CLASSIFICATION or not bound_weight(site)
+                if part in weights and not outside:
                     site["row_weight"] = weights[part]
         return model_trace, guide_trace
 

@@ -37,11 +37,9 @@ def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
     row: Row = {}
     if isinstance(model, SSLModel):
         probabilities = predict_in_chunks(model, data.validation_xs)
-        row[names.reported("accuracy", names.VALIDATION)] = accuracy(
-            probabilities, data.validation_ys
-        )
-        error = expected_calibration_error(probabilities, data.validation_ys)
-        row[names.reported("ece", names.VALIDATION)] = error
+        for name, measure in (("accuracy", accuracy), ("ece", expected_calibration_error)):
+            value = measure(probabilities, data.validation_ys)
+            row[names.reported(name, names.VALIDATION)] = value
         if not (config.validation_bound and model.learns_from_unlabelled):
             return row
     return row | _bound(model, data, config)

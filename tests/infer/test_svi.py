@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyro
 import pytest
 import torch
-from pyro.infer import TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import ConfigError, NonFiniteError
@@ -172,6 +172,42 @@ def test_the_sites_of_steps_that_fail_are_named():
     with pytest.raises(NonFiniteError) as caught, pytest.warns(UserWarning, match="NaN"):
         fit(model, blobs(), config, on_step=poison)
     assert (caught.value.epoch, caught.value.site) == (1, "labelled/x")
+
+
+class WithElbo(VAE):
+    """A user's model, trained with any of Pyro's ELBOs."""
+
+    elbo = staticmethod(Trace_ELBO)
+
+    def make_elbo(self):
+        return self.elbo()
+
+
+@pytest.mark.parametrize(
+    "elbo",
+    [
+        Trace_ELBO,
+        TraceMeanField_ELBO,
+        lambda: Trace_ELBO(num_particles=3),
+        lambda: TraceMeanField_ELBO(num_particles=3),
+        lambda: TraceEnum_ELBO(max_plate_nesting=1, num_particles=2),
+        lambda: TraceEnum_ELBO(max_plate_nesting=1, num_particles=3, vectorize_particles=True),
+    ],
+)
+def test_a_model_may_return_any_of_pyros_elbos(elbo, monkeypatch):
+    monkeypatch.setattr(WithElbo, "elbo", staticmethod(elbo))
+    found = []
+    for engine in ("native", "svi"):
+        torch.manual_seed(0)
+        model = WithElbo((1, 2, 3), latent_dim=2, hidden_dims=(5,)).double()
+        rows = fit(model, data_for(model), replace(CONFIG, engine=engine, l2=0.0)).rows
+        found.append((model, rows))
+        for row in rows:
+            assert row["loss"] == pytest.approx(-row["unlabelled_elbo"], rel=1e-6)
+            kl = row["unlabelled_log_prob_x"] - row["unlabelled_elbo"]
+            assert row["unlabelled_kl_z"] == pytest.approx(kl, rel=1e-6)
+    pairs = zip(found[0][0].parameters(), found[1][0].parameters(), strict=True)
+    assert max((a - b).abs().max() for a, b in pairs) < 1e-8
 
 
 def test_svi_is_not_compiled():
