@@ -1,8 +1,9 @@
 """A model's class and options as files hold them, and the model constructed from these again.
 
 Files hold plain values, tensors, and likelihoods by the name of their family and its numbers. What
-else a model was given (a network, an object of a class of the user's) is stored as a marker with the name of its class, and must be given again at load.
-Nothing is ever imported or run because a file names it.
+else a model was given (a network, an object of a class of the user's) is stored as a marker with
+the name of its class, and must be given again at load. Nothing is ever imported or run because a
+file names it.
 """
 
 import copy

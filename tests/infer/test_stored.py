@@ -9,6 +9,7 @@ from torch import nn
 
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint, load_model, save_model
+from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.models import M2, VAE, BitMixture, GumbelSoftmaxM2, MultiLabelM2
 from tests.infer.problems import blobs, small_m2
 from tests.infer.test_fit import same_weights
@@ -196,9 +197,11 @@ def test_numbers_of_numpy_become_pythons_own(name, tmp_path):
     model, path = NUMPY[name](), tmp_path / "m.pt"
 
     def flat(value):
-        return [v for item in value for v in flat(item)] if isinstance(value, tuple) else [value]
+        items = value.values() if isinstance(value, dict) else value
+        several = isinstance(value, (tuple, dict))
+        return [v for item in items for v in flat(item)] if several else [value]
 
-    for option, value in model.options.items():
+    for option, value in stored_options(model).items():
         assert all(type(v).__module__ == "builtins" for v in flat(value)), option
     save_model(model, path)
     assert load_model(path).options == model.options
