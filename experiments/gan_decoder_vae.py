@@ -12,8 +12,9 @@ The third experiment of Shekhovtsov et al. (2022), in stages that each start fro
 
 Distances are by Inception's features where torch-fidelity and its weights are installed, else by
 those of a classifier that is trained here; `features` in the results says which. Each stage keeps a
-checkpoint, and --resume goes on from it. Steps run in float32 as they are: --precision, --compile
-and --cuda-graph are for other experiments. Writes to RESULTS_ROOT/gan_decoder_vae/.
+checkpoint, and --resume goes on from it. The stages have training loops by hand, in float32:
+--precision, --compile, --cuda-graph and --engine are for other experiments. Writes to
+RESULTS_ROOT/gan_decoder_vae/.
 """
 
 from collections.abc import Sequence
@@ -190,6 +191,8 @@ def comparison(config: Config) -> "Comparison":
     for name in (*numbers, "batch_size"):
         if getattr(config, name) < 2:
             raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 2")
+    if config.engine != "native":
+        raise ConfigError(f"engine is {config.engine!r}, but `fit` trains none of the stages")
     if config.rows is not None and config.rows < 1:
         raise ConfigError(f"rows is {config.rows}, expected at least 1")
     return Comparison(

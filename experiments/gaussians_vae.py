@@ -102,6 +102,7 @@ def contenders(run: "SeedRun") -> "list[Contender]":
         precision=resolve_precision(config.precision, run.device),
         compile=config.compile,
         cuda_graph=config.cuda_graph,
+        engine=config.engine,
         seed=run.seed,
     )
     digest = hashlib.sha256(xs.numpy().tobytes()).hexdigest()[:16]

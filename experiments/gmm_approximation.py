@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from experiments.engine.runner import Comparison, Result, SeedRun
     from pyro_ssl.data import GaussianMixture, SSLData
     from pyro_ssl.infer import FitConfig
+    from pyro_ssl.infer.progress import Progress
     from pyro_ssl.models import BitMixture
     from pyro_ssl.plots import BitMixtureState
 
@@ -107,6 +108,7 @@ def fit_config(run: "SeedRun", steps: int, seed: int) -> "FitConfig":
         precision=resolve_precision(config.precision, run.device),
         compile=config.compile,
         cuda_graph=config.cuda_graph,
+        engine=config.engine,
         keep_best=False,
         seed=seed,
     )
@@ -181,7 +183,7 @@ class Trace:
         self.rows: list[dict[str, Any]] = []
         self.kept: list[BitMixtureState] = []
 
-    def step(self) -> None:
+    def step(self, progress: "Progress") -> None:
         """Add a row, and every so often a picture."""
         elbo, evidence = (bound.mean().item() for bound in self.model.bounds(self.xs))
         row = {"step": len(self.rows) + 1, "stage": self.stage, "elbo": elbo, "evidence": evidence}

@@ -143,6 +143,7 @@ def contenders(run: "SeedRun") -> "list[Contender]":
         precision=resolve_precision(config.precision, run.device),
         compile=config.compile,
         cuda_graph=config.cuda_graph,
+        engine=config.engine,
         patience=config.patience,
         seed=run.seed,
     )

@@ -13,6 +13,10 @@ class ConfigError(PyroSSLError, ValueError):
     """An option, or a combination of options, that cannot work."""
 
 
+class ObjectiveError(PyroSSLError):
+    """An ELBO that would not compute the objective of the programs it is given."""
+
+
 class CheckpointError(PyroSSLError):
     """A checkpoint that is truncated, foreign, or belongs to another configuration."""
 

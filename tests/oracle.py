@@ -7,12 +7,12 @@ deterministic functions of the same numbers.
 """
 
 import math
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.likelihoods import Bernoulli, Laplace, Likelihood
 from pyro_ssl.models import M2, VAE, LatentM2, PyroModel
 
@@ -20,6 +20,25 @@ from pyro_ssl.models import M2, VAE, LatentM2, PyroModel
 def unpacked(batch):
     """Inputs, labels, and the number of labelled rows of a batch."""
     return batch.xs, batch.ys, batch.num_labelled
+
+
+@contextmanager
+def recorded_traces(elbo):
+    """Collect the (model, guide) traces of every evaluation of `elbo` within the context."""
+    traces, get_trace, nested = [], elbo._get_trace, "_get_trace" in vars(elbo)
+
+    def recording(*args):
+        traces.append(get_trace(*args))
+        return traces[-1]
+
+    elbo._get_trace = recording
+    try:
+        yield traces
+    finally:
+        if nested:
+            elbo._get_trace = get_trace
+        else:
+            del elbo._get_trace
 
 
 def run(model, elbo, xs, *args):

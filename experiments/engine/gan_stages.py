@@ -215,6 +215,7 @@ class GanStages:
             epochs=1,
             steps_per_epoch=_CLASSIFIER_STEPS,
             batch_size=min(64, rows),
+            learning_rate=1e-3,
             binarise=False,
             seed=self.seed,
         )

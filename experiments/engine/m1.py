@@ -23,6 +23,7 @@ _SHARED = (
     "precision",
     "compile",
     "cuda_graph",
+    "engine",
     "data_root",
     "results_root",
 )

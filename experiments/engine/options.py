@@ -97,6 +97,9 @@ class RunOptions:
     """Compile the training step; auto if the run is long enough to earn back the time it takes."""
     cuda_graph: bool = option(True, recorded=False)
     """On a GPU, record the training step once and replay it."""
+    engine: Literal["native", "svi"] = option("native", recorded=lambda c: c.engine != "native")
+    """What makes the training steps: the library itself, or Pyro's SVI, uncompiled and slower, with
+    the same results but for rounding."""
     data_root: str | None = option(None, recorded=False)
     """Folder of the data sets; else the variable PYRO_SSL_DATA, else ./data."""
     results_root: str = option("results", recorded=False)

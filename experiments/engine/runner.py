@@ -24,7 +24,7 @@ from experiments.engine.options import Options, RunOptions, check_run_options
 from experiments.engine.results import RunFolder, print_results
 from pyro_ssl.errors import ConfigError, PyroSSLError
 from pyro_ssl.infer import devices, load_model
-from pyro_ssl.infer.processes import from_main, is_main, process_share
+from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.models import PyroModel
 from pyro_ssl.versions import environment
 
@@ -185,7 +185,7 @@ def run_comparisons(comparisons: Sequence[Comparison]) -> None:
 def _run(comparison: Comparison) -> None:
     """Train, test and write every seed, then print the results."""
     config, first = comparison.config, _first_seed(comparison)
-    from_main(partial(_claim, first.folders, config))
+    run_in_main_process(partial(_claim, first.folders, config))
     if config.jobs == 1:
         for seed in config.seeds:
             _run_seed(replace(first, seed=seed))
@@ -213,7 +213,7 @@ def _first_seed(comparison: Comparison) -> SeedRun:
     processes = process_share().processes
     if processes > 1:
         # One of them alone downloads what is missing.
-        from_main(lambda: comparison.load(config).name)
+        run_in_main_process(lambda: comparison.load(config).name)
     dataset = comparison.load(config)
     folders = {}
     for model in comparison.models:
@@ -240,7 +240,7 @@ def _run_seed(run: SeedRun) -> None:
         run = replace(run, dataset=run.comparison.load(run.config))
     pending = []
     for model, folder in run.folders.items():
-        if from_main(partial(folder.begin, run.seed, run.config.resume)):
+        if run_in_main_process(partial(folder.begin, run.seed, run.config.resume)):
             pending.append(model)
         else:
             print(f"{model} seed {run.seed} is finished in {folder.path}: kept")

@@ -19,9 +19,9 @@ from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer import FitConfig, History, fit
 from pyro_ssl.infer.devices import forget_peak_memory, peak_memory, resolve_precision
-from pyro_ssl.infer.processes import from_main, process_share
+from pyro_ssl.infer.processes import process_share, run_in_main_process
+from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.infer.validation import Row
 from pyro_ssl.models import PyroModel
 
 # What the progress bar tells.
@@ -90,6 +90,7 @@ def fit_config(
         precision=resolve_precision(config.precision, device),
         compile=config.compile,
         cuda_graph=config.cuda_graph,
+        engine=config.engine,
         keep_best=config.keep_best,
         patience=config.patience,
         seed=seed,
@@ -108,7 +109,7 @@ def fit_contenders(contenders: Contenders, measures: Sequence[Measure], run: See
         if contender.name in run.pending:
             history, memory = train(contender)
             # The other processes of torchrun have nowhere to write, and wait.
-            from_main(partial(_finish, contender, history, memory, measures))
+            run_in_main_process(partial(_finish, contender, history, memory, measures))
 
 
 def train(contender: Contender) -> tuple[History, float | None]:
@@ -120,7 +121,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
     run, seed = contender.run, contender.seed
     folder, options = run.folders[contender.name], run.config
     checkpoint = run.file(contender.name, ".pt")
-    resume = options.resume and from_main(checkpoint.exists)
+    resume = options.resume and run_in_main_process(checkpoint.exists)
     folder.log(seed, f"{'resume' if resume else 'start'} on {contender.device}: {options}")
     if contender.watch is not None and not resume:
         contender.watch(0)
@@ -133,8 +134,9 @@ def train(contender: Contender) -> tuple[History, float | None]:
         disable=options.quiet or options.jobs > 1,
     ) as bar:
 
-        def on_epoch(rows: list[Row]) -> None:
+        def on_epoch(progress: Progress) -> None:
             nonlocal epochs
+            rows = progress.rows
             epochs += 1
             if epochs == 1:
                 forget_peak_memory(contender.device)
@@ -146,7 +148,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
             if contender.watch is not None:
                 contender.watch(len(rows))
 
-        def on_step() -> None:
+        def on_step(progress: Progress) -> None:
             bar.update()
 
         try:

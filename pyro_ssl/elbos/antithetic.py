@@ -2,21 +2,42 @@
 
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, ObjectiveError
 
 PAIRS = ("arm", "disarm")
+
+
+class BernoulliCode(dist.Independent):
+    """Independent bits as one code, of which there are too many to sum over.
+
+    Args:
+        base_distribution: `Bernoulli(logits=...)`, the bits last.
+        reinterpreted_batch_ndims: 1.
+    """
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """Refuse: B bits have 2^B codes.
+
+        Raises:
+            ObjectiveError: always.
+        """
+        raise ObjectiveError(
+            "the ELBO in use would sum over all codes of the guide's bits, of which there are "
+            "2^B: use the model's own, SVI(m.model, m.guide, optimiser, m.make_elbo())"
+        )
 
 
 class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """An unbiased estimate of the ELBO of Bernoulli latents, from two draws.
 
-    It takes guides with a site `Bernoulli(logits=a).to_event(1)` marked
+    It takes guides with a site `Bernoulli(logits=a).to_event(1)`, or a `BernoulliCode`, marked
     `infer={"enumerate": "parallel"}`, whose codes are never enumerated. Of uniform u for each bit,
     two codes are drawn that are each a draw from the guide::
 

@@ -1,18 +1,17 @@
 """The ELBO with an explicit sum over an enumerable label."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions.util import is_identically_zero, scale_and_mask
+from pyro.distributions.util import is_identically_zero
 from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import kl_divergence
 
+from pyro_ssl.elbos.closed_form import check_order, use_closed_form_kls
 from pyro_ssl.elbos.sites import (
     Site,
     class_weights,
@@ -22,9 +21,8 @@ from pyro_ssl.elbos.sites import (
     row_weight,
     sample_sites,
 )
+from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
-
-Program = Callable[..., Any]
 
 
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
@@ -78,6 +76,12 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
         return loss
 
+    def loss_and_terms(
+        self, model: Program, guide: Program, *args: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return `differentiable_loss` and its terms, see `pyro_ssl.elbos.loss_and_terms`."""
+        return loss_and_terms(self, model, guide, *args)
+
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the negative ELBO in nats and add its gradient to the parameters'."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
@@ -97,7 +101,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         _check_summable(*traces)
         if self.closed_form_kl:
-            _use_closed_form_kls(*traces)
+            check_order(*traces)
+            use_closed_form_kls(*traces)
         return traces
 
     def _chooser(self) -> Messenger:
@@ -106,13 +111,13 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
     """Return E_q[log_prob], yet to be summed, which carries the expectation's gradient."""
-    ours = [label for label in labels if depends_on(log_prob, label)]
-    if not ours:
+    summed = [label for label in labels if depends_on(log_prob, label)]
+    if not summed:
         return log_prob
-    if len(ours) > 1:
-        names = " and ".join(label["name"] for label in ours)
+    if len(summed) > 1:
+        names = " and ".join(label["name"] for label in summed)
         raise ConfigError(f"one term depends on the enumerated sites {names}, expected one of them")
-    (label,) = ours
+    (label,) = summed
     weights = class_weights(label)
     # An impossible class counts for nothing, also where its terms are infinite.
     log_prob = torch.where(weights > 0, log_prob, 0.0)
@@ -138,32 +143,6 @@ def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
     summed = label["infer"].get("_num_summed", weights.shape[dim])
     mean = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
     return mean / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
-
-
-def _use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
-    """Replace log q by the KL divergence and log p by zero, at each latent that has one."""
-    shared = [s["name"] for s in sample_sites(guide_trace) if s["name"] in model_trace.nodes]
-    in_model = [s["name"] for s in sample_sites(model_trace) if s["name"] in guide_trace.nodes]
-    if shared != in_model:
-        # What a latent's prior depends on must be drawn before it, or the KL is another one.
-        raise ConfigError(
-            f"the guide draws its latents in the order {', '.join(shared)}, the model in the order "
-            f"{', '.join(in_model)}: use closed_form_kl=False"
-        )
-    for name in shared:
-        guide_site, model_site = guide_trace.nodes[name], model_trace.nodes[name]
-        if is_enumerated(guide_site) and "_score" not in guide_site["infer"]:
-            continue
-        try:
-            kl = kl_divergence(guide_site["fn"], model_site["fn"])
-        except NotImplementedError:
-            continue
-        if not isinstance(kl, Tensor):
-            # Of masked distributions it is the number 0, as are their log-probabilities.
-            continue
-        for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
-            site["unscaled_log_prob"] = value
-            site["log_prob"] = scale_and_mask(value, site["scale"], site["mask"])
 
 
 def _check_summable(model_trace: Trace, guide_trace: Trace) -> None:

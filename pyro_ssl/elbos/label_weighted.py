@@ -2,20 +2,46 @@
 
 from typing import Any
 
+import pyro.distributions as dist
 from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyro_ssl.elbos.enumerated import Program, StaticEnum_ELBO
-from pyro_ssl.elbos.sites import WEIGHT, sample_sites
+from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.names import CLASSIFICATION, WEIGHT, split_name
+from pyro_ssl.elbos.sites import bound_weight, sample_sites
+from pyro_ssl.elbos.terms import Program
+from pyro_ssl.errors import ObjectiveError
+
+
+class RowWeight(dist.Delta):
+    """The distribution of a guide's auxiliary site "weight": the weight of each row's terms.
+
+    Drawing from it, tracing it and its log-probability are a `Delta`'s. An ELBO that does not read
+    the weight would optimise another objective without a word, so that it meets an error.
+    """
+
+    def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: every ELBO asks the sites of its guide for these, and nothing else does.
+
+        Raises:
+            ObjectiveError: always.
+        """
+        raise ObjectiveError(
+            "this guide weighs the rows whose label is known (its site 'weight'), which the ELBO "
+            "in use does not read: it would optimise another objective. Use the model's own, "
+            "SVI(m.model, m.guide, optimiser, m.make_elbo())"
+        )
 
 
 class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """`StaticEnum_ELBO`, with the terms of labelled rows multiplied by a weight from the guide.
 
-    Where a guide has, for rows of known label, an auxiliary site "weight" of value w `[n]`, every
-    term of these rows is multiplied by its row's w, through which gradients flow, except for the
-    two that stand outside of the expectation over latents: log p(y), the observed site "y" or
-    "y_known" of the model, and the guide's factor "classification".
+    Where a guide has, for rows of known label, an auxiliary site "weight" of value w `[n]`, a
+    `RowWeight`, every term of these rows is multiplied by its row's w, through which gradients
+    flow, except for those that stand outside of the expectation over latents: log p(y), the
+    observed site "y" or "y_known" of the model, the guide's factor "classification", and what the
+    guide adds beside the bound (`add_term`).
 
     With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y), taken
     by draws from q(z|x).
@@ -24,16 +50,27 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
     def _get_trace(
         self, model: Program, guide: Program, args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
+        guide = _ReadsWeights()(guide)
         model_trace, guide_trace = super()._get_trace(model, guide, args, kwargs)
         weights: dict[str, Tensor] = {}
         for site in sample_sites(guide_trace):
-            part, _, own = site["name"].rpartition("/")
+            part, own = split_name(site["name"])
             if own == WEIGHT:
                 weights[part] = site["value"]
         for trace in (model_trace, guide_trace):
             for site in sample_sites(trace):
-                part, _, own = site["name"].rpartition("/")
-                known = own in ("y", "y_known") and site["is_observed"]
-                if part in weights and not known and own not in ("classification", WEIGHT):
+                part, own = split_name(site["name"])
+                outside = own in ("y", "y_known") and site["is_observed"]
+                if trace is guide_trace:
+                    outside = own == CLASSIFICATION or not bound_weight(site)
+                if part in weights and not outside:
                     site["row_weight"] = weights[part]
         return model_trace, guide_trace
+
+
+class _ReadsWeights(Messenger):
+    """Says that the ELBO reads the weights, by taking the distributions that refuse away."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if isinstance(msg["fn"], RowWeight):
+            msg["fn"] = dist.Delta(msg["fn"].v)

@@ -1,6 +1,5 @@
 """Estimates of the enumerated ELBO that visit some of the classes, drawn anew in each step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +9,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
-
-Program = Callable[..., Any]
 
 
 class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
@@ -102,6 +100,12 @@ class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
         """
         elbo, surrogate = self._loss_and_surrogate_loss(model, guide, args, kwargs)
         return surrogate - (surrogate + elbo).detach()
+
+    def loss_and_terms(
+        self, model: Program, guide: Program, *args: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return `differentiable_loss` and its terms, see `pyro_ssl.elbos.loss_and_terms`."""
+        return loss_and_terms(self, model, guide, *args)
 
 
 class _Chooser(EnumMessenger):

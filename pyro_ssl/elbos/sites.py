@@ -6,10 +6,9 @@ from typing import Any
 from pyro.poutine import Trace
 from torch import Tensor
 
-Site = dict[str, Any]
+from pyro_ssl.elbos.names import WEIGHT, is_kl, split_name
 
-# The auxiliary site of a guide whose value an ELBO multiplies the terms of its rows by.
-WEIGHT = "weight"
+Site = dict[str, Any]
 
 
 def sample_sites(trace: Trace) -> Iterator[Site]:
@@ -46,3 +45,22 @@ def class_weights(site: Site) -> Tensor:
 def row_weight(site: Site) -> Tensor | float:
     """Return what multiplies each row's term of a site: 1, or the weight that an ELBO gave it."""
     return site.get("row_weight", 1.0)
+
+
+def is_factor(site: Site) -> bool:
+    """Return whether a site of a guide is a factor: a term of the objective, and no latent."""
+    return bool(site["infer"].get("is_auxiliary")) and site["is_observed"]
+
+
+def bound_weight(site: Site) -> float:
+    """Return how much of a guide's site belongs to the bound.
+
+    All of a latent, and of a factor called `kl_SITE`, which is a divergence; of another factor as
+    much as it says (`add_term`), nothing if it does not.
+    """
+    own = split_name(site["name"])[1]
+    if own == WEIGHT:
+        return 0.0
+    if is_factor(site) and not is_kl(own):
+        return site["infer"].get("bound_weight", 0.0)
+    return 1.0

@@ -1,51 +1,112 @@
-"""The terms of an enumerated ELBO, read off the traces of the step that trained on them."""
+"""The terms of an objective, read off the traces of the very evaluation that trains on it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
-from pyro.infer import ELBO
+from pyro.infer import ELBO, TraceMeanField_ELBO
 from pyro.ops.provenance import detach_provenance
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pyro_ssl.elbos import names
+from pyro_ssl.elbos.closed_form import use_closed_form_kls
 from pyro_ssl.elbos.sites import (
-    WEIGHT,
     Site,
+    bound_weight,
     class_weights,
     depends_on,
     is_enumerated,
+    is_factor,
     row_weight,
     sample_sites,
 )
 
+Program = Callable[..., Any]
 Traces = tuple[Trace, Trace]
 
+# The plate that Pyro's ELBOs put around a program with `vectorize_particles=True`.
+_PARTICLES = "num_particles_vectorized"
 
-@contextmanager
-def recorded_traces(elbo: ELBO) -> Iterator[list[Traces]]:
-    """Collect the (model, guide) traces of every evaluation of `elbo` within the context.
 
-    Every Pyro ELBO makes its traces in `_get_trace`, the method its subclasses implement;
-    this wraps that method on one instance, so that no second pass is needed for reporting.
+class KeepsTraces:
+    """What an ELBO's class is joined with to keep the (model, guide) traces that it makes.
+
+    Every Pyro ELBO makes its traces in `_get_trace`, the method that its subclasses implement;
+    what it makes of them is its own affair, so that no second pass is needed for reporting.
+
+    Attributes:
+        traces: of the evaluations since the list was emptied, one pair a particle.
     """
-    traces: list[Traces] = []
-    get_trace: Callable[..., Traces] = elbo._get_trace
 
-    def recording_get_trace(*args: Any) -> Traces:
-        traces.append(get_trace(*args))
-        return traces[-1]
+    traces: list[Traces]
 
-    nested = "_get_trace" in vars(elbo)
-    elbo._get_trace = recording_get_trace
+    def _get_trace(self, *args: Any) -> Traces:
+        made: Traces = super()._get_trace(*args)  # type: ignore[misc]
+        self.traces.append(made)
+        return made
+
+
+def keeping_traces(elbo: ELBO) -> Any:
+    """Return an ELBO like `elbo`, of the same options, whose class is also a `KeepsTraces`."""
+    if isinstance(elbo, KeepsTraces):
+        return elbo
+    twin = copy.copy(elbo)
+    twin.__class__ = _joined(type(elbo))  # type: ignore[arg-type]
+    twin.traces = []
+    return twin
+
+
+@cache
+def _joined(kind: Any) -> Any:
+    return type(kind.__name__, (KeepsTraces, kind), {})
+
+
+def loss_and_traces(
+    elbo: ELBO, model: Program, guide: Program, *args: Any
+) -> tuple[Tensor, list[Traces]]:
+    """Return the `differentiable_loss` of any Pyro ELBO, and the traces it was made of.
+
+    Args:
+        elbo: the ELBO; one of `keeping_traces` spares a copy.
+        model: the generative program.
+        guide: the variational program.
+        args: the programs' arguments.
+
+    Returns:
+        The loss, a scalar in nats, and a (model, guide) pair of traces for each particle.
+    """
+    keeper = keeping_traces(elbo)
+    keeper.traces = []
     try:
-        yield traces
+        loss = keeper.differentiable_loss(model, guide, *args)
+        return loss, keeper.traces
     finally:
-        if nested:
-            elbo._get_trace = get_trace
-        else:
-            del elbo._get_trace
+        # They hold on to all tensors of the step.
+        keeper.traces = []
+
+
+def loss_and_terms(
+    elbo: ELBO, model: Program, guide: Program, *args: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the `differentiable_loss` of any Pyro ELBO and its terms, as `objective_terms`."""
+    loss, traces = loss_and_traces(elbo, model, guide, *args)
+    return loss, terms_of(elbo, traces)
+
+
+def terms_of(elbo: ELBO, traces: Sequence[Traces]) -> dict[str, Tensor]:
+    """Return what `objective_terms` says of an evaluation's traces, as means over particles."""
+    each = []
+    for pair in traces:
+        if isinstance(elbo, TraceMeanField_ELBO):
+            # It takes them beside its traces.
+            use_closed_form_kls(*pair)
+        each.append(objective_terms(*pair))
+    if len(each) == 1:
+        return each[0]
+    return {name: torch.stack([terms[name] for terms in each]).mean(0) for name in each[0]}
 
 
 def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
@@ -53,12 +114,14 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
 
     Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
 
-    - `elbo`: the bound itself, without the classification term;
+    - `elbo`: the bound itself; of a guide's factors only what belongs to it, see `bound_weight`;
     - `kl_SITE`: E_q[log q - log p] of a latent site, and the value of a guide's factor of that
       very name, by which a program may give a divergence itself, or log q of a label that is
       observed (`CCVAE`), whose log p is `log_prob_SITE`;
-    - `log_prob_SITE`: E_q[log p] of an observed site;
-    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted;
+    - `log_prob_SITE`: E_q[log p] of an observed site, or the value of a factor of the model;
+    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted, which `elbo`
+      leaves out also where it belongs to the bound (`CCVAE`);
+    - any other factor of the guide by its own name (never prefixed), unweighted;
     - `weight` (never prefixed): what `LabelWeighted_ELBO` multiplies terms by, which are given here
       as multiplied. Near 1 in the mean.
 
@@ -67,26 +130,25 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
     terms: dict[str, Tensor] = {}
     labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
     for site in sample_sites(guide_trace):
-        name = site["name"]
-        own = name.split("/")[-1]
-        if own == WEIGHT:
+        part, own = names.split_name(site["name"])
+        if own == names.WEIGHT:
             _add(terms, own, site["value"].detach().mean())
             continue
-        value = _expectation(site, labels)
-        is_factor = site["infer"].get("is_auxiliary")
-        if is_factor and not own.startswith("kl_"):
-            _add(terms, own, value)
+        value, in_bound = _expectation(site, labels), bound_weight(site)
+        if not is_factor(site):
+            _add(terms, names.reported(names.kl(own), part), value)
         else:
-            _add(terms, _term(name, "" if is_factor else "kl"), value)
-            _add(terms, _term(name, "elbo", ""), -value)
+            _add(terms, names.reported(own, part if names.is_kl(own) else ""), value)
+        if in_bound and own != names.CLASSIFICATION:
+            _add(terms, names.reported(names.ELBO, part), -in_bound * value)
     for site in sample_sites(model_trace):
-        name = site["name"]
+        part, own = names.split_name(site["name"])
         value = _expectation(site, labels)
-        if name in guide_trace.nodes:
-            _add(terms, _term(name, "kl"), -value)
+        if site["name"] in guide_trace.nodes:
+            _add(terms, names.reported(names.kl(own), part), -value)
         else:
-            _add(terms, _term(name, "log_prob"), value)
-        _add(terms, _term(name, "elbo", ""), value)
+            _add(terms, names.reported(names.log_prob(own), part), value)
+        _add(terms, names.reported(names.ELBO, part), value)
     return terms
 
 
@@ -100,11 +162,6 @@ def first_non_finite(model_trace: Trace, guide_trace: Trace) -> str | None:
     return None
 
 
-def _term(name: str, kind: str, site: str | None = None) -> str:
-    part, _, own = name.rpartition("/")
-    return "_".join(filter(None, [part, kind, own if site is None else site]))
-
-
 def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
     terms[name] = terms[name] + value if name in terms else value
 
@@ -113,7 +170,10 @@ def _expectation(site: Site, labels: list[Site]) -> Tensor:
     """Return E_q of a site's log-probability, averaged over the rows of its plate."""
     # TraceGraph_ELBO tracks where its tensors come from, in a way that no compiler follows.
     log_prob = detach_provenance(site["unscaled_log_prob"]).detach()
-    rows = log_prob.shape[-1]
+    rows = log_prob.shape[-1] if log_prob.dim() else 1
+    for plate in site["cond_indep_stack"]:
+        if plate.name == _PARTICLES:
+            rows = rows * plate.size
     weight: Any = 1.0
     for label in labels:
         if depends_on(log_prob, label):

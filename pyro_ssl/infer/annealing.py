@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pyro_ssl.elbos import names
 from pyro_ssl.elbos.sites import Site
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.models.rows import LABELLED, UNLABELLED
+from pyro_ssl.plain import plain
 
-CLASSIFICATION = "classification"
-BOUNDS = {LABELLED: "labelled_bound", UNLABELLED: "unlabelled_bound"}
 # What a model calls the buffers that it lets be annealed begins like this.
 BUFFER_PREFIX = "annealed_"
 
@@ -36,12 +35,18 @@ class Anneal:
     steps: int
 
     def __post_init__(self) -> None:
+        for name in ("start", "end", "steps"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("start", "end"):
             value = getattr(self, name)
             if not math.isfinite(value):
                 raise ConfigError(f"{name} of an Anneal is {value}, expected a finite number")
         if not 1 <= self.steps < math.inf:
             raise ConfigError(f"steps of an Anneal is {self.steps}, expected at least 1")
+
+    def times(self, factor: float) -> "Anneal":
+        """Return the same change of values that are all multiplied by a factor."""
+        return Anneal(factor * self.start, factor * self.end, self.steps)
 
 
 class Annealing(nn.Module):
@@ -86,34 +91,34 @@ class Annealing(nn.Module):
 
 
 def site_keys(site: Site) -> list[str]:
-    """Return the keys of the weights that apply to a site of a program, or a message about it."""
-    part, own = site["name"].partition("/")[0], site["name"].rpartition("/")[-1]
+    """Return the keys of the weights that apply to a site of a program, or a message about it.
+
+    A factor of the guide has its own name alone, unless it is a divergence; all else belongs to the
+    bound of its rows, and a latent also to `kl_SITE`.
+    """
+    kind, own = names.kind_of(site["name"]), names.split_name(site["name"])[1]
     auxiliary = site["infer"].get("is_auxiliary", False)
-    if auxiliary and own == CLASSIFICATION:
-        return [CLASSIFICATION]
-    keys = [BOUNDS[part]] if part in BOUNDS and part != own else []
-    if auxiliary and own.startswith("kl_"):
+    if auxiliary and not names.is_kl(own) and own != names.WEIGHT:
+        return [own]
+    keys = [names.BOUNDS[kind]] if kind is not None else []
+    if auxiliary and names.is_kl(own):
         keys.append(own)
     elif not (site["is_observed"] or auxiliary):
-        keys.append(f"kl_{own}")
+        keys.append(names.kl(own))
     return keys
 
 
-def is_weight(key: str) -> bool:
-    """Return whether a key stands for a weight of terms, and not for a buffer of the model."""
-    return key in (CLASSIFICATION, *BOUNDS.values()) or key.startswith("kl_")
-
-
-def check_ranges(anneal: Mapping[str, Anneal]) -> None:
+def check_ranges(model: PyroModel, anneal: Mapping[str, Anneal]) -> None:
     """Check that weights never fall below 0, and that options of models stay positive.
 
     Raises:
         ConfigError: naming the key whose values do not.
     """
+    options = annealed_buffers(model, anneal)
     for key, values in anneal.items():
         lowest = min(values.start, values.end)
-        if lowest < 0 or (lowest == 0 and not is_weight(key)):
-            expected = "at least 0" if is_weight(key) else "positive numbers"
+        if lowest < 0 or (lowest == 0 and key in options):
+            expected = "positive numbers" if key in options else "at least 0"
             raise ConfigError(
                 f"anneal takes {key!r} from {values.start} to {values.end}, expected {expected}"
             )
@@ -122,21 +127,26 @@ def check_ranges(anneal: Mapping[str, Anneal]) -> None:
 def annealed_buffers(model: PyroModel, keys: Iterable[str]) -> dict[str, Tensor]:
     """Return the model's buffers among what the keys of `FitConfig.anneal` stand for, by key.
 
-    Raises:
-        ConfigError: if there is no such buffer of a single number.
+    Every other key is the weight of a term.
     """
     prefix, buffers = BUFFER_PREFIX, dict(model.named_buffers(recurse=False))
-    theirs = {n.removeprefix(prefix): b for n, b in buffers.items() if n.startswith(prefix)}
-    found = {}
+    numbers = {n.removeprefix(prefix): b for n, b in buffers.items() if n.startswith(prefix)}
+    return {k: numbers[k] for k in keys if k in numbers and not numbers[k].dim()}
+
+
+def check_keys(model: PyroModel, keys: Iterable[str], sites: Iterable[Site]) -> None:
+    """Check that each key stands for an option of the model, or weighs one of the `sites`.
+
+    Raises:
+        ConfigError: naming the key that does not, and those that do.
+    """
+    found = {key for site in sites for key in site_keys(site)}
+    buffers = [n for n, _ in model.named_buffers(recurse=False) if n.startswith(BUFFER_PREFIX)]
+    options = annealed_buffers(model, [n.removeprefix(BUFFER_PREFIX) for n in buffers])
     for key in keys:
-        if is_weight(key):
-            continue
-        if key not in theirs or theirs[key].dim():
-            weights = ", ".join((CLASSIFICATION, *BOUNDS.values()))
-            options = "".join(f", {name}" for name, b in theirs.items() if not b.dim())
+        if key not in found and key not in options:
             raise ConfigError(
-                f"anneal has the key {key!r}, expected for a {type(model).__name__} one of: "
-                f"{weights}, kl_SITE with the name of a latent site{options}"
+                f"anneal or term_weights has the key {key!r}, but {type(model).__name__} has no "
+                "such term on these rows, and no such option: expected one of "
+                f"{', '.join(sorted(found | set(options)))}"
             )
-        found[key] = theirs[key]
-    return found

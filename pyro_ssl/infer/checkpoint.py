@@ -9,11 +9,16 @@ from typing import Any
 
 import torch
 
-from pyro_ssl import models
 from pyro_ssl.errors import CheckpointError
 from pyro_ssl.files import write_state
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.plain import options_from_plain, plain_options
+from pyro_ssl.infer.stored import (
+    check_storable,
+    class_named,
+    restored_options,
+    stored,
+    stored_options,
+)
 from pyro_ssl.infer.upgrade import upgraded
 from pyro_ssl.models import PyroModel
 
@@ -146,19 +151,19 @@ def check_belongs(
             f"{type(model).__name__}: resume with the model that wrote it"
         )
     about_rows = "rows labelled, unlabelled, validation"
-    ours: dict[str, Any] = {**asdict(config), **plain_options(model.options), about_rows: rows}
+    now: dict[str, Any] = {**asdict(config), **stored_options(model), about_rows: rows}
     # An option that is younger than the checkpoint had what is its default now.
-    defaults = {**asdict(FitConfig()), **plain_options(_default_options(type(model)))}
-    theirs = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
+    defaults = {**asdict(FitConfig()), **stored(_default_options(type(model)))}
+    then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
     # How a step is run changes no number but by rounding. Where the step size does not ask how
     # many epochs are to come, more of them continue the very same run; any other change would
     # make it another one.
     free = {"compile", "cuda_graph", "class_chunk"}
     if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
-    differing = [k for k in ours if k not in free and ours[k] != theirs.get(k)]
+    differing = [k for k in now if k not in free and now[k] != then.get(k)]
     if differing:
-        changes = ", ".join(f"{k} ({theirs.get(k)} then, {ours[k]} now)" for k in differing)
+        changes = ", ".join(f"{k} ({then.get(k)} then, {now[k]} now)" for k in differing)
         raise CheckpointError(f"the checkpoint was written with another {changes}")
 
 
@@ -181,17 +186,21 @@ def save_model(model: PyroModel, path: str | Path) -> None:
         path: the file.
 
     Raises:
+        ConfigError: naming what stands in the way, if `load_model` could not read it again.
         ResultsError: if the file cannot be written.
     """
+    check_storable(model)
     state = {
         "model_class": type(model).__name__,
-        "model_options": plain_options(model.options),
+        "model_options": stored_options(model),
         "model": model.state_dict(),
     }
     write_state({"format": MODEL_FORMAT, **state}, Path(path))
 
 
-def load_model(path: str | Path, options: Mapping[str, Any] | None = None) -> PyroModel:
+def load_model(
+    path: str | Path, model_class: type[PyroModel] | None = None, **options: Any
+) -> PyroModel:
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
     It has the weights of the epoch of the highest validation accuracy (ELBO, if the model does
@@ -199,24 +208,27 @@ def load_model(path: str | Path, options: Mapping[str, Any] | None = None) -> Py
 
     Args:
         path: a file written by `save_model` or `fit`.
-        options: those of the model that a file does not hold, or that are to be others: networks
-            that were given to it, a likelihood of a class that is not registered.
+        model_class: the class of a model that is not the library's.
+        options: networks and other objects that the model was constructed with, by the names of
+            their options: the file holds their weights, and of themselves the class's name alone.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, no checkpoint of this library, or one of
-            a version whose models had other options.
+        CheckpointError: if the file is missing, damaged, no checkpoint of this library, one of a
+            version whose models had other options, or holds a model of another class.
+        ConfigError: naming the object that is missing among `options`, or is no option.
     """
     state = read_state(Path(path))
     if state.get("format") != MODEL_FORMAT:
         state = load_checkpoint(Path(path))
     best = state["best"] if state.get("config", {}).get("keep_best") else None
-    given = dict(options or {})
-    stored = {k: v for k, v in state["model_options"].items() if k not in given}
+    kind = class_named(state["model_class"], model_class)
+    arguments = restored_options(state["model_options"], options)
     try:
-        model = getattr(models, state["model_class"])(**options_from_plain(stored), **given)
+        model = kind(**arguments)
         model.load_state_dict(state["model"] if best is None else best["model"])
     except (AttributeError, RuntimeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} was written by another version of this library: {error}"
-        ) from error
+        version = "this library" if model_class is None else kind.__name__
+        raise CheckpointError(f"{path} was written by another version of {version}: {error}") from (
+            error
+        )
     return model.eval()

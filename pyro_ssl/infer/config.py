@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 
@@ -11,11 +11,13 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
+from pyro_ssl.plain import plain
 
 SCHEDULES = ("constant", "cosine", "step")
 OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 COMPILE = ("auto", "always", "never")
+ENGINES = ("native", "svi")
 # A compiled step spares Pyro's own Python, 4 ms and more, whatever the size of the networks.
 COMPILE_PAYS_AFTER = 5000
 
@@ -48,10 +50,11 @@ class FitConfig:
             and l2 are about; the default has every weight, scales of batch norm among them.
         anneal: what changes linearly over the first steps of the run, an `Anneal` for each of
             these keys: `kl_SITE`, the weight of a latent site's terms (where the site is not
-            observed) and of a factor of that very name; `classification`, the weight of the
-            factor "classification"; `labelled_bound` and `unlabelled_bound`, that of all
-            other terms of such rows; any other `NAME` is the value of the model's buffer
-            `annealed_NAME`. Reported terms stay unweighted.
+            observed) and of a factor of that very name; the name of any other factor (`add_term`,
+            `pyro.factor`), `classification` among them, its weight; `labelled_bound` and
+            `unlabelled_bound`, that of all other terms of such rows; the NAME of a buffer
+            `annealed_NAME` of the model, its value. Reported terms stay unweighted.
+        term_weights: constant factors of weights, by the same keys, on top of what is annealed.
         binarise: draw pixels from a Bernoulli anew whenever a row is visited.
         precision: `float32`, or `bfloat16` for autocast matrix products.
         compile: `always`, `never`, or `auto`: compile the step if the run is long enough to
@@ -65,6 +68,9 @@ class FitConfig:
             any model on the first 1000 of them.
         patience: stop after so many epochs without a higher one; None for never.
         seed: seed of minibatches, binarisation, dropout and latent noise.
+        engine: what makes the steps: `native`, or `svi`, Pyro's own `SVI`, `pyro.optim` and, where
+            the objective is an enumerated ELBO, `TraceEnum_ELBO`. The objective, the noise and the
+            reports are the same; nothing is compiled or recorded, so that it is slower.
     """
 
     epochs: int = 40
@@ -83,6 +89,7 @@ class FitConfig:
     penalised: str = ".*weight"
     # A dictionary is what users write and checkpoints hold, but it has no hash.
     anneal: Mapping[str, Anneal] = field(default_factory=dict, hash=False)
+    term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
     binarise: bool = True
     precision: str = "float32"
     compile: str = "auto"
@@ -91,8 +98,14 @@ class FitConfig:
     validation_bound: bool = False
     patience: int | None = None
     seed: int = 0
+    engine: str = "native"
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            # Copies: what the caller does to a mapping later must not change a frozen object.
+            value = getattr(self, option.name)
+            value = dict(value) if isinstance(value, Mapping) else value
+            object.__setattr__(self, option.name, plain(value))
         positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
         change = ("learning_rate_warmup", "learning_rate_decay", "learning_rate_decay_epochs")
         for name in (*positive, "learning_rate", *change, "max_gradient_norm"):
@@ -104,16 +117,25 @@ class FitConfig:
             ("optimiser", OPTIMISERS),
             ("learning_rate_schedule", SCHEDULES),
             ("compile", COMPILE),
+            ("engine", ENGINES),
         ):
             if getattr(self, name) not in choices:
                 expected = " or ".join(choices)
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        if self.engine == "svi" and self.compile == "always":
+            raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')
         self._check_penalty()
-        # A copy: what the caller does to the mapping later must not change a frozen object.
-        object.__setattr__(self, "anneal", dict(self.anneal))
+        self._check_weights()
+
+    def _check_weights(self) -> None:
         for key, value in self.anneal.items():
             if not isinstance(value, Anneal):
                 raise ConfigError(f"anneal[{key!r}] is {value!r}, expected an Anneal")
+        for key, weight in self.term_weights.items():
+            if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+                raise ConfigError(
+                    f"term_weights[{key!r}] is {weight!r}, expected a finite number >= 0"
+                )
 
     def _check_penalty(self) -> None:
         for name in ("l1", "l2"):
@@ -126,6 +148,12 @@ class FitConfig:
             raise ConfigError(
                 f"penalised is {self.penalised!r}, expected a regular expression, but: {error}"
             ) from error
+
+    def weights(self) -> dict[str, Anneal]:
+        """Return what `anneal` and `term_weights` say together, as what changes with the step."""
+        constant = {key: Anneal(1.0, 1.0, 1) for key in self.term_weights}
+        changing = {**constant, **self.anneal}
+        return {key: a.times(self.term_weights.get(key, 1.0)) for key, a in changing.items()}
 
     def batches(self, data: SSLData, share: Share | None = None) -> MiniBatches:
         """Return the minibatches of `data`, or one process's share of each.
@@ -156,6 +184,8 @@ class FitConfig:
 
     def compiles(self, steps_per_epoch: int) -> bool:
         """Return whether to compile a run of so many steps an epoch."""
+        if self.engine == "svi":
+            return False
         if self.compile == "auto":
             return self.epochs * steps_per_epoch >= COMPILE_PAYS_AFTER
         return self.compile == "always"

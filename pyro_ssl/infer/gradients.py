@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,36 +14,74 @@ from pyro_ssl.models.rows import Batch
 Compiled = Callable[..., tuple[Tensor, list[Tensor | None]]]
 
 
+class Measured(NamedTuple):
+    """What a step measured: the loss, its terms, and the norm of its gradient.
+
+    Attributes:
+        names: `loss`, the objective's terms, and `gradient_norm` (over all parameters).
+        values: their values, `[len(names)]`, detached.
+    """
+
+    names: tuple[str, ...]
+    values: Tensor
+
+    @classmethod
+    def of(cls, loss: Tensor, terms: dict[str, Tensor], norm: Tensor) -> "Measured":
+        """Return what a step measured, given one by one."""
+        values = torch.stack([loss.detach(), *terms.values(), norm])
+        return cls(("loss", *terms, "gradient_norm"), values)
+
+    @property
+    def norm(self) -> Tensor:
+        """The norm of the gradient, a scalar."""
+        return self.values[-1]
+
+
+class Totals:
+    """Sums of what the steps of an epoch measured, which stay on the device."""
+
+    def __init__(self) -> None:
+        self._measured: Measured | None = None
+
+    def add(self, measured: Measured) -> None:
+        """Add what a step measured; looks at no value."""
+        if self._measured is None:
+            self._measured = Measured(measured.names, torch.zeros_like(measured.values))
+        self._measured.values.add_(measured.values)
+
+    def clear(self) -> None:
+        """Begin anew, in the same place, where a CUDA graph finds it."""
+        if self._measured is not None:
+            self._measured.values.zero_()
+
+    def sums(self) -> Measured:
+        """Return the sums of at least one step."""
+        assert self._measured is not None
+        return self._measured
+
+
 class Gradients:
     """Evaluates an objective on minibatches and leaves its gradients in the parameters.
 
     Args:
         objective: an `Objective`, possibly wrapped for training by several processes.
-
-    Attributes:
-        names: what a call returns: `loss`, the objective's terms, and `gradient_norm` (of
-            the loss, over all parameters).
     """
 
     def __init__(self, objective: nn.Module) -> None:
         self.objective = objective
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
-        self.names: tuple[str, ...] = ()
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the values that `names` names, `[len(names)]`, detached."""
+    def __call__(self, batch: Batch) -> Measured:
+        """Return what a batch measures."""
         for parameter in self.parameters:
             parameter.grad = None
         loss, terms = self.objective(batch)
         loss.backward()
-        return self._stack(loss, terms, [p.grad for p in self.parameters])
+        return Measured.of(loss, terms, _norm([p.grad for p in self.parameters]))
 
-    def _stack(
-        self, loss: Tensor, terms: dict[str, Tensor], grads: Sequence[Tensor | None]
-    ) -> Tensor:
-        norm = torch.nn.utils.get_total_norm([g for g in grads if g is not None])
-        self.names = ("loss", *terms, "gradient_norm")
-        return torch.stack([loss.detach(), *terms.values(), norm])
+
+def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
+    return torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
 
 
 class CompiledGradients(Gradients):
@@ -59,18 +97,19 @@ class CompiledGradients(Gradients):
 
     def __init__(self, objective: nn.Module) -> None:
         super().__init__(objective)
-        self._compiled: Compiled | None = None
+        self._compiled: tuple[Compiled, tuple[str, ...]] | None = None
         self.failed = False
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the values that `names` names, `[len(names)]`, detached."""
+    def __call__(self, batch: Batch) -> Measured:
+        """Return what a batch measures."""
         if self.failed:
             return super().__call__(batch)
         if self._compiled is not None:
-            values, grads = self._run(self._compiled, batch)
+            compiled, names = self._compiled
+            values, grads = self._run(compiled, batch)
         else:
             try:
-                graph = self._record(batch)
+                graph, names = self._record(batch)
                 # Fused random numbers are another stream, and on a CPU they are slower.
                 options: dict[str, Any] = {"fallback_random": True}
                 compiled = torch.compile(graph, fullgraph=True, options=options)
@@ -81,31 +120,34 @@ class CompiledGradients(Gradients):
                 warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
                 self.failed = True
                 return super().__call__(batch)
-            self._compiled = compiled
+            self._compiled = compiled, names
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
-        return values
+        return Measured(names, values)
 
     def _run(self, compiled: Compiled, batch: Batch) -> tuple[Tensor, list[Any]]:
         weights = [p.detach() for p in self.parameters]
         with torch.no_grad():
             return compiled(weights, list(self.objective.buffers()), batch.xs, batch.ys)
 
-    def _record(self, batch: Batch) -> torch.fx.GraphModule:
-        """Return the graph of `(weights, buffers, xs, ys) -> values, gradients`."""
+    def _record(self, batch: Batch) -> tuple[torch.fx.GraphModule, tuple[str, ...]]:
+        """Return the graph of `(weights, buffers, xs, ys) -> values, gradients`, and names."""
         names = [n for n, p in self.objective.named_parameters() if p.requires_grad]
         buffer_names = [n for n, _ in self.objective.named_buffers()]
+        recorded: list[Measured] = []
 
         def evaluate(weights: list[Any], buffers: list[Tensor], xs: Tensor, ys: Tensor) -> Any:
             state = dict(zip(names + buffer_names, weights + buffers, strict=True))
             same = Batch(xs, ys, batch.num_labelled)
             loss, terms = functional_call(self.objective, state, (same,))
             grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
-            return self._stack(loss, terms, grads), grads
+            recorded.append(Measured.of(loss, terms, _norm(grads)))
+            return recorded[-1].values, grads
 
         # Recording is a run: what it draws and what batch norm counts must not show.
         device = batch.xs.device
         devices = [device] if device.type == "cuda" else []
         buffers = [b.clone() for b in self.objective.buffers()]
         with torch.random.fork_rng(devices=devices):
-            return make_fx(evaluate)(self.parameters, buffers, batch.xs, batch.ys)
+            graph = make_fx(evaluate)(self.parameters, buffers, batch.xs, batch.ys)
+        return graph, recorded[-1].names

@@ -14,13 +14,18 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.processes import from_main, is_main, process_share
+from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
+from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.infer.validation import MEASURES, Row
+from pyro_ssl.infer.validation import MEASURES
 from pyro_ssl.models.base import PyroModel, SSLModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Callback = Callable[[Progress], None]
 
 
 @dataclass
@@ -37,8 +42,8 @@ class History:
         selection: which epoch's weights the model holds now: `best validation accuracy`, `best
             validation elbo` or `last epoch`.
         selected_epoch: that epoch.
-        termination: `all epochs` or `patience`.
-        execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not.
+        termination: `all epochs`, `patience`, or `callback` where one called `stop()`.
+        execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not; or `SVI`.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -60,8 +65,8 @@ def fit(
     config: FitConfig | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[list[Row]], None] | None = None,
-    on_step: Callable[[], None] | None = None,
+    on_epoch: Callback | None = None,
+    on_step: Callback | None = None,
 ) -> History:
     """Train `model` on `data` in place, one objective and one optimiser step a minibatch.
 
@@ -81,12 +86,13 @@ def fit(
         config: how to train; all defaults if None.
         checkpoint: file to keep the state in; None to keep none.
         resume: start from `checkpoint` instead of the model's present weights.
-        on_epoch: called with the rows so far after every epoch.
-        on_step: called after every step.
+        on_epoch: called after every epoch with a `Progress`: the model, the history so far,
+            and `stop()` to end the run.
+        on_step: called with the same after every step.
 
     Raises:
-        ConfigError: if the configuration does not suit the data, or `checkpoint` is there already
-            and `resume` is not asked for.
+        ConfigError: if the configuration does not suit the data, `checkpoint` is there already
+            and `resume` is not asked for, or the model could not be loaded from one again.
         DataError: if the data does not suit the model.
         CheckpointError: if `resume` meets no usable checkpoint of this run.
         NonFiniteError: naming the site that ceased to be finite; the model and the
@@ -95,8 +101,10 @@ def fit(
     config = config or FitConfig()
     _check_fits(model, data, config.binarise)
     path = Path(checkpoint) if checkpoint is not None else None
-    if path is not None and not resume and from_main(path.exists):
+    if path is not None and not resume and run_in_main_process(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
+    if path is not None:
+        run_in_main_process(partial(check_storable, model))
     # Several processes must not draw the same noise.
     seed = config.seed + 1_000_003 * process_share().rank
     randomness = own_random_state(seed, data.labelled_xs.device)
@@ -107,11 +115,11 @@ def fit(
                 raise ConfigError(
                     "resume is True, but checkpoint, the file to resume from, is None"
                 )
-            trainer.load_state(from_main(lambda: load_checkpoint(path)))
+            trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(
-        trainer.history,
-        selected_epoch=trainer.epoch - 1,
+        trainer.progress.rows,
+        selected_epoch=trainer.progress.epoch - 1,
         termination=termination,
         execution=trainer.execution,
     )
@@ -126,32 +134,39 @@ def fit(
 def _train(
     trainer: Trainer,
     path: Path | None,
-    on_epoch: Callable[[list[Row]], None] | None,
-    on_step: Callable[[], None] | None,
+    on_epoch: Callback | None,
+    on_step: Callback | None,
 ) -> str:
     """Run the remaining epochs and return why they ended."""
-    config = trainer.config
+    config, progress = trainer.config, trainer.progress
     snapshot = trainer.state()
     _save(snapshot, path)
-    while trainer.epoch < config.epochs:
+    while progress.epoch < config.epochs:
         if _out_of_patience(trainer):
             return "patience"
         row = trainer.run_epoch(on_step if is_main() else None)
         if not all(math.isfinite(value) for value in row.values()):
             raise trainer.locate_non_finite(snapshot)
-        row.update(from_main(trainer.validate))
-        trainer.history.append(row)
+        row.update(run_in_main_process(trainer.validate))
+        progress.rows.append(row)
         _remember_best(trainer, row)
         snapshot = trainer.state()
         _save(snapshot, path)
-        if on_epoch is not None:
-            from_main(partial(on_epoch, trainer.history))
+        # The main process alone asks its callbacks; all learn whether to stop.
+        if run_in_main_process(partial(_is_stopped, progress, on_epoch)):
+            return "callback"
     return "all epochs"
+
+
+def _is_stopped(progress: Progress, on_epoch: Callback | None) -> bool:
+    if on_epoch is not None:
+        on_epoch(progress)
+    return progress.stopped
 
 
 def _save(snapshot: dict[str, Any], path: Path | None) -> None:
     if path is not None:
-        from_main(partial(save_checkpoint, snapshot, path))
+        run_in_main_process(partial(save_checkpoint, snapshot, path))
 
 
 def _remember_best(trainer: Trainer, row: Row) -> None:
@@ -170,7 +185,9 @@ def _remember_best(trainer: Trainer, row: Row) -> None:
 
 def _out_of_patience(trainer: Trainer) -> bool:
     patience, best = trainer.config.patience, trainer.best
-    return patience is not None and best is not None and trainer.epoch > best["epoch"] + patience
+    if patience is None or best is None:
+        return False
+    return trainer.progress.epoch > best["epoch"] + patience
 
 
 def _check_inputs(model: PyroModel, data: SSLData) -> None:

@@ -1,23 +1,16 @@
 """The scalar that training minimises, as a module that owns the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pyro_ssl.elbos.sites import sample_sites
-from pyro_ssl.elbos.terms import objective_terms, recorded_traces
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer.annealing import (
-    Anneal,
-    Annealing,
-    annealed_buffers,
-    check_ranges,
-    is_weight,
-    site_keys,
-)
+from pyro_ssl.elbos.names import PENALTY
+from pyro_ssl.elbos.sites import Site, sample_sites
+from pyro_ssl.elbos.terms import Program, Traces, keeping_traces, loss_and_traces, terms_of
+from pyro_ssl.infer.annealing import Anneal, Annealing, annealed_buffers, check_keys, check_ranges
 from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.weights import RowWeights, TermWeights
 from pyro_ssl.models.base import PyroModel
@@ -46,8 +39,7 @@ class Objective(nn.Module):
         penalty: what to add for the model's weights; None for nothing.
 
     Raises:
-        ConfigError: if the model has no such buffer as is to be annealed, or a value would be out
-            of range.
+        ConfigError: if an annealed value would be out of range.
     """
 
     def __init__(
@@ -63,12 +55,11 @@ class Objective(nn.Module):
         self.model = model
         self.row_weights = RowWeights(num_labelled, num_unlabelled)
         self.compute_dtype = compute_dtype
-        self.elbo = model.make_elbo()
+        self.elbo = keeping_traces(model.make_elbo())
         self.penalty = penalty
         self.annealing: Annealing | None = None
         if anneal:
-            annealed_buffers(model, anneal)
-            check_ranges(anneal)
+            check_ranges(model, anneal)
             self.annealing = Annealing(anneal, next(model.parameters()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -79,18 +70,28 @@ class Objective(nn.Module):
         Args:
             batch: its rows, the labelled ones first.
         """
-        annealed = TermWeights(dict(self.annealing.items()) if self.annealing else {})
-        with self.row_weights, annealed, recorded_traces(self.elbo) as traces:
-            loss = self.elbo.differentiable_loss(
-                self._autocast(self.model.model, batch.xs),
-                self._autocast(self.model.guide, batch.xs),
-                batch,
-            )
-        terms = objective_terms(*traces[-1])
+        loss, terms, _ = self.evaluate(batch)
+        return loss, terms
+
+    def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], list[Traces]]:
+        """Return what `forward` returns, and the traces that it was made of."""
+        with self.row_weights, self.term_weights():
+            loss, traces = loss_and_traces(self.elbo, *self.programs(), batch)
+        terms = terms_of(self.elbo, traces)
         if self.penalty is not None:
             penalty = self.penalty(self.model)
-            loss, terms["penalty"] = loss + penalty, penalty.detach()
-        return loss, terms
+            loss, terms[PENALTY] = loss + penalty, penalty.detach()
+        return loss, terms, traces
+
+    def programs(self) -> tuple[Program, Program]:
+        """Return model and guide, their networks running in `compute_dtype`."""
+        return self._autocast(self.model.model), self._autocast(self.model.guide)
+
+    def term_weights(self) -> TermWeights:
+        """Return the handler that scales what is annealed now."""
+        values = dict(self.annealing.items()) if self.annealing else {}
+        options = annealed_buffers(self.model, values)
+        return TermWeights({key: value for key, value in values.items() if key not in options})
 
     def begin_at(self, step: int) -> None:
         """Let `step` be the number, from 0, of the step that `advance` comes to next."""
@@ -105,7 +106,6 @@ class Objective(nn.Module):
             for key, buffer in annealed_buffers(self.model, values).items():
                 buffer.copy_(values[key])
 
-    @torch.no_grad()
     def check_annealed(self, batch: Batch) -> None:
         """Check by a batch, which changes no state, that every annealed weight weighs something.
 
@@ -115,30 +115,29 @@ class Objective(nn.Module):
         Raises:
             ConfigError: naming the key that no term has, and those that there are.
         """
-        if self.annealing is None:
-            return
+        if self.annealing is not None:
+            check_keys(self.model, self.annealing.keys, self.sites(batch))
+
+    def sites(self, batch: Batch) -> list[Site]:
+        """Return the sites of model and guide on a batch; no buffer changes by it.
+
+        Args:
+            batch: its rows, the labelled ones first.
+        """
         buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
-        with recorded_traces(self.elbo) as traces:
-            self(batch)
+        _, _, traces = self.evaluate(batch)
         for buffer, before in buffers:
             buffer.copy_(before)
-        sites = [site for trace in traces[-1] for site in sample_sites(trace)]
-        found = {key for site in sites for key in site_keys(site)}
-        for key in self.annealing.keys:
-            if is_weight(key) and key not in found:
-                raise ConfigError(
-                    f"anneal has the key {key!r}, but {type(self.model).__name__} has no such "
-                    f"term on these rows: expected one of {', '.join(sorted(found))}"
-                )
+        return [site for pair in traces for trace in pair for site in sample_sites(trace)]
 
-    def _autocast(self, program: Callable[..., None], xs: Tensor) -> Callable[..., None]:
+    def _autocast(self, program: Program) -> Program:
         """Autocast while the program runs its networks, not while the ELBO sums its sites."""
 
-        def run(*args: Any) -> None:
+        def run(batch: Batch) -> None:
             context: AbstractContextManager[Any] = nullcontext()
             if self.compute_dtype is not None:
-                context = torch.autocast(xs.device.type, dtype=self.compute_dtype)
+                context = torch.autocast(batch.xs.device.type, dtype=self.compute_dtype)
             with context:
-                program(*args)
+                program(batch)
 
         return run

@@ -50,7 +50,7 @@ def cap_gradients(parameters: Sequence[nn.Parameter], norm: Tensor, cap: float |
 
     Args:
         parameters: whose gradients.
-        norm: their total norm, a scalar, at which nobody looks.
+        norm: their total norm, a scalar, whose value is not looked at.
         cap: the largest norm to leave; None for any.
     """
     if cap is not None:

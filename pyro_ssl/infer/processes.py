@@ -53,7 +53,7 @@ def copy_buffers_from_main(module: nn.Module) -> None:
             distributed.broadcast(buffer, 0)
 
 
-def from_main(function: Callable[[], T]) -> T:
+def run_in_main_process(function: Callable[[], T]) -> T:
     """Return what `function` returns in the main process, or raise what it raises there.
 
     It is called there alone.

@@ -1,4 +1,4 @@
-"""One run's moving parts: objective, optimiser, epochs, and a state that can be put back."""
+"""One run's moving parts: objective, engine, epochs, and a state that can be put back."""
 
 import copy
 import time
@@ -8,10 +8,8 @@ from typing import Any
 
 import pyro
 import torch
-from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
-from pyro_ssl.elbos.terms import first_non_finite, recorded_traces
 from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.checkpoint import (
@@ -21,26 +19,21 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import PRECISIONS, FitConfig
-from pyro_ssl.infer.gradients import CompiledGradients, Gradients
+from pyro_ssl.infer.engine import Engine
+from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
-from pyro_ssl.infer.optimiser import (
-    cap_gradients,
-    make_optimiser,
-    set_learning_rate,
-    total_norm,
-)
 from pyro_ssl.infer.penalty import Penalty
-from pyro_ssl.infer.plain import plain_options
 from pyro_ssl.infer.processes import (
     copy_buffers_from_main,
     gather,
     mean_over_processes,
     process_share,
-    shared_gradients,
 )
-from pyro_ssl.infer.validation import Row, validate
+from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.stored import stored_options
+from pyro_ssl.infer.svi import SVIEngine
+from pyro_ssl.infer.validation import validate
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import SeparateBatchNorm
 
 
@@ -62,21 +55,19 @@ class Trainer:
             raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
         self._check_batch_norm()
         self.objective = self._make_objective()
-        self.optimiser = make_optimiser(self.objective.parameters(), config, self.device)
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
-        self.epoch = 0
-        self.history: list[Row] = []
+        self.engine = self._make_engine()
+        self.progress = Progress(model)
         self.best: dict[str, Any] | None = None
         self._prepare_step()
 
     @property
     def execution(self) -> str:
-        """How steps run: `eager` or `compiled`, `in a CUDA graph` or not."""
-        compiled = isinstance(self._gradients, CompiledGradients) and not self._gradients.failed
+        """How steps run: `eager` or `compiled`, `in a CUDA graph` or not; or `SVI`."""
         captured = isinstance(self._step, CapturedStep) and not self._step.failed
-        return ("compiled" if compiled else "eager") + (", in a CUDA graph" if captured else "")
+        return self.engine.execution + (", in a CUDA graph" if captured else "")
 
-    def run_epoch(self, on_step: Callable[[], None] | None = None) -> Row:
+    def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> Row:
         """Train for one epoch and return its row, term means in nats per example.
 
         The terms are summed on the device and looked at once, after the last step. If the sums
@@ -86,15 +77,16 @@ class Trainer:
         started = time.perf_counter()
         for _ in range(self.batches.steps):
             self._step()
+            self.progress.step += 1
             if on_step is not None:
-                on_step()
-        assert self._sums is not None
-        means = mean_over_processes(self._sums).div(self.batches.steps).tolist()
+                on_step(self.progress)
+        names, sums = self.engine.totals.sums()
+        means = mean_over_processes(sums).div(self.batches.steps).tolist()
         copy_buffers_from_main(self.model)
         seconds = time.perf_counter() - started
-        names = self._gradients.names
-        row = {"epoch": self.epoch, "seconds": seconds, **dict(zip(names, means, strict=True))}
-        self.epoch += 1
+        epoch = self.progress.epoch
+        row = {"epoch": epoch, "seconds": seconds, **dict(zip(names, means, strict=True))}
+        self.progress.epoch += 1
         return row
 
     def validate(self) -> Row:
@@ -113,17 +105,18 @@ class Trainer:
         if self.share.processes > 1:
             where = "train in a single process to learn where"
         for number in range(self.batches.steps if self.share.processes == 1 else 0):
-            found = self._inspect(self.batches.draw())
+            found = self.engine.inspect()
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
         self.load_state(snapshot)
+        epoch = self.progress.epoch
         return NonFiniteError(
-            f"the loss stopped being finite in epoch {self.epoch}: {where}. The last good state, "
-            f"after {self.epoch} epochs, is kept: start again with a lower learning rate, or look "
+            f"the loss stopped being finite in epoch {epoch}: {where}. The last good state, "
+            f"after {epoch} epochs, is kept: start again with a lower learning rate, or look "
             "at the inputs of that site",
             site,
-            self.epoch,
+            epoch,
             step,
         )
 
@@ -132,14 +125,14 @@ class Trainer:
         return copy.deepcopy(
             {
                 "model_class": type(self.model).__name__,
-                "model_options": plain_options(self.model.options),
+                "model_options": stored_options(self.model),
                 "rows": self._rows(),
                 "config": asdict(self.config),
                 "compiles": self.compiles,
-                "epoch": self.epoch,
-                "history": self.history,
+                "epoch": self.progress.epoch,
+                "history": self.progress.rows,
                 "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimiser": self.engine.state_dict(),
                 "rng": gather(random_states(self.device)),
                 "best": self.best,
             }
@@ -153,11 +146,11 @@ class Trainer:
         """
         check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
         state = copy.deepcopy(state)
-        # The step size follows from the epoch; on a GPU its tensor must stay the one it is.
-        state["optimiser"]["param_groups"] = self.optimiser.state_dict()["param_groups"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        self.engine.load_state_dict(state["optimiser"])
+        self.progress.epoch, self.progress.rows = state["epoch"], state["history"]
+        self.progress.step = self.progress.epoch * self.batches.steps
+        self.best = state["best"]
         if self.config.compile == state["config"]["compile"] == "auto":
             self.compiles = self._may_compile() and state["compiles"]
         set_random_states(state["rng"][self.share.rank], self.device)
@@ -182,8 +175,9 @@ class Trainer:
             penalty = Penalty(model, config.l1, config.l2, config.penalised)
         rows = data.num_labelled, data.num_unlabelled
         dtype = PRECISIONS[config.precision]
-        objective = Objective(model, *rows, dtype, config.anneal, penalty)
-        if config.anneal:
+        weights = config.weights()
+        objective = Objective(model, *rows, dtype, weights, penalty)
+        if weights:
             # Better now than after the first checkpoint has been written.
             model.train()
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
@@ -191,17 +185,25 @@ class Trainer:
                 objective.check_annealed(self.batches.draw())
         return objective
 
+    def _make_engine(self) -> Engine:
+        if self.config.engine == "native":
+            return NativeEngine(self.objective, self.batches, self.config)
+        if self.share.processes > 1:
+            raise ConfigError('engine is "svi", which trains in one process: use engine="native"')
+        return SVIEngine(self.objective, self.batches, self.config)
+
     def _prepare_step(self) -> None:
         """Decide how steps run from here on: compiled or not, replayed or not."""
         self._options = self.model.options
-        gradients = CompiledGradients if self.compiles else Gradients
-        self._gradients = gradients(shared_gradients(self.objective))
-        self._sums: Tensor | None = None
-        self._step: Callable[[], None] = self._plain_step
+        self.engine.prepare(self.compiles)
+        self._step: Callable[[], None] = self.engine.step
+        if not isinstance(self.engine, NativeEngine):
+            return
         # A graph holds no copy from main memory, and waits for no other process.
         alone = not self.batches.streams and self.share.processes == 1
         if self.config.cuda_graph and self.device.type == "cuda" and alone:
-            self._step = CapturedStep(self._plain_step, self.device)
+            # The engine's step and not one of this object's, which would hold itself for ever.
+            self._step = CapturedStep(self.engine.step, self.device)
 
     def _may_compile(self) -> bool:
         # A compiler would merge each chunk's second computation with its first, and
@@ -213,43 +215,11 @@ class Trainer:
             # What was compiled or recorded has the former ones in it.
             self._prepare_step()
         self.model.train()
-        self.batches.shuffle(self.epoch)
-        set_learning_rate(self.optimiser, self.config.learning_rate_at(self.epoch))
-        self.objective.begin_at(self.epoch * self.batches.steps)
-        if self._sums is not None:
-            self._sums.zero_()
-
-    def _plain_step(self) -> None:
-        """Draw a batch, move the parameters, add its terms to the sums; look at nothing."""
-        self.objective.advance()
-        values = self._gradients(self.batches.draw())
-        self._move(norm=values[-1])
-        if self._sums is None:
-            self._sums = torch.zeros_like(values)
-        self._sums.add_(values)
-
-    def _inspect(self, batch: Batch) -> str | None:
-        """Make one step; return the first site or gradient that was not finite, if any."""
-        self.optimiser.zero_grad()
-        self.objective.advance()
-        with recorded_traces(self.objective.elbo) as traces:
-            loss, _ = self.objective(batch)
-        site = first_non_finite(*traces[-1])
-        if site is not None:
-            return site
-        if not bool(torch.isfinite(loss)):
-            return "loss"
-        loss.backward()
-        for name, parameter in self.model.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                return f"gradient of {name}"
-        self._move(total_norm(self.model.parameters()))
-        return None
-
-    def _move(self, norm: Tensor) -> None:
-        """Move the parameters along their gradients, whose total norm is `norm`."""
-        cap_gradients(self._gradients.parameters, norm, self.config.max_gradient_norm)
-        self.optimiser.step()
+        epoch = self.progress.epoch
+        self.batches.shuffle(epoch)
+        self.engine.set_learning_rate(self.config.learning_rate_at(epoch))
+        self.objective.begin_at(epoch * self.batches.steps)
+        self.engine.totals.clear()
 
     def _rows(self) -> list[int]:
         data = self.data

@@ -3,8 +3,10 @@
 import torch
 
 from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.elbos import names
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.progress import Row
 from pyro_ssl.metrics import (
     accuracy,
     expected_calibration_error,
@@ -14,10 +16,11 @@ from pyro_ssl.metrics import (
 )
 from pyro_ssl.models.base import PyroModel, SSLModel
 
-Row = dict[str, float]
-
 # What the best epoch is chosen by, the first that there is.
-MEASURES = ("validation_accuracy", "validation_elbo", "validation_log_prob_x")
+MEASURES = tuple(
+    names.reported(measure, names.VALIDATION)
+    for measure in ("accuracy", names.ELBO, names.log_prob("x"))
+)
 
 _KL_ROWS = 1000
 
@@ -34,8 +37,9 @@ def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
     row: Row = {}
     if isinstance(model, SSLModel):
         probabilities = predict_in_chunks(model, data.validation_xs)
-        row["validation_accuracy"] = accuracy(probabilities, data.validation_ys)
-        row["validation_ece"] = expected_calibration_error(probabilities, data.validation_ys)
+        for name, measure in (("accuracy", accuracy), ("ece", expected_calibration_error)):
+            value = measure(probabilities, data.validation_ys)
+            row[names.reported(name, names.VALIDATION)] = value
         if not (config.validation_bound and model.learns_from_unlabelled):
             return row
     return row | _bound(model, data, config)
@@ -49,7 +53,7 @@ def _bound(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
         elbo = importance_weighted_bound(model, xs).mean().item()
         if config.validation_bound:
             kls = kl_per_dimension(model, xs[:_KL_ROWS])
-    row = {f"validation_{model.objective_name}": elbo}
+    row = {names.reported(model.objective_name, names.VALIDATION): elbo}
     if kls is not None:
-        row |= {f"validation_kl_z_{d}": kl for d, kl in enumerate(kls.tolist())}
+        row |= {names.kl_of_dimension("z", d): kl for d, kl in enumerate(kls.tolist())}
     return row

@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from pyro_ssl.elbos.sites import sample_sites
+from pyro_ssl.elbos.sites import bound_weight, sample_sites
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel, evaluating
 
@@ -25,7 +25,9 @@ def importance_weighted_bound(
 
     whose expectation is the ELBO for k = 1, grows with k, and tends to log p(x) (Burda, Grosse,
     Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, theorem 1). Labels count as
-    latents; they are drawn, not summed. The model is in evaluation mode meanwhile.
+    latents; they are drawn, not summed. A factor of the guide counts as far as it belongs to the
+    bound: `kl_SITE`, or `add_term` with a `bound_weight`. The model is in evaluation mode
+    meanwhile.
 
     Args:
         model: a model with a plate of rows at dimension -1, and others within its
@@ -66,7 +68,11 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
         for site in sample_sites(trace):
             if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
                 continue
-            log_prob = site["fn"].log_prob(site["value"])
+            # What a guide adds beside the bound is no part of it; a model's factors are.
+            share = bound_weight(site) if trace is guide_trace else 1.0
+            if not share:
+                continue
+            log_prob = share * site["fn"].log_prob(site["value"])
             for _ in range(nesting - 1):
                 # A plate between those of the samples and of the rows.
                 log_prob = log_prob.sum(-2)

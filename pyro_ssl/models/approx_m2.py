@@ -25,7 +25,8 @@ class ApproxM2(M2):
     The baseline b(x) is a network that learns to predict f by least squares. It is unbiased
     whatever b is; b only lowers the variance. The site "y" of the guide carries the baseline as
     Pyro's `TraceGraph_ELBO` reads it. Where terms are scaled, as `pyro_ssl.infer.fit` does, it
-    learns the scaled f; its loss counts in the gradient's norm.
+    learns the scaled f; its loss counts in the gradient's norm. Under Pyro's `Trace_ELBO` and
+    `TraceEnum_ELBO` the objective is the same, and the gradient unbiased but without a baseline.
 
     Source: the model ApproxM2 of the vae_ssl project; the estimator is that of Mnih and Gregor,
     "Neural variational inference and learning in belief networks", ICML 2014, with their

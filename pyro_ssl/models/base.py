@@ -4,7 +4,8 @@ import inspect
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import pyro
 import pyro.distributions as dist
@@ -15,14 +16,20 @@ from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Bernoulli, Likelihood, as_likelihood
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.given import GivenNetwork
 from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.plain import plain
 
-_serial = itertools.count()
+_counts: "dict[str, itertools.count[int]]" = {}
+# Which living model has which name in Pyro's parameter store.
+_named: "WeakValueDictionary[str, PyroModel]" = WeakValueDictionary()
 # What parts of a model were called in earlier versions, whose state dicts still load.
 _FORMER_NAMES = {"trunk.": "image_encoder.", "canvas.": "image_decoder."}
+
+Model = TypeVar("Model", bound="PyroModel")
 
 
 class PyroModel(nn.Module):
@@ -31,8 +38,8 @@ class PyroModel(nn.Module):
     A subclass keeps each constructor argument as an attribute of the same name; it may take
     those of its own base as `**options` and pass them on. Its programs are
     `model(xs, ys)` and `guide` of the same arguments. It registers its parameters
-    with `pyro.module(self._name, self)`; `_name` is unique to the instance, also after
-    `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
+    with `pyro.module(self._name, self)`; `_name` (see `named`) is unique to the instance, also
+    after `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
     Pyro's parameter store and the second would silently never train.
 
     Args:
@@ -61,14 +68,20 @@ class PyroModel(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments to construct an equal model with, but for its weights."""
-        names: dict[str, None] = {}
-        for cls in type(self).__mro__:
-            if issubclass(cls, PyroModel) and "__init__" in vars(cls) and cls not in _BASES:
-                for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
-                    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                        names[name] = None
-        found = {name: getattr(self, name) for name in names}
+        """The arguments to construct an equal model with, but for its weights.
+
+        Raises:
+            ConfigError: if the model does not keep one of them as an attribute.
+        """
+        found = {}
+        for name in _constructor_arguments(type(self)):
+            try:
+                found[name] = getattr(self, name)
+            except AttributeError as error:
+                raise ConfigError(
+                    f"{type(self).__name__} does not keep its argument {name!r}: let its "
+                    f"constructor set self.{name} = {name}"
+                ) from error
         # Of networks only those that were given: an attribute of the same name is the network.
         for name, value in found.items():
             if isinstance(value, (GivenNetwork, MLP)):
@@ -90,8 +103,57 @@ class PyroModel(nn.Module):
         """Whether NaN among the inputs stands for a missing value."""
         return self.likelihood.takes_missing
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The one place through which the options of every model pass.
+        super().__setattr__(name, plain(value))
+
+    @property
+    def param_name(self) -> str:
+        """What the model's parameters are called by in Pyro's parameter store."""
+        return self._name
+
+    def named(self: Model, name: str) -> Model:
+        """Give the model a name of your own in Pyro's parameter store, and return the model.
+
+        Without one it is called by its class and the number of models of that class that were
+        constructed before it. A file of the store, `pyro.get_param_store().save(path)`, is by
+        these names: another program finds its parameters there if its model has the same one::
+
+            m = M2(**options).named("m2")
+            pyro.get_param_store().load(path)
+            pyro.module(m.param_name, m, update_module_params=True)
+
+        Under another name the same lines leave the model as it was initialised, without a word.
+        (`save_model` and `state_dict` need no name.) Two models of one name would share their
+        parameters, and the second would never train, so that a name in use is refused; copies
+        and unpickled models get a name of their own. Give the name before the first step of
+        training.
+
+        Args:
+            name: the name, without "$$$".
+
+        Raises:
+            ConfigError: if another model in use has this name, or Pyro could not take it.
+        """
+        if not name or "$$$" in name:
+            raise ConfigError(f"name is {name!r}, expected a string without '$$$', not empty")
+        if _named.get(name, self) is not self:
+            raise ConfigError(
+                f"name is {name!r}, as another {type(_named[name]).__name__} is called: two models "
+                "of one name share their parameters. Delete the other one, or choose another name"
+            )
+        if _named.get(self._name) is self:
+            del _named[self._name]
+        _named[name] = self
+        self._name = name
+        return self
+
     def _new_name(self) -> str:
-        return f"{type(self).__name__.lower()}_{next(_serial)}"
+        kind = type(self).__name__.lower()
+        count = _counts.setdefault(kind, itertools.count())
+        name = next(n for i in count if (n := f"{kind}_{i}") not in _named)
+        _named[name] = self
+        return name
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -214,6 +276,24 @@ class SSLModel(PyroModel):
 
 
 _BASES = (PyroModel, SSLModel)
+
+
+def _constructor_arguments(model_class: type[PyroModel]) -> list[str]:
+    """Return the arguments of a model's constructor, those that it passes on among them."""
+    names: dict[str, None] = {}
+    for cls in model_class.__mro__:
+        if cls in _BASES:
+            break
+        if "__init__" not in vars(cls):
+            continue
+        constructor = vars(cls)["__init__"]
+        parameters = list(inspect.signature(constructor).parameters.values())[1:]
+        kinds = {p.kind for p in parameters}
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        names |= {p.name: None for p in named}
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return list(names)
 
 
 @contextmanager

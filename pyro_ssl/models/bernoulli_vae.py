@@ -9,7 +9,8 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
-from pyro_ssl.elbos.antithetic import Antithetic_ELBO
+from pyro_ssl.elbos import names
+from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
@@ -134,7 +135,7 @@ class BernoulliVAE(PyroModel):
 
     def _code_in_guide(self, rows: Rows) -> None:
         logits = self._logits(rows.xs)
-        q_z = dist.Bernoulli(logits=logits).to_event(1)
+        q_z = BernoulliCode(dist.Bernoulli(logits=logits), 1)
         if not self._relaxes:
             pyro.sample("z", q_z, infer={"enumerate": "parallel"} if self._pairs else {})
             return
@@ -143,7 +144,7 @@ class BernoulliVAE(PyroModel):
         pyro.sample("z", Unscored(dist.Delta(hard + (on - on.detach()), event_dim=1)))
         prior = dist.Bernoulli(logits=torch.zeros_like(logits)).to_event(1)
         kl = torch.distributions.kl_divergence(q_z, prior)
-        pyro.factor("kl_z", kl, has_rsample=True)
+        pyro.factor(names.kl("z"), kl, has_rsample=True)
 
     @property
     def _pairs(self) -> bool:

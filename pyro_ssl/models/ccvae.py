@@ -12,8 +12,8 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
-from pyro_ssl.elbos.sites import WEIGHT
+from pyro_ssl.elbos import names
+from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO, RowWeight
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Likelihood
 from pyro_ssl.models.base import SSLModel, evaluating
@@ -210,9 +210,9 @@ class CCVAE(SSLModel):
         log_q_y = self._log_q(ys, draws).logsumexp(0) - math.log(self.num_samples)
         weight = (self._log_q(ys, z_class.detach()) - log_q_y).exp()
         with poutine.mask(mask=False):
-            pyro.sample(WEIGHT, dist.Delta(weight), infer={"is_auxiliary": True})
-        pyro.factor("kl_y", self._log_q(ys, z_class), has_rsample=True)
-        add_term("classification", -log_q_y, self.alpha, bound_weight=1.0)
+            pyro.sample(names.WEIGHT, RowWeight(weight), infer={"is_auxiliary": True})
+        pyro.factor(names.kl("y"), self._log_q(ys, z_class), has_rsample=True)
+        add_term(names.CLASSIFICATION, -log_q_y, self.alpha, bound_weight=1.0)
 
     # What other kinds of labels replace:
 

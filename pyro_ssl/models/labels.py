@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
+from pyro_ssl.elbos.names import CLASSIFICATION
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.terms import add_term
 
@@ -50,4 +51,4 @@ def classification_term(ys: Tensor, class_logits: Tensor, alpha: float) -> None:
     """
     if alpha > 0:
         log_q_y = dist.Categorical(logits=class_logits).log_prob(ys)
-        add_term("classification", -log_q_y, alpha)
+        add_term(CLASSIFICATION, -log_q_y, alpha)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyro_ssl.elbos import names
 from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.attributes import attribute_logits, complete
 from pyro_ssl.models.m2 import M2
@@ -102,7 +103,7 @@ class MultiLabelM2(M2):
         if rows.ys is not None and self.alpha > 0:
             each = F.logsigmoid(torch.where(ys == 1, scores, -scores))
             log_q = torch.where(ys >= 0, each, 0.0).sum(-1)
-            add_term("classification", -log_q, self.alpha)
+            add_term(names.CLASSIFICATION, -log_q, self.alpha)
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))
@@ -113,7 +114,7 @@ class MultiLabelM2(M2):
             relaxed = (relaxed > 0.5).to(relaxed.dtype) + (relaxed - relaxed.detach())
         drawn = pyro.sample("y", Unscored(dist.Delta(relaxed, event_dim=1)))
         kl = torch.where(ys >= 0, 0.0, self._kl(scores)).sum(-1)
-        pyro.factor("kl_y", kl, has_rsample=True)
+        pyro.factor(names.kl("y"), kl, has_rsample=True)
         return self._filled(ys, drawn)
 
     def _attributes(self, rows: Rows) -> Tensor:

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pyro_ssl.elbos import names
 from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
@@ -63,7 +64,7 @@ class RelaxedM2(M2):
             return super()._label_in_guide(rows, scores)
         y = pyro.sample("y", Unscored(self._relaxed_label(scores)))
         log_q = self._class_logits(scores).log_softmax(-1)
-        pyro.factor("kl_y", self.p_y.kl_from(log_q), has_rsample=True)
+        pyro.factor(names.kl("y"), self.p_y.kl_from(log_q), has_rsample=True)
         return y
 
     def _label_in_model(self, rows: Rows) -> Tensor:

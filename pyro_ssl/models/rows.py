@@ -10,12 +10,11 @@ import torch
 from pyro.contrib.autoname import scope
 from torch import Tensor
 
+from pyro_ssl.elbos.names import KINDS, LABELLED, UNLABELLED
 from pyro_ssl.errors import DataError
 
-LABELLED = "labelled"
-UNLABELLED = "unlabelled"
 # Names of the two kinds' plates, by which weights of rows find them.
-PLATES = {f"{kind}_rows": kind for kind in (LABELLED, UNLABELLED)}
+PLATES = {f"{kind}_rows": kind for kind in KINDS}
 
 
 @dataclass(frozen=True)

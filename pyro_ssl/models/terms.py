@@ -14,7 +14,10 @@ def add_term(name: str, loss: Tensor, weight: float = 1.0, bound_weight: float =
     the rows of its kind, labelled or unlabelled, however many there are. A call by itself sums over
     its rows, and gains `weight + bound_weight` times the sum.
 
-    Reports call it `name`, without its weight.
+    Reports call it `name`, without its weight, and so do `FitConfig.anneal` and
+    `FitConfig.term_weights`. Bounds leave it out but for `bound_weight`. A plain `pyro.factor` of a
+    guide is reported and annealed alike, and is in no bound unless it is called `kl_SITE`; its rows
+    weigh as much as those of the bound.
 
     Args:
         name: name of the factor.

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pyro_ssl.elbos import names
 from pyro_ssl.errors import DataError
 from pyro_ssl.plots.curves import over_epochs, width_for
 
@@ -29,7 +30,7 @@ _COLOURS = (
 )  # fmt: skip
 _DASHES = ((), (5, 1.5), (1.5, 1), (6, 1.5, 1.5, 1.5))
 
-_SITE = re.compile(r"unlabelled_kl_(.+)")
+_SITE = re.compile(names.reported(names.kl("(.+)"), names.UNLABELLED))
 
 
 def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
@@ -71,8 +72,8 @@ def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
     """
     panels, finals = [], {}
     for heading, column in (
-        ("training, unlabelled rows", "unlabelled_elbo"),
-        ("validation", "validation_elbo"),
+        ("training, unlabelled rows", names.reported(names.ELBO, names.UNLABELLED)),
+        ("validation", names.reported(names.ELBO, names.VALIDATION)),
     ):
         curves = _curves(runs, column, -1)
         limits = _limits(curves, rising=False)
@@ -97,7 +98,7 @@ def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figu
     sites = sorted(match[1] for c in columns if (match := _SITE.fullmatch(c)))
     panels = []
     for site in sites:
-        curves = _curves(runs, f"unlabelled_kl_{site}")
+        curves = _curves(runs, names.reported(names.kl(site), names.UNLABELLED))
         panels.append(
             _Panel(f"KL of {site}", "nats per unlabelled example", curves, _all_but_spikes(curves))
         )

@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from pyro_ssl.elbos import names
 from pyro_ssl.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Columns of single latent dimensions, of which there may be many.
-KL_OF_DIMENSION = re.compile(r"validation_kl_z_(\d+)")
+KL_OF_DIMENSION = re.compile(names.kl_of_dimension("z", r"(\d+)"))
 
 
 def width_for(title: str, inches: float) -> float:
@@ -38,16 +39,17 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         frame: one row an epoch, as `History.to_frame` gives.
         title: what was trained on what.
     """
-    divergences = [c for c in frame.columns if "_kl_" in c and not KL_OF_DIMENSION.fullmatch(c)]
+    divergences = [c for c in frame.columns if names.is_reported_kl(c)]
+    bounds = [names.reported(names.ELBO, kind) for kind in names.KINDS]
     wanted = {
-        ("bound", "nats per example"): ["labelled_elbo", "unlabelled_elbo"],
+        ("bound", "nats per example"): [*bounds],
         ("KL divergence", "nats per example"): divergences,
-        ("classification term", "nats per labelled example"): ["classification"],
+        ("classification term", "nats per labelled example"): [names.CLASSIFICATION],
         ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
     }
     objectives = [c for c in ("validation_elbo", "validation_log_prob_x") if c in frame]
     wanted["bound", "nats per example"] += objectives
-    present = {heading: [c for c in names if c in frame] for heading, names in wanted.items()}
+    present = {heading: [c for c in known if c in frame] for heading, known in wanted.items()}
     panels = {heading: columns for heading, columns in present.items() if columns}
     figure = Figure(figsize=(width_for(title, 3.6 * len(panels)), 3.4), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -58,7 +60,7 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")
     bound = figure.axes[0]
-    if "unlabelled_elbo" in frame and len(frame) > 4:
+    if bounds[-1] in frame and len(frame) > 4:
         # The first epochs fall far below the rest and would flatten everything after them.
         later = frame[panels["bound", "nats per example"]].iloc[2:]
         margin = 0.05 * (later.max().max() - later.min().min() + 1e-9)

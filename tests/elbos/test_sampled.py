@@ -6,7 +6,6 @@ from pyro.infer import SVI, TraceGraph_ELBO
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models import M2, ApproxM2, LeaveOneOutM2, RaoBlackwellM2
 from tests import oracle
@@ -142,7 +141,7 @@ def test_leave_one_out_at_its_draws_is_the_formula(samples, labelled):
 def test_leave_one_out_serves_programs_of_others(max_plate_nesting):
     xs = torch.tensor([-1.2, 0.1, 0.7, 2.5]).double()
     elbo = LeaveOneOut_ELBO(3, max_plate_nesting)
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         loss = elbo.loss_and_grads(mixture, mixture_guide, xs)
     nodes = traces[-1][0].nodes
     labels, u = nodes["component"]["value"].reshape(3, 4), nodes["u"]["value"]

@@ -60,7 +60,7 @@ def test_resumed_run_ends_bit_identical_to_one_never_stopped(tmp_path, schedule,
 
     path, steps = tmp_path / "run.pt", iter(range(100))
 
-    def stop_in_the_middle_of_the_third_epoch():
+    def stop_in_the_middle_of_the_third_epoch(progress):
         if next(steps) == 7:
             raise error
 
@@ -177,9 +177,9 @@ def test_nan_in_a_later_epoch_keeps_the_checkpoint_of_the_epoch_before(tmp_path)
     model = small_m2()
     kept = {}
 
-    def poison_after_two(rows):
-        epochs.append(len(rows))
-        if len(rows) == 2:
+    def poison_after_two(progress):
+        epochs.append(len(progress.rows))
+        if len(progress.rows) == 2:
             kept.update(copy.deepcopy(model.state_dict()))
             # The state is already saved: from here on the next step must go wrong.
             trigger["on"] = True
@@ -430,7 +430,7 @@ def test_resumed_vae_ends_bit_identical_to_one_never_stopped(tmp_path, keep_best
     never_stopped, resumed = small_vae(**options), small_vae(seed=99, **options)
     whole, steps = fit(never_stopped, data, config), iter(range(100))
 
-    def stop_in_the_middle_of_the_third_epoch():
+    def stop_in_the_middle_of_the_third_epoch(progress):
         if next(steps) == 7:
             raise StopError
 
@@ -516,8 +516,8 @@ def test_cuda_resume_follows_the_schedule_in_a_graph(tmp_path):
     class Stop(Exception):  # noqa: N818
         pass
 
-    def stop(rows):
-        if len(rows) == 2:
+    def stop(progress):
+        if len(progress.rows) == 2:
             raise Stop
 
     whole = fit(small_m2().to("cuda:0"), blobs().to("cuda:0"), config)

@@ -1,6 +1,5 @@
 import torch
 
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import Objective
 from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.models import MLPClassifier
@@ -20,7 +19,7 @@ def test_loss_and_terms_are_the_weighted_sums_of_the_formulas():
     objective = Objective(model, num_labelled=12, num_unlabelled=108)
     batch = batch_of(data)
     xs, ys, n = batch.xs, batch.ys, batch.num_labelled
-    with recorded_traces(objective.elbo) as recorded:
+    with oracle.recorded_traces(objective.elbo) as recorded:
         loss, terms = objective(batch)
     (traces,) = recorded
     z_l = traces[0].nodes["labelled/z"]["value"]
@@ -66,7 +65,7 @@ def test_compute_dtype_reaches_the_networks_but_no_density():
         lambda module, inputs, output: seen.append(output.dtype)
     )
     batch = batch_of(blobs(), torch.float32)
-    with recorded_traces(objective.elbo) as recorded:
+    with oracle.recorded_traces(objective.elbo) as recorded:
         loss, _ = objective(batch)
     loss.backward()
     assert set(seen) == {torch.bfloat16}
@@ -75,15 +74,3 @@ def test_compute_dtype_reaches_the_networks_but_no_density():
             if site["type"] == "sample":
                 assert site["log_prob"].dtype == torch.float32
                 assert site["value"].dtype in (torch.float32, torch.int64)
-
-
-def test_recording_ends_with_its_context_also_when_nested():
-    objective = Objective(small_m2(), 12, 108)
-    batch = batch_of(blobs(), torch.float32)
-    with recorded_traces(objective.elbo) as outer:
-        with recorded_traces(objective.elbo) as inner:
-            objective(batch)
-        objective(batch)
-    objective(batch)
-    assert (len(outer), len(inner)) == (2, 1)
-    assert outer[0] is inner[0]

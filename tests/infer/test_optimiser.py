@@ -37,8 +37,11 @@ def vector(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+@pytest.mark.usefixtures("as_recorded")
 @pytest.mark.parametrize("compiled", ["never", "always"])
-def test_gradients_above_the_cap_are_shrunk_to_it_and_others_are_not(monkeypatch, compiled):
+def test_gradients_above_the_cap_are_shrunk_to_it_and_others_are_not(
+    monkeypatch, compiled, as_recorded
+):
     seen = gradients_seen(monkeypatch)
     config = replace(ONE_STEP, compile=compiled)
     (row,) = fit(small_m2(), blobs(), config).rows
@@ -83,7 +86,7 @@ def test_resumed_run_with_every_option_is_bit_identical(tmp_path):
     whole, resumed, path = small_m2(), small_m2(seed=9), tmp_path / "run.pt"
     rows, steps = fit(whole, blobs(), config).rows, iter(range(100))
 
-    def stop():
+    def stop(progress):
         if next(steps) == 7:
             raise StopError
 
@@ -178,6 +181,7 @@ def test_penalty_is_added_with_its_gradient():
 
 
 @pytest.mark.filterwarnings("ignore:.*was not registered in the param store")
+@pytest.mark.usefixtures("as_recorded")
 @pytest.mark.parametrize("compiled", ["never", "always"])
 def test_fit_reports_the_penalty_of_trained_weights_and_lowers_it(compiled):
     model = small_m2()

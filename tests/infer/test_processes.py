@@ -69,7 +69,24 @@ def gradients_of_a_share(folder):
     return [p.grad for p in model.parameters()]
 
 
-def test_gradient_is_that_of_a_single_process(tmp_path):
+def all_of_it(folder):
+    parts = (gradients_of_a_share, fit_m2, fit_that_ends_early)
+    folders = [folder / part.__name__ for part in parts]
+    return {part.__name__: part(place) for part, place in zip(parts, folders, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What two processes return of every part: it takes seconds to start them."""
+    folder = tmp_path_factory.mktemp("processes")
+    for part in (gradients_of_a_share, fit_m2, fit_that_ends_early):
+        (folder / part.__name__).mkdir()
+    (folder / fit_that_ends_early.__name__ / "there.pt").write_text("")
+    results = in_two_processes(all_of_it, folder)
+    return lambda part: ([each[part.__name__] for each in results], folder / part.__name__)
+
+
+def test_gradient_is_that_of_a_single_process(found):
     data, model = blobs(), classifier().double()
     batch = next(CONFIG.batches(data).epoch(0))
     loss, terms = objective_of(model)(replace(batch, xs=batch.xs.double()))
@@ -78,7 +95,7 @@ def test_gradient_is_that_of_a_single_process(tmp_path):
     torch.testing.assert_close(loss.detach(), 0.3 * cross_entropy + terms["penalty"])
     assert terms["penalty"] > 0.01
     loss.backward()
-    for theirs in in_two_processes(gradients_of_a_share, tmp_path):
+    for theirs in found(gradients_of_a_share)[0]:
         torch.testing.assert_close(theirs, [p.grad for p in model.parameters()])
 
 
@@ -94,14 +111,14 @@ def fit_m2(folder):
     return [whole.state_dict(), parted.state_dict(), losses]
 
 
-def test_fit_leaves_the_same_parameters_on_both_and_resumes(tmp_path):
-    first, second = in_two_processes(fit_m2, tmp_path)
+def test_fit_leaves_the_same_parameters_on_both_and_resumes(found):
+    (first, second), folder = found(fit_m2)
     for state in (*first[1:2], *second[:2]):
         assert all(torch.equal(state[k], first[0][k]) for k in state)
     assert torch.equal(first[2], second[2])
     start = small_m2(batch_norm=True, input_dropout=0.2).state_dict()
     assert any(not torch.equal(first[0][k], start[k]) for k in start)
-    checkpoint = load_checkpoint(tmp_path / "run.pt")
+    checkpoint = load_checkpoint(folder / "run.pt")
     noise = [states["cpu"] for states in checkpoint["rng"]]
     assert not torch.equal(*noise)
     with pytest.raises(CheckpointError, match="written by 2 processes, this run has 1"):
@@ -109,20 +126,25 @@ def test_fit_leaves_the_same_parameters_on_both_and_resumes(tmp_path):
             small_m2(batch_norm=True, input_dropout=0.2),
             blobs(),
             CONFIG,
-            checkpoint=tmp_path / "run.pt",
+            checkpoint=folder / "run.pt",
             resume=True,
         )
 
 
-def fit_onto_what_is_there(folder):
-    try:
+def fit_that_ends_early(folder):
+    """An error of the first process, and callbacks, which it alone is asked, that stop the run."""
+    with pytest.raises(ConfigError) as caught:
         fit(small_m2(), blobs(), CONFIG, checkpoint=folder / "there.pt")
-    except ConfigError as error:
-        return str(error)
-    return "no error"
+
+    def stop(progress):
+        assert distributed.get_rank() == 0
+        progress.stop()
+
+    histories = [fit(small_m2(), blobs(), CONFIG, **{how: stop}) for how in ("on_epoch", "on_step")]
+    return str(caught.value), [(history.termination, len(history.rows)) for history in histories]
 
 
-def test_an_error_of_the_first_process_reaches_both(tmp_path):
-    (tmp_path / "there.pt").write_text("")
-    for message in in_two_processes(fit_onto_what_is_there, tmp_path):
+def test_what_ends_the_first_process_ends_both(found):
+    for message, ends in found(fit_that_ends_early)[0]:
         assert "exists already" in message
+        assert ends == [("callback", 1), ("callback", 1)]

@@ -23,7 +23,7 @@ def test_rows_of_a_file_train_like_rows_in_memory(tmp_path):
         assert torch.equal(ours, theirs)
 
 
-# Trains on a file of 120 MB, read as a whole over an epoch, and prints by how many MB the
+# Trains on a file of 60 MB, read as a whole over an epoch, and prints by how many MB the
 # memory grew that is no copy of a file's pages, which the system can take back.
 PROGRAM = """
 import sys, torch
@@ -49,7 +49,7 @@ print(own_megabytes() - before)
 
 
 def test_memory_stays_bounded_when_the_data_does_not(tmp_path):
-    for name, rows in (("large.npy", 30_000), ("small.npy", 1000)):
+    for name, rows in (("large.npy", 15_000), ("small.npy", 1000)):
         np.lib.format.open_memmap(tmp_path / name, "w+", np.uint8, (rows, 1, 64, 64)).flush()
     files = [str(tmp_path / name) for name in ("large.npy", "small.npy")]
     run = [sys.executable, "-c", PROGRAM, *files]

@@ -365,7 +365,7 @@ def test_a_users_likelihood_is_saved_by_name_and_given_again_at_load(tmp_path):
     fit(model, data, config, checkpoint=tmp_path / "run.pt")
     with pytest.raises(CheckpointError, match="likelihood cannot be read: family is 'Exponential'"):
         load_model(tmp_path / "run.pt")
-    again = load_model(tmp_path / "run.pt", options={"likelihood": Exponential()})
+    again = load_model(tmp_path / "run.pt", likelihood=Exponential())
     assert again.likelihood == Exponential()
     assert torch.equal(again.predict_proba(data.labelled_xs), model.predict_proba(data.labelled_xs))
     resumed = M2(likelihood=Exponential(), **M2_SIZES)

@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.infer import Objective
 from pyro_ssl.models import M2, ApproxM2
 from pyro_ssl.models.rows import Batch
@@ -20,7 +19,7 @@ def test_weighted_objective_at_its_draws_is_the_formula(model):
     # 3 of 12 labelled rows and 4 of 28 unlabelled ones.
     xs, ys = pixels(7), torch.tensor([0, 2, 1, -1, -1, -1, -1])
     objective = Objective(model, 12, 28)
-    with recorded_traces(objective.elbo) as traces:
+    with oracle.recorded_traces(objective.elbo) as traces:
         loss, _ = objective(Batch(xs, ys, 3))
     nodes = traces[-1][0].nodes
     known, rows = xs[:3], xs[3:]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pyro_ssl.elbos.terms import objective_terms, recorded_traces
+from pyro_ssl.elbos import objective_terms
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import Anneal, Objective
 from pyro_ssl.likelihoods import Laplace
@@ -199,7 +199,7 @@ def test_weight_is_bounded_where_no_other_draw_is_like_the_first():
     with torch.no_grad():
         model.slope.mul_(3000.0)
     elbo = model.make_elbo()
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs, ys)
     weight = traces[-1][1].nodes["weight"]["value"]
     # With other draws alone in the denominator, some weights would be infinite.
@@ -211,7 +211,7 @@ def test_weight_is_bounded_where_no_other_draw_is_like_the_first():
 def test_terms_add_up_to_the_loss():
     model, xs, ys = make(alpha=2.0), pixels(5), torch.tensor([2, 0, 1, -1, -1])
     elbo = model.make_elbo()
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs, ys)
     terms = objective_terms(*traces[-1])
     total = 3 * terms["labelled_elbo"] + 2 * terms["unlabelled_elbo"] - 9 * terms["classification"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pyro_ssl.elbos import objective_terms
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.elbos.terms import objective_terms, recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import LogisticNormal
@@ -85,7 +85,7 @@ def test_objective_at_its_draws_is_the_formula(ys, posterior_shift, closed_form)
 def test_terms_are_those_of_the_formula():
     model, xs = make_model(), pixels(5)
     elbo = model.make_elbo()
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs)
     terms = objective_terms(*traces[-1])
     kl = oracle.normal_kl(*posterior(model, xs)).mean()

@@ -7,7 +7,6 @@ import torch
 from pyro import poutine
 from pyro.infer import SVI, Predictive, TraceEnum_ELBO
 
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer import Objective, StaticEnum_ELBO
 from pyro_ssl.likelihoods import Bernoulli, Laplace
@@ -50,7 +49,7 @@ def elbo(request):
 def run(model, xs, ys=None, elbo=None, num_labelled=None):
     """Return Pyro's loss and the model trace it came from."""
     elbo = elbo or model.make_elbo()
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, Batch(xs, ys, num_labelled))
     return loss, traces[-1][0]
 
@@ -311,7 +310,7 @@ def test_separate_batch_norm_normalises_each_kind_by_its_own_statistics():
     model.double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     elbo = model.make_elbo()
-    with recorded_traces(elbo) as traces:
+    with oracle.recorded_traces(elbo) as traces:
         elbo.differentiable_loss(model.model, model.guide, xs, ys)
     nodes = traces[-1][1].nodes
     first, last = model.classifier.layers

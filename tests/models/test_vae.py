@@ -6,7 +6,6 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from sklearn.datasets import load_digits
 
 from pyro_ssl.data import SSLData
-from pyro_ssl.elbos.terms import recorded_traces
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, RowWeights, StaticEnum_ELBO, fit
 from pyro_ssl.likelihoods import Gaussian
@@ -214,7 +213,7 @@ def test_labelled_and_unlabelled_rows_share_the_statistics_of_batch_norm():
     torch.manual_seed(0)
     model = VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,), batch_norm=True)
     xs, ys = torch.rand(6, 1, 2, 3), torch.tensor([2, -1, -1, -1, -1, -1])
-    with recorded_traces(elbo := model.make_elbo()) as traces:
+    with oracle.recorded_traces(elbo := model.make_elbo()) as traces:
         elbo.differentiable_loss(model.model, model.guide, xs, ys)
     _, guide_trace = traces[-1]
     together = model.q_z(xs).base_dist.loc

@@ -173,9 +173,9 @@ def test_checkpoints_ask_for_the_networks_again(tmp_path):
     model = make()
     fit(model, data, config, checkpoint=run)
     save_model(model, path)
-    with pytest.raises(CheckpointError, match=r"classifier was a Own, a network .* options=\{"):
+    with pytest.raises(ConfigError, match=r"classifier was a Own, .*\(path, classifier="):
         load_model(path)
-    again = load_model(path, options={"classifier": Own(SHAPE, (4,))})
+    again = load_model(path, classifier=Own(SHAPE, (4,)))
     assert torch.equal(again.predict_proba(data.labelled_xs), model.predict_proba(data.labelled_xs))
     more = FitConfig(epochs=2, batch_size=20)
     assert len(fit(make(), data, more, checkpoint=run, resume=True).rows) == 2

@@ -1,0 +1,67 @@
+"""What terms are called: the one place that knows the names in programs, reports and annealing.
+
+A site of a program is `SITE`, or `labelled/SITE` and `unlabelled/SITE` in a call that mixes both
+kinds of rows. Reports call what a site contributes `kl_SITE` or `log_prob_SITE`, with the kind in
+front (`labelled_kl_z`); `FitConfig.anneal` takes the same names without the kind.
+"""
+
+LABELLED = "labelled"
+UNLABELLED = "unlabelled"
+KINDS = (LABELLED, UNLABELLED)
+
+# The factor of a guide that the classifier learns from: -log q(y|x) of labelled rows.
+CLASSIFICATION = "classification"
+# The auxiliary site of a guide whose value an ELBO multiplies the terms of its rows by.
+WEIGHT = "weight"
+# The bound in reports.
+ELBO = "elbo"
+# What a penalty on the model's weights is called in reports.
+PENALTY = "penalty"
+# What reports put before what is measured on validation rows.
+VALIDATION = "validation"
+# What annealing calls all terms of a bound, by the kind of its rows.
+BOUNDS = {kind: f"{kind}_bound" for kind in KINDS}
+
+_KL = "kl_"
+
+
+def split_name(site: str) -> tuple[str, str]:
+    """Return where a site is, the kind of its rows or nothing, and the name it has there."""
+    part, _, own = site.rpartition("/")
+    return part, own
+
+
+def kind_of(site: str) -> str | None:
+    """Return the kind of rows that a site's name begins with, in a call that mixes both."""
+    part, slash, _ = site.partition("/")
+    return part if slash and part in KINDS else None
+
+
+def kl(site: str) -> str:
+    """Return what the divergence of a latent site is called."""
+    return f"{_KL}{site}"
+
+
+def log_prob(site: str) -> str:
+    """Return what the log-probability of an observed site is called."""
+    return f"log_prob_{site}"
+
+
+def is_kl(term: str) -> bool:
+    """Return whether a term, or a factor of that name, is a divergence."""
+    return term.startswith(_KL)
+
+
+def reported(term: str, part: str) -> str:
+    """Return what reports call a term of rows of one kind, of `VALIDATION`, or of all if empty."""
+    return f"{part}_{term}" if part else term
+
+
+def kl_of_dimension(site: str, dimension: int | str) -> str:
+    """Return what the divergence of one dimension of a latent of validation rows is called."""
+    return reported(f"{kl(site)}_{dimension}", VALIDATION)
+
+
+def is_reported_kl(column: str) -> bool:
+    """Return whether a column of a report is the divergence of a latent in training."""
+    return any(column.startswith(reported(_KL, kind)) for kind in ("", *KINDS))

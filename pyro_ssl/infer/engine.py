@@ -1,0 +1,88 @@
+"""What makes the steps of a run: the interface of the native engine and of Pyro's SVI."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_ssl.elbos.terms import Traces, first_non_finite
+from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.infer.gradients import Measured, Totals
+from pyro_ssl.infer.objective import Objective
+from pyro_ssl.models.rows import Batch
+
+
+class Engine:
+    """Moves a model's parameters by one minibatch a step.
+
+    Args:
+        objective: what is minimised.
+        batches: where minibatches come from.
+
+    Attributes:
+        totals: sums of what steps measured.
+        execution: how steps run, in a word or two.
+    """
+
+    execution: str
+
+    def __init__(self, objective: Objective, batches: MiniBatches) -> None:
+        self.objective = objective
+        self.batches = batches
+        self.totals = Totals()
+
+    def prepare(self, compiles: bool) -> None:
+        """Begin anew, before the first step and when options of the model have changed.
+
+        Args:
+            compiles: whether to compile the steps, where the engine can.
+        """
+        # Other options may mean other terms.
+        self.totals = Totals()
+
+    def step(self) -> None:
+        """Draw a batch, move the parameters, add what was measured to the totals."""
+        self.objective.advance()
+        self.totals.add(self._move(self.batches.draw()))
+
+    def inspect(self) -> str | None:
+        """Make one step; return the first site or gradient that was not finite, if any."""
+        self.objective.advance()
+        return self._inspect(self.batches.draw())
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the step size."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimiser's state, which does not depend on the model's name."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        raise NotImplementedError
+
+    def _move(self, batch: Batch) -> Measured:
+        """Move the parameters by a batch; return what it measured, before the move."""
+        raise NotImplementedError
+
+    def _inspect(self, batch: Batch) -> str | None:
+        raise NotImplementedError
+
+
+def first_failure(loss: Tensor, traces: Iterable[Traces]) -> str | None:
+    """Return the first site that was not finite, or `loss`; None if all were finite."""
+    for pair in traces:
+        site = first_non_finite(*pair)
+        if site is not None:
+            return site
+    return None if bool(torch.isfinite(loss)) else "loss"
+
+
+def first_failed_gradient(model: nn.Module) -> str | None:
+    """Return the first parameter whose gradient is not finite; None if all are."""
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            return f"gradient of {name}"
+    return None

@@ -1,0 +1,77 @@
+"""The library's own steps: one loss, one optimiser, compiled where that pays."""
+
+from typing import Any
+
+from torch import Tensor
+
+from pyro_ssl.infer.batches import MiniBatches
+from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.engine import Engine, first_failed_gradient, first_failure
+from pyro_ssl.infer.gradients import CompiledGradients, Gradients, Measured
+from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.optimiser import cap_gradients, make_optimiser, set_learning_rate, total_norm
+from pyro_ssl.infer.processes import shared_gradients
+from pyro_ssl.models.rows import Batch
+
+
+class NativeEngine(Engine):
+    """Steps that look at no tensor's value, so that a compiler and a CUDA graph can follow.
+
+    Args:
+        objective: what is minimised.
+        batches: where minibatches come from.
+        config: how to train.
+    """
+
+    def __init__(self, objective: Objective, batches: MiniBatches, config: FitConfig) -> None:
+        super().__init__(objective, batches)
+        self.cap = config.max_gradient_norm
+        device = batches.data.labelled_xs.device
+        self.optimiser = make_optimiser(objective.parameters(), config, device)
+
+    def prepare(self, compiles: bool) -> None:
+        """Forget what was compiled, which has options and the optimiser's tensors in it."""
+        super().prepare(compiles)
+        gradients = CompiledGradients if compiles else Gradients
+        self._gradients = gradients(shared_gradients(self.objective))
+
+    @property
+    def execution(self) -> str:  # type: ignore[override]
+        """How steps run: `eager` or `compiled`."""
+        compiled = isinstance(self._gradients, CompiledGradients) and not self._gradients.failed
+        return "compiled" if compiled else "eager"
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the step size, where it lies."""
+        set_learning_rate(self.optimiser, rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimiser's state."""
+        return self.optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        # The step size follows from the epoch; on a GPU its tensor must stay the one it is.
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({**state, "param_groups": groups})
+
+    def _move(self, batch: Batch) -> Measured:
+        measured = self._gradients(batch)
+        self._step(measured.norm)
+        return measured
+
+    def _inspect(self, batch: Batch) -> str | None:
+        self.optimiser.zero_grad()
+        loss, _, traces = self.objective.evaluate(batch)
+        failure = first_failure(loss, traces)
+        if failure is None:
+            loss.backward()
+            failure = first_failed_gradient(self.objective.model)
+        if failure is None:
+            self._step(total_norm(self.objective.model.parameters()))
+        return failure
+
+    def _step(self, norm: Tensor) -> None:
+        """Move the parameters along their gradients, whose total norm is `norm`."""
+        cap_gradients(self._gradients.parameters, norm, self.cap)
+        self.optimiser.step()

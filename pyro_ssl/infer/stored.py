@@ -1,0 +1,161 @@
+"""A model's class and options as files hold them, and the model constructed from these again.
+
+Files hold plain values, tensors, and likelihoods by the name of their family and its numbers. What
+else a model was given (a network, an object of a class of the user's) is stored as a marker with
+the name of its class, and must be given again at load. Nothing is ever imported or run because a
+file names it.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_ssl import models
+from pyro_ssl.errors import CheckpointError, ConfigError
+from pyro_ssl.likelihoods import Likelihood, as_likelihood, likelihood_from_dict
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.plain import plain
+
+# The key of a marker, whose value is the name of a class.
+_GIVEN = "to be given again, a"
+# The key of a likelihood's name among its numbers.
+_FAMILY = "family"
+_PLAIN = (type(None), bool, int, float, str, bytes, Tensor, torch.dtype)
+
+
+def stored_options(model: PyroModel) -> dict[str, Any]:
+    """Return a model's options as files hold them: plain values, and markers for all others."""
+    return stored(model.options)
+
+
+def stored(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as `stored_options` does; those within options are left out where None."""
+    return {name: _stored(name, value) for name, value in options.items()}
+
+
+def check_storable(model: PyroModel) -> None:
+    """Check that a model can be constructed again from what a file would hold of it.
+
+    Raises:
+        ConfigError: naming the option, or the class, that stands in the way.
+    """
+    name = type(model).__name__
+    if name in models.__all__ and type(model) is not getattr(models, name):
+        raise ConfigError(f"the class {name} has the name of a model of the library: rename it")
+    options = model.options
+    for option, value in options.items():
+        if not _is_held(_stored(option, value)) and not _can_be_given(value):
+            raise ConfigError(
+                f"{option} of the {name} is {value!r}, which no file can hold: use numbers, "
+                "strings, tuples of such, or an object (a network, say) as the option's own value"
+            )
+    fresh = copy.deepcopy(options)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            again = type(model)(**fresh)
+        shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, again)]
+        same = stored_options(again) == stored_options(model) and shapes[0] == shapes[1]
+        reason = "its options give another model"
+    except Exception as error:
+        # Whatever a constructor raises, it would raise at load as well.
+        same, reason = False, str(error)
+    if not same:
+        raise ConfigError(
+            f"a file of the {name} could not be loaded again: {reason}. Its constructor has to "
+            "keep each argument as an attribute of the same name, and may pass **options on to "
+            f"the class it is based on; otherwise override the property `options` (now: "
+            f"{', '.join(options)})"
+        )
+
+
+def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
+    """Return the class of a stored model: the given one, or the library's of that name.
+
+    Raises:
+        CheckpointError: if it is not of that name, or none is given and the library has none.
+    """
+    if given is not None:
+        if given.__name__ != name:
+            raise CheckpointError(f"model_class is {given.__name__}, but the file holds a {name}")
+        return given
+    found = getattr(models, name) if name in models.__all__ else None
+    if not (isinstance(found, type) and issubclass(found, PyroModel)):
+        raise CheckpointError(
+            f"the file holds a {name}, which is no model of this library: pass its class, "
+            f"load_model(path, model_class={name})"
+        )
+    return found
+
+
+def restored_options(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options to construct a model with: the stored ones, and those given for markers.
+
+    Raises:
+        ConfigError: naming an option that is missing, of another class, or not to be given.
+        CheckpointError: naming a likelihood of a family that is not registered.
+    """
+    kinds = {k: v.get(_GIVEN, v.get(_FAMILY)) for k, v in options.items() if _may_be_given(v)}
+    for name, value in given.items():
+        if name not in kinds:
+            known = ", ".join(kinds) or "none"
+            raise ConfigError(f"{name} is not to be given: the file asks for {known}")
+        if type(value).__name__ != kinds[name]:
+            raise ConfigError(
+                f"{name} is a {type(value).__name__}, but was a {kinds[name]} when it was saved"
+            )
+    return {k: given[k] if k in given else _restored(k, v) for k, v in options.items()}
+
+
+def _restored(name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if _GIVEN in value:
+        kind = value[_GIVEN]
+        raise ConfigError(
+            f"{name} was a {kind}, which the file does not hold: pass one of the same shape, "
+            f"load_model(path, {name}={kind}(...)); its weights come from the file"
+        )
+    if _FAMILY in value:
+        try:
+            return likelihood_from_dict(dict(value))
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(f"{name} cannot be read: {error}") from error
+    return {k: _restored(k, v) for k, v in value.items()}
+
+
+def _stored(name: str, value: Any) -> Any:
+    if isinstance(value, Likelihood):
+        return value.to_dict()
+    if name == "likelihood" and isinstance(value, str):
+        return as_likelihood(value).to_dict()
+    if isinstance(value, Mapping):
+        return {k: v for k, v in stored(value).items() if v is not None}
+    value = plain(value)
+    return value if _is_plain(value) else {_GIVEN: type(value).__name__}
+
+
+def _is_held(value: Any) -> bool:
+    """Return whether a stored option, without those within it, is no marker."""
+    if isinstance(value, dict):
+        return _GIVEN not in value and all(_is_held(v) for v in value.values())
+    return True
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    if isinstance(value, dict):
+        return all(_is_plain(v) for pair in value.items() for v in pair)
+    return isinstance(value, _PLAIN) and not isinstance(value, nn.Module)
+
+
+def _can_be_given(value: Any) -> bool:
+    """Return whether a value is an object of a class that is neither Python's nor NumPy's."""
+    return type(value).__module__.partition(".")[0] not in ("builtins", "numpy")
+
+
+def _may_be_given(value: Any) -> bool:
+    return isinstance(value, dict) and (_GIVEN in value or _FAMILY in value)

@@ -1,0 +1,72 @@
+"""Names in Pyro's parameter store."""
+
+import copy
+import pickle
+
+import pyro
+import pytest
+import torch
+from pyro.infer import SVI, TraceEnum_ELBO
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.models import M2, MLPClassifier
+
+OPTIONS = {"input_shape": (16,), "num_classes": 3, "latent_dim": 2, "hidden_dims": (8,)}
+
+
+def trained(model, steps=20):
+    xs, ys = torch.rand(40, 16).round(), torch.randint(0, 3, (40,))
+    elbo = TraceEnum_ELBO(max_plate_nesting=1)
+    svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 0.05}), elbo)
+    for _ in range(steps):
+        svi.step(xs, ys)
+    return xs
+
+
+@pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+def test_a_named_model_is_found_in_a_file_of_the_parameter_store(tmp_path):
+    MLPClassifier(input_shape=(16,), num_classes=3)
+    M2(**OPTIONS)
+    model = M2(**OPTIONS).named("my m2")
+    assert model.param_name == "my m2"
+    xs = trained(model)
+    expected = model.predict_proba(xs)
+    pyro.get_param_store().save(tmp_path / "store.pt")
+    del model
+    # As another program, in which other models were made before.
+    pyro.clear_param_store()
+    again = M2(**OPTIONS).named("my m2")
+    pyro.get_param_store().load(tmp_path / "store.pt")
+    assert not torch.equal(again.predict_proba(xs), expected)
+    pyro.module(again.param_name, again, update_module_params=True)
+    assert torch.equal(again.predict_proba(xs), expected)
+
+
+def test_models_are_counted_by_their_class():
+    number = int(M2(**OPTIONS).param_name.removeprefix("m2_"))
+    MLPClassifier(input_shape=(16,), num_classes=3)
+    assert M2(**OPTIONS).param_name == f"m2_{number + 1}"
+
+
+def test_a_name_in_use_is_refused_and_free_again_afterwards():
+    first, other = M2(**OPTIONS).named("one"), M2(**OPTIONS)
+    with pytest.raises(ConfigError, match="name is 'one', as another M2 is called"):
+        other.named("one")
+    with pytest.raises(ConfigError, match="as another M2"):
+        MLPClassifier((16,), 3).named(other.param_name)
+    assert first.named("one") is first
+    first.named("two")
+    assert other.named("one").param_name == "one"
+    del first
+    other.named("two")
+    for name in ("", "a$$$b"):
+        with pytest.raises(ConfigError, match="expected a string without"):
+            other.named(name)
+
+
+def test_copies_of_a_named_model_have_names_of_their_own():
+    model = M2(**OPTIONS).named("original")
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.param_name not in ("original", model.param_name)
+        assert twin.param_name.startswith("m2_")
+    assert model.param_name == "original"
