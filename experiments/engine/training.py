@@ -86,6 +86,7 @@ def fit_config(
         learning_rate=config.learning_rate,
         learning_rate_schedule=config.learning_rate_schedule,
         learning_rate_warmup=config.learning_rate_warmup,
+        anneal={},
         binarise=config.binarise,
         precision=resolve_precision(config.precision, device),
         compile=config.compile,

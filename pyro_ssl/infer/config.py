@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.plain import plain
 
 SCHEDULES = ("constant", "cosine", "step")
@@ -53,9 +54,11 @@ class FitConfig:
             observed) and of a factor of that very name; the name of any other factor (`add_term`,
             `pyro.factor`), `classification` among them, its weight; `labelled_bound` and
             `unlabelled_bound`, that of all other terms of such rows; the NAME of a buffer
-            `annealed_NAME` of the model, its value. Reported terms stay unweighted.
+            `annealed_NAME` of the model, its value. Reported terms stay unweighted. None for what
+            the model recommends, see `PyroModel.recommended_anneal`; {} for nothing.
         term_weights: constant factors of weights, by the same keys, on top of what is annealed.
-        binarise: draw pixels from a Bernoulli anew whenever a row is visited.
+        binarise: draw pixels from a Bernoulli anew whenever a row is visited; None for models of
+            binary pixels alone.
         precision: `float32`, or `bfloat16` for autocast matrix products.
         compile: `always`, `never`, or `auto`: compile the step if the run is long enough to
             earn back the compiler's 10 to 20 seconds, `COMPILE_PAYS_AFTER` steps. A model
@@ -78,8 +81,8 @@ class FitConfig:
     labelled_batch_size: int | None = None
     steps_per_epoch: int | None = None
     optimiser: str = "adam"
-    learning_rate: float = 1e-3
-    learning_rate_schedule: str = "constant"
+    learning_rate: float = 3e-3
+    learning_rate_schedule: str = "cosine"
     learning_rate_warmup: int | None = None
     learning_rate_decay: float = 0.75
     learning_rate_decay_epochs: int = 200
@@ -88,9 +91,9 @@ class FitConfig:
     l2: float = 0.0
     penalised: str = ".*weight"
     # A dictionary is what users write and checkpoints hold, but it has no hash.
-    anneal: Mapping[str, Anneal] = field(default_factory=dict, hash=False)
+    anneal: Mapping[str, Anneal] | None = field(default=None, hash=False)
     term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
-    binarise: bool = True
+    binarise: bool | None = None
     precision: str = "float32"
     compile: str = "auto"
     cuda_graph: bool = True
@@ -128,7 +131,7 @@ class FitConfig:
         self._check_weights()
 
     def _check_weights(self) -> None:
-        for key, value in self.anneal.items():
+        for key, value in (self.anneal or {}).items():
             if not isinstance(value, Anneal):
                 raise ConfigError(f"anneal[{key!r}] is {value!r}, expected an Anneal")
         for key, weight in self.term_weights.items():
@@ -152,8 +155,30 @@ class FitConfig:
     def weights(self) -> dict[str, Anneal]:
         """Return what `anneal` and `term_weights` say together, as what changes with the step."""
         constant = {key: Anneal(1.0, 1.0, 1) for key in self.term_weights}
-        changing = {**constant, **self.anneal}
+        changing = {**constant, **(self.anneal or {})}
         return {key: a.times(self.term_weights.get(key, 1.0)) for key, a in changing.items()}
+
+    def resolved(self, model: PyroModel, data: SSLData) -> "FitConfig":
+        """Return the same, with what is left to model and data said in full.
+
+        Args:
+            model: what is trained.
+            data: what it is trained on.
+
+        Raises:
+            ConfigError: if a batch asks for more rows than there are.
+        """
+        config = self
+        if config.binarise is None:
+            config = replace(config, binarise=model.takes_pixels and not data.real_valued)
+        if config.anneal is None:
+            steps = config.epochs * config.batches(data).steps
+            anneal = {
+                key: Anneal(start, end, max(1, round(share * steps)))
+                for key, (start, end, share) in model.recommended_anneal.items()
+            }
+            config = replace(config, anneal=anneal)
+        return config
 
     def batches(self, data: SSLData, share: Share | None = None) -> MiniBatches:
         """Return the minibatches of `data`, or one process's share of each.
@@ -166,7 +191,7 @@ class FitConfig:
             self.batch_size,
             self.labelled_batch_size,
             self.steps_per_epoch,
-            self.binarise,
+            bool(self.binarise),
             self.seed,
             share,
         )

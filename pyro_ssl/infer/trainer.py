@@ -47,6 +47,7 @@ class Trainer:
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
+        config = config.resolved(model, data)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
         self.share = process_share()
@@ -160,7 +161,7 @@ class Trainer:
     def _check_batch_norm(self) -> None:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
         kinds = {type(module) for module in self.model.modules()}
-        if SeparateBatchNorm in kinds and (labelled == 1 or unlabelled < 2):
+        if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
             raise ConfigError(
                 f'batch_norm="separate" needs at least 2 rows of each kind in a batch: {labelled} '
                 f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"

@@ -2,9 +2,9 @@
 
 import inspect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 import pyro
@@ -48,6 +48,9 @@ class PyroModel(nn.Module):
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
         likelihood: the family of p(x|.), from which it follows what inputs the model takes.
+        recommended_anneal: what `fit` anneals unless it is told otherwise: by key of
+            `FitConfig.anneal` the value at the start, the value at the end, and the share of the
+            run's steps that it takes to get there.
         objective_name: what is maximised, as validation reports it of models that do not classify.
         class_chunk: summed labels evaluated at a time, to save memory; None for all.
         max_plate_nesting: plates of the programs, the rows' being dimension -1.
@@ -56,6 +59,7 @@ class PyroModel(nn.Module):
     learns_from_unlabelled = True
     likelihood: Likelihood = Bernoulli()
     likelihood_parameters: nn.Parameter | None
+    recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {}
     objective_name = "elbo"
     class_chunk: int | None = None
     max_plate_nesting = 1

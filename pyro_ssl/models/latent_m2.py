@@ -76,7 +76,7 @@ class LatentM2(SSLModel):
         latent_dim: int = 50,
         hidden_dims: Sequence[int] = (500,),
         activation: str = "relu",
-        batch_norm: bool | str = False,
+        batch_norm: bool | str = True,
         input_dropout: float = 0.0,
         alpha: float = 1.0,
         num_summed: int | None = None,

@@ -1,8 +1,9 @@
 """M2: the semi-supervised VAE of Kingma et al. (2014), with the label summed out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -48,8 +49,9 @@ class M2(SSLModel):
     its rows, alpha then being the weight of each labelled row's log q(y|x). The paper's alpha,
     0.1 N, is N times this one.
 
-    With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so that in
-    training mode a mixed call is no longer the exact sum of its two parts; with `"separate"` it is.
+    The defaults are those of `fit` on MNIST with 100 labels, 93 to 95 % after 20 epochs, see the
+    README. With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so
+    that in training mode a mixed call is not the exact sum of its two parts; otherwise it is.
 
     With `ys` given as a whole, the label is known to model and guide alike. Do not condition
     the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
@@ -72,8 +74,9 @@ class M2(SSLModel):
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        batch_norm: use batch norm in the classifier; `"separate"` takes the statistics of labelled
-            and of unlabelled rows apart, and classifies by those of the latter.
+        batch_norm: batch norm in the classifier: `"separate"` takes the statistics of labelled and
+            of unlabelled rows apart and classifies by those of the latter (of the former, where a
+            call has labelled rows alone), True takes those of all rows, False none.
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats.
@@ -106,6 +109,10 @@ class M2(SSLModel):
 
     scores_per_class = 1
     sums_labels = True
+    # At first z shall leave the class to y.
+    recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {
+        "kl_z": (3.0, 1.0, 0.3)
+    }
     # What the model has in place of p(y), if it has none.
     _instead_of_prior: str | None = None
 
@@ -114,11 +121,11 @@ class M2(SSLModel):
         input_shape: tuple[int, ...] = (1, 28, 28),
         num_classes: int = 10,
         latent_dim: int = 50,
-        hidden_dims: Sequence[int] = (500, 500),
+        hidden_dims: Sequence[int] = (300, 300),
         activation: str = "relu",
-        batch_norm: bool | str = False,
-        input_dropout: float = 0.0,
-        alpha: float = 1.0,
+        batch_norm: bool | str = "separate",
+        input_dropout: float = 0.5,
+        alpha: float = 15.0,
         class_chunk: int | None = None,
         latent_noise: float = 0.0,
         channels: int | None = None,
@@ -195,10 +202,13 @@ class M2(SSLModel):
         features = self._encoded(batch.xs)
         separate = self.batch_norm == "separate"
         all_scores = None if separate else self.classifier(features)
-        for rows in batch.parts():
+        parts = batch.parts()
+        for rows in parts:
             of_rows = features[rows.index]
             if all_scores is None:
-                scores = self.classifier(of_rows, labelled=rows.ys is not None)
+                # Rows that are all labelled have no others whose statistics would be new rows'.
+                labelled = rows.ys is not None and len(parts) > 1
+                scores = self.classifier(of_rows, labelled=labelled)
             else:
                 scores = all_scores[rows.index]
             with rows.plate():

@@ -44,10 +44,10 @@ class MLPClassifier(SSLModel):
         self,
         input_shape: tuple[int, ...] = (1, 28, 28),
         num_classes: int = 10,
-        hidden_dims: Sequence[int] = (500, 500),
+        hidden_dims: Sequence[int] = (300, 300),
         activation: str = "relu",
-        batch_norm: bool = False,
-        input_dropout: float = 0.0,
+        batch_norm: bool = True,
+        input_dropout: float = 0.5,
         channels: int | None = None,
         multi_label: bool = False,
     ) -> None:

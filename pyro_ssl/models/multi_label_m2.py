@@ -1,7 +1,7 @@
 """M2 for rows of binary attributes, relaxed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -64,6 +64,7 @@ class MultiLabelM2(M2):
     """
 
     multi_label = True
+    recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {}
     sums_labels = False
     _instead_of_prior = "frequencies of attributes"
     temperature = AnnealedOption()
