@@ -6,6 +6,7 @@ from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
 from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
 from pyro_ssl.elbos.terms import objective_terms
 from pyro_ssl.infer.annealing import Anneal
+from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.loop import History, fit
@@ -19,6 +20,7 @@ __all__ = [
     "History",
     "LabelWeighted_ELBO",
     "LeaveOneOut_ELBO",
+    "MiniBatches",
     "Objective",
     "RaoBlackwell_ELBO",
     "RowWeights",

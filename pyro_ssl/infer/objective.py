@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.elbos.names import PENALTY
 from pyro_ssl.elbos.sites import Site, sample_sites
 from pyro_ssl.elbos.terms import Program, Traces, keeping_traces, loss_and_traces, terms_of
 from pyro_ssl.infer.annealing import Anneal, Annealing, annealed_buffers, check_keys, check_ranges
+from pyro_ssl.infer.config import PRECISIONS, FitConfig
 from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.weights import RowWeights, TermWeights
 from pyro_ssl.models.base import PyroModel
@@ -62,6 +64,25 @@ class Objective(nn.Module):
             check_ranges(model, anneal)
             self.annealing = Annealing(anneal, next(model.parameters()))
 
+    @classmethod
+    def of(cls, model: PyroModel, data: SSLData, config: FitConfig | None = None) -> "Objective":
+        """Return the objective that `fit` trains a model with.
+
+        Args:
+            model: the model.
+            data: the data, whose numbers of rows give their weights.
+            config: how to train; all defaults if None.
+
+        Raises:
+            ConfigError: as the constructor, or if `config` does not suit the data.
+        """
+        config = (config or FitConfig()).resolved(model, data)
+        penalty = None
+        if config.l1 or config.l2:
+            penalty = Penalty(model, config.l1, config.l2, config.penalised)
+        rows, dtype = (data.num_labelled, data.num_unlabelled), PRECISIONS[config.precision]
+        return cls(model, *rows, dtype, config.weights(), penalty)
+
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a batch and its terms, as `objective_terms` has them.
 
@@ -86,6 +107,15 @@ class Objective(nn.Module):
     def programs(self) -> tuple[Program, Program]:
         """Return model and guide, their networks running in `compute_dtype`."""
         return self._autocast(self.model.model), self._autocast(self.model.guide)
+
+    def weighted_programs(self) -> tuple[Program, Program]:
+        """Return model and guide with the weights of rows and terms that they have in `forward`.
+
+        They are for your own training loop: `SVI(*objective.weighted_programs(), ...)`, whose steps
+        take a `Batch`, or inputs and labels; call `advance` before each step.
+        """
+        model, guide = self.programs()
+        return self._weighted(model), self._weighted(guide)
 
     def term_weights(self) -> TermWeights:
         """Return the handler that scales what is annealed now."""
@@ -129,6 +159,13 @@ class Objective(nn.Module):
         for buffer, before in buffers:
             buffer.copy_(before)
         return [site for pair in traces for trace in pair for site in sample_sites(trace)]
+
+    def _weighted(self, program: Program) -> Program:
+        def run(xs: Tensor | Batch, ys: Tensor | None = None) -> None:
+            with self.row_weights, self.term_weights():
+                program(Batch.of(xs, ys))
+
+        return run
 
     def _autocast(self, program: Program) -> Program:
         """Autocast while the program runs its networks, not while the ELBO sums its sites."""

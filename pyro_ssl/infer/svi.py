@@ -41,7 +41,7 @@ class SVIEngine(Engine):
         super().__init__(objective, batches)
         self.optim: PyroOptim = OPTIMISERS[config.optimiser]({"lr": config.learning_rate})
         self._loss = _Loss(objective, config.max_gradient_norm)
-        programs = [_weighted(objective, program) for program in objective.programs()]
+        programs = objective.weighted_programs()
         self._svi = SVI(*programs, self.optim, loss=self._loss, loss_and_grads=self._loss)
 
     def set_learning_rate(self, rate: float) -> None:
@@ -126,16 +126,6 @@ class _Loss:
         self.measured = Measured.of(loss, terms, norm)
         cap_gradients(self.parameters, norm, self.cap)
         return loss
-
-
-def _weighted(objective: Objective, program: Program) -> Program:
-    """Return a program whose rows and terms weigh what they weigh in the objective."""
-
-    def run(batch: Batch) -> None:
-        with objective.row_weights, objective.term_weights():
-            program(batch)
-
-    return run
 
 
 def pyro_elbo(objective: Objective, batch: Batch) -> ELBO:

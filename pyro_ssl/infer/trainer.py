@@ -18,11 +18,10 @@ from pyro_ssl.infer.checkpoint import (
     random_states,
     set_random_states,
 )
-from pyro_ssl.infer.config import PRECISIONS, FitConfig
+from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.engine import Engine
 from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
-from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.processes import (
     copy_buffers_from_main,
     gather,
@@ -170,15 +169,9 @@ class Trainer:
             raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
 
     def _make_objective(self) -> Objective:
-        model, data, config = self.model, self.data, self.config
-        penalty = None
-        if config.l1 or config.l2:
-            penalty = Penalty(model, config.l1, config.l2, config.penalised)
-        rows = data.num_labelled, data.num_unlabelled
-        dtype = PRECISIONS[config.precision]
-        weights = config.weights()
-        objective = Objective(model, *rows, dtype, weights, penalty)
-        if weights:
+        model, config = self.model, self.config
+        objective = Objective.of(model, self.data, config)
+        if objective.annealing is not None:
             # Better now than after the first checkpoint has been written.
             model.train()
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
