@@ -55,6 +55,7 @@ _SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
+    "defaults": ["way", "seed", "validation_accuracy_%", "lowest_%", "seconds_per_epoch"],
     "retrieval": ["codes", "bits", "ms_a_query", "times_faster", "mib", "mib_of_floats"],
     "estimators": [
         "estimator", "q_y", "temperature", "straight_through", "labels", "bias", "bias_low",
@@ -116,7 +117,9 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
             if "rows" in table and name == "step":
                 table = table[table["rows"] == "unlabelled"]
             shown = table[columns].astype(object).fillna("")
-            shown = shown.map(lambda x: f"{x:.3g}" if isinstance(x, float) else x)
+            # Percentages have two digits after the point.
+            digits = 4 if name == "defaults" else 3
+            shown = shown.map(lambda x: f"{x:.{digits}g}" if isinstance(x, float) else x)
             note = f"\n{table['device'].iloc[0]}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
