@@ -1,5 +1,6 @@
 """The tables of a README, of results and of benchmarks."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -117,12 +118,16 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
             if "rows" in table and name == "step":
                 table = table[table["rows"] == "unlabelled"]
             shown = table[columns].astype(object).fillna("")
-            # Percentages have two digits after the point.
-            digits = 4 if name == "defaults" else 3
-            shown = shown.map(lambda x: f"{x:.{digits}g}" if isinstance(x, float) else x)
+            # Accuracies in percent have two digits after the point.
+            form = "{:.4g}" if name == "defaults" else "{:.3g}"
+            shown = shown.map(partial(_formatted, form))
             note = f"\n{table['device'].iloc[0]}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
+
+
+def _formatted(form: str, value: object) -> object:
+    return form.format(value) if isinstance(value, float) else value
 
 
 def sweep(results: pd.DataFrame) -> pd.DataFrame:

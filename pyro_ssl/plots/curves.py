@@ -113,14 +113,14 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
         title: what was measured on what.
         bins: number of equally wide bins of confidence.
     """
+    from sklearn.calibration import calibration_curve
+
     confidence, predicted = (t.cpu().numpy() for t in probabilities.max(-1))
+    confidence = confidence.clip(0, 1)
     correct = predicted == ys.cpu().numpy()
-    edges = np.linspace(0, 1, bins + 1)
-    bin_of = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, bins - 1)
-    counts = np.bincount(bin_of, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        accuracy = np.bincount(bin_of, correct, bins) / counts
-        mean_confidence = np.bincount(bin_of, confidence, bins) / counts
+    # Empty bins are left out, so that the line joins those that have rows.
+    accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=bins)
+    counts, edges = np.histogram(confidence, bins=bins, range=(0, 1))
     figure = Figure(figsize=(width_for(title, 4.4), 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect calibration")
