@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,6 +18,7 @@ from matplotlib.lines import Line2D
 from pyro_ssl.elbos import names
 from pyro_ssl.errors import DataError
 from pyro_ssl.plots.curves import over_epochs, width_for
+from pyro_ssl.plots.limits import all_but_spikes, later_epochs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str
         DataError: if no model has the column.
     """
     curves = _curves(runs, "validation_accuracy", 100)
-    panels = [_Panel("", "validation accuracy in %", curves, _limits(curves, rising=True))]
+    panels = [_Panel("", "validation accuracy in %", curves, later_epochs(curves, rising=True))]
     finals = {name: curve["mean"].iloc[-1] for name, curve in curves.items()}
     order = sorted(finals, key=lambda name: -finals[name])
     labels = {name: f"{finals[name]:.2f}  {name}" for name in order}
@@ -76,7 +76,7 @@ def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
         ("validation", names.reported(names.ELBO, names.VALIDATION)),
     ):
         curves = _curves(runs, column, -1)
-        limits = _limits(curves, rising=False)
+        limits = later_epochs(curves, rising=False)
         panels.append(_Panel(heading, "negative ELBO, nats per example", curves, limits))
         finals.update({name: curve["mean"].iloc[-1] for name, curve in curves.items()})
     labels = {name: name for name in sorted(finals, key=lambda name: finals[name])}
@@ -100,7 +100,7 @@ def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figu
     for site in sites:
         curves = _curves(runs, names.reported(names.kl(site), names.UNLABELLED))
         panels.append(
-            _Panel(f"KL of {site}", "nats per unlabelled example", curves, _all_but_spikes(curves))
+            _Panel(f"KL of {site}", "nats per unlabelled example", curves, all_but_spikes(curves))
         )
     drawn = [name for name in runs if any(name in panel.curves for panel in panels)]
     return _compare(runs, panels, title, {name: name for name in drawn}, "model")
@@ -137,35 +137,6 @@ def _over_seeds(seeds: "Sequence[pd.Series]") -> "pd.DataFrame":
     table = pd.concat(list(seeds), axis="columns").sort_index().ffill()
     spread = {"mean": table.mean(axis=1), "low": table.min(axis=1), "high": table.max(axis=1)}
     return pd.DataFrame(spread).set_index(table.index + 1)
-
-
-def _limits(curves: "Mapping[str, pd.DataFrame]", rising: bool) -> tuple[float, float]:
-    """Return limits that show the last three quarters of models that are not far worse than most.
-
-    Far worse is six times as far from the best, at the last epoch, as the median model: shown, it
-    would flatten all others.
-    """
-    if not curves:
-        return 0.0, 1.0
-    sign, worse, better = (1, "low", "high") if rising else (-1, "high", "low")
-    ends = np.array([sign * curve["mean"].iloc[-1] for curve in curves.values()])
-    kept = ends >= ends.max() - 6 * (ends.max() - np.median(ends))
-    starts = np.array([(sign * curve[worse]).quantile(0.25) for curve in curves.values()])
-    best = max((sign * curve[better]).max() for curve in curves.values())
-    low, high = sorted((sign * starts[kept].min(), sign * best))
-    return _with_margin(low, high)
-
-
-def _all_but_spikes(curves: "Mapping[str, pd.DataFrame]") -> tuple[float, float]:
-    """Return limits that show all but peaks of the first two epochs."""
-    low = min(curve["low"].min() for curve in curves.values())
-    high = max(curve["high"].iloc[2 if len(curve) > 4 else 0 :].max() for curve in curves.values())
-    return _with_margin(low, high)
-
-
-def _with_margin(low: float, high: float) -> tuple[float, float]:
-    margin = 0.05 * (high - low) or 0.5
-    return float(low - margin), float(high + margin)
 
 
 def _compare(
