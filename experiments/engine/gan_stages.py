@@ -18,8 +18,8 @@ from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.metrics.frechet import ClassifierFeatures, FrechetDistance, inception_weights
 from pyro_ssl.models import GeneratorVAE, MLPClassifier
-from pyro_ssl.models.base import evaluating
 from pyro_ssl.nets.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
+from pyro_ssl.nets.modes import evaluating
 
 _CLASSIFIER_STEPS = 1_000
 _CLASSIFIER_ROWS = 20_000

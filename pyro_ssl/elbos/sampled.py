@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.options import check_at_least
 
 
 class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
@@ -38,8 +39,7 @@ class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
 
     def __init__(self, num_summed: int = 1, max_plate_nesting: int = 1) -> None:
         super().__init__(max_plate_nesting)
-        if num_summed < 1:
-            raise ConfigError(f"num_summed is {num_summed}, expected at least 1")
+        check_at_least("num_summed", num_summed, 1)
         self.num_summed = num_summed
 
     def _chooser(self) -> Messenger:

@@ -12,6 +12,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.options import check_not_negative
 from pyro_ssl.plain import plain
 
 SCHEDULES = ("constant", "cosine", "step")
@@ -142,9 +143,7 @@ class FitConfig:
 
     def _check_penalty(self) -> None:
         for name in ("l1", "l2"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"{name} is {value}, expected a finite number >= 0")
+            check_not_negative(name, getattr(self, name))
         try:
             re.compile(self.penalised)
         except re.error as error:

@@ -7,7 +7,54 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.mlp import in_class_chunks
+
+
+def check_class_chunk(class_chunk: int | None, summing_none: str | None) -> None:
+    """Check the option `class_chunk`.
+
+    Args:
+        class_chunk: the option.
+        summing_none: the model's name if it sums no labels, else None.
+
+    Raises:
+        ConfigError: if it is below 1, or there is nothing to sum.
+    """
+    if class_chunk is not None and class_chunk < 1:
+        raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
+    if class_chunk is not None and summing_none is not None:
+        raise ConfigError(
+            f"class_chunk is {class_chunk}, but {summing_none} sums no labels: use None"
+        )
+
+
+def chunk_of_summed(ys: Tensor, chunk: int | None) -> int | None:
+    """Return `chunk` for labels `[K, ...]` that are summed over; None for labels that are known."""
+    summed = ys.dim() > 1 and not ys.is_floating_point()
+    return chunk if summed else None
+
+
+def in_likelihood_chunks(
+    family: Callable[..., dist.TorchDistribution],
+    zs: Tensor,
+    ys: Tensor,
+    chunk: int | None,
+    event_shape: tuple[int, ...],
+) -> dist.TorchDistribution:
+    """Return `family(zs, ys)`, as `ClassChunks` where labels are summed over in chunks.
+
+    Args:
+        family: returns p(x|y,z), the decoder's run included.
+        zs: latents `[..., D]`.
+        ys: labels.
+        chunk: classes at a time; None for all.
+        event_shape: shape of one input.
+    """
+    chunk = chunk_of_summed(ys, chunk)
+    if chunk is None:
+        return family(zs, ys)
+    return ClassChunks(family, (zs, ys), chunk, zs.shape[:-1], torch.Size(event_shape))
 
 
 class ClassChunks(dist.TorchDistribution):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods.options import check_positive
+from pyro_ssl.options import check_one_of
 
 PER = ("value", "dimension", "all")
 
@@ -21,8 +21,7 @@ def check_spread(name: str, given: Any, per: Any) -> None:
     """
     if given is not None:
         check_positive(name, given, "a positive number, or None to learn it")
-    if per not in PER:
-        raise ConfigError(f"per is {per!r}, expected one of {', '.join(PER)}")
+    check_one_of("per", per, PER)
 
 
 def outputs_of_spread(given: float | None, per: str) -> int:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_ssl.elbos.sites import bound_weight, sample_sites
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least
 
 
 @torch.no_grad()
@@ -39,8 +40,7 @@ def importance_weighted_bound(
     Raises:
         ConfigError: if `num_samples` is below 1.
     """
-    if num_samples < 1:
-        raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
+    check_at_least("num_samples", num_samples, 1)
     bounds = [xs.new_zeros(0)]
     store = pyro.get_param_store()
     with evaluating(model), store.scope(), pyro.validation_enabled(False):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.likelihoods import BagOfWords
-from pyro_ssl.models.base import evaluating
 from pyro_ssl.models.bernoulli_vae import BernoulliVAE
+from pyro_ssl.nets.modes import evaluating
 
 
 @torch.no_grad()

@@ -1,12 +1,11 @@
 """Options of a model that training may anneal."""
 
-import math
 from typing import Any
 
 import torch
 from torch import nn
 
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.options import check_positive
 
 
 class AnnealedOption:
@@ -26,8 +25,7 @@ class AnnealedOption:
         return self if module is None else vars(module)[self.name]
 
     def __set__(self, module: nn.Module, value: float) -> None:
-        if not 0 < value < math.inf:
-            raise ConfigError(f"{self.name} is {value}, expected a positive number")
+        check_positive(self.name, value)
         vars(module)[self.name] = value
         buffer = f"annealed_{self.name}"
         if hasattr(module, buffer):

@@ -4,9 +4,9 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_ssl.models.base import evaluating
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.vae import VAE
+from pyro_ssl.nets.modes import evaluating
 
 
 class Autoencoder(VAE):

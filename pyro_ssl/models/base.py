@@ -1,11 +1,7 @@
 """What every model shares: identity in Pyro's parameter store, evaluation mode, checks."""
 
-import inspect
-import itertools
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakValueDictionary
 
 import pyro
 import pyro.distributions as dist
@@ -16,43 +12,37 @@ from torch import Tensor, nn
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Bernoulli, Likelihood, as_likelihood
+from pyro_ssl.models.arguments import kept_arguments
+from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.nets.given import GivenNetwork
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.models.store import new_name, take_name, use_present_names
+from pyro_ssl.nets.modes import evaluating
 from pyro_ssl.plain import plain
-
-_counts: "dict[str, itertools.count[int]]" = {}
-# Which living model has which name in Pyro's parameter store.
-_named: "WeakValueDictionary[str, PyroModel]" = WeakValueDictionary()
-# What parts of a model were called in earlier versions, whose state dicts still load.
-_FORMER_NAMES = {"trunk.": "image_encoder.", "canvas.": "image_decoder."}
 
 Model = TypeVar("Model", bound="PyroModel")
 
 
 class PyroModel(nn.Module):
-    """Base of every model: a pair of Pyro programs of the same inputs.
+    """Base of every model: a generative program and its guide, two Pyro programs.
 
-    A subclass keeps each constructor argument as an attribute of the same name; it may take
-    those of its own base as `**options` and pass them on. Its programs are
-    `model(xs, ys)` and `guide` of the same arguments. It registers its parameters
-    with `pyro.module(self._name, self)`; `_name` (see `named`) is unique to the instance, also
-    after `copy.deepcopy` and unpickling, since two instances of one name would share an entry in
-    Pyro's parameter store and the second would silently never train.
+    A subclass defines `model(xs, ys)` and `guide` with the same arguments, both of which call
+    `pyro.module(self._name, self)`. `_name` (see `named`) is unique to the instance, also after
+    `copy.deepcopy` and unpickling: two instances of one name would share an entry in Pyro's
+    parameter store, and the second would silently never train. A subclass keeps each constructor
+    argument as an attribute of the same name; it may pass `**options` on to its base.
 
     Args:
         input_shape: shape of one input, without the batch dimension.
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
-        likelihood: the family of p(x|.), from which it follows what inputs the model takes.
-        recommended_anneal: what `fit` anneals unless it is told otherwise: by key of
-            `FitConfig.anneal` the value at the start, the value at the end, and the share of the
-            run's steps that it takes to get there.
-        objective_name: what is maximised, as validation reports it of models that do not classify.
-        class_chunk: summed labels evaluated at a time, to save memory; None for all.
+        likelihood: the family of p(x|.), which decides what inputs the model takes.
+        recommended_anneal: what `fit` anneals unless told otherwise: for each key of
+            `FitConfig.anneal` the first value, the last value, and the share of the run's steps
+            between them.
+        objective_name: what validation calls the objective of a model that does not classify.
+        class_chunk: labels summed at a time, to save memory; None for all.
         max_plate_nesting: plates of the programs, the rows' being dimension -1.
     """
 
@@ -68,7 +58,7 @@ class PyroModel(nn.Module):
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.likelihood_parameters = None
-        self._name = self._new_name()
+        self._name = new_name(self)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -77,20 +67,7 @@ class PyroModel(nn.Module):
         Raises:
             ConfigError: if the model does not keep one of them as an attribute.
         """
-        found = {}
-        for name in _constructor_arguments(type(self)):
-            try:
-                found[name] = getattr(self, name)
-            except AttributeError as error:
-                raise ConfigError(
-                    f"{type(self).__name__} does not keep its argument {name!r}: let its "
-                    f"constructor set self.{name} = {name}"
-                ) from error
-        # Of networks only those that were given: an attribute of the same name is the network.
-        for name, value in found.items():
-            if isinstance(value, (GivenNetwork, MLP)):
-                found[name] = value.network if isinstance(value, GivenNetwork) else None
-        return found
+        return kept_arguments(self, (PyroModel, SSLModel))
 
     @property
     def takes_real_values(self) -> bool:
@@ -108,60 +85,43 @@ class PyroModel(nn.Module):
         return self.likelihood.takes_missing
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # The one place through which the options of every model pass.
+        # Options are set as attributes, so that this makes all of them plain.
         super().__setattr__(name, plain(value))
 
     @property
     def param_name(self) -> str:
-        """What the model's parameters are called by in Pyro's parameter store."""
+        """The model's name in Pyro's parameter store."""
         return self._name
 
     def named(self: Model, name: str) -> Model:
-        """Give the model a name of your own in Pyro's parameter store, and return the model.
+        """Name the model in Pyro's parameter store, and return it.
 
-        Without one it is called by its class and the number of models of that class that were
-        constructed before it. A file of the store, `pyro.get_param_store().save(path)`, is by
-        these names: another program finds its parameters there if its model has the same one::
+        Without a name it is called by its class and a number, which counts the models of that class
+        that were constructed before. A file of the store, `pyro.get_param_store().save(path)`, has
+        these names; another program reads it into a model of the same name::
 
             m = M2(**options).named("m2")
             pyro.get_param_store().load(path)
             pyro.module(m.param_name, m, update_module_params=True)
 
-        Under another name the same lines leave the model as it was initialised, without a word.
-        (`save_model` and `state_dict` need no name.) Two models of one name would share their
-        parameters, and the second would never train, so that a name in use is refused; copies
-        and unpickled models get a name of their own. Give the name before the first step of
-        training.
+        Under another name these lines silently change nothing. (`save_model` and `state_dict` need
+        no name.) Name a model before its first training step. Copies and unpickled models get a new
+        name.
 
         Args:
             name: the name, without "$$$".
 
         Raises:
-            ConfigError: if another model in use has this name, or Pyro could not take it.
+            ConfigError: if Pyro could not take the name, or another model in use has it: they would
+                share their parameters, and the second would never train.
         """
-        if not name or "$$$" in name:
-            raise ConfigError(f"name is {name!r}, expected a string without '$$$', not empty")
-        if _named.get(name, self) is not self:
-            raise ConfigError(
-                f"name is {name!r}, as another {type(_named[name]).__name__} is called: two models "
-                "of one name share their parameters. Delete the other one, or choose another name"
-            )
-        if _named.get(self._name) is self:
-            del _named[self._name]
-        _named[name] = self
+        take_name(self, name, self._name)
         self._name = name
         return self
 
-    def _new_name(self) -> str:
-        kind = type(self).__name__.lower()
-        count = _counts.setdefault(kind, itertools.count())
-        name = next(n for i in count if (n := f"{kind}_{i}") not in _named)
-        _named[name] = self
-        return name
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._name = self._new_name()
+        self._name = new_name(self)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run the generative program; see `Batch` for its arguments."""
@@ -172,7 +132,7 @@ class PyroModel(nn.Module):
         raise NotImplementedError
 
     def make_elbo(self) -> ELBO:
-        """Return the Pyro ELBO these programs are meant to be trained with."""
+        """Return the Pyro ELBO that these programs are meant to be trained with."""
         return StaticEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
@@ -188,10 +148,10 @@ class PyroModel(nn.Module):
             self.likelihood.check(xs, name)
 
     def _set_likelihood(self, likelihood: str | Likelihood) -> None:
-        """Keep the family of p(x|.), and what it learns that is common to all inputs, if anything.
+        """Keep the family of p(x|.), and the parameters that it has in common for all inputs.
 
         Raises:
-            ConfigError: if it is none, or none of inputs of this shape.
+            ConfigError: if it is no likelihood, or not one of inputs of this shape.
         """
         self.likelihood = as_likelihood(likelihood)
         self.likelihood.output_shape(self.input_shape)
@@ -199,7 +159,7 @@ class PyroModel(nn.Module):
         self.likelihood_parameters = nn.Parameter(torch.zeros(number)) if number else None
 
     def _features(self, xs: Tensor) -> Tensor:
-        """Return what networks see of inputs, `[..., *feature_shape]` of the likelihood."""
+        """Return inputs as the networks see them, `[..., *feature_shape]` of the likelihood."""
         self._check_support(xs)
         return self.likelihood.features(xs, self.input_shape)
 
@@ -222,17 +182,12 @@ class PyroModel(nn.Module):
         pyro.sample("x", p_x, obs=xs)
 
     def _check_support(self, xs: Tensor) -> None:
-        """Check inputs where Pyro validates, as its own loops do unless told not to.
-
-        `fit` checks its data once instead; the families' densities never do.
-        """
+        """Check inputs if Pyro's validation is on; `fit` switches it off and checks data once."""
         if is_validation_enabled():
             self.likelihood.check(xs)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for former, name in _FORMER_NAMES.items():
-            for key in [k for k in state_dict if k.startswith(prefix + former)]:
-                state_dict[prefix + name + key[len(prefix + former) :]] = state_dict.pop(key)
+        use_present_names(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -248,10 +203,23 @@ class SSLModel(PyroModel):
     """
 
     multi_label = False
+    # What a model without a prior p(y) of one of K classes has instead.
+    _instead_of_prior: str | None = None
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape)
         self.num_classes = num_classes
+
+    def _set_label_prior(self, label_prior: str | Sequence[float]) -> None:
+        """Keep p(y) of one of K classes.
+
+        Raises:
+            ConfigError: if it is no such prior, or the model has something else instead of p(y).
+        """
+        if self._instead_of_prior is not None:
+            check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
+        self.p_y = LabelPrior(label_prior, self.num_classes)
+        self.label_prior = self.p_y.option
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
@@ -277,36 +245,3 @@ class SSLModel(PyroModel):
         with evaluating(self):
             logits = self.class_logits(xs)
             return logits.sigmoid() if self.multi_label else logits.softmax(-1)
-
-
-_BASES = (PyroModel, SSLModel)
-
-
-def _constructor_arguments(model_class: type[PyroModel]) -> list[str]:
-    """Return the arguments of a model's constructor, those that it passes on among them."""
-    names: dict[str, None] = {}
-    for cls in model_class.__mro__:
-        if cls in _BASES:
-            break
-        if "__init__" not in vars(cls):
-            continue
-        constructor = vars(cls)["__init__"]
-        parameters = list(inspect.signature(constructor).parameters.values())[1:]
-        kinds = {p.kind for p in parameters}
-        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        names |= {p.name: None for p in named}
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            break
-    return list(names)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put `module` in evaluation mode, and afterwards every submodule back as it was."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes:
-            m.training = mode

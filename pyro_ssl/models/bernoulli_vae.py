@@ -12,12 +12,13 @@ from torch import Tensor
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
-from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least, check_one_of
 
 ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
 INPUTS = ("counts", "frequencies")
@@ -76,14 +77,9 @@ class BernoulliVAE(PyroModel):
         estimator: str = "disarm",
     ) -> None:
         super().__init__((num_words,))
-        if num_bits < 1:
-            raise ConfigError(f"num_bits is {num_bits}, expected at least 1")
-        for name, value, known in (
-            ("inputs", inputs, INPUTS),
-            ("estimator", estimator, ESTIMATORS),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        check_at_least("num_bits", num_bits, 1)
+        check_one_of("inputs", inputs, INPUTS)
+        check_one_of("estimator", estimator, ESTIMATORS)
         self.num_words = num_words
         self.num_bits = num_bits
         self.encoder_dims = tuple(encoder_dims)

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
-from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_positive
 
 
 class BitMixture(PyroModel):
@@ -73,8 +75,7 @@ class BitMixture(PyroModel):
             raise ConfigError(
                 f"initial_centres are {number}, expected 2, 4, 8 or another power of 2"
             )
-        if not 0 < scale < math.inf:
-            raise ConfigError(f"scale is {scale}, expected a positive number")
+        check_positive("scale", scale)
         start = torch.tensor(initial_centres, dtype=torch.get_default_dtype())
         super().__init__(tuple(start.shape[1:]))
         num_bits = number.bit_length() - 1

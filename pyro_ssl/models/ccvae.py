@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -14,23 +13,23 @@ from torch.nn import functional as F
 
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO, RowWeight
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Likelihood
-from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.label_prior import LabelPrior, check_uniform
-from pyro_ssl.models.labels import check_alpha
+from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.labels import label_in_guide
+from pyro_ssl.models.networks import NetworkMaker
+from pyro_ssl.models.normal import mixture_moments, normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.models.terms import add_term
-from pyro_ssl.nets.conv import image_nets
-from pyro_ssl.nets.given import given_or
-from pyro_ssl.nets.mlp import MLP, as_batch_norm
+from pyro_ssl.nets.mlp import as_one_batch_norm
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least, check_not_negative, check_positive
 
 # Draws at which q(y|x) is averaged to classify.
 _POINTS = 128
 
 
 class CCVAE(SSLModel):
-    """Characteristic capturing VAE: the label is read off a part of the latents, not put beside it.
+    """Characteristic capturing VAE: the label is read off some of the latents, not put beside them.
 
     Generative program, with K classes, z = (z_class, z_style), K and S dimensions::
 
@@ -51,45 +50,36 @@ class CCVAE(SSLModel):
 
     where c is 1, the term's weight in the bound; beside the bound per example, `alpha` adds its
     mean over labelled rows, as in `M2`. q(y|x) is the mean over `num_samples` draws of z_class, in
-    log space. Of labelled rows these gradients flow: through w all but that of the numerator with
-    respect to the encoder, since there z_class is detached; through everything else all. So does
-    the authors' code.
+    log space. As in the authors' code, the numerator of w gives the encoder no gradient.
 
     Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs", ICLR
     2021, section 4.
 
-    Differs from the paper: it has several labels for each row, here is one of K classes (see
-    `MultiLabelCCVAE`); networks are fully connected, p(y) is uniform, and p(x|z) is Bernoulli,
-    unless said otherwise; scales are softplus of the network's output plus 1e-4, in p(z_class|y)
-    plus 1e-3; `kl_weight` and `alpha` are options. The sum over labels of unlabelled rows is exact,
-    where the authors' code draws one; log p(z|y) - log q(z|x) is evaluated at the draw of z that
-    q(y|z_class) is of, as in the equations, where that code takes a KL divergence in closed form;
-    the draws for q(y|x) begin with z_class itself, which bounds w by `num_samples`: else a
-    draw that no other is like makes w overflow.
-
-    In reports of training, `kl_y` of labelled rows is w log q(y|z_class), and their `elbo` leaves
-    out log q(y|x), which is reported as `classification`.
+    Differs from the paper: a row has one label of K classes (several: `MultiLabelCCVAE`); networks
+    are fully connected, p(y) is uniform and p(x|z) Bernoulli, unless said otherwise; scales are
+    softplus of the network's output plus 1e-4, in p(z_class|y) plus 1e-3; `kl_weight` and `alpha`
+    are options; the sum over labels of unlabelled rows is exact (the authors' code draws one);
+    log p(z|y) - log q(z|x) is evaluated at the draw of z that q(y|z_class) is of, as in the
+    equations (that code takes a KL divergence in closed form); z_class itself is among the draws
+    for q(y|x), so that w is at most `num_samples`, also where no other draw explains the label.
 
     Args:
-        input_shape: shape of one input, whose values are what the likelihood takes.
+        input_shape: shape of one input, with values that the likelihood takes.
         num_classes: number of classes K, and dimensions of z_class.
         style_dim: dimensions S of z_style.
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: batch norm in the encoder, over labelled and unlabelled rows together.
-        input_dropout: probability of dropping each input of the encoder, in training.
-        likelihood: the family of p(x|z), from `pyro_ssl.likelihoods` or the user's, or the name of
-            one: `Laplace(0.3)`, `"laplace"`.
+        input_dropout: dropout probability at the encoder's input.
+        likelihood: the family of p(x|z), as for `M2`.
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats, on top of that term's weight in the bound; 0 for the paper's objective.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
-        channels: let the encoder see a `ConvEncoder` of so many channels of the image in place of
-            its pixels (`input_dropout` is then of its outputs), and let the decoder end in a
-            `ConvDecoder`; None for fully connected networks.
+        channels: as for `M2`.
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        encoder: a network in place of the library's, called as that of `VAE`, with K + S latents;
-            where there are `channels`, with `[N, F]`, what is left of the inputs.
+        encoder: a network instead of the library's, called as that of `VAE`, with K + S latents;
+            with `channels`, with the `ConvEncoder`'s outputs `[N, F]`.
         decoder: likewise.
 
     Raises:
@@ -97,8 +87,8 @@ class CCVAE(SSLModel):
     """
 
     points: Tensor
-    # What the model has in place of p(y), if it has none.
-    _instead_of_prior: str | None = None
+    # Values of the label that p(z_class|y) has parameters for; None for the classes.
+    _num_values: int | None = None
 
     def __init__(
         self,
@@ -119,55 +109,31 @@ class CCVAE(SSLModel):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
-        if style_dim < 0:
-            raise ConfigError(f"style_dim is {style_dim}, expected at least 0")
+        check_at_least("style_dim", style_dim, 0)
         self._set_likelihood(likelihood)
-        if not 0 < kl_weight < math.inf:
-            raise ConfigError(f"kl_weight is {kl_weight}, expected a positive number")
-        if num_samples < 1:
-            raise ConfigError(f"num_samples is {num_samples}, expected at least 1")
-        batch_norm = as_batch_norm(batch_norm)
-        if batch_norm == "separate":
-            raise ConfigError('batch_norm is "separate", but CCVAE encodes all rows together')
-        check_alpha(alpha)
-        self.style_dim = style_dim
-        self.hidden_dims = tuple(hidden_dims)
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.input_dropout = input_dropout
-        self.kl_weight = kl_weight
-        self.alpha = alpha
-        self.num_samples = num_samples
-        self.channels = channels
-        if self._instead_of_prior is not None:
-            check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
-        self.p_y = LabelPrior(label_prior, num_classes)
-        self.label_prior = self.p_y.option
-        self._make_networks(encoder, decoder)
-        self.prior_loc = nn.Parameter(torch.zeros(self._num_values(), num_classes))
+        check_positive("kl_weight", kl_weight)
+        check_at_least("num_samples", num_samples, 1)
+        batch_norm = as_one_batch_norm(batch_norm, "but CCVAE encodes all rows together")
+        check_not_negative("alpha", alpha)
+        self.style_dim, self.num_samples = style_dim, num_samples
+        self.kl_weight, self.alpha = kl_weight, alpha
+        self.hidden_dims, self.activation, self.channels = tuple(hidden_dims), activation, channels
+        self.batch_norm, self.input_dropout = batch_norm, input_dropout
+        self._set_label_prior(label_prior)
+
+        make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
+        self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
+        latents, options = num_classes + style_dim, (None, batch_norm, input_dropout)
+        self.encoder = make.encoder(encoder, "encoder", 2 * latents, *options)
+        self.decoder = make.decoder(decoder, latents)
+
+        self.prior_loc = nn.Parameter(torch.zeros(self._num_values or num_classes, num_classes))
         # softplus of it is 1.
         self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
         self.slope = nn.Parameter(torch.ones(num_classes))
         self.intercept = nn.Parameter(torch.zeros(num_classes))
-        sobol = torch.quasirandom.SobolEngine(num_classes, scramble=True, seed=0)
-        points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
-        self.register_buffer("points", points.to(self.slope.device), persistent=False)
-
-    def _make_networks(self, encoder: nn.Module | None, decoder: nn.Module | None) -> None:
-        seen = self.likelihood.feature_shape(self.input_shape)
-        made = self.likelihood.output_shape(self.input_shape)
-        self.image_encoder, self.image_decoder = image_nets(
-            seen, self.channels, self.activation, made
-        )
-        features, outputs = self.image_encoder.out_features, self.image_decoder.in_features
-        seen, made = (seen, made) if self.channels is None else ((features,), (outputs,))
-        dims, latents = self.hidden_dims, self.num_classes + self.style_dim
-
-        regularised = self.activation, self.batch_norm, self.input_dropout
-        own = partial(MLP, features, dims, 2 * latents, None, *regularised)
-        self.encoder = given_or(encoder, "encoder", seen, (2 * latents,), None, own)
-        own = partial(MLP, latents, dims[::-1], outputs, None, self.activation)
-        self.decoder = given_or(decoder, "decoder", (latents,), made, None, own)
+        points = normal_points(_POINTS, num_classes).to(self.slope.device)
+        self.register_buffer("points", points, persistent=False)
 
     def make_elbo(self) -> ELBO:
         """Return `LabelWeighted_ELBO`; no other has this objective."""
@@ -177,14 +143,14 @@ class CCVAE(SSLModel):
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
-        origin = batch.xs.new_zeros(self.style_dim)
+        prior = standard_normal(batch.xs, self.style_dim)
         for rows in batch.parts():
             with rows.plate():
                 z_class = self._label_in_model(rows)
                 with poutine.scale(scale=self.kl_weight):
-                    prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
                     z_style = pyro.sample("z_style", prior)
-                self._observe_inputs(rows.xs, self._p_x(torch.cat([z_class, z_style], -1)))
+                outputs = self.image_decoder(self.decoder(torch.cat([z_class, z_style], -1)))
+                self._observe_inputs(rows.xs, self._p_x_of(outputs))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
@@ -204,7 +170,7 @@ class CCVAE(SSLModel):
                     self._weigh(rows.ys, z_class, loc_class, scale_class)
 
     def _weigh(self, ys: Tensor, z_class: Tensor, loc: Tensor, scale: Tensor) -> None:
-        """Add to the guide what it says of known labels `ys`, and the weight w of their rows."""
+        """Add to the guide log q of known labels `ys`, and the weight w of their rows."""
         noise = torch.randn(self.num_samples - 1, *loc.shape, dtype=loc.dtype, device=loc.device)
         draws = torch.cat([z_class.unsqueeze(0), loc + scale * noise])
         log_q_y = self._log_q(ys, draws).logsumexp(0) - math.log(self.num_samples)
@@ -220,10 +186,6 @@ class CCVAE(SSLModel):
         """Return labels with unknown ones drawn from p(y)."""
         return self.p_y.complete(ys)
 
-    def _num_values(self) -> int:
-        """Return how many values of the label p(z_class|y) has parameters for."""
-        return self.num_classes
-
     def _label_in_model(self, rows: Rows) -> Tensor:
         """Sample "y" and "z_class" from the prior, within the plate of the rows; return z_class."""
         y = pyro.sample("y", dist.Categorical(logits=self.p_y(rows.xs)), obs=rows.ys)
@@ -235,8 +197,7 @@ class CCVAE(SSLModel):
         with poutine.scale(scale=self.kl_weight):
             z_class = pyro.sample("z_class", dist.Normal(loc, scale).to_event(1))
         if rows.ys is None:
-            q_y = dist.Categorical(logits=self._label_logits(z_class))
-            pyro.sample("y", q_y, infer={"enumerate": "parallel"})
+            label_in_guide(None, self._label_logits(z_class), self.alpha)
         return z_class
 
     def _log_q(self, ys: Tensor, z_class: Tensor) -> Tensor:
@@ -245,18 +206,14 @@ class CCVAE(SSLModel):
 
     def _mean_over_draws(self, z_class: Tensor) -> Tensor:
         """Return the log of the mean of q(y|z_class), `[n, K]`, over draws `[M, n, K]`."""
-        log_q = self._label_logits(z_class).log_softmax(-1)
-        return log_q.logsumexp(0) - math.log(len(z_class))
+        return self._label_logits(z_class).log_softmax(-1).logsumexp(0) - math.log(len(z_class))
 
     def _p_z_class(self, ys: Tensor) -> dist.Normal:
         """Return p(z_class|y), batch shape `[..., K]`."""
         return dist.Normal(self.prior_loc[ys], F.softplus(self.prior_raw_scale[ys]) + 1e-3)
 
     def class_logits(self, xs: Tensor) -> Tensor:
-        """Return log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
-
-        A mean over 128 fixed quasi-random points.
-        """
+        """Return log q(y|x), `[B, K]`, of inputs: a mean over 128 fixed quasi-random points."""
         loc, scale = (t[..., : self.num_classes] for t in self._loc_and_scale(xs))
         return self._mean_over_draws(loc + scale * self.points.unsqueeze(1))
 
@@ -264,20 +221,12 @@ class CCVAE(SSLModel):
         return self.slope * z_class + self.intercept
 
     def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        loc, raw_scale = self.encoder(self.image_encoder(self._features(xs))).chunk(2, -1)
-        return loc, F.softplus(raw_scale) + 1e-4
-
-    def _p_x(self, zs: Tensor) -> dist.TorchDistribution:
-        return self._p_x_of(self.image_decoder(self.decoder(zs)))
+        q_z = normal_of(self.encoder(self.image_encoder(self._features(xs))))
+        return q_z.loc, q_z.scale
 
     @torch.no_grad()
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return location and scale of q(z|x), each `[B, K + S]`, in evaluation mode.
-
-        Args:
-            xs: inputs `[B, *input_shape]`.
-            ys: not looked at: q(z|x) does not depend on the label.
-        """
+        """Return location and scale of q(z|x), each `[B, K + S]`; `ys` are not used."""
         with evaluating(self):
             return self._loc_and_scale(xs)
 
@@ -289,25 +238,13 @@ class CCVAE(SSLModel):
 
     @torch.no_grad()
     def prior_moments(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of each dimension of z_class, `[K]`.
-
-        Those of the mixture of p(z_class|y) over all values of the label: in shares of p(y), of
-        attributes in equal ones.
-        """
+        """Return mean and standard deviation `[K]` of z_class under p(y), or uniform attributes."""
         scale = F.softplus(self.prior_raw_scale) + 1e-3
-        if self.p_y.logits is None:
-            variance = (scale**2).mean(0) + self.prior_loc.var(0, correction=0)
-            return self.prior_loc.mean(0), variance.sqrt()
-        shares = self.p_y.logits.softmax(-1)
-        loc = shares @ self.prior_loc
-        return loc, (shares @ (scale**2 + (self.prior_loc - loc) ** 2)).sqrt()
+        return mixture_moments(self.prior_loc, scale, self.p_y.logits)
 
     @torch.no_grad()
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw z from p(z|y) for each of `ys` `[B]` and return the means of p(x|z).
-
-        Unknown labels, -1, are drawn from p(y).
-        """
+        """Draw unknown labels of `ys` `[B]`, -1, and z from p(z|y); return the means of p(x|z)."""
         z_class = self._p_z_class(self._complete(ys)).sample()
         z_style = torch.randn(len(ys), self.style_dim, dtype=z_class.dtype, device=z_class.device)
         return self.decode(torch.cat([z_class, z_style], -1))

@@ -1,23 +1,22 @@
 """A VAE whose decoder is a generator made elsewhere, of a GAN say."""
 
-import math
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
-from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Gaussian
-from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.conv import ConvEncoder
 from pyro_ssl.nets.dcgan import Generator
 from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_positive
 
 
 class GeneratorVAE(PyroModel):
@@ -66,8 +65,7 @@ class GeneratorVAE(PyroModel):
         scale: float = 0.1,
     ) -> None:
         super().__init__(image_shape)
-        if not 0 < scale < math.inf:
-            raise ConfigError(f"scale is {scale}, expected a positive number")
+        check_positive("scale", scale)
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.generator_channels = generator_channels
@@ -94,9 +92,8 @@ class GeneratorVAE(PyroModel):
         """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only tells rows apart."""
         pyro.module(self._name, self)
         for rows in Batch.of(xs, ys).parts():
-            origin = rows.xs.new_zeros(self.latent_dim)
             with rows.plate():
-                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                z = pyro.sample("z", standard_normal(rows.xs, self.latent_dim))
                 self._observe_inputs(rows.xs, self._p_x(z))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
@@ -111,8 +108,7 @@ class GeneratorVAE(PyroModel):
         return self._q_z(xs).log_prob(zs)
 
     def _q_z(self, xs: Tensor) -> Any:
-        loc, raw_scale = self.encoder(self.image_encoder(xs)).chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+        return normal_of(self.encoder(self.image_encoder(xs))).to_event(1)
 
     def _p_x(self, zs: Tensor) -> Any:
         images = self.generator(zs.reshape(-1, self.latent_dim)).to(zs.dtype)

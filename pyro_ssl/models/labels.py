@@ -1,24 +1,11 @@
 """The label in a guide: summed out where it is unknown, else what the classifier learns from."""
 
-import math
-
 import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
 from pyro_ssl.elbos.names import CLASSIFICATION
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.terms import add_term
-
-
-def check_alpha(alpha: float) -> None:
-    """Check that `alpha`, the weight of a classification term, is a finite number of at least 0.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if not 0 <= alpha < math.inf:
-        raise ConfigError(f"alpha is {alpha}, expected a finite number >= 0")
 
 
 def label_in_guide(ys: Tensor | None, class_logits: Tensor, alpha: float) -> Tensor:

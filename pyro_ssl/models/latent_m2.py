@@ -7,17 +7,18 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
-from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
-from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
-from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.label_prior import LabelPrior
-from pyro_ssl.models.labels import check_alpha, label_in_guide
+from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.labels import label_in_guide
+from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP, as_batch_norm
+from pyro_ssl.nets.mlp import MLP, as_one_batch_norm
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least, check_not_negative
 
 
 class LatentM2(SSLModel):
@@ -82,25 +83,20 @@ class LatentM2(SSLModel):
         num_summed: int | None = None,
         label_prior: str | Sequence[float] = "uniform",
     ) -> None:
-        if num_inputs < 1:
-            raise ConfigError(f"num_inputs is {num_inputs}, expected at least 1")
+        check_at_least("num_inputs", num_inputs, 1)
         super().__init__((2, num_inputs), num_classes)
-        if latent_dim < 1:
-            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        check_alpha(alpha)
+        check_at_least("latent_dim", latent_dim, 1)
+        check_not_negative("alpha", alpha)
         self.num_inputs = num_inputs
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
-        batch_norm = as_batch_norm(batch_norm)
-        if batch_norm == "separate":
-            raise ConfigError('batch_norm is "separate", expected True or False in LatentM2')
+        batch_norm = as_one_batch_norm(batch_norm, "expected True or False in LatentM2")
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.alpha = alpha
         self.num_summed = num_summed
-        self.p_y = LabelPrior(label_prior, num_classes)
-        self.label_prior = self.p_y.option
+        self._set_label_prior(label_prior)
         self.classifier = MLP(
             num_inputs,
             hidden_dims,
@@ -124,12 +120,12 @@ class LatentM2(SSLModel):
         self._register()
         batch = Batch.of(xs, ys)
         prior_logits = self.p_y(batch.xs)
-        origin = batch.xs.new_zeros(self.latent_dim)
+        prior = standard_normal(batch.xs, self.latent_dim)
         parts, z1s = batch.parts(), []
         for rows in parts:
             with rows.plate():
                 y = pyro.sample("y", dist.Categorical(logits=prior_logits), obs=rows.ys)
-                z2 = pyro.sample("z2", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                z2 = pyro.sample("z2", prior)
                 z1s.append(pyro.sample("z1", self._p_z1(z2, y)))
         self._observe(parts, z1s)
 
@@ -214,12 +210,10 @@ class LatentM2(SSLModel):
         return z1
 
     def _q_z2(self, z1: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        loc, raw_scale = self.encoder(z1, ys).chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+        return normal_of(self.encoder(z1, ys)).to_event(1)
 
     def _p_z1(self, z2: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        loc, raw_scale = self.decoder(z2, ys).chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw_scale) + 1e-2).to_event(1)
+        return normal_of(self.decoder(z2, ys), 1e-2).to_event(1)
 
     def _observe(self, parts: list[Rows], z1s: list[Tensor]) -> None:
         """Observe what lies below z1 of each part; here nothing does."""

@@ -8,12 +8,12 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.labels import classification_term
 from pyro_ssl.models.m2 import M2
+from pyro_ssl.models.normal import normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Rows
 
 # Points at which q(y|x) is averaged over q(a|x).
@@ -76,11 +76,8 @@ class LogisticNormal(M2):
         super().__init__(**options)
         self.temperature = temperature
         self.posterior_shift = posterior_shift
-        sobol = torch.quasirandom.SobolEngine(self.num_classes, scramble=True, seed=0)
-        points = torch.special.ndtri(sobol.draw(_POINTS).clamp(1e-6, 1 - 1e-6))
-        self.register_buffer(
-            "points", points.to(self.annealed_temperature.device), persistent=False
-        )
+        points = normal_points(_POINTS, self.num_classes).to(self.annealed_temperature.device)
+        self.register_buffer("points", points, persistent=False)
         if posterior_shift:
             shape = self.num_classes, self.num_classes
             self.shift = nn.Parameter(torch.zeros(shape))
@@ -108,8 +105,8 @@ class LogisticNormal(M2):
         return (a / self.annealed_temperature).softmax(-1)
 
     def _loc_and_scale(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        loc, raw_scale = scores.chunk(2, -1)
-        return loc, F.softplus(raw_scale) + 1e-3
+        q_a = normal_of(scores, 1e-3)
+        return q_a.loc, q_a.scale
 
     def _class_logits(self, scores: Tensor) -> Tensor:
         loc, scale = (t.unsqueeze(-2) for t in self._loc_and_scale(scores))
@@ -117,8 +114,7 @@ class LogisticNormal(M2):
         return logits.log_softmax(-1).logsumexp(-2) - math.log(_POINTS)
 
     def _label_in_model(self, rows: Rows) -> Tensor:
-        origin = rows.xs.new_zeros(self.num_classes)
-        prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
+        prior = standard_normal(rows.xs, self.num_classes)
         logits = pyro.sample("a", prior) / self.annealed_temperature
         if rows.ys is not None:
             # Not of pi, which torch would keep away from 0, and its gradient with it.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.models.base import evaluating
 from pyro_ssl.models.latent_m2 import LatentM2
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.models.vae import VAE
+from pyro_ssl.nets.modes import evaluating
 
 
 class M1M2(LatentM2):

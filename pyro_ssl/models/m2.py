@@ -1,6 +1,5 @@
 """M2: the semi-supervised VAE of Kingma et al. (2014), with the label summed out."""
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
@@ -9,17 +8,17 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import ClassChunks, Likelihood
-from pyro_ssl.models.base import SSLModel, evaluating
-from pyro_ssl.models.label_prior import LabelPrior, check_uniform
-from pyro_ssl.models.labels import check_alpha, label_in_guide
+from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.chunks import check_class_chunk, chunk_of_summed, in_likelihood_chunks
+from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.labels import label_in_guide
+from pyro_ssl.models.networks import NetworkMaker
+from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.conv import image_nets
-from pyro_ssl.nets.given import given_or
-from pyro_ssl.nets.mlp import MLP, as_batch_norm, in_class_chunks
+from pyro_ssl.nets.mlp import as_batch_norm, in_class_chunks
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least, check_not_negative
 
 
 class M2(SSLModel):
@@ -45,17 +44,14 @@ class M2(SSLModel):
         1/N (sum of -L(x,y) over labelled rows + sum of -U(x) over unlabelled rows)
             + alpha/N_l (sum of log q(y|x) over labelled rows)
 
-    and so does a training loop with `RowWeights` around both programs. A call by itself sums over
-    its rows, alpha then being the weight of each labelled row's log q(y|x). The paper's alpha,
-    0.1 N, is N times this one.
+    and so does a training loop with `RowWeights` around both programs. Without it, a call sums over
+    its rows, and alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times
+    this one. The defaults are those of `fit` on MNIST with 100 labels, see the README. With
+    `batch_norm=True` the statistics are those of all rows of a call, so that in training mode a
+    mixed call is not exactly the sum of its labelled and its unlabelled part.
 
-    The defaults are those of `fit` on MNIST with 100 labels, 93 to 95 % after 20 epochs, see the
-    README. With `batch_norm=True` the classifier's statistics are taken over all rows of a call, so
-    that in training mode a mixed call is not the exact sum of its two parts; otherwise it is.
-
-    With `ys` given as a whole, the label is known to model and guide alike. Do not condition
-    the model on "y" instead: the guide would go on enumerating it, which is another (wrong)
-    objective and only makes Pyro warn.
+    Give known labels as `ys`. Do not condition the model on "y": the guide would still enumerate
+    it, which is another, wrong objective, and Pyro only warns.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, sections 2 and 3.
@@ -69,52 +65,49 @@ class M2(SSLModel):
     prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
-        input_shape: shape of one input, whose values are what the likelihood takes.
+        input_shape: shape of one input, with values that the likelihood takes.
         num_classes: number of classes K.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        batch_norm: batch norm in the classifier: `"separate"` takes the statistics of labelled and
-            of unlabelled rows apart and classifies by those of the latter (of the former, where a
-            call has labelled rows alone), True takes those of all rows, False none.
+        batch_norm: batch norm in the classifier: True takes the statistics of all rows, False is
+            none; `"separate"` takes those of labelled and of unlabelled rows apart, and classifies
+            by the latter (by the former where a call has labelled rows alone).
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats.
-        class_chunk: evaluate the summed labels so many classes at a time, each chunk a second
-            time for its gradient, to save memory; None for all at once. The objective is the
-            same.
-        latent_noise: standard deviation of noise added to z before the decoder sees it, in
-            training mode: a regulariser, for which the objective is no bound any more.
-        channels: let classifier and encoder see one `ConvEncoder` of so many channels of the image
-            in place of its pixels (`input_dropout` is then of its outputs), and let the decoder
-            end in a `ConvDecoder`; None for fully connected networks.
-        likelihood: the family of p(x|y,z), from `pyro_ssl.likelihoods` or the user's, or the name
-            of one: `StudentT(df=3)`, `"student_t"`. Networks see its `features` of an input.
+        class_chunk: sum so many classes at a time, to save memory: the gradient computes each chunk
+            a second time. None for all at once. The objective is the same.
+        latent_noise: standard deviation of noise that is added to z in training mode: a
+            regulariser, with which the objective is no longer a bound.
+        channels: let classifier and encoder see the image through one `ConvEncoder` whose first
+            convolution has so many channels (`input_dropout` is then of its outputs), and let the
+            decoder end in a `ConvDecoder`; None for fully connected networks.
+        likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`;
+            see `pyro_ssl.likelihoods`. Networks see its `features` of an input.
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        classifier: a network in place of the library's, which is called with inputs
-            `[N, *feature_shape]` of the likelihood (`[N, F]`, what is left of them, if there are
-            `channels`) and returns `[N, K]`. Hidden layers, batch norm and dropout are its own.
+        classifier: a network instead of the library's. It is called with inputs
+            `[N, *feature_shape]` of the likelihood (with `channels`, the `ConvEncoder`'s outputs
+            `[N, F]`), and returns `[N, K]`; batch norm and dropout are then not the model's.
         encoder: likewise, called with such inputs and labels `[N, K]`, one-hot or points of the
             simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
         decoder: likewise, called with latents `[N, D]` and labels `[N, K]`; returns
-            `[N, *output_shape]` of the likelihood (`[N, F]`, see `ConvDecoder`, with `channels`).
+            `[N, *output_shape]` of the likelihood (with `channels`, `[N, F]`, see `ConvDecoder`).
 
     Raises:
         ConfigError: if an option, or a given network's call, cannot work.
 
     Attributes:
         scores_per_class: outputs of the classifier for each class.
-        sums_labels: whether unknown labels are summed in training, so that they can be in chunks.
+        sums_labels: whether training sums over unknown labels, which can be done in chunks.
     """
 
     scores_per_class = 1
     sums_labels = True
-    # At first z shall leave the class to y.
+    # At first y is to learn the class, not z.
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {
         "kl_z": (3.0, 1.0, 0.3)
     }
-    # What the model has in place of p(y), if it has none.
-    _instead_of_prior: str | None = None
 
     def __init__(
         self,
@@ -137,60 +130,33 @@ class M2(SSLModel):
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
-        if latent_dim < 1:
-            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
-        check_alpha(alpha)
-        if not 0 <= latent_noise < math.inf:
-            raise ConfigError(f"latent_noise is {latent_noise}, expected a finite number >= 0")
-        if class_chunk is not None and class_chunk < 1:
-            raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
-        if class_chunk is not None and not self.sums_labels:
-            raise ConfigError(
-                f"class_chunk is {class_chunk}, but {type(self).__name__} sums no labels: use None"
-            )
-        self.class_chunk = class_chunk
-        self.latent_dim = latent_dim
-        self.hidden_dims = tuple(hidden_dims)
+        check_at_least("latent_dim", latent_dim, 1)
+        check_not_negative("alpha", alpha)
+        check_not_negative("latent_noise", latent_noise)
+        check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
+        self.latent_dim, self.latent_noise = latent_dim, latent_noise
+        self.alpha, self.class_chunk = alpha, class_chunk
+        self.hidden_dims, self.channels = tuple(hidden_dims), channels
         self.activation = activation
-        self.batch_norm = as_batch_norm(batch_norm)
-        self.input_dropout = input_dropout
-        self.latent_noise = latent_noise
-        self.alpha = alpha
-        self.channels = channels
-        if self._instead_of_prior is not None:
-            check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
-        self.p_y = LabelPrior(label_prior, num_classes)
-        self.label_prior = self.p_y.option
-        self._make_networks(classifier, encoder, decoder)
+        self.batch_norm, self.input_dropout = as_batch_norm(batch_norm), input_dropout
+        self._set_label_prior(label_prior)
 
-    def _make_networks(
-        self, classifier: nn.Module | None, encoder: nn.Module | None, decoder: nn.Module | None
-    ) -> None:
-        classes, latents, dims = self.num_classes, self.latent_dim, self.hidden_dims
-        how, channels = self.activation, self.channels
-        seen = self.likelihood.feature_shape(self.input_shape)
-        made = self.likelihood.output_shape(self.input_shape)
-        self.image_encoder, self.image_decoder = image_nets(seen, channels, how, made)
-        features, scores = self.image_encoder.out_features, self.scores_per_class * classes
-        outputs = self.image_decoder.in_features
-        seen, made = (seen, made) if channels is None else ((features,), (outputs,))
-        regularised = self.batch_norm, self.input_dropout
-        own = partial(MLP, features, dims, scores, None, how, *regularised)
-        self.classifier = given_or(classifier, "classifier", seen, (scores,), None, own)
-        own = partial(MLP, features, dims, 2 * latents, classes, how)
-        self.encoder = given_or(encoder, "encoder", seen, (2 * latents,), classes, own)
-        own = partial(MLP, latents, dims[::-1], outputs, classes, how)
-        self.decoder = given_or(decoder, "decoder", (latents,), made, classes, own)
+        make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
+        self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
+        scores, norm = self.scores_per_class * num_classes, self.batch_norm
+        self.classifier = make.encoder(classifier, "classifier", scores, None, norm, input_dropout)
+        self.encoder = make.encoder(encoder, "encoder", 2 * latent_dim, num_classes)
+        self.decoder = make.decoder(decoder, latent_dim, num_classes)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
-        origin = batch.xs.new_zeros(self.latent_dim)
+        prior = standard_normal(batch.xs, self.latent_dim)
         for rows in batch.parts():
             with rows.plate():
                 y = self._label_in_model(rows)
-                z = pyro.sample("z", dist.Normal(origin, torch.ones_like(origin)).to_event(1))
+                z = pyro.sample("z", prior)
                 if self.training and self.latent_noise > 0:
                     z = z + self.latent_noise * torch.randn_like(z)
                 self._observe_inputs(rows.xs, self._p_x(z, y))
@@ -237,9 +203,7 @@ class M2(SSLModel):
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
-        Args:
-            xs: inputs `[B, *input_shape]`.
-            ys: labels `[B]`; the likeliest under q(y|x) if None.
+        Labels `ys` `[B]` that are None are the likeliest under q(y|x).
         """
         with evaluating(self):
             if ys is None:
@@ -259,27 +223,15 @@ class M2(SSLModel):
             return self._mean_of(self._outputs(zs, ys))
 
     def sample(self, ys: Tensor) -> Tensor:
-        """Draw z from its prior for each label of `ys` `[B]` and return the means of p(x|y,z).
-
-        Unknown labels, -1, are drawn from p(y).
-        """
+        """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
         return self.decode(zs, self.p_y.complete_any(ys))
 
-    def _chunk(self, ys: Tensor) -> int | None:
-        """Return the chunk to take summed labels in; None for labels that are not summed."""
-        summed = ys.dim() > 1 and not ys.is_floating_point()
-        return self.class_chunk if summed else None
-
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:
-        chunk = self._chunk(ys)
-        if chunk is None:
-            hs = self.encoder(features, ys)
-        else:
-            hs = in_class_chunks(lambda some: self.encoder(features, some), chunk, ys)
-        loc, raw_scale = hs.chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+        chunk = chunk_of_summed(ys, self.class_chunk)
+        outputs = in_class_chunks(partial(self.encoder, features), chunk, ys)
+        return normal_of(outputs).to_event(1)
 
     def _encoded(self, xs: Tensor) -> Tensor:
         """Return what classifier and encoder see of inputs, `[B, F]`."""
@@ -289,10 +241,7 @@ class M2(SSLModel):
         def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
             return self._p_x_of(self._outputs(zs, ys))
 
-        chunk = self._chunk(ys)
-        if chunk is None:
-            return family(zs, ys)
-        return ClassChunks(family, (zs, ys), chunk, zs.shape[:-1], torch.Size(self.input_shape))
+        return in_likelihood_chunks(family, zs, ys, self.class_chunk, self.input_shape)
 
     def _outputs(self, zs: Tensor, ys: Tensor) -> Tensor:
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""

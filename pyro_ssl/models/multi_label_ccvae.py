@@ -62,6 +62,7 @@ class MultiLabelCCVAE(CCVAE):
     _instead_of_prior = "frequencies of attributes"
     max_plate_nesting = 2
     prior_logits: Tensor
+    _num_values = 2
 
     def __init__(self, frequencies: Sequence[float] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -98,9 +99,6 @@ class MultiLabelCCVAE(CCVAE):
 
     def _complete(self, ys: Tensor) -> Tensor:
         return complete(ys, self.prior_logits.squeeze(-1))
-
-    def _num_values(self) -> int:
-        return 2
 
     def _label_in_model(self, rows: Rows) -> Tensor:
         prior = dist.Bernoulli(logits=self.prior_logits)

@@ -1,23 +1,21 @@
 """VAE: the variational autoencoder of Kingma and Welling (2014), M1 of Kingma et al. (2014)."""
 
-import math
 from collections.abc import Sequence
-from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Likelihood
-from pyro_ssl.models.base import PyroModel, evaluating
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.networks import NetworkMaker
+from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.given import given_or
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.options import check_at_least
 
 
 class VAE(PyroModel):
@@ -76,21 +74,16 @@ class VAE(PyroModel):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__(input_shape)
-        if latent_dim < 1:
-            raise ConfigError(f"latent_dim is {latent_dim}, expected at least 1")
+        check_at_least("latent_dim", latent_dim, 1)
         self._set_likelihood(likelihood)
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
         self._output_shape = self.likelihood.output_shape(self.input_shape)
-        seen = self.likelihood.feature_shape(self.input_shape)
-        features, outputs = math.prod(seen), math.prod(self._output_shape)
-
-        own = partial(MLP, features, hidden_dims, 2 * latent_dim, None, activation, batch_norm)
-        self.encoder = given_or(encoder, "encoder", seen, (2 * latent_dim,), None, own)
-        own = partial(MLP, latent_dim, hidden_dims[::-1], outputs, None, activation, batch_norm)
-        self.decoder = given_or(decoder, "decoder", (latent_dim,), self._output_shape, None, own)
+        make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation)
+        self.encoder = make.encoder(encoder, "encoder", 2 * latent_dim, batch_norm=batch_norm)
+        self.decoder = make.decoder(decoder, latent_dim, batch_norm=batch_norm)
 
     def make_elbo(self) -> ELBO:
         """Return the ELBO with its KL in closed form."""
@@ -100,11 +93,10 @@ class VAE(PyroModel):
         """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `Batch`."""
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
-        origin = batch.xs.new_zeros(self.latent_dim)
+        prior = standard_normal(batch.xs, self.latent_dim)
         parts, zs = batch.parts(), []
         for rows in parts:
             with rows.plate():
-                prior = dist.Normal(origin, torch.ones_like(origin)).to_event(1)
                 zs.append(pyro.sample("z", prior))
         self.observe(parts, zs)
 
@@ -132,8 +124,7 @@ class VAE(PyroModel):
 
     def q_z(self, xs: Tensor) -> dist.TorchDistribution:
         """Return q(z|x), batch shape `[B]`, event shape `[D]`, of `xs` `[B, *input_shape]`."""
-        loc, raw_scale = self.encoder(self._flat(xs)).chunk(2, -1)
-        return dist.Normal(loc, F.softplus(raw_scale) + 1e-4).to_event(1)
+        return normal_of(self.encoder(self._flat(xs))).to_event(1)
 
     def p_x(self, zs: Tensor) -> dist.TorchDistribution:
         """Return p(x|z), batch shape `[...]`, event shape `input_shape`, of `zs` `[..., D]`."""

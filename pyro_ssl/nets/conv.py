@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.mlp import ACTIVATIONS
+from pyro_ssl.options import check_at_least, check_one_of
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8
@@ -165,11 +166,8 @@ def _plan(
     """Return the channels of each halving, and the height and width that are left."""
     if activation == "maxout":
         raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
-    if activation not in ACTIVATIONS:
-        expected = ", ".join(name for name in ACTIVATIONS if name != "maxout")
-        raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
-    if channels < 1:
-        raise ConfigError(f"channels is {channels}, expected at least 1")
+    check_one_of("activation", activation, [name for name in ACTIVATIONS if name != "maxout"])
+    check_at_least("channels", channels, 1)
     if len(input_shape) != 3:
         raise ConfigError(
             f"input_shape is {input_shape}, convolutions expect (channels, height, width)"

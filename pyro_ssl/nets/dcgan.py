@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.options import check_at_least
 
 
 class Generator(nn.Module):
@@ -91,8 +92,7 @@ def _widths(image_shape: tuple[int, ...], channels: int) -> list[int]:
             f"image_shape is {tuple(image_shape)}, expected (channels, side, side) with a side of "
             "16, 32, 64 or so on"
         )
-    if channels < 1:
-        raise ConfigError(f"channels is {channels}, expected at least 1")
+    check_at_least("channels", channels, 1)
     return [channels * 2**i for i in range(side.bit_length() - 3)]
 
 

@@ -1,39 +1,13 @@
 """A network that the user made, in the place of one of a model's own."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
-
-
-def given_or(
-    network: nn.Module | None,
-    name: str,
-    input_shape: tuple[int, ...],
-    output_shape: tuple[int, ...],
-    num_labels: int | None,
-    default: Callable[[], nn.Module],
-) -> nn.Module:
-    """Return a user's network as a `GivenNetwork`, or the default where there is none.
-
-    Args:
-        network: the user's, or None.
-        name: the option's name.
-        input_shape: as for `GivenNetwork`.
-        output_shape: as for `GivenNetwork`.
-        num_labels: as for `GivenNetwork`.
-        default: makes the library's own network.
-
-    Raises:
-        ConfigError: as `GivenNetwork`.
-    """
-    if network is None:
-        return default()
-    return GivenNetwork(network, input_shape, output_shape, num_labels, name)
+from pyro_ssl.nets.modes import evaluating
 
 
 class GivenNetwork(nn.Module):
@@ -100,10 +74,8 @@ class GivenNetwork(nn.Module):
         if self.num_labels is not None:
             arguments.append(torch.zeros(2, self.num_labels, **kinds))
             given += f" and labels {list(arguments[1].shape)}"
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(self.network):
                 found = self.network(*arguments)
         except Exception as error:
             # Whatever a network raises of its own, it is the call that does not suit it.
@@ -111,9 +83,6 @@ class GivenNetwork(nn.Module):
                 f"{name} cannot be called with {given} ({error}): see the model's docstring for "
                 "what it is given"
             ) from error
-        finally:
-            for module, mode in modes:
-                module.training = mode
         wanted = [2, *self.output_shape]
         if not isinstance(found, Tensor) or list(found.shape) != wanted:
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.options import check_one_of
 
 MAXOUT_PIECES = 4
 
@@ -102,6 +103,22 @@ def as_batch_norm(batch_norm: bool | str) -> bool | str:
     return "separate" if batch_norm == "parted" else batch_norm
 
 
+def as_one_batch_norm(batch_norm: bool | str, reason: str) -> bool:
+    """Return the option `batch_norm` of a model that has no separate statistics.
+
+    Args:
+        batch_norm: the option.
+        reason: why not, for the error.
+
+    Raises:
+        ConfigError: if it is not True or False.
+    """
+    batch_norm = as_batch_norm(batch_norm)
+    if batch_norm == "separate":
+        raise ConfigError(f'batch_norm is "separate", {reason}')
+    return bool(batch_norm)
+
+
 class MLP(nn.Module):
     """Multi-layer perceptron, optionally conditioned on a label in its first layer.
 
@@ -133,9 +150,7 @@ class MLP(nn.Module):
         dims = [in_features, *hidden_dims, out_features]
         if min(dims) < 1:
             raise ConfigError(f"hidden_dims is {tuple(hidden_dims)}, expected widths of at least 1")
-        if activation not in ACTIVATIONS:
-            expected = ", ".join(ACTIVATIONS)
-            raise ConfigError(f"activation is {activation!r}, expected one of {expected}")
+        check_one_of("activation", activation, ACTIVATIONS)
         if not 0 <= input_dropout < 1:
             raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
         batch_norm = as_batch_norm(batch_norm)
@@ -175,12 +190,15 @@ class MLP(nn.Module):
         return hs.to(xs.dtype)
 
 
-def in_class_chunks(function: Callable[..., Tensor], chunk: int, *tensors: Tensor) -> Tensor:
+def in_class_chunks(function: Callable[..., Tensor], chunk: int | None, *tensors: Tensor) -> Tensor:
     """Return `function(*tensors)`, computed for `chunk` classes, the first dimension, at a time.
 
-    Nothing inside a chunk is kept for the gradient but computed a second time, so that memory
-    grows with the chunk and not with the number of classes. `function` must draw nothing.
+    The gradient computes what is inside a chunk a second time instead of keeping it, so that memory
+    grows with the chunk and not with the number of classes. `function` must draw nothing. With None
+    for `chunk` all classes are computed at once, and once.
     """
+    if chunk is None:
+        return function(*tensors)
     parts = zip(*(t.split(chunk) for t in tensors), strict=True)
     return torch.cat(
         [checkpoint(function, *p, use_reentrant=False, preserve_rng_state=False) for p in parts]

@@ -1,0 +1,89 @@
+"""The networks between a model's inputs and its latents: the library's, or the user's."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.nets.conv import image_nets
+from pyro_ssl.nets.given import GivenNetwork
+from pyro_ssl.nets.mlp import MLP
+
+
+class NetworkMaker:
+    """Makes a model's encoders and decoders, each a user's network where one is given.
+
+    Args:
+        likelihood: the family of p(x|.).
+        input_shape: shape of one input.
+        hidden_dims: widths of an encoder's hidden layers, reversed in a decoder.
+        activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
+        channels: those of a `ConvEncoder` before all encoders and a `ConvDecoder` after the
+            decoder; None for fully connected networks.
+
+    Attributes:
+        image_encoder: what inputs pass before an encoder.
+        image_decoder: what a decoder's outputs pass.
+
+    Raises:
+        ConfigError: as `ConvEncoder`, if there are `channels`.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        input_shape: tuple[int, ...],
+        hidden_dims: Sequence[int],
+        activation: str,
+        channels: int | None = None,
+    ) -> None:
+        self._hidden_dims, self._activation = tuple(hidden_dims), activation
+        self._seen = likelihood.feature_shape(input_shape)
+        self._made = likelihood.output_shape(input_shape)
+        self.image_encoder, self.image_decoder = image_nets(
+            self._seen, channels, activation, self._made
+        )
+        if channels is not None:
+            self._seen = (self.image_encoder.out_features,)
+            self._made = (self.image_decoder.in_features,)
+
+    def encoder(
+        self,
+        given: nn.Module | None,
+        name: str,
+        outputs: int,
+        num_labels: int | None = None,
+        batch_norm: bool | str = False,
+        input_dropout: float = 0.0,
+    ) -> nn.Module:
+        """Return a network that maps inputs, and labels if there are `num_labels`.
+
+        Args:
+            given: the user's network; None for an `MLP`.
+            name: the option's name, for errors.
+            outputs: numbers that it returns for one input.
+            num_labels: numbers of a label; None if it sees no label.
+            batch_norm: as for `MLP`.
+            input_dropout: as for `MLP`.
+
+        Raises:
+            ConfigError: as `GivenNetwork` and `MLP`.
+        """
+        if given is not None:
+            return GivenNetwork(given, self._seen, (outputs,), num_labels, name)
+        options = num_labels, self._activation, batch_norm, input_dropout
+        return MLP(math.prod(self._seen), self._hidden_dims, outputs, *options)
+
+    def decoder(
+        self,
+        given: nn.Module | None,
+        inputs: int,
+        num_labels: int | None = None,
+        batch_norm: bool = False,
+    ) -> nn.Module:
+        """Return a network that maps latents, `inputs` of them; see `encoder` for the rest."""
+        if given is not None:
+            return GivenNetwork(given, (inputs,), self._made, num_labels, "decoder")
+        options = num_labels, self._activation, batch_norm
+        return MLP(inputs, self._hidden_dims[::-1], math.prod(self._made), *options)
