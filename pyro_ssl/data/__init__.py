@@ -1,4 +1,4 @@
-"""Data sets, label splits, and bring-your-own data."""
+"""Data sets, label splits, and your own data."""
 
 from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
 from pyro_ssl.data.checks import check_inputs, check_labels

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_ssl.data.datasets import ImageDataset, data_root
 from pyro_ssl.errors import DataError
 
-# The 18 of CelebA's 40 attributes that Joy et al. (2021) use, those their authors' code names.
+# The 18 of CelebA's 40 attributes that Joy et al. (2021) use, as listed in the authors' code.
 CELEBA_18 = (
     "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair",
     "Bushy_Eyebrows", "Chubby", "Eyeglasses", "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin",
@@ -33,21 +33,21 @@ def load_celeba(
 ) -> tuple[ImageDataset, tuple[str, ...]]:
     """Load CelebA's training and test parts by torchvision; nothing is downloaded.
 
-    Images are cut to the middle 148 by 148 pixels and scaled. The official validation part is left
-    alone: validation rows are split off the training part, as for any data set.
+    Images are cut to the middle 148 by 148 pixels and scaled. The official validation part is not
+    used: validation rows are split off the training part, as for any data set.
 
     Args:
         root: folder of the data sets, see `data_root`; it holds the folder `celeba`.
         size: height and width in pixels.
-        attributes: names of those to take, in this order; None for all 40.
-        rows: take only so many of the first training images, and of the test images a tenth of
-            that; None for all.
+        attributes: names of the attributes to take, in this order; None for all 40.
+        rows: take only so many of the first training images, and a tenth as many of the first test
+            images; None for all.
 
     Returns:
         The data set, training images as bytes, and the names of its attributes.
 
     Raises:
-        DataError: if the files are missing, or an attribute is none of CelebA's.
+        DataError: if the files are missing, or CelebA has no such attribute.
     """
     folder = data_root(root)
     parts = _celeba_parts(folder)
@@ -86,12 +86,12 @@ def _celeba_parts(folder: Path) -> list[Any]:
 def load_attribute_folder(
     folder: str | Path, size: int = 64, table: str = "attributes.csv"
 ) -> tuple[ImageDataset, tuple[str, ...]]:
-    """Load a folder of images and a CSV file of their attributes: bring your own.
+    """Load your own folder of images and a CSV file of their attributes.
 
     The file's first column holds paths of images within the folder. A column `split`, if there is
     one, says `train` or `test`; otherwise every fifth row is for testing. Each other column is an
-    attribute: 1 present, 0 absent, -1 or empty unknown, and not scored in test rows. Images are cut
-    to the largest square in their middle and scaled.
+    attribute: 1 if present, 0 if absent, -1 or empty if unknown; unknown attributes of test rows
+    are not scored. Images are cut to the largest square in their middle and scaled.
 
     Args:
         folder: the folder.
@@ -102,7 +102,7 @@ def load_attribute_folder(
         The data set, training images as bytes, and the names of its attributes.
 
     Raises:
-        DataError: if the file or an image is missing or cannot be read, or an attribute is none
+        DataError: if the file or an image is missing or cannot be read, or an attribute has none
             of the values above.
     """
     folder = Path(folder).resolve()
@@ -145,7 +145,7 @@ def _attributes(path: Path, given: pd.DataFrame) -> Tensor:
 
 
 def _testing(path: Path, frame: pd.DataFrame) -> Tensor:
-    """Return which rows are for testing, `[N]`."""
+    """Return whether each row is for testing, `[N]`."""
     if _SPLIT not in frame:
         return torch.arange(len(frame)) % 5 == 4
     unknown = ~frame[_SPLIT].isin(["train", "test"])

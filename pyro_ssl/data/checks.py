@@ -1,4 +1,4 @@
-"""Checks of arrays, made once where data enters and never on a training step."""
+"""Checks of arrays, made once where data enters, and never in a training step."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_ssl.errors import DataError
 
-# Checks go through rows in blocks, so that a file mapped to memory need not fit into it.
+# Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
 _BLOCK = 4096
 
 
@@ -27,9 +27,9 @@ def check_inputs(
         input_shape: shape of one input.
         name: what to call them in an error.
         dtype: the model's dtype, if the inputs must have it.
-        bytes_ok: accept bytes as well, which stand for themselves / 255.
+        bytes_ok: accept bytes as well, which stand for their values / 255.
         real_ok: accept any real numbers.
-        missing_ok: accept NaN, a missing value.
+        missing_ok: accept NaN as a missing value.
 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
@@ -61,7 +61,7 @@ def check_inputs(
 
 
 def _range(xs: Tensor, name: str, missing_ok: bool) -> tuple[float, float]:
-    """Return the smallest and the largest value, having checked that all are finite."""
+    """Return the smallest and the largest value; check that all are finite."""
     low, high = math.inf, -math.inf
     what, remedy = "NaN or infinite", ", or, where NaN stands for a missing value, say missing=True"
     if missing_ok:
@@ -113,7 +113,7 @@ def check_attributes(
         ys: the attributes `[num_rows, num_attributes]`.
         num_rows: number of rows of the inputs they belong to.
         num_attributes: number of attributes.
-        known: expect at least one known attribute in each row.
+        known: require at least one known attribute in each row.
         name: what to call them in an error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Colour photographs of one class each: CIFAR-10, and your own folders."""
+"""Colour photographs with one class each: CIFAR-10, and your own folders."""
 
 import pickle
 from pathlib import Path
@@ -15,7 +15,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def load_cifar10(root: str | Path | None = None) -> ImageDataset:
-    """Load CIFAR-10 by torchvision, downloading it where it is missing and can be had.
+    """Load CIFAR-10 by torchvision, which downloads it if it is missing.
 
     Args:
         root: folder of the data sets, see `data_root`; it holds `cifar-10-batches-py`.
@@ -57,7 +57,7 @@ def load_class_folders(
     Args:
         folder: the folder.
         size: height and width in pixels.
-        name: what to call the data set; the folder's name if None.
+        name: name of the data set; the folder's name if None.
 
     Returns:
         The data set, training images as bytes, and the names of its classes.

@@ -22,16 +22,16 @@ class ImageDataset:
     """A data set in memory.
 
     Attributes:
-        name: what it is called on the command line.
-        train_xs: images `[N, *input_shape]`, float32 in [0, 1], or bytes, which stand for
-            themselves / 255.
+        name: its name on the command line.
+        train_xs: images `[N, *input_shape]`, float32 in [0, 1], or bytes, which stand for their
+            values / 255.
         train_ys: labels `[N]`, or binary attributes `[N, L]`, int64.
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`, or attributes `[M, L]`.
         num_classes: number of classes, or of attributes L.
 
     Raises:
-        DataError: if images or labels cannot be used as they are.
+        DataError: if images or labels have a wrong shape, dtype or value.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ImageDataset:
 
     @property
     def known_rows(self) -> Tensor:
-        """Which training rows can be labelled, bool `[N]`: those of which anything is known."""
+        """Which training rows can be labelled, bool `[N]`: those with any known label."""
         known = self.train_ys >= 0
         return known.any(1) if self.multi_label else known
 
@@ -67,7 +67,7 @@ class ImageDataset:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that tell data sets of one name apart."""
+        """Sixteen hexadecimal digits that differ between data sets of the same name."""
         text = hashlib.sha256()
         for tensor in (self.train_xs, self.train_ys, self.test_xs, self.test_ys):
             text.update(str(tuple(tensor.shape)).encode())
@@ -81,7 +81,7 @@ def data_root(option: str | Path | None = None) -> Path:
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> ImageDataset:
-    """Load a data set by name, downloading it where it is missing and can be had.
+    """Load a data set by name; it is downloaded if it is missing.
 
     Args:
         name: `mnist`, `fashion-mnist`, or `digits` (scikit-learn's 8x8 digits, no download).
@@ -102,7 +102,7 @@ def _load_digits(name: str, root: Path) -> ImageDataset:
     images, ys = load_digits(return_X_y=True)
     xs = torch.from_numpy(images).float().view(-1, 1, 8, 8) / 16
     labels = torch.from_numpy(ys).long()
-    # There is no official test part. This one is fixed: no seed of an experiment moves it.
+    # There is no official test part. This one does not depend on an experiment's seed.
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(xs)))
     test, train = order[:397], order[397:]
     return ImageDataset(name, xs[train], labels[train], xs[test], labels[test], 10)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_ssl.data.datasets import data_root
 from pyro_ssl.errors import ConfigError, DataError
 
-# scikit-learn's own pattern, and one that takes letters alone.
+# scikit-learn's own pattern, and one that takes only letters.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
 
 
@@ -20,7 +20,7 @@ class Documents:
     """Documents as bags of words.
 
     Attributes:
-        name: what they are called in files and tables.
+        name: their name in files and tables.
         train_xs: counts of words `[N, V]`, float32.
         train_ys: topics `[N]`, int64.
         test_xs: counts `[M, V]`.
@@ -42,16 +42,16 @@ def load_newsgroups(
     remove: tuple[str, ...] = (),
     tokens: str = "words",
 ) -> Documents:
-    """Load 20 Newsgroups, split by date, by scikit-learn, downloading it where it is missing.
+    """Load 20 Newsgroups, split by date, by scikit-learn, which downloads it if it is missing.
 
-    The vocabulary are the words that the most training documents have. Documents without any of
-    them are left out.
+    The vocabulary consists of the words that occur in the most training documents. Documents
+    without any of these words are left out.
 
     Args:
         root: folder of the data sets, see `data_root`.
         num_words: size of the vocabulary.
         remove: parts of each message to leave out: `headers`, `footers`, `quotes`.
-        tokens: what a word is, see `count_words`.
+        tokens: what counts as a word, see `count_words`.
 
     Raises:
         DataError: if the data are missing and cannot be downloaded, or have fewer words.
@@ -83,19 +83,19 @@ def count_words(
     num_words: int,
     tokens: str = "words",
 ) -> Documents:
-    """Return texts as counts of the words that the most training texts have.
+    """Return texts as counts of the words that occur in the most training texts.
 
-    Of words that equally many texts have, those first in the alphabet are taken.
+    Among words that occur in equally many texts, those first in the alphabet are taken.
 
     Args:
-        name: what to call the documents.
+        name: name of the documents.
         train_texts: texts to learn from.
         train_ys: their topics `[N]`.
         test_texts: texts to test on.
         test_ys: their topics `[M]`.
         num_words: size of the vocabulary.
-        tokens: what a word is, in lower case: `words`, scikit-learn's tokens of two or more
-            letters, digits or underscores; `letters`, those of two or more letters a to z alone.
+        tokens: what counts as a word, in lower case: `words`, scikit-learn's tokens of two or more
+            letters, digits or underscores; `letters`, two or more letters a to z.
 
     Raises:
         DataError: if the training texts have fewer words.

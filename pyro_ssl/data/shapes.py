@@ -1,4 +1,4 @@
-"""Images of one shape with binary attributes, whose truth is known exactly."""
+"""Images of one shape with binary attributes that are known exactly."""
 
 import math
 
@@ -10,25 +10,25 @@ from pyro_ssl.errors import DataError
 
 SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
 
-# Images drawn at a time, which bounds the memory.
+# Images drawn at a time, to limit the memory.
 _BLOCK = 1000
 
 
 def draw_shapes(
     num: int, seed: int = 0, size: int = 64, attributes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Draw squares that differ in six binary attributes, and in what these leave open.
+    """Draw squares that differ in six binary attributes and in some other properties.
 
     Attributes, in the order of `SHAPE_ATTRIBUTES`: large or small; filled or an outline; red or
-    blue; its centre in the left or the right half; in the upper or the lower half; standing on a
-    corner or on a side. The rest is drawn for each image: exact size, place (in its quarter), angle
+    blue; centre in the left or the right half; centre in the upper or the lower half; standing on a
+    corner or on a side. All else is drawn for each image: exact size, place (in its quarter), angle
     (up to 10 degrees), shade, and grey of the background.
 
     Args:
         num: number of images N.
-        seed: seed of all draws; no global generator is touched. With one seed and one `num`, an
-            image's remaining properties do not depend on `attributes`: change one of these, and
-            all else about the image stays.
+        seed: seed of all draws; no global generator is used. For the same seed and `num`, an
+            image's other properties do not depend on `attributes`: with one attribute changed, the
+            image is otherwise the same.
         size: height and width in pixels, at least 16.
         attributes: attributes `[N, 6]`, each 0 or 1; fair coins if None.
 
@@ -64,7 +64,7 @@ def draw_shapes(
 def shapes_dataset(
     train_rows: int = 20_000, test_rows: int = 4_000, size: int = 64
 ) -> ImageDataset:
-    """Return images of `draw_shapes` as a data set called "shapes"; the same ones on every call.
+    """Return images of `draw_shapes` as a data set called "shapes", the same in every call.
 
     Args:
         train_rows: training images.
@@ -81,9 +81,10 @@ def shapes_dataset(
 
 
 def _render(attributes: Tensor, rest: Tensor, size: int) -> Tensor:
-    """Return images in [0, 1], `[N, 3, size, size]`, their lengths in units of the width."""
+    """Return images in [0, 1], `[N, 3, size, size]`."""
     large, filled, red, left, high, rotated = (a[:, None, None] for a in attributes.unbind(1))
     extent, across, down, turn, shade, tint, grey = (r[:, None, None] for r in rest.unbind(1))
+    # Lengths are in units of the image's width.
     half = torch.where(large, 0.16, 0.09) + 0.03 * extent
     x = torch.where(left, 0.30, 0.58) + 0.12 * across
     y = torch.where(high, 0.30, 0.58) + 0.12 * down
@@ -92,7 +93,7 @@ def _render(attributes: Tensor, rest: Tensor, size: int) -> Tensor:
     dx, dy = at - x, at[:, None] - y
     along = dx * angle.cos() + dy * angle.sin()
     beside = dy * angle.cos() - dx * angle.sin()
-    # Below 0 inside the square; a pixel at its edge is covered in part.
+    # Negative inside the square; a pixel at its edge is partly covered.
     distance = torch.maximum(along.abs(), beside.abs()) - half
     covered = (0.5 - size * distance).clamp(0, 1)
     hollow = (0.5 - size * (distance + 0.04)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Which training rows keep their label, which lose it, and which are set aside to validate."""
+"""Splits of training rows into labelled, unlabelled and validation rows."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class LabelSplit:
 
     Attributes:
         labelled: rows whose label the model may see, sorted, `[N_l]`.
-        unlabelled: rows it sees without their label, sorted, `[N_u]`.
-        validation: rows it never trains on, labels known, sorted, `[N_v]`.
+        unlabelled: rows that it sees without their label, sorted, `[N_u]`.
+        validation: rows that it is never trained on, with known labels, sorted, `[N_v]`.
     """
 
     labelled: Indices
@@ -40,10 +40,10 @@ def split_labels(
 ) -> LabelSplit:
     """Split rows into labelled, unlabelled and validation rows, stratified and seeded.
 
-    Validation rows are drawn first, so they do not depend on `labels`. Both draws are
-    stratified, as even over the classes as their number allows; which classes get one row
-    more is drawn as well. A class that has too few rows left keeps the labels of all of them,
-    and the others make up for it.
+    Validation rows are drawn first, so that they do not depend on `labels`. Both draws are
+    stratified, as even over the classes as their number allows; the classes that get one row more
+    are drawn at random. A class with too few rows left keeps the labels of all of them, and the
+    other classes get more.
 
     Args:
         ys: labels `[N]`, each in 0..`num_classes` - 1.
@@ -92,7 +92,7 @@ def split_labels(
 
 
 def _fill(wanted: Indices, sizes: Indices) -> Indices:
-    """Return `wanted` cut to `sizes`, what is cut off given to those with room, the least first."""
+    """Return `wanted` cut to `sizes`; what was cut off goes to the smallest classes with room."""
     filled = np.minimum(wanted, sizes)
     while missing := wanted.sum() - filled.sum():
         room = np.flatnonzero(filled < sizes)

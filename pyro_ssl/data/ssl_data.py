@@ -15,20 +15,20 @@ from pyro_ssl.errors import DataError
 
 @dataclass(frozen=True)
 class SSLData:
-    """Everything a run reads, checked on construction.
+    """The data of a run, checked on construction.
 
     Attributes:
         labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
-        labelled_ys: their labels `[N_l]`, in 0..K-1; or binary attributes `[N_l, L]`, of which
-            each row knows at least one, -1 where unknown.
-        unlabelled_xs: inputs `[N_u, *input_shape]` without labels; as `labelled_xs`, or bytes,
-            which stand for themselves / 255, and possibly in main memory, or in a file mapped to
-            it (`with_unlabelled_file`), while the others are on a GPU.
+        labelled_ys: their labels `[N_l]`, in 0..K-1; or binary attributes `[N_l, L]`, -1 where
+            unknown, at least one of them known in each row.
+        unlabelled_xs: inputs `[N_u, *input_shape]` without labels; like `labelled_xs`, or bytes,
+            which stand for their values / 255. They may be in main memory, or in a file mapped to
+            it (`with_unlabelled_file`), while all other rows are on a GPU.
         num_classes: number of classes K, or of attributes L.
         validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
-        validation_ys: their labels `[N_v]`, or attributes `[N_v, L]`, of which each row knows some.
-        real_valued: inputs are any real numbers, not in [0, 1].
-        missing: NaN stands for a missing value, for a likelihood that takes such, see `Mixed`.
+        validation_ys: their labels `[N_v]`, or attributes `[N_v, L]` as for `labelled_ys`.
+        real_valued: inputs are any real numbers, not only those in [0, 1].
+        missing: NaN stands for a missing value, for a likelihood that accepts it, see `Mixed`.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -57,14 +57,14 @@ class SSLData:
             else:
                 check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
         for part in ("unlabelled", "validation"):
-            theirs, ours = getattr(self, f"{part}_xs"), self.labelled_xs
+            xs, labelled = getattr(self, f"{part}_xs"), self.labelled_xs
             may_differ = part == "unlabelled"
-            same_device = theirs.device == ours.device or (may_differ and not theirs.is_cuda)
-            same_dtype = theirs.dtype == ours.dtype or (may_differ and theirs.dtype == torch.uint8)
+            same_device = xs.device == labelled.device or (may_differ and not xs.is_cuda)
+            same_dtype = xs.dtype == labelled.dtype or (may_differ and xs.dtype == torch.uint8)
             if not (same_device and same_dtype):
                 raise DataError(
-                    f"{part}_xs is {theirs.dtype} on {theirs.device}, labelled_xs {ours.dtype} on "
-                    f"{ours.device}: make them alike by .to()"
+                    f"{part}_xs is {xs.dtype} on {xs.device}, labelled_xs {labelled.dtype} on "
+                    f"{labelled.device}: make them alike by .to()"
                 )
         if len(self.labelled_xs) + len(self.unlabelled_xs) == 0:
             raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
@@ -113,7 +113,7 @@ class SSLData:
         real_valued: bool = False,
         missing: bool = False,
     ) -> "SSLData":
-        """Rows for a model that needs no labels.
+        """Return rows without labels, for a model that needs none.
 
         Args:
             xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`.
@@ -122,7 +122,7 @@ class SSLData:
             missing: NaN stands for a missing value.
 
         Raises:
-            DataError: if an array cannot be used as it is.
+            DataError: if an array has a wrong shape, dtype or value.
         """
         none = torch.zeros(0, dtype=torch.int64, device=xs.device)
         validation = xs[:0] if validation_xs is None else validation_xs
@@ -138,17 +138,17 @@ class SSLData:
         real_valued: bool = False,
         missing: bool = False,
     ) -> "SSLData":
-        """Bring your own: inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
+        """Return your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
         Args:
             xs: inputs, floating point, in [0, 1] unless `real_valued`.
             ys: integer labels in 0..K-1, or -1; or binary attributes `[N, L]`, 0, 1 or -1.
-            num_classes: K; one more than the largest label if None. Of attributes, L.
+            num_classes: K; one more than the largest label if None. For attributes, L.
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
 
         Raises:
-            DataError: if an array cannot be used as it is.
+            DataError: if an array has a wrong shape, dtype or value.
         """
         if not (ys.is_floating_point() or ys.is_complex()):
             ys = ys.long()
@@ -165,24 +165,24 @@ class SSLData:
         return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
 
     def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
-        """Return the same data with `xs` `[N_v, *input_shape]`, `ys` `[N_v]` to validate on."""
+        """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""
         return replace(self, validation_xs=xs, validation_ys=ys)
 
     def with_unlabelled_file(self, path: str | Path) -> "SSLData":
         """Return the same data with the rows of a NumPy file as its unlabelled ones.
 
-        The file is mapped, not read: a step reads the rows of its batch, and a GPU gets these
-        alone, so that the data may be larger than any memory.
+        The file is mapped to memory: each step reads only the rows of its batch, and a GPU gets
+        only these, so that the data may be larger than the memory.
 
         Args:
             path: an `.npy` file of one array `[N_u, *input_shape]`, of bytes (0 to 255) or of the
                 dtype of `labelled_xs` in [0, 1]; for real-valued data, of that dtype.
 
         Raises:
-            DataError: if the file is missing, no such file, or its array cannot be used.
+            DataError: if the file is missing, is no `.npy` file, or its array cannot be used.
         """
         try:
-            # Copy on write: torch wants writable arrays; the file itself is never written.
+            # Copy on write, since torch needs writable arrays; the file itself is never written.
             rows = torch.from_numpy(np.load(path, mmap_mode="c"))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(
@@ -198,8 +198,8 @@ class SSLData:
         """Return the same data with every tensor on `device`.
 
         Args:
-            device: where to.
-            stream: leave the unlabelled rows where they are; training then copies each batch.
+            device: the device.
+            stream: do not move the unlabelled rows; training then copies each batch.
         """
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         stay = {"unlabelled_xs"} if stream else set()

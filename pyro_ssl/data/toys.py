@@ -1,4 +1,4 @@
-"""Distributions one can write down, to know what a model should have learned."""
+"""Known distributions, against which a model can be compared."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class GaussianMixture:
     """A mixture of Gaussians of equal weights.
 
     Attributes:
-        name: what it is called in tables.
+        name: its name in tables.
         locs: means `[K, D]`.
         covariances: covariances `[K, D, D]`.
     """
@@ -36,7 +36,7 @@ class GaussianMixture:
 
 
 def two_gaussians() -> GaussianMixture:
-    """Return two elongated Gaussians in the plane that a curve can follow."""
+    """Return two elongated Gaussians in the plane, which one curve can pass through."""
     locs = torch.tensor([[-2.0, -1.0], [2.0, 1.0]])
     spread = torch.tensor([[1.0, 0.6], [0.6, 0.5]])
     turned = torch.tensor([[1.0, -0.6], [-0.6, 0.5]])
@@ -46,7 +46,7 @@ def two_gaussians() -> GaussianMixture:
 def four_gaussians() -> GaussianMixture:
     """Return four overlapping round Gaussians of scale 1 in the plane.
 
-    Numbered in this order by two bits, they have a posterior in which the bits are not independent.
+    If two bits number them in this order, the bits are not independent in the posterior.
     Centres and scale are those of the ReScience reproduction of Shekhovtsov et al. (2022).
     """
     locs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [0.0, 0.0], [-1.0, 0.0]])

@@ -1,4 +1,4 @@
-"""ELBOs for Pyro's programs, and reading the traces that they are made of."""
+"""ELBOs for Pyro's programs, and reading their traces."""
 
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO

@@ -15,7 +15,7 @@ PAIRS = ("arm", "disarm")
 
 
 class BernoulliCode(dist.Independent):
-    """Independent bits as one code, of which there are too many to sum over.
+    """Independent bits as one code; there are too many codes to sum over them.
 
     Args:
         base_distribution: `Bernoulli(logits=...)`, the bits last.
@@ -38,20 +38,20 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
     """An unbiased estimate of the ELBO of Bernoulli latents, from two draws.
 
     It takes guides with a site `Bernoulli(logits=a).to_event(1)`, or a `BernoulliCode`, marked
-    `infer={"enumerate": "parallel"}`, whose codes are never enumerated. Of uniform u for each bit,
-    two codes are drawn that are each a draw from the guide::
+    `infer={"enumerate": "parallel"}`, whose codes are never enumerated. From a uniform u for each
+    bit it makes two codes, each of which is a draw from the guide::
 
         b = 1[u < sigmoid(a)]        b' = 1[1 - u < sigmoid(a)]
 
-    The value is the mean over both. With f the terms log p - log q that depend on the code,
-    detached, the gradient by the logit of each bit is::
+    The value is the mean over both. With f the sum of the terms log p - log q that depend on the
+    code, detached, the gradient with respect to the logit of each bit is::
 
         ARM       (f(b) - f(b')) (1/2 - u)
         DisARM    1/2 (f(b) - f(b')) (-1)^b' 1[b != b'] sigmoid(|a|)
 
     Both are unbiased; DisARM is the mean of ARM over all u that give the same pair, so that its
-    variance is never the larger. KL(q(z|x) || p(z)) is taken in closed form where
-    `closed_form_kl`, and is then no part of f.
+    variance is never larger. With `closed_form_kl`, KL(q(z|x) || p(z)) is computed in closed form
+    and is not a part of f.
 
     Source: Yin and Zhou, "ARM: augment-REINFORCE-merge gradient for stochastic binary networks",
     ICLR 2019, eq. 8; Dong, Mnih, Tucker, "DisARM: an antithetic gradient estimator for binary
@@ -59,7 +59,7 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
 
     Args:
         kind: `arm` or `disarm`.
-        max_plate_nesting: plates around a site, at most.
+        max_plate_nesting: largest number of plates around a site.
         closed_form_kl: see `StaticEnum_ELBO`.
 
     Raises:
@@ -79,7 +79,7 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
 
 
 class _AntitheticPair(EnumMessenger):
-    """Puts two codes of each row where an enumerated site would have all of them."""
+    """Gives an enumerated site two codes of each row instead of all codes."""
 
     def __init__(self, kind: str, first_available_dim: int) -> None:
         super().__init__(first_available_dim)
@@ -96,7 +96,7 @@ class _AntitheticPair(EnumMessenger):
                 f"site {msg['name']!r} of the guide is a {type(msg['fn']).__name__}, expected "
                 "Bernoulli(logits=...).to_event(1)"
             )
-        # Pyro finds the dimension for two draws; which they are is for us to say.
+        # Pyro makes a dimension for two draws, whose values are then replaced by the pair.
         infer["num_samples"] = 2
         super()._pyro_sample(msg)
         del infer["num_samples"]
@@ -109,7 +109,7 @@ class _AntitheticPair(EnumMessenger):
             factors = 1 - 2 * u
             if self.kind == "disarm":
                 factors = (pair[0] - pair[1]) * logits.abs().sigmoid()
-        # Of value zero: it carries the gradient.
+        # Its value is zero; it is there for its gradient.
         score = (factors * (logits - logits.detach())).sum(-1)
         shape = msg["value"].shape
         msg["value"] = pair.view(shape)

@@ -1,4 +1,4 @@
-"""KL divergences that torch knows in closed form, put into the traces of an ELBO."""
+"""KL divergences that torch has in closed form, put into the traces of an ELBO."""
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -13,10 +13,10 @@ from pyro_ssl.errors import ConfigError
 def check_order(model_trace: Trace, guide_trace: Trace) -> None:
     """Check that model and guide draw their latents in the same order.
 
-    What a latent's prior depends on must be drawn before it, or the KL is another one.
+    What a latent's prior depends on must be drawn before the latent, or the KL would be wrong.
 
     Raises:
-        ConfigError: if they do not.
+        ConfigError: if the orders differ.
     """
     shared = [s["name"] for s in sample_sites(guide_trace) if s["name"] in model_trace.nodes]
     in_model = [s["name"] for s in sample_sites(model_trace) if s["name"] in guide_trace.nodes]
@@ -41,7 +41,7 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
         except NotImplementedError:
             continue
         if not isinstance(kl, Tensor):
-            # Of masked distributions it is the number 0, as are their log-probabilities.
+            # For masked distributions it is the number 0, as are their log-probabilities.
             continue
         for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
             site["unscaled_log_prob"] = value

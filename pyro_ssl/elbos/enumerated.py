@@ -26,30 +26,30 @@ from pyro_ssl.errors import ConfigError
 
 
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
-    """The enumerated ELBO, computed without a look at any value.
+    """The enumerated ELBO; it reads no tensor's values, so that it can be compiled.
 
-    It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs it takes:
+    It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs that it takes:
     discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, and no term
-    depends on two of them; all other latents are reparameterised. Pyro's looks at tensors on the
-    way (masks, NaN warnings), for which a GPU makes the host wait and neither a CUDA graph nor a
-    compiler can follow; here shapes follow from the program alone.
+    depends on two of them; all other latents are reparameterised. Pyro's ELBO reads tensors' values
+    (masks, NaN warnings): on a GPU the host has to wait for them, and neither a CUDA graph nor a
+    compiler can record that. Here shapes follow from the program alone.
 
-    With w_j = q(y_j|x) detached, and f_j the terms of class j, log p - log q, the sum over
-    classes is
+    With w_j = q(y_j|x) detached, and f_j the sum of the terms log p - log q of class j, the sum
+    over classes is
 
         sum_j w_j [f_j + (f_j - b) (log q(y_j|x) - log q(y_j|x))]
 
-    where in the product f_j, b and the second log q are detached: a product of value zero
-    that carries the gradient. It is that of sum_j q_j f_j whatever b, since the q_j sum to
-    one; b is the mean of f, so that rounding errors have the size of its spread.
+    where in the product f_j, b and the second log q are detached: the product is zero, but its
+    gradient is not. The gradient is that of sum_j q_j f_j for any b, since the q_j sum to one; b is
+    the mean of f, so that rounding errors are relative to the spread of f, not to f itself.
 
     Args:
-        max_plate_nesting: plates around a site, at most.
-        closed_form_kl: take KL(q(z|.) || p(z|.)) of continuous latents in closed form where
-            torch knows one, which spares the gradient of q(z|.) a part of its noise. It can add
-            noise to the label's, where log p(x|y,z) and the sampled log p(z) - log q(z|.) nearly
-            cancel: measured by `benchmarks.estimators`. Model and guide must draw their
-            latents in the same order.
+        max_plate_nesting: largest number of plates around a site.
+        closed_form_kl: compute KL(q(z|.) || p(z|.)) of continuous latents in closed form where
+            torch has one, which reduces the noise in the gradient of q(z|.). It can add noise to
+            the gradient of the label's distribution, where log p(x|y,z) and the sampled
+            log p(z) - log q(z|.) nearly cancel: measured by `benchmarks.estimators`. Model and
+            guide must draw their latents in the same order.
 
     Raises:
         ConfigError: when evaluated on programs that it does not take.
@@ -68,7 +68,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         loss: Any = 0.0
         for site in sample_sites(guide_trace):
             log_prob = site["log_prob"]
-            # E_q[grad log q(y)] is zero: left out, it spares a sampled label its noise.
+            # E_q[grad log q(y)] is zero; it is left out because a sampled label makes it noisy.
             if is_enumerated(site) and depends_on(log_prob, site):
                 log_prob = log_prob.detach()
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
@@ -96,7 +96,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     def _get_trace(
         self, model: Program, guide: Program, args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
-        """Run the guide with the classes of `_chooser`, then the model against it."""
+        """Run the guide with the classes of `_chooser`, then the model with the guide's values."""
         guide = self._chooser()(guide)
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         _check_summable(*traces)
@@ -110,7 +110,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
 
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
-    """Return E_q[log_prob], yet to be summed, which carries the expectation's gradient."""
+    """Return the terms whose sum has the value and the gradient of E_q[log_prob]."""
     summed = [label for label in labels if depends_on(log_prob, label)]
     if not summed:
         return log_prob
@@ -119,7 +119,7 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
         raise ConfigError(f"one term depends on the enumerated sites {names}, expected one of them")
     (label,) = summed
     weights = class_weights(label)
-    # An impossible class counts for nothing, also where its terms are infinite.
+    # A class of probability 0 does not count, even if its terms are infinite.
     log_prob = torch.where(weights > 0, log_prob, 0.0)
     value = log_prob.detach()
     advantage = value - _baseline(value, weights, label)
@@ -127,7 +127,7 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
 
 
 def _score(weights: Tensor, label: Site) -> Tensor:
-    """Return what has value zero and the gradient that the classes' values are multiplied by."""
+    """Return a tensor of zeros whose gradient multiplies the classes' values."""
     score = label["infer"].get("_score")
     if score is not None:
         return score
@@ -136,7 +136,7 @@ def _score(weights: Tensor, label: Site) -> Tensor:
 
 
 def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
-    """Return what to subtract from each class's value; no draw enters its own baseline."""
+    """Return what to subtract from each class's value; it never depends on that class's draw."""
     dim = enumeration_dim(label)
     if label["infer"].get("_leave_one_out"):
         return (value.sum(dim, keepdim=True) - value) / (value.shape[dim] - 1)

@@ -1,4 +1,4 @@
-"""The ELBO of rows with known labels, weighed by how well their draws explain the label."""
+"""The ELBO that weighs labelled rows by how well their draws explain the label."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ from pyro_ssl.errors import ObjectiveError
 class RowWeight(dist.Delta):
     """The distribution of a guide's auxiliary site "weight": the weight of each row's terms.
 
-    Drawing from it, tracing it and its log-probability are a `Delta`'s. An ELBO that does not read
-    the weight would optimise another objective without a word, so that it meets an error.
+    Draws, traces and log-probabilities are those of `Delta`. An ELBO that does not read the weight
+    would silently optimise another objective; instead it raises an error.
     """
 
     def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: every ELBO asks the sites of its guide for these, and nothing else does.
+        """Refuse; every ELBO calls this for the sites of its guide, and nothing else does.
 
         Raises:
             ObjectiveError: always.
@@ -37,10 +37,10 @@ class RowWeight(dist.Delta):
 class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """`StaticEnum_ELBO`, with the terms of labelled rows multiplied by a weight from the guide.
 
-    Where a guide has, for rows of known label, an auxiliary site "weight" of value w `[n]`, a
-    `RowWeight`, every term of these rows is multiplied by its row's w, through which gradients
-    flow, except for those that stand outside of the expectation over latents: log p(y), the
-    observed site "y" or "y_known" of the model, the guide's factor "classification", and what the
+    If a guide has, for labelled rows, an auxiliary site "weight" that is a `RowWeight` of value w
+    `[n]`, every term of these rows is multiplied by its row's w, and gradients flow through w.
+    Terms outside of the expectation over latents are not multiplied: log p(y), which is the
+    observed site "y" or "y_known" of the model; the guide's factor "classification"; and what the
     guide adds beside the bound (`add_term`).
 
     With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y), taken
@@ -69,7 +69,7 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
 
 
 class _ReadsWeights(Messenger):
-    """Says that the ELBO reads the weights, by taking the distributions that refuse away."""
+    """Replaces `RowWeight` by `Delta`, which does not refuse, for an ELBO that reads weights."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if isinstance(msg["fn"], RowWeight):

@@ -1,4 +1,4 @@
-"""What terms are called: the one place that knows the names in programs, reports and annealing.
+"""Names of terms in programs, reports and annealing.
 
 A site of a program is `SITE`, or `labelled/SITE` and `unlabelled/SITE` in a call that mixes both
 kinds of rows. Reports call what a site contributes `kl_SITE` or `log_prob_SITE`, with the kind in
@@ -11,39 +11,39 @@ KINDS = (LABELLED, UNLABELLED)
 
 # The factor of a guide that the classifier learns from: -log q(y|x) of labelled rows.
 CLASSIFICATION = "classification"
-# The auxiliary site of a guide whose value an ELBO multiplies the terms of its rows by.
+# The auxiliary site of a guide by whose value an ELBO multiplies the terms of its rows.
 WEIGHT = "weight"
-# The bound in reports.
+# The name of the bound in reports.
 ELBO = "elbo"
-# What a penalty on the model's weights is called in reports.
+# The name in reports of a penalty on the model's weights.
 PENALTY = "penalty"
-# What reports put before what is measured on validation rows.
+# The first part of the names of what is measured on validation rows.
 VALIDATION = "validation"
-# What annealing calls all terms of a bound, by the kind of its rows.
+# The names in annealing of all terms of a bound, by the kind of its rows.
 BOUNDS = {kind: f"{kind}_bound" for kind in KINDS}
 
 _KL = "kl_"
 
 
 def split_name(site: str) -> tuple[str, str]:
-    """Return where a site is, the kind of its rows or nothing, and the name it has there."""
+    """Return the kind of a site's rows, empty if the call has one kind, and the name after it."""
     part, _, own = site.rpartition("/")
     return part, own
 
 
 def kind_of(site: str) -> str | None:
-    """Return the kind of rows that a site's name begins with, in a call that mixes both."""
+    """Return the kind of rows that a site's name begins with; None if it has none."""
     part, slash, _ = site.partition("/")
     return part if slash and part in KINDS else None
 
 
 def kl(site: str) -> str:
-    """Return what the divergence of a latent site is called."""
+    """Return the name of a latent site's divergence."""
     return f"{_KL}{site}"
 
 
 def log_prob(site: str) -> str:
-    """Return what the log-probability of an observed site is called."""
+    """Return the name of an observed site's log-probability."""
     return f"log_prob_{site}"
 
 
@@ -53,12 +53,12 @@ def is_kl(term: str) -> bool:
 
 
 def reported(term: str, part: str) -> str:
-    """Return what reports call a term of rows of one kind, of `VALIDATION`, or of all if empty."""
+    """Return the name in reports of a term; `part`: a kind of rows, `VALIDATION`, or empty."""
     return f"{part}_{term}" if part else term
 
 
 def kl_of_dimension(site: str, dimension: int | str) -> str:
-    """Return what the divergence of one dimension of a latent of validation rows is called."""
+    """Return the name of the divergence of one dimension of a latent, on validation rows."""
     return reported(f"{kl(site)}_{dimension}", VALIDATION)
 
 

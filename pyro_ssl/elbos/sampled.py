@@ -1,4 +1,4 @@
-"""Estimates of the enumerated ELBO that visit some of the classes, drawn anew in each step."""
+"""Estimates of the enumerated ELBO from some of the classes, drawn in each step."""
 
 from typing import Any
 
@@ -20,17 +20,16 @@ class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
     For each row the `num_summed` likeliest classes C under the guide enter with weight
     w_j = q(y_j|x), and one class drawn from the others, in proportion to q, with weight
     1 - sum_C q(y_j|x). Value and gradient are those of `StaticEnum_ELBO`'s formula over these
-    classes, with the mean of f over C as b; over the draw, both are unbiased, and b, which the
-    draw does not enter, only lowers the variance. The programs' cost grows with `num_summed`
-    and not with the number of classes. Where `num_summed + 1` is no fewer than the classes,
-    all are summed.
+    classes, with the mean of f over C as b. Both are unbiased; b does not depend on the drawn class
+    and only lowers the variance. The programs' cost grows with `num_summed`, not with the number of
+    classes. If there are at most `num_summed + 1` classes, all are summed.
 
     Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
     for discrete distributions", ICML 2019, section 3.
 
     Args:
         num_summed: classes summed for each row.
-        max_plate_nesting: plates around a site, at most.
+        max_plate_nesting: largest number of plates around a site.
 
     Raises:
         ConfigError: if `num_summed` is below 1, or, when evaluated, on programs that
@@ -55,16 +54,16 @@ class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
 
         1/S sum_s (f_s - 1/(S-1) sum_{t != s} f_t) grad log q(y_s|x)
 
-    The baseline of a draw is the mean of the others, which it does not enter, so that the
+    The baseline of a draw is the mean of the other draws, on which it has no influence, so that the
     estimate is unbiased. There is nothing to learn or to tune. The programs' cost grows with
-    `num_samples` and not with the number of classes.
+    `num_samples`, not with the number of classes.
 
     Source: Kool, van Hoof, Welling, "Buy 4 REINFORCE samples, get a baseline for free!", ICLR
     workshop on deep reinforcement learning meets structured prediction, 2019, eq. 8.
 
     Args:
         num_samples: draws S for each row.
-        max_plate_nesting: plates around a site, at most.
+        max_plate_nesting: largest number of plates around a site.
 
     Raises:
         ConfigError: if `num_samples` is below 2, or, when evaluated, on programs that
@@ -84,11 +83,11 @@ class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
 
 
 class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
-    """Pyro's `TraceGraph_ELBO` with the loss as a tensor, for training loops that want one.
+    """Pyro's `TraceGraph_ELBO` with the loss as a tensor, for training loops that need one.
 
     It takes any program, and reads the baselines of its guide's sites
-    (`infer={"baseline": {...}}`). Value and gradient are those of `loss_and_grads`, the
-    gradient of a learnt baseline's own loss among them.
+    (`infer={"baseline": {...}}`). Value and gradient are those of `loss_and_grads`, including the
+    gradient of a learned baseline's own loss.
     """
 
     def differentiable_loss(
@@ -96,7 +95,7 @@ class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
     ) -> Tensor:
         """Return the negative ELBO in nats, a scalar, summed over rows.
 
-        Its gradient is the surrogate's, whose value says nothing.
+        Its gradient is that of Pyro's surrogate loss, whose value has no meaning.
         """
         elbo, surrogate = self._loss_and_surrogate_loss(model, guide, args, kwargs)
         return surrogate - (surrogate + elbo).detach()
@@ -109,7 +108,7 @@ class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
 
 
 class _Chooser(EnumMessenger):
-    """Puts some classes of each row where an enumerated site would have all of them."""
+    """Gives an enumerated site some classes of each row instead of all classes."""
 
     def _pyro_sample(self, msg: Any) -> None:
         before = msg["value"]
@@ -118,16 +117,16 @@ class _Chooser(EnumMessenger):
             self._choose(msg)
 
     def _choose(self, msg: Any) -> None:
-        """Call `_put` with the classes wanted, or leave all of them."""
+        """Call `_put` with the chosen classes, or do nothing to keep all of them."""
         raise NotImplementedError
 
     def _put(self, msg: Any, chosen: Tensor, weights: Tensor) -> None:
-        """Let the site have classes `chosen` with `weights`, both `[classes, *batch_shape]`."""
+        """Give the site the classes `chosen` with `weights`, both `[classes, *batch_shape]`."""
         fn = msg["fn"]
         support = fn.enumerate_support(expand=True)
         index = chosen.reshape(chosen.shape + (1,) * fn.event_dim)
         value = support.gather(0, index.expand(chosen.shape + fn.event_shape))
-        # From the leftmost dimension of the batch to the one reserved for the classes.
+        # Dimensions between those of the batch and the one reserved for the classes.
         padding = (1,) * (-1 - msg["infer"]["_enumerate_dim"] - len(fn.batch_shape))
         msg["value"] = value.reshape(value.shape[:1] + padding + value.shape[1:])
         weights = weights.reshape(weights.shape[:1] + padding + weights.shape[1:])
@@ -135,7 +134,7 @@ class _Chooser(EnumMessenger):
 
 
 class _SumAndSample(_Chooser):
-    """Enumerates the likeliest classes of each row and one of the rest."""
+    """Enumerates the likeliest classes of each row and one of the remaining ones."""
 
     def __init__(self, num_summed: int, first_available_dim: int) -> None:
         super().__init__(first_available_dim)
@@ -152,7 +151,7 @@ class _SumAndSample(_Chooser):
         noise = -(-torch.rand_like(log_q).log()).log()
         drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
         rest = (1 - top_log_q.exp().sum(0, keepdim=True)).clamp(min=0)
-        # Where no other class is possible, what is left is rounding: nothing.
+        # If all other classes have probability 0, what remains is a rounding error.
         rest = torch.where(log_q.gather(0, drawn) > -torch.inf, rest, 0.0)
         self._put(msg, torch.cat([top, drawn]), torch.cat([top_log_q.exp(), rest]))
         msg["infer"]["_num_summed"] = k

@@ -1,4 +1,4 @@
-"""Reading Pyro's traces: sample sites, and the classes an enumerated one stands for."""
+"""Reading Pyro's traces: sample sites, and the classes of enumerated ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ Site = dict[str, Any]
 
 
 def sample_sites(trace: Trace) -> Iterator[Site]:
-    """Yield the sample sites, observed ones and factors among them, in the program's order."""
+    """Yield the sample sites, including observed ones and factors, in the program's order."""
     return (site for site in trace.nodes.values() if site["type"] == "sample")
 
 
@@ -22,7 +22,7 @@ def is_enumerated(site: Site) -> bool:
 
 
 def enumeration_dim(site: Site) -> int:
-    """Return the dimension, counted from the right, that an enumerated site's classes run along."""
+    """Return the dimension of an enumerated site's classes, counted from the right."""
     return site["infer"]["_enumerate_dim"]
 
 
@@ -33,30 +33,30 @@ def depends_on(log_prob: Tensor, label: Site) -> bool:
 
 
 def class_weights(site: Site) -> Tensor:
-    """Return the weight of each class of an enumerated site, detached, over which they sum to 1.
+    """Return the weight of each class of an enumerated site, detached; weights sum to 1.
 
-    It is the guide's probability, except for the class that `RaoBlackwell_ELBO` draws in place
-    of all that it does not sum.
+    A weight is the guide's probability, but for classes that were drawn: `RaoBlackwell_ELBO` draws
+    one for all classes that it does not sum.
     """
     weights = site["infer"].get("_class_weights")
     return site["unscaled_log_prob"].detach().exp() if weights is None else weights
 
 
 def row_weight(site: Site) -> Tensor | float:
-    """Return what multiplies each row's term of a site: 1, or the weight that an ELBO gave it."""
+    """Return the factor of each row's term of a site: 1, or the weight that an ELBO gave it."""
     return site.get("row_weight", 1.0)
 
 
 def is_factor(site: Site) -> bool:
-    """Return whether a site of a guide is a factor: a term of the objective, and no latent."""
+    """Return whether a site of a guide is a factor: a term of the objective, not a latent."""
     return bool(site["infer"].get("is_auxiliary")) and site["is_observed"]
 
 
 def bound_weight(site: Site) -> float:
-    """Return how much of a guide's site belongs to the bound.
+    """Return the share of a guide's site that belongs to the bound.
 
-    All of a latent, and of a factor called `kl_SITE`, which is a divergence; of another factor as
-    much as it says (`add_term`), nothing if it does not.
+    It is 1 for a latent, and for a factor `kl_SITE`, which is a divergence; for any other factor
+    its `bound_weight` (see `add_term`), 0 if it has none.
     """
     own = split_name(site["name"])[1]
     if own == WEIGHT:

@@ -1,4 +1,4 @@
-"""The terms of an objective, read off the traces of the very evaluation that trains on it."""
+"""The terms of an objective, read from the traces of the training step itself."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -32,13 +32,13 @@ _PARTICLES = "num_particles_vectorized"
 
 
 class KeepsTraces:
-    """What an ELBO's class is joined with to keep the (model, guide) traces that it makes.
+    """A base class that makes an ELBO keep its (model, guide) traces.
 
-    Every Pyro ELBO makes its traces in `_get_trace`, the method that its subclasses implement;
-    what it makes of them is its own affair, so that no second pass is needed for reporting.
+    Every Pyro ELBO makes its traces in the method `_get_trace`. Keeping them saves a second
+    evaluation for reports.
 
     Attributes:
-        traces: of the evaluations since the list was emptied, one pair a particle.
+        traces: one pair of traces for each particle, since the list was last emptied.
     """
 
     traces: list[Traces]
@@ -50,7 +50,7 @@ class KeepsTraces:
 
 
 def keeping_traces(elbo: ELBO) -> Any:
-    """Return an ELBO like `elbo`, of the same options, whose class is also a `KeepsTraces`."""
+    """Return a copy of `elbo` whose class also derives from `KeepsTraces`."""
     if isinstance(elbo, KeepsTraces):
         return elbo
     twin = copy.copy(elbo)
@@ -70,7 +70,7 @@ def loss_and_traces(
     """Return the `differentiable_loss` of any Pyro ELBO, and the traces it was made of.
 
     Args:
-        elbo: the ELBO; one of `keeping_traces` spares a copy.
+        elbo: the ELBO; it is copied unless it comes from `keeping_traces`.
         model: the generative program.
         guide: the variational program.
         args: the programs' arguments.
@@ -84,7 +84,7 @@ def loss_and_traces(
         loss = keeper.differentiable_loss(model, guide, *args)
         return loss, keeper.traces
     finally:
-        # They hold on to all tensors of the step.
+        # Traces keep all tensors of the step in memory.
         keeper.traces = []
 
 
@@ -97,11 +97,11 @@ def loss_and_terms(
 
 
 def terms_of(elbo: ELBO, traces: Sequence[Traces]) -> dict[str, Tensor]:
-    """Return what `objective_terms` says of an evaluation's traces, as means over particles."""
+    """Return the `objective_terms` of an evaluation's traces, as means over particles."""
     each = []
     for pair in traces:
         if isinstance(elbo, TraceMeanField_ELBO):
-            # It takes them beside its traces.
+            # It computes these outside of its traces.
             use_closed_form_kls(*pair)
         each.append(objective_terms(*pair))
     if len(each) == 1:
@@ -114,18 +114,19 @@ def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]
 
     Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
 
-    - `elbo`: the bound itself; of a guide's factors only what belongs to it, see `bound_weight`;
-    - `kl_SITE`: E_q[log q - log p] of a latent site, and the value of a guide's factor of that
-      very name, by which a program may give a divergence itself, or log q of a label that is
-      observed (`CCVAE`), whose log p is `log_prob_SITE`;
+    - `elbo`: the bound itself, with the share of the guide's factors that belongs to it, see
+      `bound_weight`;
+    - `kl_SITE`: E_q[log q - log p] of a latent site; or the value of a guide's factor of that name,
+      by which a program gives a divergence itself, or log q of an observed label (`CCVAE`), whose
+      log p is `log_prob_SITE`;
     - `log_prob_SITE`: E_q[log p] of an observed site, or the value of a factor of the model;
-    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted, which `elbo`
-      leaves out also where it belongs to the bound (`CCVAE`);
-    - any other factor of the guide by its own name (never prefixed), unweighted;
-    - `weight` (never prefixed): what `LabelWeighted_ELBO` multiplies terms by, which are given here
-      as multiplied. Near 1 in the mean.
+    - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted; `elbo` leaves it
+      out even where it belongs to the bound (`CCVAE`);
+    - any other factor of the guide, by its own name (never prefixed), unweighted;
+    - `weight` (never prefixed): the mean weight of `LabelWeighted_ELBO`, near 1. The terms given
+      here are already multiplied by the rows' weights.
 
-    Expectations over enumerated sites are exact sums, others are the step's own samples.
+    Expectations over enumerated sites are exact sums, all others use the step's own samples.
     """
     terms: dict[str, Tensor] = {}
     labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
@@ -168,7 +169,7 @@ def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
 
 def _expectation(site: Site, labels: list[Site]) -> Tensor:
     """Return E_q of a site's log-probability, averaged over the rows of its plate."""
-    # TraceGraph_ELBO tracks where its tensors come from, in a way that no compiler follows.
+    # TraceGraph_ELBO tracks the provenance of tensors in a way that cannot be compiled.
     log_prob = detach_provenance(site["unscaled_log_prob"]).detach()
     rows = log_prob.shape[-1] if log_prob.dim() else 1
     for plate in site["cond_indep_stack"]:

@@ -13,7 +13,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.plain import plain
 
-# What a model calls the buffers that it lets be annealed begins like this.
+# The names of a model's buffers that can be annealed begin with this.
 BUFFER_PREFIX = "annealed_"
 
 
@@ -24,7 +24,7 @@ class Anneal:
     Attributes:
         start: value at the first step of the run.
         end: value from step `steps` on, the first counted as 0.
-        steps: number of steps from one to the other.
+        steps: number of steps from `start` to `end`.
 
     Raises:
         ConfigError: if a value is not finite, or `steps` below 1.
@@ -45,19 +45,19 @@ class Anneal:
             raise ConfigError(f"steps of an Anneal is {self.steps}, expected at least 1")
 
     def times(self, factor: float) -> "Anneal":
-        """Return the same change of values that are all multiplied by a factor."""
+        """Return the change with all values multiplied by a factor."""
         return Anneal(factor * self.start, factor * self.end, self.steps)
 
 
 class Annealing(nn.Module):
     """The values of several `Anneal`s at one step, kept on the device.
 
-    They are buffers, which a compiled step takes as inputs and a CUDA graph finds where they
-    were; moving on by a step looks at none of them.
+    They are buffers, which are inputs of a compiled step and stay at one address for a CUDA graph.
+    `advance` reads no tensor's value on the host, so that it can be part of either.
 
     Args:
         anneal: what is annealed, by key.
-        like: a tensor of the device and dtype that the values shall have.
+        like: a tensor with the device and dtype for the values.
     """
 
     step: Tensor
@@ -80,7 +80,7 @@ class Annealing(nn.Module):
             self.register_buffer(name, values)
 
     def advance(self) -> None:
-        """Take the values of the step that is to be made, and count it."""
+        """Set the values for the next step, and count the step."""
         share = (self.step / self._lengths).clamp(max=1)
         self.values.copy_(torch.lerp(self._starts, self._ends, share))
         self.step.add_(1)
@@ -91,10 +91,10 @@ class Annealing(nn.Module):
 
 
 def site_keys(site: Site) -> list[str]:
-    """Return the keys of the weights that apply to a site of a program, or a message about it.
+    """Return the keys of the weights that apply to a site (or a Pyro message) of a program.
 
-    A factor of the guide has its own name alone, unless it is a divergence; all else belongs to the
-    bound of its rows, and a latent also to `kl_SITE`.
+    For a factor of the guide that is not a divergence, this is only its own name. All other sites
+    have the key of their rows' bound, and latents also `kl_SITE`.
     """
     kind, own = names.kind_of(site["name"]), names.split_name(site["name"])[1]
     auxiliary = site["infer"].get("is_auxiliary", False)
@@ -109,10 +109,10 @@ def site_keys(site: Site) -> list[str]:
 
 
 def check_ranges(model: PyroModel, anneal: Mapping[str, Anneal]) -> None:
-    """Check that weights never fall below 0, and that options of models stay positive.
+    """Check that annealed weights are never below 0, and annealed options of models positive.
 
     Raises:
-        ConfigError: naming the key whose values do not.
+        ConfigError: naming a key whose values are out of range.
     """
     options = annealed_buffers(model, anneal)
     for key, values in anneal.items():
@@ -125,9 +125,9 @@ def check_ranges(model: PyroModel, anneal: Mapping[str, Anneal]) -> None:
 
 
 def annealed_buffers(model: PyroModel, keys: Iterable[str]) -> dict[str, Tensor]:
-    """Return the model's buffers among what the keys of `FitConfig.anneal` stand for, by key.
+    """Return, by key, the model's buffers that keys of `FitConfig.anneal` stand for.
 
-    Every other key is the weight of a term.
+    All other keys stand for the weight of a term.
     """
     prefix, buffers = BUFFER_PREFIX, dict(model.named_buffers(recurse=False))
     numbers = {n.removeprefix(prefix): b for n, b in buffers.items() if n.startswith(prefix)}
@@ -138,7 +138,7 @@ def check_keys(model: PyroModel, keys: Iterable[str], sites: Iterable[Site]) -> 
     """Check that each key stands for an option of the model, or weighs one of the `sites`.
 
     Raises:
-        ConfigError: naming the key that does not, and those that do.
+        ConfigError: naming a key that does neither, and all keys that do.
     """
     found = {key for site in sites for key in site_keys(site)}
     buffers = [n for n, _ in model.named_buffers(recurse=False) if n.startswith(BUFFER_PREFIX)]

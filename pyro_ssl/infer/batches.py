@@ -1,4 +1,4 @@
-"""Minibatches by index, drawn where the rows lie."""
+"""Minibatches, drawn by index on the device of the rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from pyro_ssl.models.rows import Batch
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every minibatch a process takes, in training by several processes.
+    """The part of every minibatch that one process takes, in training by several processes.
 
     Attributes:
         rank: number of this process.
-        processes: how many there are; each takes as many rows as the others.
+        processes: number of processes; all take equally many rows.
     """
 
     rank: int = 0
@@ -27,23 +27,23 @@ class Share:
 class MiniBatches:
     """Epochs of minibatches of fixed shape, labelled rows first.
 
-    An epoch is one pass over the unlabelled rows in a new random order (over the labelled
-    rows where there are no others); rows that do not fill a last batch wait for another
-    epoch's order. Labelled rows are drawn by going through ever new orders of them, so
-    that within a pass none comes twice. The orders follow from `seed` and the epoch alone,
-    and are the same in every process.
+    An epoch is one pass over the unlabelled rows in a new random order (over the labelled rows if
+    there are no unlabelled ones); rows that do not fill a last batch are left out of the epoch.
+    Labelled rows are drawn in pass after pass, each in a new random order, so that no row comes
+    twice within a pass. The orders depend only on `seed` and the epoch, and are the same in every
+    process.
 
-    Drawing a batch changes tensors in place and looks at none, so that it can be part of a
-    CUDA graph. Unlabelled rows may lie in main memory or in a file mapped to it, and the others
-    on a GPU: they are then copied batch by batch.
+    Drawing a batch changes tensors in place and reads no value on the host, so that it can be part
+    of a CUDA graph. Unlabelled rows may be in main memory, or in a file mapped to it, and all other
+    rows on a GPU: unlabelled rows are then copied batch by batch.
 
     Args:
-        data: where the rows lie.
-        batch_size: unlabelled rows a batch (labelled ones where there are no others).
+        data: the rows.
+        batch_size: unlabelled rows a batch (labelled ones if there are no unlabelled ones).
         labelled_batch_size: labelled rows a batch; None for all of them, but no more than
             `batch_size`.
         steps: batches an epoch; None for one pass.
-        binarise: draw each pixel from a Bernoulli with the pixel as its mean, anew each time.
+        binarise: draw each pixel from a Bernoulli with the pixel as its mean, each time again.
         seed: seed of the orders.
         share: the part of every batch to draw.
 
@@ -104,7 +104,7 @@ class MiniBatches:
 
     @property
     def streams(self) -> bool:
-        """Whether unlabelled rows come from another place than the device that trains."""
+        """Whether unlabelled rows are copied to the training device from elsewhere."""
         return self.data.unlabelled_xs.device != self.data.labelled_xs.device
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -114,7 +114,7 @@ class MiniBatches:
             yield self.draw()
 
     def shuffle(self, epoch: int) -> None:
-        """Put the rows into the orders of an epoch; the next batch drawn is its first."""
+        """Put the rows in the orders of an epoch, so that the next batch is the epoch's first."""
         # torch's CPU generator takes 32 bits of a seed: a mixture, not a concatenation.
         seed = (self.seed * 1_000_003 + epoch) % 2**32
         for rows, (order, position) in (
@@ -126,7 +126,7 @@ class MiniBatches:
             position.zero_()
 
     def draw(self) -> Batch:
-        """Return the next batch, which promises how many labelled rows it has."""
+        """Return the next batch, with its number of labelled rows."""
         data = self.data
         known = self._next(self._labelled_order)
         rest = data.unlabelled_xs.index_select(0, self._next(self._unlabelled_order))
@@ -138,12 +138,12 @@ class MiniBatches:
         return Batch(xs, ys, len(known))
 
     def _empty_order(self, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Return row numbers `[steps, batch]` yet to be drawn, and the step to take next, `[1]`."""
+        """Return zeros for row numbers `[steps, batch]` and for the next step's number `[1]`."""
         order = torch.zeros(self.steps, batch, dtype=torch.int64, device=rows.device)
         return order, torch.zeros(1, dtype=torch.int64, device=rows.device)
 
     def _new_order(self, rows: int, batch: int, generator: torch.Generator) -> Tensor:
-        """Return row numbers `[steps, batch]`: whole batches of as many orders as needed."""
+        """Return row numbers `[steps, batch]`: the whole batches of one or more random orders."""
         device, (rank, processes) = generator.device, (self.share.rank, self.share.processes)
         if not batch:
             return torch.empty(self.steps, 0, dtype=torch.int64, device=device)
@@ -163,7 +163,7 @@ class MiniBatches:
         return now
 
     def _arrive(self, rows: Tensor) -> Tensor:
-        """Bring unlabelled rows to the device and the dtype of the labelled ones."""
+        """Return unlabelled rows on the device and in the dtype of the labelled ones."""
         target = self.data.labelled_xs
         if rows.device != target.device:
             rows = rows.pin_memory().to(target.device, non_blocking=True)

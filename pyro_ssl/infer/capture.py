@@ -11,13 +11,13 @@ _WARM_UP_STEPS = 3
 class CapturedStep:
     """Replays a step without running its Python.
 
-    The step must do all it does with tensors of fixed shapes in fixed places: draw its batch,
-    evaluate, move the parameters, add up its terms. Its first calls run as they are, on a
-    side stream (libraries set themselves up on first use, which a graph must not record); then
-    one call is recorded, kernels, random numbers and all, and every call from there on
-    is a replay. Random numbers go on from torch's generator as they would without.
+    The step must work on tensors of fixed shapes at fixed addresses only: draw its batch, evaluate,
+    move the parameters, add up its terms. The first calls run unrecorded on a side stream, because
+    libraries initialise themselves on first use, which a graph must not contain. Then one call is
+    recorded, with its kernels and random numbers, and all later calls replay it. Random numbers
+    come from torch's generator, as without a graph.
 
-    Where recording fails, a warning says why in one line, and the step runs as it is.
+    If recording fails, a warning says why in one line, and the step runs unrecorded.
 
     Args:
         step: one training step.
@@ -57,7 +57,7 @@ class CapturedStep:
             with torch.cuda.device(self.device), torch.cuda.graph(graph):
                 self.step()
         except Exception as error:
-            # Whatever could not be recorded (a wait for the device, say) still runs unrecorded.
+            # A step that cannot be recorded (one that waits for the device, say) can still run.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"training goes on without a CUDA graph: {reason}", stacklevel=2)
             self.failed = True

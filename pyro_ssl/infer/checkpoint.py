@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+"""Checkpoints: all that a run needs to continue as if it had never stopped."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ _REMEDY = "delete it, or start afresh with --overwrite"
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the state of every generator training draws from: torch's on CPU and on `device`."""
+    """Return the states of torch's generators on the CPU and on `device`."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -54,9 +54,9 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def own_random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the generators that `random_states` is about, and put them back in the end.
+    """Seed the generators of `random_states`, and restore their states at the end.
 
-    No other is touched; torch.manual_seed would seed every device's.
+    Other generators do not change; torch.manual_seed would seed those of all devices.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -68,14 +68,14 @@ def own_random_state(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Put back what `random_states` returned."""
+    """Restore what `random_states` returned."""
     torch.set_rng_state(states["cpu"].cpu())
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write `state` to `path` so that a kill at any moment leaves the old file or the new one.
+    """Write `state` to `path`; a kill at any moment leaves either the old file or the new one.
 
     Raises:
         ResultsError: if the file cannot be written.
@@ -109,7 +109,7 @@ def read_state(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path} to resume from") from error
     except Exception as error:
-        # Damaged bytes surface as nearly any error of the reader, and nothing else runs here.
+        # The reader may raise nearly any error on damaged bytes.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{path} is truncated or no checkpoint ({reason}): {_REMEDY}"
@@ -128,12 +128,12 @@ def check_belongs(
     rows: list[int],
     processes: int,
 ) -> None:
-    """Check that a checkpoint's state is one of this run.
+    """Check that a checkpoint's state belongs to this run.
 
     Args:
         state: what `load_checkpoint` returned.
         model: the run's model.
-        config: how it is trained.
+        config: the run's configuration.
         rows: numbers of labelled, unlabelled and validation rows.
         processes: how many processes train it.
 
@@ -152,12 +152,11 @@ def check_belongs(
         )
     about_rows = "rows labelled, unlabelled, validation"
     now: dict[str, Any] = {**asdict(config), **stored_options(model), about_rows: rows}
-    # An option that is younger than the checkpoint had what is its default now.
+    # A checkpoint from before an option existed is taken to have the option's default.
     defaults = {**asdict(FitConfig()), **stored(_default_options(type(model)))}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
-    # How a step is run changes no number but by rounding. Where the step size does not ask how
-    # many epochs are to come, more of them continue the very same run; any other change would
-    # make it another one.
+    # The way a step is run changes results only by rounding. If the step size does not depend on
+    # the number of epochs, that number may change too. Any other change makes another run.
     free = {"compile", "cuda_graph", "class_chunk"}
     if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
@@ -168,7 +167,7 @@ def check_belongs(
 
 
 def _default_options(model_class: type[PyroModel]) -> dict[str, Any]:
-    """Return the options of a model that its constructor, or that of a base, has defaults for."""
+    """Return the defaults of the options of a model class and of its bases."""
     options = {}
     for cls in reversed(model_class.__mro__):
         if issubclass(cls, PyroModel):
@@ -186,7 +185,7 @@ def save_model(model: PyroModel, path: str | Path) -> None:
         path: the file.
 
     Raises:
-        ConfigError: naming what stands in the way, if `load_model` could not read it again.
+        ConfigError: naming the reason, if `load_model` could not load the file.
         ResultsError: if the file cannot be written.
     """
     check_storable(model)
@@ -203,19 +202,19 @@ def load_model(
 ) -> PyroModel:
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
-    It has the weights of the epoch of the highest validation accuracy (ELBO, if the model does
-    not classify) if the run was to keep it and had validation rows, else those of the last epoch.
+    If the run had `keep_best` and validation rows, the weights are those of the epoch with the
+    highest validation accuracy (ELBO, if the model does not classify), else those of the last one.
 
     Args:
         path: a file written by `save_model` or `fit`.
         model_class: the class of a model that is not the library's.
         options: networks and other objects that the model was constructed with, by the names of
-            their options: the file holds their weights, and of themselves the class's name alone.
+            their options: the file holds only their weights and the names of their classes.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, no checkpoint of this library, one of a
-            version whose models had other options, or holds a model of another class.
-        ConfigError: naming the object that is missing among `options`, or is no option.
+        CheckpointError: if the file is missing, damaged, or no checkpoint of this library; if it is
+            of a version whose models had other options; or if it holds a model of another class.
+        ConfigError: naming an object that is missing among `options`, or that is no option.
     """
     state = read_state(Path(path))
     if state.get("format") != MODEL_FORMAT:

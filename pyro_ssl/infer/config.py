@@ -1,4 +1,4 @@
-"""How to train."""
+"""Options of training."""
 
 import math
 import re
@@ -20,13 +20,13 @@ OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 COMPILE = ("auto", "always", "never")
 ENGINES = ("native", "svi")
-# A compiled step spares Pyro's own Python, 4 ms and more, whatever the size of the networks.
+# A compiled step saves the time of Pyro's Python, at least 4 ms, whatever the networks' size.
 COMPILE_PAYS_AFTER = 5000
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train.
+    """Options of training.
 
     Attributes:
         epochs: number of epochs.
@@ -34,47 +34,47 @@ class FitConfig:
         labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
         steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
         optimiser: `adam`, or `rmsprop` (torch's, whose mean of squares decays by 0.99 a step).
-        learning_rate: the optimiser's step size, at the start.
+        learning_rate: the optimiser's initial step size.
         learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
             `learning_rate` towards 0; `step` to multiply it by `learning_rate_decay` every
             `learning_rate_decay_epochs` epochs.
-        learning_rate_warmup: epochs at the start over which the step size rises, by equal steps,
-            to what the schedule says; None for none.
+        learning_rate_warmup: number of first epochs over which the step size rises in equal steps
+            to that of the schedule; None for none.
         learning_rate_decay: factor of the schedule `step`.
         learning_rate_decay_epochs: epochs between two steps of that schedule.
-        max_gradient_norm: cap of the total gradient norm, to which larger gradients are shrunk;
-            None for none.
+        max_gradient_norm: largest total norm of the gradients; larger ones are scaled down to it.
+            None for no limit.
         l1: weight of the sum of absolute values of the penalised parameters, which is added to
-            the loss, so in nats per example.
+            the loss, in nats per example.
         l2: weight of the sum of their squares. A prior N(0, s^2) on the weights of a model that
             learns from N examples is an l2 of 1 / (2 s^2 N).
         penalised: regular expression that matches the whole names of the parameters that l1
-            and l2 are about; the default has every weight, scales of batch norm among them.
-        anneal: what changes linearly over the first steps of the run, an `Anneal` for each of
-            these keys: `kl_SITE`, the weight of a latent site's terms (where the site is not
-            observed) and of a factor of that very name; the name of any other factor (`add_term`,
-            `pyro.factor`), `classification` among them, its weight; `labelled_bound` and
-            `unlabelled_bound`, that of all other terms of such rows; the NAME of a buffer
-            `annealed_NAME` of the model, its value. Reported terms stay unweighted. None for what
-            the model recommends, see `PyroModel.recommended_anneal`; {} for nothing.
-        term_weights: constant factors of weights, by the same keys, on top of what is annealed.
-        binarise: draw pixels from a Bernoulli anew whenever a row is visited; None for models of
-            binary pixels alone.
+            and l2 penalise; by default all weights, including scales of batch norm.
+        anneal: what changes linearly over the first steps of the run, an `Anneal` for each key. A
+            key is one of: `kl_SITE`, for the weight of a latent site's terms (where the site is not
+            observed) and of a factor of this name; the name of any other factor (`add_term`,
+            `pyro.factor`), such as `classification`, for its weight; `labelled_bound` and
+            `unlabelled_bound`, for the weight of all other terms of such rows; the NAME of a buffer
+            `annealed_NAME` of the model, for its value. Reported terms are unweighted. None for
+            what the model recommends, see `PyroModel.recommended_anneal`; {} for nothing.
+        term_weights: constant factors of weights, by the same keys, which multiply annealed ones.
+        binarise: draw pixels from a Bernoulli each time a row is visited; None to do so only for
+            models of binary pixels.
         precision: `float32`, or `bfloat16` for autocast matrix products.
-        compile: `always`, `never`, or `auto`: compile the step if the run is long enough to
-            earn back the compiler's 10 to 20 seconds, `COMPILE_PAYS_AFTER` steps. A model
-            with a `class_chunk`, or one trained by several processes, never is.
-        cuda_graph: on a GPU, record the step once and replay it, wherever that can be done.
+        compile: `always`, `never`, or `auto`: compile the step if the run has at least
+            `COMPILE_PAYS_AFTER` steps, which save more than the compiler's 10 to 20 seconds. The
+            step of a model with a `class_chunk`, or in several processes, is never compiled.
+        cuda_graph: on a GPU, record the step once and replay it, where that is possible.
         keep_best: end with the weights of the epoch of highest validation accuracy, or
             validation ELBO if the model does not classify.
-        validation_bound: estimate the ELBO of the validation rows after every epoch also of a
-            model that classifies, and the KL divergence of each dimension of the latent "z" of
-            any model on the first 1000 of them.
-        patience: stop after so many epochs without a higher one; None for never.
+        validation_bound: after every epoch, also estimate the ELBO of the validation rows for a
+            model that classifies, and for any model the KL divergence of each dimension of the
+            latent "z" on the first 1000 validation rows.
+        patience: stop after so many epochs without a higher accuracy or ELBO; None for never.
         seed: seed of minibatches, binarisation, dropout and latent noise.
-        engine: what makes the steps: `native`, or `svi`, Pyro's own `SVI`, `pyro.optim` and, where
-            the objective is an enumerated ELBO, `TraceEnum_ELBO`. The objective, the noise and the
-            reports are the same; nothing is compiled or recorded, so that it is slower.
+        engine: what makes the steps: `native`; or `svi`, Pyro's own `SVI` with `pyro.optim` and,
+            where the objective is an enumerated ELBO, `TraceEnum_ELBO`. The objective, the noise
+            and the reports are the same; nothing is compiled or recorded, so that it is slower.
     """
 
     epochs: int = 40
@@ -152,13 +152,13 @@ class FitConfig:
             ) from error
 
     def weights(self) -> dict[str, Anneal]:
-        """Return what `anneal` and `term_weights` say together, as what changes with the step."""
+        """Return the product of `anneal` and `term_weights`, by key."""
         constant = {key: Anneal(1.0, 1.0, 1) for key in self.term_weights}
         changing = {**constant, **(self.anneal or {})}
         return {key: a.times(self.term_weights.get(key, 1.0)) for key, a in changing.items()}
 
     def resolved(self, model: PyroModel, data: SSLData) -> "FitConfig":
-        """Return the same, with what is left to model and data said in full.
+        """Return the same with all options that depend on the model and the data filled in.
 
         Args:
             model: what is trained.

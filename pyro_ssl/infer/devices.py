@@ -1,4 +1,4 @@
-"""Which device a run is on, and what it can do."""
+"""The device of a run: its choice, its abilities, its memory."""
 
 import ctypes
 import gc
@@ -64,8 +64,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def keep_freed_memory() -> None:
     """Let this process keep what it frees instead of returning it to the system (glibc only).
 
-    A training step frees its activations and takes as much again. By default glibc gives large
-    blocks back, and the next step waits for every page of them: a quarter of a step's time.
+    A training step frees its activations, and the next step allocates as much again. By default
+    glibc returns large blocks to the system, and getting their pages again takes a quarter of a
+    step's time.
     """
     trim_threshold, mmap_threshold = -1, -3
     with suppress(OSError, AttributeError):
@@ -75,22 +76,22 @@ def keep_freed_memory() -> None:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` start anew, and give what this process freed back to the system."""
+    """Reset `peak_memory`, and return what this process has freed to the system."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        # Linux alone: the highest resident size becomes the present one.
+        # On Linux only: sets the highest resident size to the present one.
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """Return the most memory in use since `forget_peak_memory`, in MiB.
+    """Return the largest memory in use since `forget_peak_memory`, in MiB.
 
-    It is that of torch's tensors on a GPU, else the resident size of this process, libraries and
-    data included; None where the system does not say.
+    On a GPU it is that of torch's tensors, else the resident size of this process, libraries and
+    data included; None if the system does not tell.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

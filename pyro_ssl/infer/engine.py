@@ -1,4 +1,4 @@
-"""What makes the steps of a run: the interface of the native engine and of Pyro's SVI."""
+"""The interface of engines, which make the steps of a run: the native one and Pyro's SVI."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,11 +18,11 @@ class Engine:
 
     Args:
         objective: what is minimised.
-        batches: where minibatches come from.
+        batches: the minibatches.
 
     Attributes:
         totals: sums of what steps measured.
-        execution: how steps run, in a word or two.
+        execution: how steps run, see `History`.
     """
 
     execution: str
@@ -33,16 +33,16 @@ class Engine:
         self.totals = Totals()
 
     def prepare(self, compiles: bool) -> None:
-        """Begin anew, before the first step and when options of the model have changed.
+        """Reset the engine; call it before the first step and after the model's options change.
 
         Args:
             compiles: whether to compile the steps, where the engine can.
         """
-        # Other options may mean other terms.
+        # With other options a model may have other terms.
         self.totals = Totals()
 
     def step(self) -> None:
-        """Draw a batch, move the parameters, add what was measured to the totals."""
+        """Draw a batch, move the parameters, and add the measured terms to the totals."""
         self.objective.advance()
         self.totals.add(self._move(self.batches.draw()))
 
@@ -60,11 +60,11 @@ class Engine:
         raise NotImplementedError
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         raise NotImplementedError
 
     def _move(self, batch: Batch) -> Measured:
-        """Move the parameters by a batch; return what it measured, before the move."""
+        """Move the parameters by a batch; return loss and terms from before the move."""
         raise NotImplementedError
 
     def _inspect(self, batch: Batch) -> str | None:

@@ -1,4 +1,4 @@
-"""Loss, terms and gradients of a minibatch: by Python each time, or compiled once."""
+"""Loss, terms and gradients of a minibatch, run by Python or compiled."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class Measured(NamedTuple):
 
     @classmethod
     def of(cls, loss: Tensor, terms: dict[str, Tensor], norm: Tensor) -> "Measured":
-        """Return what a step measured, given one by one."""
+        """Return what a step measured, from its parts."""
         values = torch.stack([loss.detach(), *terms.values(), norm])
         return cls(("loss", *terms, "gradient_norm"), values)
 
@@ -38,19 +38,19 @@ class Measured(NamedTuple):
 
 
 class Totals:
-    """Sums of what the steps of an epoch measured, which stay on the device."""
+    """Sums of what the steps of an epoch measured, kept on the device."""
 
     def __init__(self) -> None:
         self._measured: Measured | None = None
 
     def add(self, measured: Measured) -> None:
-        """Add what a step measured; looks at no value."""
+        """Add what a step measured, without reading it on the host."""
         if self._measured is None:
             self._measured = Measured(measured.names, torch.zeros_like(measured.values))
         self._measured.values.add_(measured.values)
 
     def clear(self) -> None:
-        """Begin anew, in the same place, where a CUDA graph finds it."""
+        """Set the sums to 0 in place, since a CUDA graph refers to their memory."""
         if self._measured is not None:
             self._measured.values.zero_()
 
@@ -61,7 +61,7 @@ class Totals:
 
 
 class Gradients:
-    """Evaluates an objective on minibatches and leaves its gradients in the parameters.
+    """Evaluates an objective on minibatches and stores its gradients in the parameters.
 
     Args:
         objective: an `Objective`, possibly wrapped for training by several processes.
@@ -72,7 +72,7 @@ class Gradients:
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
 
     def __call__(self, batch: Batch) -> Measured:
-        """Return what a batch measures."""
+        """Return loss, terms and gradient norm of a batch."""
         for parameter in self.parameters:
             parameter.grad = None
         loss, terms = self.objective(batch)
@@ -85,12 +85,12 @@ def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
 
 
 class CompiledGradients(Gradients):
-    """The same by one compiled function, in which nothing of Pyro is left.
+    """The same by one compiled function that no longer calls Pyro.
 
     The first call runs model, guide, ELBO and backward pass in Python once and records their
-    tensor operations as a graph (the random ones too: they draw from torch's generators,
-    the very numbers that the uncompiled step would draw). `torch.compile` fuses that graph.
-    Where this fails, a warning says why in one line, and Python runs each step as before.
+    tensor operations as a graph (also the random ones, which draw from torch's generators the same
+    numbers as an uncompiled step). `torch.compile` fuses that graph. If this fails, a warning says
+    why in one line, and Python runs each step.
 
     Batches must have the shapes of the first one, and the objective must stay in training mode.
     """
@@ -101,7 +101,7 @@ class CompiledGradients(Gradients):
         self.failed = False
 
     def __call__(self, batch: Batch) -> Measured:
-        """Return what a batch measures."""
+        """Return loss, terms and gradient norm of a batch."""
         if self.failed:
             return super().__call__(batch)
         if self._compiled is not None:
@@ -110,12 +110,12 @@ class CompiledGradients(Gradients):
         else:
             try:
                 graph, names = self._record(batch)
-                # Fused random numbers are another stream, and on a CPU they are slower.
+                # Fused random numbers would be other numbers, and on a CPU they are slower.
                 options: dict[str, Any] = {"fallback_random": True}
                 compiled = torch.compile(graph, fullgraph=True, options=options)
                 values, grads = self._run(compiled, batch)
             except Exception as error:
-                # Compilers fail in ways of their own; whatever it is, the plain step still works.
+                # A compiler may raise any error; the uncompiled step still works.
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 warnings.warn(f"training goes on uncompiled: {reason}", stacklevel=2)
                 self.failed = True
@@ -144,7 +144,7 @@ class CompiledGradients(Gradients):
             recorded.append(Measured.of(loss, terms, _norm(grads)))
             return recorded[-1].values, grads
 
-        # Recording is a run: what it draws and what batch norm counts must not show.
+        # Recording runs the step: it must not change random states and batch norm's statistics.
         device = batch.xs.device
         devices = [device] if device.type == "cuda" else []
         buffers = [b.clone() for b in self.objective.buffers()]

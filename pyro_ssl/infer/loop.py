@@ -30,18 +30,18 @@ Callback = Callable[[Progress], None]
 
 @dataclass
 class History:
-    """What a run did.
+    """The course of a run.
 
     Attributes:
-        rows: one dict an epoch, columns as in `pyro_ssl.elbos.terms.objective_terms`, with
+        rows: one dict for each epoch, with the terms of `pyro_ssl.elbos.terms.objective_terms`, and
             `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
             parameters, before the step and any cap), `penalty` if there is one,
             `validation_accuracy` and `validation_ece`, or `validation_elbo` (nats per example)
-            of a model that does not classify. With `validation_bound` all of these, and
+            for a model that does not classify. With `validation_bound` all of these, and
             `validation_kl_z_D` (nats) of each latent dimension D, from 0.
-        selection: which epoch's weights the model holds now: `best validation accuracy`, `best
+        selection: the epoch whose weights the model has now: `best validation accuracy`, `best
             validation elbo` or `last epoch`.
-        selected_epoch: that epoch.
+        selected_epoch: the number of that epoch, from 0.
         termination: `all epochs`, `patience`, or `callback` where one called `stop()`.
         execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not; or `SVI`.
     """
@@ -68,35 +68,35 @@ def fit(
     on_epoch: Callback | None = None,
     on_step: Callback | None = None,
 ) -> History:
-    """Train `model` on `data` in place, one objective and one optimiser step a minibatch.
+    """Train `model` on `data` in place and return the course of the run.
 
-    The global random state and Pyro's parameter store are left as they were; when all went
-    well the model ends in evaluation mode. The state after every whole epoch is written to
-    `checkpoint`, so that an interrupt or a kill costs one epoch at the most; a resumed run ends
-    as one never stopped, bit for bit on a CPU.
+    Each minibatch is one evaluation of the objective and one step of the optimiser. The global
+    random state and Pyro's parameter store do not change; after a run without errors the model is
+    in evaluation mode. The state after every whole epoch is written to `checkpoint`, so that an
+    interrupt or a kill costs at most one epoch; a resumed run ends like one that never stopped, bit
+    for bit on a CPU.
 
-    Where `torch.distributed` is initialised (`torchrun` starts such processes), all of its
-    processes call this alike and train one model together, each with its share of every
-    minibatch; batch norm sees a share, not the whole. `on_epoch`, `on_step` and `checkpoint`
-    are then the first process's.
+    If `torch.distributed` is initialised (`torchrun` starts such processes), all of its processes
+    make the same call and train one model together, each with its share of every minibatch; batch
+    norm sees only a share. Only the first process uses `on_epoch`, `on_step` and `checkpoint`.
 
     Args:
-        model: what to train, on the device of the data.
-        data: what to train it on.
-        config: how to train; all defaults if None.
-        checkpoint: file to keep the state in; None to keep none.
+        model: the model, on the device of the data.
+        data: the data.
+        config: options of training; all defaults if None.
+        checkpoint: file to keep the state in; None for no file.
         resume: start from `checkpoint` instead of the model's present weights.
         on_epoch: called after every epoch with a `Progress`: the model, the history so far,
             and `stop()` to end the run.
-        on_step: called with the same after every step.
+        on_step: called with a `Progress` after every step.
 
     Raises:
-        ConfigError: if the configuration does not suit the data, `checkpoint` is there already
-            and `resume` is not asked for, or the model could not be loaded from one again.
+        ConfigError: if the configuration does not suit the data, `checkpoint` exists without
+            `resume`, or the model could not be loaded again from a checkpoint.
         DataError: if the data does not suit the model.
-        CheckpointError: if `resume` meets no usable checkpoint of this run.
-        NonFiniteError: naming the site that ceased to be finite; the model and the
-            checkpoint then hold the last good epoch.
+        CheckpointError: if there is no usable checkpoint of this run to resume from.
+        NonFiniteError: naming the site that was not finite; the model and the checkpoint then have
+            the state after the last good epoch.
     """
     config = config or FitConfig()
     _check_fits(model, data, binarise=config.binarise is True)
@@ -153,7 +153,7 @@ def _train(
         _remember_best(trainer, row)
         snapshot = trainer.state()
         _save(snapshot, path)
-        # The main process alone asks its callbacks; all learn whether to stop.
+        # Only the main process calls the callbacks, and tells all others whether to stop.
         if run_in_main_process(partial(_is_stopped, progress, on_epoch)):
             return "callback"
     return "all epochs"
@@ -195,7 +195,7 @@ def _check_inputs(model: PyroModel, data: SSLData) -> None:
     """Check every input against the model's likelihood."""
     for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
         xs = getattr(data, part)
-        # Shapes and the range of pixels were checked as the data were made.
+        # `SSLData` has checked all shapes and the range of pixels.
         if xs.dtype != torch.uint8:
             model.check(xs[:1000], part)
             if model.takes_real_values:

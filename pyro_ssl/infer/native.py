@@ -15,12 +15,12 @@ from pyro_ssl.models.rows import Batch
 
 
 class NativeEngine(Engine):
-    """Steps that look at no tensor's value, so that a compiler and a CUDA graph can follow.
+    """Steps that read no tensor's value, so that they can be compiled and recorded.
 
     Args:
         objective: what is minimised.
-        batches: where minibatches come from.
-        config: how to train.
+        batches: the minibatches.
+        config: options of training.
     """
 
     def __init__(self, objective: Objective, batches: MiniBatches, config: FitConfig) -> None:
@@ -30,7 +30,7 @@ class NativeEngine(Engine):
         self.optimiser = make_optimiser(objective.parameters(), config, device)
 
     def prepare(self, compiles: bool) -> None:
-        """Forget what was compiled, which has options and the optimiser's tensors in it."""
+        """Drop the compiled step, which contains options and the optimiser's tensors."""
         super().prepare(compiles)
         gradients = CompiledGradients if compiles else Gradients
         self._gradients = gradients(shared_gradients(self.objective))
@@ -42,7 +42,7 @@ class NativeEngine(Engine):
         return "compiled" if compiled else "eager"
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the step size, where it lies."""
+        """Set the step size, in place on a GPU."""
         set_learning_rate(self.optimiser, rate)
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,8 +50,8 @@ class NativeEngine(Engine):
         return self.optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
-        # The step size follows from the epoch; on a GPU its tensor must stay the one it is.
+        """Restore what `state_dict` returned."""
+        # Not the step size: it follows from the epoch, and on a GPU its tensor must not change.
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({**state, "param_groups": groups})
 

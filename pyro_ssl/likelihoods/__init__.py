@@ -1,4 +1,4 @@
-"""Families of p(x|.) as objects: `Gaussian()`, `StudentT(df=3)`, `Mixed(...)`, or your own."""
+"""Families of p(x|.) as objects: `Gaussian()`, `StudentT(df=3)`, `Mixed(...)`, or your class."""
 
 from pyro_ssl.likelihoods.base import (
     FAMILIES,

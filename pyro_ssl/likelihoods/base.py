@@ -1,4 +1,4 @@
-"""What every family of p(x|.) says of itself: the interface of a likelihood."""
+"""The interface of a likelihood, a family of p(x|.)."""
 
 import re
 from dataclasses import dataclass, fields
@@ -12,32 +12,31 @@ from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.likelihoods.options import plain_number
 from pyro_ssl.likelihoods.scaling import Scaling
 
-# Checks go through rows in blocks, so that a file mapped to memory need not fit into it.
+# Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A family for p(x|.): a value, compared and hashed by its fields, which are plain numbers.
+    """A family of distributions for p(x|.), compared and hashed by its fields, plain numbers.
 
-    A model asks it for the shape of the decoder's outputs, turns these into a distribution, and
-    shows its encoder the `features` of an input. Shapes are of one input, `input_shape`; all
-    tensors may have leading dimensions of any number. Nothing here looks at a value, but for
-    `check` and `fit_scaling`.
+    It tells a model the shape of the decoder's outputs, makes a distribution of these outputs, and
+    makes the `features` of an input that the encoder sees. Shapes are those of one input,
+    `input_shape`; all tensors may have any number of leading dimensions. Only `check` and
+    `fit_scaling` read the values of tensors, so that all else can be compiled.
 
-    A family of independent values overrides `values`; another one `distribution`. A class of
-    your own is a frozen dataclass that does so, and says which inputs it takes in `inside` and
-    `support`.
+    A family of independent values overrides `values`, any other `distribution`. Your own class is a
+    frozen dataclass that does so, and that says in `inside` and `support` which inputs it takes.
 
     Attributes:
         takes_real_values: whether inputs may be any numbers; otherwise they are in [0, 1].
         takes_pixels: whether inputs in [0, 1] may be drawn anew from a Bernoulli.
         takes_missing: whether NaN stands for a missing value.
         by_value: whether `values` exists: the values of an input are independent.
-        filler: a number inside the support, to stand where a value is missing.
+        filler: a number inside the support, put where a value is missing.
         outputs_per_value: the decoder's outputs for each value of an input.
-        support: the inputs it takes, in words, and what to do with others.
-        unit: of its log-density, in words.
+        support: in words, the inputs that it takes, and what to do with other inputs.
+        unit: in words, the unit of its log-density.
     """
 
     takes_real_values: ClassVar[bool] = True
@@ -56,7 +55,7 @@ class Likelihood:
         """Check the fields.
 
         Raises:
-            ConfigError: naming the one that cannot work.
+            ConfigError: naming the field that cannot work.
         """
 
     @property
@@ -76,12 +75,12 @@ class Likelihood:
         kind (locations, say), then all of the second.
 
         Raises:
-            ConfigError: if inputs of that shape are not of this family.
+            ConfigError: if this family does not take inputs of that shape.
         """
         return (self.outputs_per_value * input_shape[0], *input_shape[1:])
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
-        """Return how many learned numbers are common to all inputs: a scale, for example."""
+        """Return the number of learned numbers that all inputs share, such as a scale."""
         return 0
 
     def values(
@@ -111,7 +110,7 @@ class Likelihood:
     ) -> Tensor:
         """Return the mean of p(x|.), `[..., *input_shape]`; arguments as for `distribution`.
 
-        Where values are categories, it is the likeliest one.
+        For categories, return the likeliest one.
         """
         return self.distribution(outputs, input_shape, shared).mean
 
@@ -124,14 +123,14 @@ class Likelihood:
         return xs
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which of the values `xs` are inside the support, of the same shape."""
+        """Return whether each of the values `xs` is inside the support, of the same shape."""
         return torch.isfinite(xs)
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
         """Check that inputs `[B, *input_shape]` are inside the support.
 
         Raises:
-            DataError: naming the first row that is not, and the remedy.
+            DataError: naming the first row that is outside, and the remedy.
         """
         for number, block in enumerate(xs.split(_BLOCK)):
             inside = self.inside(block)
@@ -143,13 +142,14 @@ class Likelihood:
                 )
 
     def _taken(self, at: list[int]) -> str:
-        """Say which inputs are taken at a place, for an error."""
+        """Return a text for errors: which inputs are taken at a place."""
         return f"the likelihood {type(self).__name__} takes {self.support}"
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
-        """Return how raw inputs are scaled for this family, fitted on rows `[N, *input_shape]`.
+        """Return the scaling of raw inputs for this family, fitted on rows `[N, *input_shape]`.
 
-        Here not at all; families of real values standardise them, those of pixels divide bytes.
+        The default changes nothing; families of real values standardise, those of pixels divide
+        bytes by 255.
         """
         return Scaling.identity(tuple(xs.shape[1:]))
 
@@ -165,16 +165,16 @@ _Family = TypeVar("_Family", bound=type[Likelihood])
 
 
 def register_likelihood(cls: _Family) -> _Family:
-    """Let `likelihood_from_dict`, and so a checkpoint, know a family; a class decorator.
+    """Register a family, so that checkpoints can be loaded that hold it; a class decorator.
 
-    No file can name a class that was not registered by code.
+    A file can only name classes that the running program has registered.
     """
     FAMILIES[cls.__name__] = cls
     return cls
 
 
 def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
-    """Return a likelihood, also given its name: `"student_t"` is `StudentT()`.
+    """Return a likelihood, given itself or its name: `"student_t"` is `StudentT()`.
 
     Raises:
         ConfigError: if it is neither a likelihood nor the name of one that needs no options.
@@ -192,7 +192,7 @@ def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
 
 
 def likelihood_from_dict(state: dict[str, Any]) -> Likelihood:
-    """Return the likelihood that `Likelihood.to_dict` was called on; nothing in it is run.
+    """Return the likelihood that `Likelihood.to_dict` was called on, without running its contents.
 
     Raises:
         ConfigError: if it names no registered family, or other fields than the family has.

@@ -1,4 +1,4 @@
-"""Categories, in no order or in one, as values 0..K-1."""
+"""Categories as values 0..K-1, unordered or ordered."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,10 +28,10 @@ class Categorical(Likelihood):
     indicators, in the same order. Its `mean` is the likeliest category.
 
     Args:
-        num_categories: their number K, at least 2.
+        num_categories: number of categories K, at least 2.
 
     Raises:
-        ConfigError: if that is no such number.
+        ConfigError: if `num_categories` is not such a number.
     """
 
     num_categories: int
@@ -74,16 +74,16 @@ class Categorical(Likelihood):
         return (xs.unsqueeze(first - 1) == codes).to(xs.dtype).flatten(first - 1, first)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which values are categories."""
+        """Return whether each value is a category."""
         return _among(xs, self.num_categories)
 
 
 @register_likelihood
 @dataclass(frozen=True)
 class Ordinal(Likelihood):
-    """Independent levels in an order, values 0..K-1: the cumulative logit model.
+    """Independent ordered levels, values 0..K-1: the cumulative logit model.
 
-    With thresholds t_1 < ... < t_{K-1} learned for each dimension, common to all rows, ::
+    With learned thresholds t_1 < ... < t_{K-1} for each dimension, common to all rows, ::
 
         p(x_d <= k|.) = sigmoid(t_{k+1} - output_d)
 
@@ -95,10 +95,10 @@ class Ordinal(Likelihood):
     Differs from the latter: its encoder sees levels as a thermometer code.
 
     Args:
-        num_levels: their number K, at least 2.
+        num_levels: number of levels K, at least 2.
 
     Raises:
-        ConfigError: if that is no such number.
+        ConfigError: if `num_levels` is not such a number.
     """
 
     num_levels: int
@@ -116,7 +116,7 @@ class Ordinal(Likelihood):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return categorical values, their logits normalised log-probabilities."""
+        """Return categorical values whose logits are normalised log-probabilities."""
         assert shared is not None
         raw = shared.view(*input_shape, self.num_levels - 1)
         steps = _LEAST_STEP + F.softplus(raw[..., 1:])
@@ -135,9 +135,9 @@ class Ordinal(Likelihood):
         return values.logits.argmax(-1).to(outputs.dtype)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the levels' places between 0 and 1."""
+        """Return the levels divided by K - 1, numbers from 0 to 1."""
         return xs / (self.num_levels - 1)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which values are levels."""
+        """Return whether each value is a level."""
         return _among(xs, self.num_levels)

@@ -1,4 +1,4 @@
-"""p(x|y,z) of many classes, some of them at a time."""
+"""p(x|y,z) of many classes, computed for some of them at a time."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -80,7 +80,7 @@ class ClassChunks(dist.TorchDistribution):
     ) -> None:
         super().__init__(batch_shape, event_shape, validate_args=False)
         self.family, self.tensors, self.chunk = family, tensors, chunk
-        # The log-probability is asked for later, by an ELBO, where no autocast reaches.
+        # An ELBO asks for the log-probability later, when the model's autocast has ended.
         kind = tensors[0].device.type
         self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
 
@@ -96,5 +96,5 @@ class ClassChunks(dist.TorchDistribution):
         return in_class_chunks(of_chunk, self.chunk, *self.tensors)
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """Draw from all classes at once."""
+        """Draw from p(x|y,z) of all classes at once."""
         return self.family(*self.tensors).sample(sample_shape)

@@ -22,7 +22,7 @@ _LEAST_COUNT = 1e-3
 
 @dataclass(frozen=True)
 class _Counts(Likelihood):
-    """Counts, of which the encoder sees log(1 + x)."""
+    """Counts x; the encoder sees log(1 + x)."""
 
     support: ClassVar[str] = (
         "counts, whole numbers of at least 0: round them, or take the likelihood gaussian"
@@ -34,7 +34,7 @@ class _Counts(Likelihood):
         return xs.log1p()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which values are whole numbers of at least 0."""
+        """Return whether each value is a whole number of at least 0."""
         return (xs >= 0) & (xs.floor() == xs) & torch.isfinite(xs)
 
 
@@ -46,20 +46,20 @@ class Poisson(_Counts):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Poisson counts of the outputs as logs of the rates."""
+        """Return Poisson counts; the outputs are the logs of their rates."""
         return PoissonValues(outputs)
 
 
 @register_likelihood
 @dataclass(frozen=True)
 class NegativeBinomial(_Counts):
-    """Independent counts that vary more than a Poisson's, of mean `exp(output_d)`.
+    """Independent counts of mean `exp(output_d)` that vary more than Poisson counts.
 
     Their variance is `mean + mean^2 / total_count`.
 
     Args:
         total_count: the inverse dispersion, one for all values; None to learn it.
-        per: what it is learned for, see `Gaussian`.
+        per: what one `total_count` is learned for, see `Gaussian`.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -74,11 +74,11 @@ class NegativeBinomial(_Counts):
 
     @property
     def outputs_per_value(self) -> int:
-        """2 where the decoder gives the dispersion: first all logs of means."""
+        """2 where the decoder gives dispersions too, after all logs of means."""
         return outputs_of_spread(self.total_count, self.per)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
-        """Return how many dispersions are common to all inputs."""
+        """Return the number of dispersions that all inputs share."""
         return shared_of_spread(self.total_count, self.per, input_shape)
 
     def values(
@@ -95,8 +95,8 @@ class NegativeBinomial(_Counts):
 class Multinomial(_Counts):
     """The words of a document, `log p(x|.) = sum_w x_w log softmax(outputs)_w`.
 
-    See `BagOfWords`: the length is taken as given, the multinomial coefficient left out. The mean
-    is that of a document of one word.
+    The length is taken as given, and the multinomial coefficient is left out, see `BagOfWords`. The
+    mean is that of a document of one word.
     """
 
     by_value: ClassVar[bool] = False
@@ -107,7 +107,7 @@ class Multinomial(_Counts):
         """Return `input_shape`, one score for each word of the vocabulary.
 
         Raises:
-            ConfigError: if documents are no rows of counts.
+            ConfigError: if documents are not rows of counts.
         """
         if len(input_shape) != 1:
             raise ConfigError(
@@ -118,9 +118,9 @@ class Multinomial(_Counts):
     def distribution(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return bags of words of the outputs as scores."""
+        """Return bags of words; the outputs are the scores of the words."""
         return BagOfWords(outputs)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which counts are finite and at least 0; they need not be whole."""
+        """Return whether each count is finite and at least 0; it need not be whole."""
         return (xs >= 0) & torch.isfinite(xs)

@@ -1,4 +1,4 @@
-"""Distributions of single values that torch has not, or not without copies from main memory."""
+"""Distributions that torch lacks, or whose construction there copies from main memory."""
 
 import math
 from typing import Any, ClassVar
@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 
 class _Values(dist.TorchDistribution):
-    """Base: a distribution of single numbers, its parameters tensors of one shape.
+    """Base of distributions of single numbers, whose parameters are tensors of one shape.
 
     Args:
-        parameters: by name; kept as attributes, broadcast against each other.
+        parameters: parameters by name; they are broadcast and kept as attributes.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -28,7 +28,7 @@ class _Values(dist.TorchDistribution):
         self._batch_shape = getattr(self, self._names[0]).shape
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "_Values":
-        """Return the same for another batch shape."""
+        """Return the distribution with another batch shape."""
         return type(self)(**{n: getattr(self, n).expand(batch_shape) for n in self._names})
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
@@ -41,7 +41,7 @@ class _Values(dist.TorchDistribution):
 
 
 class StudentTValues(_Values):
-    """Student-t values; torch's own copies a number to the device whenever one is made.
+    """Student-t values; constructing torch's own copies a number to the device each time.
 
     Args:
         df: degrees of freedom, above 1.
@@ -77,7 +77,7 @@ class StudentTValues(_Values):
 
 
 class PoissonValues(_Values):
-    """Counts of a Poisson distribution, given the log of its rate, whose size never overflows.
+    """Counts of a Poisson distribution, given the log of its rate, which does not overflow.
 
     Args:
         log_rate: logs of the means.
@@ -102,7 +102,7 @@ class PoissonValues(_Values):
 
 
 class NegativeBinomialValues(_Values):
-    """Counts of a negative binomial distribution: Poisson, its rate a gamma variable.
+    """Counts of a negative binomial distribution: Poisson with a gamma-distributed rate.
 
     The variance is `mean + mean^2 / total_count`.
 
@@ -135,11 +135,11 @@ class NegativeBinomialValues(_Values):
 
 
 class BagOfWords(dist.TorchDistribution):
-    """The words of a document, drawn one by one from a vocabulary, their order not kept.
+    """The words of a document, drawn one by one from a vocabulary, without their order.
 
-    `log p(x) = sum_w n_w log softmax(logits)_w`, of counts n: the probability of the words in any
-    given order. It leaves out the multinomial coefficient, which no model can change, and takes the
-    length as given. Counts need not be whole numbers.
+    `log p(x) = sum_w n_w log softmax(logits)_w` for counts n: the probability of the words in any
+    one order. The multinomial coefficient, which does not depend on the model, is left out, and the
+    length is taken as given. Counts need not be whole numbers.
 
     Args:
         logits: scores of the words, `[..., V]`.
@@ -161,9 +161,9 @@ class BagOfWords(dist.TorchDistribution):
         return (value * self.log_probs).sum(-1)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BagOfWords":
-        """Return the same for another batch shape."""
+        """Return the distribution with another batch shape."""
         new = self._get_checked_instance(BagOfWords, _instance)
-        # As they are: to normalise them again would cost a fifth of a training step.
+        # Not normalised again, which would cost a fifth of a training step.
         new.log_probs = self.log_probs.expand(*batch_shape, *self.event_shape)
         shapes = (torch.Size(batch_shape), self.event_shape)
         super(BagOfWords, new).__init__(*shapes, validate_args=False)

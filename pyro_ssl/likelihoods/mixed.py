@@ -1,4 +1,4 @@
-"""Columns of different kinds, some of them missing."""
+"""Rows whose columns are of different kinds, with missing entries."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from pyro_ssl.likelihoods.scaling import Scaling
 class Mixed(Likelihood):
     """A family for each column of a table, in which entries may be missing (NaN).
 
-    Columns are independent given the decoder's outputs. A missing entry contributes nothing to
-    log p(x|.), neither value nor gradient: what is modelled is the known part of a row. The
-    encoder sees zeros in place of its features, and after all features the mask of known entries.
+    Columns are independent given the decoder's outputs. A missing entry contributes neither value
+    nor gradient to log p(x|.): only the known part of a row is modelled. The encoder sees zeros
+    instead of a missing entry's features, and after all features the mask of known entries.
 
-    Neighbouring columns of one family are computed at once: put those of a kind side by side.
+    Neighbouring columns of one family are computed at once: put columns of one kind side by side.
 
     Source: Nazabal, Olmos, Ghahramani, Valera, "Handling incomplete heterogeneous data using VAEs"
     (HI-VAE), Pattern Recognition 2020, sections 2.1 and 2.2, eq. 2 and 3.
@@ -32,11 +32,11 @@ class Mixed(Likelihood):
     Differs from the paper: the mask is among the encoder's inputs; the prior of z is the model's.
 
     Args:
-        columns: the families, or their names, one a column; each of single values.
-        missing: accept missing entries; without them there is no mask.
+        columns: the family of each column, an object or a name; families of single values only.
+        missing: accept missing entries; without this there is no mask.
 
     Raises:
-        ConfigError: if a column's family cannot be one.
+        ConfigError: if a column cannot be of its family.
     """
 
     columns: tuple[Likelihood, ...]
@@ -67,10 +67,10 @@ class Mixed(Likelihood):
         return self.missing
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the number of all columns' outputs, those of a family side by side.
+        """Return the number of all columns' outputs.
 
         Raises:
-            ConfigError: if inputs are no rows of so many columns.
+            ConfigError: if inputs are not rows of as many columns.
         """
         if tuple(input_shape) != (len(self.columns),):
             raise ConfigError(
@@ -80,7 +80,7 @@ class Mixed(Likelihood):
         return (sum(run.outputs for run in _runs(self.columns)),)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
-        """Return how many learned numbers are common to all rows."""
+        """Return the number of learned numbers that all rows share."""
         return sum(run.shared for run in _runs(self.columns))
 
     def distribution(
@@ -93,7 +93,7 @@ class Mixed(Likelihood):
     def mean(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> Tensor:
-        """Return the means, of categories the likeliest, `[..., columns]`."""
+        """Return the means, for categories the likeliest ones, `[..., columns]`."""
         return torch.cat(self._each(outputs, shared, lambda run, *args: run.family.mean(*args)), -1)
 
     def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -108,14 +108,14 @@ class Mixed(Likelihood):
             filled = torch.where(mask, block, run.family.filler)
             features = run.family.features(filled, (run.count,))
             each = run.features // run.count
-            # Features of a family come as all first ones, all second ones, and so on.
+            # First come the first features of all columns of the family, then the second ones.
             found.append(torch.where(torch.cat([mask] * each, -1), features, 0.0))
         if self.missing:
             found.append(known.to(xs.dtype))
         return torch.cat(found, -1)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which entries their families take, or which are missing."""
+        """Return whether each entry is missing, or is one that its family takes."""
         missing = xs.isnan() & self.missing
         found = [
             run.family.inside(torch.where(mask, run.family.filler, block)) & (mask | ~block.isnan())
@@ -129,7 +129,7 @@ class Mixed(Likelihood):
         return f"column {at[0]}, {type(family).__name__}, takes{missing} {family.support}"
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
-        """Return each column's own scaling, fitted on its known entries."""
+        """Return the scaling of each column, fitted on its known entries."""
         blocks = self._blocks(xs, xs)
         return Scaling.concatenated([run.family.fit_scaling(block) for run, block, _ in blocks])
 
@@ -139,7 +139,7 @@ class Mixed(Likelihood):
         return list(zip(runs, xs.split(counts, -1), mask.split(counts, -1), strict=True))
 
     def _each(self, outputs: Tensor, shared: Tensor | None, call: Callable[..., Any]) -> list[Any]:
-        """Return `call(run, outputs, input_shape, shared)` of each run of columns."""
+        """Return `call(run, outputs, input_shape, shared)` for each run of columns."""
         runs = _runs(self.columns)
         blocks = outputs.split([run.outputs for run in runs], -1)
         owned: list[Tensor | None] = [None] * len(runs)
@@ -152,7 +152,7 @@ class Mixed(Likelihood):
 
 @dataclass(frozen=True)
 class _Run:
-    """Neighbouring columns of one family, and how many numbers of each kind they have."""
+    """Neighbouring columns of one family, with their numbers of outputs and features."""
 
     family: Likelihood
     count: int
@@ -176,11 +176,11 @@ def _runs(columns: tuple[Likelihood, ...]) -> tuple[_Run, ...]:
 
 
 class MixedColumns(dist.TorchDistribution):
-    """Rows of independent columns, of which missing entries (NaN) count for nothing.
+    """Rows of independent columns; missing entries (NaN) do not count.
 
     Args:
         parts: distributions of neighbouring columns, batch shapes `[..., columns]`.
-        fillers: for each part a number inside its support, where its density and the gradient are
+        fillers: for each part a number inside its support, at which density and gradient are
             finite.
     """
 
@@ -193,7 +193,7 @@ class MixedColumns(dist.TorchDistribution):
         super().__init__(parts[0].batch_shape[:-1], event_shape, validate_args=False)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "MixedColumns":
-        """Return the same for another batch shape."""
+        """Return the distribution with another batch shape."""
         sizes = zip(self.parts, self._counts, strict=True)
         parts = [part.expand(torch.Size((*batch_shape, count))) for part, count in sizes]
         return MixedColumns(parts, self.fillers)

@@ -1,4 +1,4 @@
-"""Checks of a likelihood's options, and their plain form."""
+"""Checks of a likelihood's options, which must be Python numbers, and their conversion."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ def check_count(name: str, value: Any, least: int) -> None:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a NumPy or torch scalar as Python's own number, lists as tuples, all else as is."""
+    """Return a NumPy or torch scalar as a Python number, a list as a tuple, all else unchanged."""
     if isinstance(value, np.generic) or (
         isinstance(value, (Tensor, np.ndarray)) and not value.ndim
     ):

@@ -16,9 +16,9 @@ class _BernoulliPixels(dist.Bernoulli):
     """Bernoulli with the same log-probability as torch's, several times faster on a CPU.
 
     With l the logit, `log p(x) = x l - softplus(l)` and
-    `softplus(l) = (l + |l|) / 2 + log(1 + exp(-|l|))`, whose argument never overflows. torch
-    takes log1p instead of log(1 + .), exact to the last bit but with no fast vector form; here
-    the absolute error is at most half a unit in the last place of 1 for each pixel.
+    `softplus(l) = (l + |l|) / 2 + log(1 + exp(-|l|))`, which never overflows. torch uses log1p
+    instead of log(1 + .), which is exact to the last bit but has no fast vector form; here the
+    absolute error is at most half a unit in the last place of 1 for each pixel.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -38,11 +38,11 @@ class _Pixels(Likelihood):
     )
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which values are in [0, 1]."""
+        """Return whether each value is in [0, 1]."""
         return (xs >= 0) & (xs <= 1)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
-        """Return the division by 255 for bytes; other inputs stay as they are."""
+        """Return the division by 255 for bytes, no change for other inputs."""
         by = 255.0 if xs.dtype == torch.uint8 else 1.0
         return Scaling.divided(tuple(xs.shape[1:]), by, density=not self.takes_pixels)
 
@@ -52,8 +52,8 @@ class _Pixels(Likelihood):
 class Bernoulli(_Pixels):
     """Independent pixels that are on or off, `p(x_d = 1|.) = sigmoid(output_d)`.
 
-    Pixels strictly between 0 and 1 are accepted: their log-probability is then the negative
-    cross-entropy, the expected log-probability of pixels binarised with those means.
+    Pixels strictly between 0 and 1 are accepted: their log-probability is the negative
+    cross-entropy, which is the expected log-probability of pixels binarised with those means.
     """
 
     takes_pixels: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class Bernoulli(_Pixels):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Bernoulli pixels of the outputs as logits."""
+        """Return Bernoulli pixels; the outputs are their logits."""
         return _BernoulliPixels(logits=outputs, validate_args=False)
 
 
@@ -88,13 +88,13 @@ class Laplace(_Pixels):
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
         """Return Laplace pixels around the sigmoid of the outputs."""
-        # A Python number would be copied to the device in every step.
+        # A Python number would be copied to the device in each step.
         scale = torch.full_like(outputs, self.scale)
         return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)
 
 
 def pixel_likelihood(name: str, laplace_scale: float) -> Likelihood:
-    """Return `Laplace(laplace_scale)` if that is the name, else the named likelihood.
+    """Return `Laplace(laplace_scale)` for the name `laplace`, else the likelihood of that name.
 
     Args:
         name: `bernoulli`, `laplace`, or any other that `as_likelihood` knows.

@@ -1,4 +1,4 @@
-"""Real values: normal, Student-t, and positive ones whose logarithm is normal."""
+"""Real values: normal, Student-t, and positive values whose logarithm is normal."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,7 @@ from pyro_ssl.likelihoods.spread import (
 
 @dataclass(frozen=True)
 class _LocationScale(Likelihood):
-    """Values of a location, which the decoder gives, and a scale."""
+    """Values with a scale and with a location, which is the decoder's output."""
 
     scale: float | None = None
     per: str = "value"
@@ -36,11 +36,11 @@ class _LocationScale(Likelihood):
 
     @property
     def outputs_per_value(self) -> int:
-        """2 where the decoder gives the scale: all locations, then all raw scales."""
+        """2 where the decoder gives scales too: all locations, then all raw scales."""
         return outputs_of_spread(self.scale, self.per)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
-        """Return how many scales are common to all inputs."""
+        """Return the number of scales that all inputs share."""
         return shared_of_spread(self.scale, self.per, input_shape)
 
     def location_and_scale(
@@ -62,9 +62,9 @@ class Gaussian(_LocationScale):
 
     Args:
         scale: one scale for all values, in the units of the inputs: log p(x|.) is then a squared
-            error but for constants. None to learn scales.
-        per: what a scale is learned for: `value`, each value of each row, by the decoder;
-            `dimension`, each dimension of the input, common to all rows; `all`, once.
+            error times a constant, plus a constant. None to learn scales.
+        per: what one scale is learned for: `value`, each value of each row, given by the decoder;
+            `dimension`, each dimension of the input, common to all rows; `all`, all values.
         min_scale: the smallest learned scale, in the units of the inputs.
 
     Raises:
@@ -82,7 +82,7 @@ class Gaussian(_LocationScale):
 @register_likelihood
 @dataclass(frozen=True)
 class StudentT(_LocationScale):
-    """Independent Student-t values: a few far from all others do not draw the model after them.
+    """Independent Student-t values: a few outliers do not dominate what the model learns.
 
     Args:
         scale: as for `Gaussian`.
@@ -106,7 +106,7 @@ class StudentT(_LocationScale):
                 raise ConfigError(f"df is {self.df!r}, expected {expected}")
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
-        """Return the number of scales, and of degrees of freedom, common to all inputs."""
+        """Return the number of scales and degrees of freedom that all inputs share."""
         return super().num_shared(input_shape) + (self.df is None)
 
     def values(
@@ -159,7 +159,7 @@ class LogNormal(_LocationScale):
         return xs.log()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return which values are positive and finite."""
+        """Return whether each value is positive and finite."""
         return (xs > 0) & torch.isfinite(xs)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:

@@ -1,4 +1,4 @@
-"""From raw data to what a likelihood is of, and back."""
+"""Scaling of raw data for a likelihood, and its inverse."""
 
 import math
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Scaling:
     Attributes:
         shift: `[*input_shape]`, float64.
         scale: `[*input_shape]`, float64, positive.
-        density: where p(x|.) is a density, which changes with its values' unit, `[*input_shape]`;
-            the probability of a count or of a category does not.
+        density: whether p(x|.) of each value is a density, which changes with the unit of the value
+            (the probability of a count or of a category does not), `[*input_shape]`, bool.
     """
 
     shift: Tensor
@@ -42,10 +42,11 @@ class Scaling:
 
     @classmethod
     def robust(cls, xs: Tensor) -> "Scaling":
-        """Return the map by median and quartiles, which a few wild values leave as it is.
+        """Return the map by median and quartiles, which a few outliers do not change.
 
-        The scale is the distance of the quartiles by 1.349, a normal distribution's own; where
-        half of the rows are alike, the standard deviation.
+        The scale is the distance between the quartiles divided by 1.349, so that it is the standard
+        deviation for a normal distribution. Where the quartiles are equal, it is the standard
+        deviation.
         """
         rows = xs.double().cpu()
         low, loc, high = (torch.nanquantile(rows, q, 0) for q in (0.25, 0.5, 0.75))
@@ -55,13 +56,13 @@ class Scaling:
 
     @classmethod
     def divided(cls, input_shape: tuple[int, ...], by: float, density: bool) -> "Scaling":
-        """Return the division of all values by one number: of bytes by 255, say."""
+        """Return the division of all values by one number, such as bytes by 255."""
         same = cls.identity(input_shape)
         return cls(same.shift, same.scale * by, torch.full_like(same.density, density))
 
     @classmethod
     def concatenated(cls, parts: "list[Scaling]") -> "Scaling":
-        """Return one map of columns that are mapped by `parts`, in order."""
+        """Return the map that applies `parts` to consecutive columns."""
         return cls(*(torch.cat([getattr(p, n) for p in parts]) for n in _NAMES))
 
     def apply(self, xs: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -75,9 +76,9 @@ class Scaling:
         return (xs.double() * scale + shift).to(xs.dtype)
 
     def log_density(self, xs: Tensor) -> Tensor:
-        """Return what to add to log p(x) of scaled inputs for that of raw ones, `[N]`, in nats.
+        """Return log p(x) of raw inputs minus log p(x) of scaled inputs, `[N]`, in nats.
 
-        It is `-sum log scale` over the values that are densities and are not missing (NaN).
+        It is `-sum log scale` over the values that have densities and are not missing (NaN).
 
         Args:
             xs: the inputs, raw or scaled, `[N, *input_shape]`.
@@ -100,7 +101,7 @@ class Scaling:
 
     @classmethod
     def _of(cls, loc: Tensor, scale: Tensor) -> "Scaling":
-        # Below the rounding of its values a spread is none.
+        # A spread below the values' rounding errors counts as none.
         works = (scale > 1e-12 * (1 + loc.abs())) & (scale < math.inf)
         scale = torch.where(works, scale, 1.0)
         return cls(loc, scale, torch.ones_like(scale, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""A scale or a dispersion: given, or learned for each value, for each dimension, or once."""
+"""Spreads (scales, dispersions): given, or learned for each value, each dimension, or once."""
 
 import math
 from typing import Any
@@ -14,10 +14,10 @@ PER = ("value", "dimension", "all")
 
 
 def check_spread(name: str, given: Any, per: Any) -> None:
-    """Check the options that say how a spread comes about.
+    """Check the options of a spread.
 
     Raises:
-        ConfigError: naming the one that cannot work.
+        ConfigError: naming the option that cannot work.
     """
     if given is not None:
         check_positive(name, given, "a positive number, or None to learn it")
@@ -25,18 +25,18 @@ def check_spread(name: str, given: Any, per: Any) -> None:
 
 
 def outputs_of_spread(given: float | None, per: str) -> int:
-    """Return the decoder's outputs for each value: of its location, and of its spread if learned.
+    """Return the decoder's outputs for each value: 2 if it gives spreads too, else 1.
 
     Args:
         given: the spread, or None if it is learned.
-        per: what it is learned for, one of `PER`: each value by the decoder, each dimension of the
-            input or all of them as numbers common to all rows.
+        per: what one spread is learned for, one of `PER`: each value, given by the decoder; or each
+            dimension of the input, or all dimensions, common to all rows.
     """
     return 2 if given is None and per == "value" else 1
 
 
 def shared_of_spread(given: float | None, per: str, input_shape: tuple[int, ...]) -> int:
-    """Return how many learned numbers are common to all rows; arguments as above."""
+    """Return the number of learned spreads that all rows share; arguments as above."""
     if given is not None or per == "value":
         return 0
     return 1 if per == "all" else math.prod(input_shape)
@@ -52,20 +52,21 @@ def location_and_spread(
 ) -> tuple[Tensor, Tensor]:
     """Return locations and spreads, which broadcast to `[..., *input_shape]`.
 
-    A learned spread is `least + softplus(raw)`. The floor keeps a density bounded: without it a
-    value that is the same in every row, such as a pixel at an image's border, draws its scale to 0
-    and the gradients with it to infinity.
+    A learned spread is `least + softplus(raw)`. The lower bound keeps densities bounded: without it
+    the scale of a value that is the same in every row, such as a pixel at an image's border, would
+    tend to 0, and its gradients to infinity.
 
     Args:
         outputs: the decoder's, `[..., *output_shape]`.
         input_shape: shape of one input.
-        shared: `shared_of_spread` unconstrained numbers, None if there are none.
+        shared: unconstrained numbers that all rows share, see `shared_of_spread`; None if there are
+            none.
         given: as for `outputs_of_spread`.
         per: as for `outputs_of_spread`.
         least: the smallest learned spread, in the units of the values.
     """
     if given is not None:
-        # A Python number would be copied to the device in every step.
+        # A Python number would be copied to the device in each step.
         return outputs, torch.full_like(outputs, given)
     if per == "value":
         loc, raw = outputs.chunk(2, -len(input_shape))

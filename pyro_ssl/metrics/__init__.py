@@ -1,4 +1,4 @@
-"""Figures of merit: of classifiers, bounds, interventions, documents, codes and images."""
+"""Measures of quality: of classifiers, bounds, interventions, documents, codes and images."""
 
 from pyro_ssl.metrics.bounds import importance_weighted_bound, kl_per_dimension
 from pyro_ssl.metrics.classification import (

@@ -26,16 +26,16 @@ def importance_weighted_bound(
 
     whose expectation is the ELBO for k = 1, grows with k, and tends to log p(x) (Burda, Grosse,
     Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, theorem 1). Labels count as
-    latents; they are drawn, not summed. A factor of the guide counts as far as it belongs to the
-    bound: `kl_SITE`, or `add_term` with a `bound_weight`. The model is in evaluation mode
-    meanwhile.
+    latents; they are drawn, not summed. A factor of the guide counts only if it belongs to the
+    bound: `kl_SITE`, or `add_term` with a `bound_weight`. The model is evaluated in evaluation
+    mode.
 
     Args:
-        model: a model with a plate of rows at dimension -1, and others within its
+        model: a model with a plate of rows at dimension -1, and other plates within its
             `max_plate_nesting`.
         xs: inputs `[N, *input_shape]`.
         num_samples: k.
-        at_once: draws evaluated together, rows times samples, which bounds the memory.
+        at_once: draws evaluated together, rows times samples, to limit the memory.
 
     Raises:
         ConfigError: if `num_samples` is below 1.
@@ -68,13 +68,13 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
         for site in sample_sites(trace):
             if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
                 continue
-            # What a guide adds beside the bound is no part of it; a model's factors are.
+            # Terms that a guide adds beside the bound do not count; a model's factors do.
             share = bound_weight(site) if trace is guide_trace else 1.0
             if not share:
                 continue
             log_prob = share * site["fn"].log_prob(site["value"])
             for _ in range(nesting - 1):
-                # A plate between those of the samples and of the rows.
+                # Sum over a plate between the plate of samples and that of rows.
                 log_prob = log_prob.sum(-2)
             log_weights = log_weights + sign * log_prob
     return log_weights
@@ -84,9 +84,9 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
 def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | None:
     """Return KL(q(z_d|x) || p(z_d)) of each dimension of a latent, `[D]`, in nats.
 
-    The mean over rows; what the divergence depends on, a label say, is drawn from the guide. A
-    dimension that the model does not use has a KL near 0. The model is in evaluation mode
-    meanwhile.
+    It is the mean over rows; latents that it depends on, such as a label, are drawn from the guide.
+    A dimension that the model does not use has a KL near 0. The model is evaluated in evaluation
+    mode.
 
     Args:
         model: a model with a plate of rows at dimension -1.

@@ -1,4 +1,4 @@
-"""Figures of merit of a classifier."""
+"""Measures of a classifier's quality."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from pyro_ssl.models.base import SSLModel
 def accuracy(probabilities: Tensor, ys: Tensor) -> float:
     """Return the share of rows whose likeliest class is the label.
 
-    Of attributes, return the share of known ones whose likelier value is the true one.
+    For attributes, return the share of known ones whose likelier value is the true one.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
@@ -28,11 +28,11 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
 
     Args:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
-        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown, which count one by one.
+        ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown; each known one counts as a row.
         bins: number of bins.
     """
     probabilities, ys = one_label_each(probabilities, ys)
-    # Imported here because torchmetrics takes about a second, which --help would pay too.
+    # Imported here because torchmetrics takes about a second, which would slow down --help.
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return multiclass_calibration_error(
@@ -41,7 +41,7 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: int = 15
 
 
 def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
-    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes as they are.
+    """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes unchanged.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.

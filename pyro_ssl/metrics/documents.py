@@ -1,4 +1,4 @@
-"""How well a model of bags of words does: bounds, perplexity, deviance."""
+"""Measures of a model of bags of words: bounds, perplexity, deviance."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ def document_bounds(
 ) -> Tensor:
     """Return an estimate of each document's ELBO in nats, `[N]`, KL divergence in closed form.
 
-    `E_q(z|x)[log p(t|z)] - KL(q(z|x) || p(z))`, of which log p(t|z), see `BagOfWords`, is averaged
-    over `draws` codes.
+    It is `E_q(z|x)[log p(t|z)] - KL(q(z|x) || p(z))`, where log p(t|z) (see `BagOfWords`) is
+    averaged over `draws` codes.
 
     Args:
-        model: the model, put in evaluation mode meanwhile.
+        model: the model, which is evaluated in evaluation mode.
         xs: counts that the encoder sees, `[N, V]`.
-        targets: counts t to be explained, `[N, V]`; `xs` if None.
+        targets: counts t that the decoder models, `[N, V]`; `xs` if None.
         draws: codes drawn for each document.
     """
     found = [xs.new_zeros(0)]
@@ -40,7 +40,7 @@ def document_bounds(
 
 
 def perplexity(bounds: Tensor, xs: Tensor) -> float:
-    """Return exp of minus the bounds' sum by the number of words: lower is better.
+    """Return exp(-sum of bounds / number of words): lower is better.
 
     Args:
         bounds: log p(x) of each document or bounds on it, nats, `[N]`.
@@ -57,19 +57,19 @@ def word_frequencies(train_xs: Tensor) -> Tensor:
 
 
 def smoothed(xs: Tensor, frequencies: Tensor) -> Tensor:
-    """Return counts `[N, V]` with the corpus' frequencies `[V]` added: one word more a document."""
+    """Return counts `[N, V]` plus the corpus' frequencies `[V]`: one more word a document."""
     return xs + frequencies
 
 
 def own_log_prob(targets: Tensor) -> Tensor:
     """Return log p(t) of each document under its own frequencies, in nats, `[N]`.
 
-    No model of bags of words can do better. Minus the ELBO of the `smoothed` counts plus this is
-    the deviance plus KL divergence that the reproduction of Shekhovtsov et al. (2022) reports:
-    every document's counts, smoothed, are what is explained.
+    No model of bags of words can do better. This minus the ELBO of the `smoothed` counts is what
+    the reproduction of Shekhovtsov et al. (2022) reports as deviance plus KL divergence, where the
+    decoder models the smoothed counts of each document.
 
     Args:
-        targets: counts, all above 0, as `smoothed` makes them, `[N, V]`.
+        targets: counts, all above 0, such as those that `smoothed` returns, `[N, V]`.
     """
     shares = targets / targets.sum(-1, keepdim=True)
     return (targets * shares.log()).sum(-1)

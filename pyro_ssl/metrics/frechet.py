@@ -1,4 +1,4 @@
-"""Frechet distance of sets of images, by the features of Inception or of a classifier."""
+"""Frechet distance between sets of images, by features of Inception or of a classifier."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from pyro_ssl.errors import DataError
 from pyro_ssl.models import MLPClassifier
 
-# What torch-fidelity calls the weights that all published distances are by.
+# torch-fidelity's name for the weights that all published distances use.
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
@@ -43,9 +43,9 @@ class ClassifierFeatures(nn.Module):
 
 
 def inception_weights() -> Path | None:
-    """Return the file of Inception's weights, None where they or torch-fidelity are missing.
+    """Return the file of Inception's weights; None if it or torch-fidelity is missing.
 
-    They are looked for where torch.hub keeps what was downloaded.
+    It is looked for in the folder where torch.hub keeps downloads.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
     return file if find_spec("torch_fidelity") and file.is_file() else None
@@ -54,17 +54,17 @@ def inception_weights() -> Path | None:
 class FrechetDistance:
     """The Frechet distance of sets of images from a reference set, by torchmetrics.
 
-    `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` of the means m and covariances C of the features:
-    Inception's 2048 (Heusel et al. 2017), or those of a classifier, on another scale. It falls with
-    the number of images: compare sets of the same size.
+    It is `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` for the means m and covariances C of the
+    features, which are Inception's 2048 (Heusel et al. 2017) or those of a classifier; the two are
+    on different scales. It falls with the number of images: compare sets of the same size.
 
     Args:
-        reference: images `[N, C, H, W]`, cut to [0, 1].
-        features: whose features; None for Inception's.
+        reference: images `[N, C, H, W]`, clamped to [0, 1].
+        features: a classifier's features; None for Inception's.
         at_once: images evaluated together.
 
     Raises:
-        DataError: if there are fewer than two images, or Inception is wanted and missing.
+        DataError: if there are fewer than two images, or Inception is needed and missing.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What changing an attribute of an image through a model changes."""
+"""What else changes when a model changes one attribute of an image."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 def intervention_score(
     model: MultiLabelCCVAE | MultiLabelM2, judge: SSLModel, xs: Tensor
 ) -> dict[str, Tensor]:
-    """Change each attribute of images through the model, and ask a classifier what has changed.
+    """Return how well a model changes single attributes of images, as a classifier sees it.
 
-    The reference is what the judge says of the model's reconstruction, in which nothing is changed:
-    each attribute is set to the other of its values there.
+    The reference is the judge's prediction for the model's reconstruction, in which nothing is
+    changed: each attribute in turn is set to the opposite of its value there.
 
     Args:
         model: a model of L attributes.
@@ -23,9 +23,9 @@ def intervention_score(
         xs: inputs `[N, *input_shape]`.
 
     Returns:
-        Shares of the images for each attribute, `[L]`: `changed`, the judge sees the attribute
-        changed; `alone`, it sees that and no other attribute changed; `others`, the share of the
-        other attributes that stayed, over images.
+        For each attribute, `[L]`: `changed`, the share of images in which the judge sees the
+        attribute changed; `alone`, the share in which it sees this and no other attribute changed;
+        `others`, the mean share, over images, of the other attributes that did not change.
     """
     before = judge.predict_proba(model.reconstruct(xs)) > 0.5
     scores: dict[str, list[Tensor]] = {"changed": [], "alone": [], "others": []}
@@ -36,7 +36,7 @@ def intervention_score(
         stayed = ~torch.cat([moved[:, :attribute], moved[:, attribute + 1 :]], 1)
         scores["changed"].append(changed.double().mean())
         scores["alone"].append((changed & stayed.all(1)).double().mean())
-        # Of a single attribute there are no others that could have changed.
+        # If there is a single attribute, no other one could have changed.
         scores["others"].append(
             stayed.double().mean() if stayed.numel() else changed.new_ones(()).double()
         )

@@ -1,4 +1,4 @@
-"""Retrieval by binary codes: packed bits, Hamming distance, precision of the nearest."""
+"""Retrieval by binary codes: packed bits, Hamming distance, precision of the nearest codes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,11 @@ def precision_at(
 ) -> float:
     """Return the mean share of the k nearest codes that have the query's label.
 
-    Codes have few distances, so that many are as near as the k-th: the share is the one expected
-    if these are taken in random order, computed exactly.
+    Distances take few values, so that many codes are as near as the k-th one. The share is the
+    exact expectation if codes of equal distance are ordered at random.
 
     Args:
-        k: how many of the nearest to look at.
+        k: number of nearest codes.
         codes: packed codes to search, `[N, words]`.
         labels: their labels `[N]`.
         queries: packed codes to search for, `[Q, words]`.
@@ -51,7 +51,7 @@ def precision_at(
         distances = hamming_distances(query, codes)
         number = np.bincount(distances, minlength=longest + 1)
         relevant = np.bincount(distances[labels == label], minlength=longest + 1)
-        # As many of each distance as the nearer ones leave room for.
+        # Of each distance, as many codes as are still missing after the nearer ones.
         taken = np.diff(np.minimum(number.cumsum(), k), prepend=0)
         shares[i] = (taken * relevant / np.maximum(number, 1)).sum() / k
     return float(shares.mean())

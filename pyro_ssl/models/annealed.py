@@ -9,10 +9,10 @@ from pyro_ssl.options import check_positive
 
 
 class AnnealedOption:
-    """A positive number that is an attribute of a model, and a buffer beside it.
+    """A positive number that is an attribute of a model, with a buffer of its present value.
 
-    Setting the attribute `NAME` sets the buffer `annealed_NAME`, 0-dimensional, which is what the
-    programs use and what `FitConfig.anneal` moves; the attribute stays as it was set.
+    Setting the attribute `NAME` also sets the 0-dimensional buffer `annealed_NAME`. The programs
+    use the buffer, and `FitConfig.anneal` changes only the buffer.
 
     Raises:
         ConfigError: if set to a number that is not positive and finite.

@@ -1,4 +1,4 @@
-"""M2 with one label drawn, and a learnt baseline."""
+"""M2 with one label drawn, and a learned baseline."""
 
 import math
 from typing import Any
@@ -22,18 +22,18 @@ class ApproxM2(M2):
 
         (f - b(x)) grad log q(y|x)
 
-    The baseline b(x) is a network that learns to predict f by least squares. It is unbiased
-    whatever b is; b only lowers the variance. The site "y" of the guide carries the baseline as
-    Pyro's `TraceGraph_ELBO` reads it. Where terms are scaled, as `pyro_ssl.infer.fit` does, it
-    learns the scaled f; its loss counts in the gradient's norm. Under Pyro's `Trace_ELBO` and
-    `TraceEnum_ELBO` the objective is the same, and the gradient unbiased but without a baseline.
+    The baseline b(x) is a network that learns to predict f by least squares. The estimate is
+    unbiased for any b, which only lowers the variance. The guide's site "y" holds the baseline in
+    the form that Pyro's `TraceGraph_ELBO` reads. `pyro_ssl.infer.fit` scales terms: b then learns
+    the scaled f, and its loss contributes to the gradient's norm. Under Pyro's `Trace_ELBO` and
+    `TraceEnum_ELBO` the objective is the same, and the gradient is unbiased but has no baseline.
 
     Source: the model ApproxM2 of the vae_ssl project; the estimator is that of Mnih and Gregor,
     "Neural variational inference and learning in belief networks", ICML 2014, with their
     input-dependent baseline.
 
     Differs from the papers: no running mean or variance of the cost beside the baseline; the model
-    is our `M2`, with its own differences from Kingma et al. 2014.
+    is this library's `M2`, which itself differs from Kingma et al. 2014.
 
     Args:
         baseline_dims: widths of the baseline's hidden layers.

@@ -1,4 +1,4 @@
-"""Rows of binary attributes: their prior, and those that are unknown."""
+"""Rows of binary attributes: their prior, and draws of unknown ones."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -
 
     Args:
         frequencies: p(y_l = 1) of each attribute; 1/2 if None.
-        num_attributes: their number L.
+        num_attributes: number of attributes L.
 
     Raises:
-        ConfigError: if there are not so many numbers, or they are not between 0 and 1.
+        ConfigError: if they are not `num_attributes` numbers between 0 and 1.
     """
     shares = [0.5] * num_attributes if frequencies is None else [float(f) for f in frequencies]
     if len(shares) != num_attributes or not all(0 < share < 1 for share in shares):

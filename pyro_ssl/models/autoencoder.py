@@ -12,11 +12,10 @@ from pyro_ssl.nets.modes import evaluating
 class Autoencoder(VAE):
     """Deterministic autoencoder with the networks of `VAE`.
 
-    Generative program, conditional on what it generates: `z = loc(x)` and p(x|z) as in `VAE`; the
-    guide is empty. Objective, maximised: log p(x | z = loc(x)), the reconstruction term of the
-    ELBO without noise and without the KL, for each row. The encoder's outputs for the scale
-    are left unused, so that both models have the same parameters and start from the same
-    weights.
+    The generative program computes `z = loc(x)` from its own input and has p(x|z) of `VAE`; the
+    guide is empty. Objective, maximised: log p(x | z = loc(x)) for each row, the reconstruction
+    term of the ELBO without noise and without the KL. The encoder's outputs for the scale are not
+    used: both models have the same parameters and the same initial weights.
 
     Validation reports `validation_log_prob_x`, as there is no ELBO.
 
@@ -40,7 +39,7 @@ class Autoencoder(VAE):
 
     @torch.no_grad()
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the code of `xs` and its scale, zero, each `[B, D]`, in evaluation mode."""
+        """Return the code of `xs` and a scale of 0, each `[B, D]`, in evaluation mode."""
         with evaluating(self):
             code = self._code(xs)
         return code, torch.zeros_like(code)

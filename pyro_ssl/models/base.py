@@ -65,7 +65,7 @@ class PyroModel(nn.Module):
         """The arguments to construct an equal model with, but for its weights.
 
         Raises:
-            ConfigError: if the model does not keep one of them as an attribute.
+            ConfigError: if the model does not keep an argument as an attribute.
         """
         return kept_arguments(self, (PyroModel, SSLModel))
 

@@ -25,24 +25,25 @@ INPUTS = ("counts", "frequencies")
 
 
 class BernoulliVAE(PyroModel):
-    """VAE of documents as bags of words, its latent a code of B bits.
+    """VAE of documents as bags of words, whose latent is a code of B bits.
 
     Generative program and guide, with a vocabulary of V words and counts x::
 
         p(z_b) = Bernoulli(1/2)     p(x|z) = prod_w softmax(decoder(z))_w ^ x_w
-        q(z_b|x) = Bernoulli(its logit encoder(x)_b)
+        q(z_b|x) = Bernoulli(logits=encoder(x)_b)
 
     The objective, maximised, is E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) in nats a document, the
-    KL divergence in closed form. Its gradient by the encoder is estimated, as `estimator` says:
+    KL divergence in closed form. `estimator` says how the encoder's gradient is estimated:
 
     - `disarm`, `arm`: from an antithetic pair of codes, without bias, see `Antithetic_ELBO`;
-    - `straight_through`: from one code, as if its bits had been their probabilities; biased;
+    - `straight_through`: from one code, with the gradient that the bits' probabilities would have
+      in place of the bits; biased;
     - `score_function`: from one code by Pyro's `TraceGraph_ELBO`, REINFORCE without a baseline;
       unbiased and noisy. Here the KL divergence is sampled.
 
-    Of counts and without hidden layers the encoder is linear in them. That is the form of the
-    posterior's logits where the decoder is linear too, but for its normaliser, and exact where the
-    bits are independent given x (Shekhovtsov et al. 2022).
+    With `inputs="counts"` and without hidden layers the encoder is linear in the counts. If the
+    decoder, too, is linear (apart from its normaliser), so are the posterior's logits; the encoder
+    can then be exact where the bits are independent given x (Shekhovtsov et al. 2022).
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
@@ -57,7 +58,7 @@ class BernoulliVAE(PyroModel):
         decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
-            sum (zeros of a document without words). The likelihood is always of the counts.
+            sum (zeros for a document without words). The likelihood is always that of the counts.
         estimator: one of `ESTIMATORS`.
 
     Raises:
@@ -92,7 +93,7 @@ class BernoulliVAE(PyroModel):
 
     @torch.no_grad()
     def start_from(self, frequencies: Tensor) -> None:
-        """Let the decoder's last bias be the log of words' frequencies `[V]`, all above 0.
+        """Set the decoder's last bias to the log of the words' frequencies `[V]`, all above 0.
 
         Training then starts near the unigram model instead of finding it first.
         """
@@ -108,7 +109,7 @@ class BernoulliVAE(PyroModel):
         return super().make_elbo()
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only tells rows apart, see `Batch`."""
+        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
         for rows in Batch.of(xs, ys).parts():
             with rows.plate():
@@ -149,7 +150,7 @@ class BernoulliVAE(PyroModel):
     def _logits(self, xs: Tensor) -> Tensor:
         if self.inputs == "frequencies":
             total = xs.sum(-1, keepdim=True)
-            # Of shares of one, hundreds of times smaller than counts, Adam learns far more slowly.
+            # In percent: shares are hundreds of times smaller than counts, which slows Adam down.
             xs = 100 * xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians as a VAE of a few bits, to see what a factorised encoder costs."""
+"""A mixture of Gaussians as a VAE of a few bits, which shows what a factorised encoder costs."""
 
 import math
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ class BitMixture(PyroModel):
 
         sum_z q(z|x) (log p(x|z) + log p(z) - log q(z|x))  =  log p(x) - KL(q(z|x) || p(z|x))
 
-    is exact, as are evidence and posterior. Of p(x|z) the centres are learnt and the scale is
-    given. A full encoder can make the KL divergence vanish, a factorised one only where the bits
-    of p(z|x) are independent: joint training of encoder and decoder then moves the centres to where
-    they are, at the expense of the evidence.
+    is exact, as are evidence and posterior. The centres of p(x|z) are learned, the scale is
+    given. A full encoder can make the KL divergence 0, a factorised one only where the bits of
+    p(z|x) are independent: joint training of encoder and decoder therefore moves the centres so
+    that the bits become independent, at the expense of the evidence.
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022.
@@ -45,18 +45,18 @@ class BitMixture(PyroModel):
     Differs from the paper: encoders are MLPs; centres, scale and sizes are the caller's.
 
     Args:
-        initial_centres: means of the components, 2^B rows of D numbers, to begin with.
+        initial_centres: initial means of the components, 2^B rows of D numbers.
         scale: standard deviation of each component in each direction.
-        factorised: take the bits apart in the encoder.
+        factorised: make the bits independent in the encoder.
         hidden_dims: widths of the encoder's hidden layers.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
         bits: the bits of every code `[2^B, B]`, 0 or 1.
-        centres: the means now, a parameter `[2^B, D]`.
+        centres: the present means, a parameter `[2^B, D]`.
 
     Raises:
-        ConfigError: if the number of centres is no power of 2 above 1, or the scale not positive.
+        ConfigError: if the number of centres is not 2, 4, 8 and so on, or the scale not positive.
     """
 
     likelihood: Likelihood = Gaussian()
@@ -92,7 +92,7 @@ class BitMixture(PyroModel):
         self.encoder = MLP(start.shape[1], hidden_dims, outputs, activation=activation)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells rows apart, see `Batch`."""
+        """Run p(x, z) on points `xs` `[N, D]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
         for rows in Batch.of(xs, ys).parts():
             with rows.plate():
@@ -113,7 +113,7 @@ class BitMixture(PyroModel):
         if not self.factorised:
             return outputs.log_softmax(-1)
         on, off = F.logsigmoid(outputs), F.logsigmoid(-outputs)
-        # No matrix product: autocast would make that bfloat16.
+        # Not a matrix product, which autocast would compute in bfloat16.
         return (on.unsqueeze(-2) * self.bits + off.unsqueeze(-2) * (1 - self.bits)).sum(-1)
 
     def log_joint(self, xs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A VAE whose decoder is a generator made elsewhere, of a GAN say."""
+"""A VAE whose decoder is an already trained generator, such as that of a GAN."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ class GeneratorVAE(PyroModel):
 
     The objective, maximised, is the ELBO in nats an image, its KL divergence in closed form:
     E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)). On images that `sample` draws from the model itself,
-    p(x) cannot be improved upon: joint training of encoder and generator can only raise the ELBO by
+    p(x) is already the best: joint training of encoder and generator can raise the ELBO only by
     making p(z|x) easier for the encoder, at the expense of the images (Shekhovtsov et al. 2022).
-    The encoder alone can be fitted to such images by `code_log_prob`, without the ELBO.
+    `code_log_prob` fits the encoder alone to such images, without the ELBO.
 
-    The generator's batch norm keeps the statistics it has, also in training mode.
+    The statistics of the generator's batch norm do not change, not even in training mode.
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
@@ -79,7 +79,7 @@ class GeneratorVAE(PyroModel):
         self.generator.eval()
 
     def train(self, mode: bool = True) -> "GeneratorVAE":
-        """Put the model, but for its generator, in training mode, or in evaluation mode."""
+        """Set training mode, or evaluation mode; the generator is always in evaluation mode."""
         super().train(mode)
         self.generator.eval()
         return self
@@ -89,7 +89,7 @@ class GeneratorVAE(PyroModel):
         return StaticEnum_ELBO(self.max_plate_nesting, closed_form_kl=True)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only tells rows apart."""
+        """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only says which are labelled."""
         pyro.module(self._name, self)
         for rows in Batch.of(xs, ys).parts():
             with rows.plate():
@@ -134,10 +134,10 @@ class GeneratorVAE(PyroModel):
 
         Args:
             num: how many.
-            noise: draw x from p(x|z); else give its mean.
+            noise: draw x from p(x|z), which may leave [0, 1]; otherwise return its mean.
 
         Returns:
-            Images `[num, *image_shape]`, with noise not confined to [0, 1], and their latents.
+            Images `[num, *image_shape]`, and their latents `[num, D]`.
         """
         parameter = next(self.parameters())
         zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)

@@ -17,13 +17,12 @@ class GumbelSoftmaxM2(RelaxedM2):
     whose largest coordinate is a draw from q(y|x) at any temperature.
 
     Source: Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017;
-    Maddison, Mnih, Teh, "The
-    concrete distribution", ICLR 2017. The models GumbelSoftmaxM2 and STGumbelSoftmaxM2 of the
-    vae_ssl project.
+    Maddison, Mnih, Teh, "The concrete distribution", ICLR 2017. The models GumbelSoftmaxM2 and
+    STGumbelSoftmaxM2 of the vae_ssl project.
 
-    Differs from the papers: the KL of q(y|x) is categorical, as in Jang et
-    al. and not the density's of Maddison et al.; the model is our `M2`, with its own differences
-    from Kingma et al. 2014. Differs from vae_ssl: its sharpening is 1 / temperature.
+    Differs from the papers: the KL of q(y|x) is that of categorical distributions, as in Jang et
+    al., not that of densities, as in Maddison et al.; the model is this library's `M2`, which
+    itself differs from Kingma et al. 2014. Differs from vae_ssl: its sharpening is 1 / temperature.
 
     Args:
         temperature: of the relaxation.

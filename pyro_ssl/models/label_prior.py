@@ -14,15 +14,16 @@ class LabelPrior(nn.Module):
     """The prior of a label of K classes.
 
     Args:
-        label_prior: `"uniform"`; the probabilities of the classes; or `"learned"`, from the uniform
-            one on, with all other parameters: log p(y) is then a term of the bound like any other.
-        num_classes: their number K.
+        label_prior: `"uniform"`; the probabilities of the classes; or `"learned"` together with all
+            other parameters, starting at the uniform prior: log p(y) is then a trained term of the
+            bound.
+        num_classes: number of classes K.
 
     Attributes:
-        option: `label_prior` in plain numbers.
+        option: `label_prior` in plain Python numbers.
 
     Raises:
-        ConfigError: if it is none of these.
+        ConfigError: if `label_prior` is none of these.
     """
 
     def __init__(self, label_prior: str | Sequence[float], num_classes: int) -> None:
@@ -44,7 +45,7 @@ class LabelPrior(nn.Module):
         return self
 
     def _set_given(self) -> None:
-        """Compute logits from the probabilities as given, not as rounded to a former dtype."""
+        """Compute logits from the given probabilities, without rounding to an earlier dtype."""
         if isinstance(self.option, tuple):
             assert self.logits is not None
             exact = torch.tensor(self.option, dtype=torch.float64).log()
@@ -81,11 +82,11 @@ class LabelPrior(nn.Module):
 
 
 def check_uniform(label_prior: Any, reason: str) -> None:
-    """Check that a model that has no other prior of the label is asked for none.
+    """Check that the option `label_prior` of a model without a choice of p(y) was not changed.
 
     Args:
         label_prior: the option.
-        reason: what the model has in its place, for the error.
+        reason: why there is no choice, for the error.
 
     Raises:
         ConfigError: if it is not `"uniform"`.

@@ -19,7 +19,7 @@ def label_in_guide(ys: Tensor | None, class_logits: Tensor, alpha: float) -> Ten
         alpha: weight of the classification term, see `classification_term`.
 
     Returns:
-        The labels: `ys`, or all classes along a dimension of their own.
+        The labels: `ys`, or all classes along a new dimension.
     """
     if ys is None:
         q_y = dist.Categorical(logits=class_logits)

@@ -1,4 +1,4 @@
-"""LatentM2: M2 whose inputs are the latents of another model, known by their posteriors."""
+"""LatentM2: M2 whose inputs are the latents of another model, given by their posteriors."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from pyro_ssl.options import check_at_least, check_not_negative
 
 
 class LatentM2(SSLModel):
-    """M2 on the latents z1 of a model that stays as it is: the upper layer of M1+M2.
+    """M2 on the latents z1 of a model that is not trained any more: the upper layer of M1+M2.
 
     An input is the posterior of A latents, q(z1|x) = Normal(loc, diag scale^2), given as
     `[2, A]`: loc and scale. Generative program, with K classes and E latents z2::
@@ -30,7 +30,7 @@ class LatentM2(SSLModel):
         p(y) = Categorical(label_prior)    p(z2) = Normal(0, I_E)
         p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2)
 
-    Guide, which draws z1 anew in every step::
+    Guide, which draws a new z1 in every step::
 
         q(z1|x)    q(y|z1) = Categorical(classifier(z1))
         q(z2|z1,y) = Normal(loc(z1, y), diag scale(z1, y)^2)
@@ -41,14 +41,15 @@ class LatentM2(SSLModel):
                                          - log q(z2|z1,y) - log q(z1|x)]
         -U(x)   = E_q(z1|x) sum_y q(y|z1) (E_q(z2|z1,y)[as above] - log q(y|z1))
 
-    plus, of labelled rows, log q(y|z1) with the weight that it has in `M2`. log q(z1|x) has no
-    parameters here; with it, this is the ELBO of `M1M2` but for `E_q(z1|x)[log p(x|z1)]`.
+    plus log q(y|z1) of labelled rows, weighted as in `M2`. log q(z1|x) has no parameters here; it
+    is included so that this is the ELBO of `M1M2` without the term `E_q(z1|x)[log p(x|z1)]`.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
-    models", NeurIPS 2014, sections 2.1 and 3; that z1 is drawn anew is what the authors' code does.
+    models", NeurIPS 2014, sections 2.1 and 3; drawing a new z1 in every step is from the authors'
+    code.
 
     Differs from the paper: as `M2` does, with one hidden layer by default; scales of p(z1|y,z2)
-    are at least 0.01, far below those of any posterior, for the density to be bounded; the sum
+    are at least 0.01, far below those of any posterior, so that the density is bounded; the sum
     over classes may be Rao-Blackwellised (`num_summed`).
 
     Args:
@@ -139,7 +140,7 @@ class LatentM2(SSLModel):
             with rows.plate():
                 q_rows = dist.Normal(q_z1.loc[rows.index], q_z1.scale[rows.index])
                 kept.append(self._kept(pyro.sample("z1", q_rows.to_event(1))))
-        # One call for all rows, which so share the statistics of batch norm.
+        # One call for all rows, so that they share the statistics of batch norm.
         class_logits = self.classifier(torch.cat(kept, -2)).split([len(r.xs) for r in parts], -2)
         for rows, z1, logits in zip(parts, kept, class_logits, strict=True):
             with rows.plate():
@@ -197,7 +198,7 @@ class LatentM2(SSLModel):
         return ["classifier", "encoder", "decoder"] + ["p_y"] * self.p_y.learned
 
     def _register(self) -> None:
-        # Not the whole: of parts that are not trained, Pyro would warn at every call.
+        # Only the trained parts: Pyro would warn about the others at every call.
         for part in self._trained_parts():
             pyro.module(f"{self._name}.{part}", getattr(self, part))
 
@@ -216,4 +217,4 @@ class LatentM2(SSLModel):
         return normal_of(self.decoder(z2, ys), 1e-2).to_event(1)
 
     def _observe(self, parts: list[Rows], z1s: list[Tensor]) -> None:
-        """Observe what lies below z1 of each part; here nothing does."""
+        """Observe what depends on z1 of each part; here nothing does."""

@@ -1,4 +1,4 @@
-"""M2 with several labels drawn, each the others' baseline."""
+"""M2 with several labels drawn, where each draw is a baseline for the others."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from pyro_ssl.models.m2 import M2
 class LeaveOneOutM2(M2):
     """M2 whose unlabelled rows visit `num_samples` labels, drawn from q(y|x).
 
-    p, q and the objective are those of `M2`, and so are the two programs. Value and gradient of
-    an unlabelled row's bound (eq. 7 of Kingma et al. 2014) are estimated by `LeaveOneOut_ELBO`:
-    the score function, each draw's baseline being the mean of the others. Both are unbiased.
+    p, q, the objective and both programs are those of `M2`. `LeaveOneOut_ELBO` estimates value and
+    gradient of an unlabelled row's bound (eq. 7 of Kingma et al. 2014) by the score function, with
+    the mean of the other draws as each draw's baseline. Both estimates are unbiased.
     Under Pyro's own `TraceEnum_ELBO` this is `M2`.
 
     Source: Kool, van Hoof, Welling, "Buy 4 REINFORCE samples, get a baseline for free!", ICLR
     workshop on deep reinforcement learning meets structured prediction, 2019, eq. 8.
 
-    Differs from the paper: it is applied to our `M2`, with its own differences from Kingma et
-    al. 2014; draws are made with replacement.
+    Differs from the paper: it is applied to this library's `M2`, which itself differs from Kingma
+    et al. 2014; draws are made with replacement.
 
     Args:
         num_samples: labels drawn for each row, at least 2.

@@ -36,24 +36,24 @@ class LogGamma(M2):
 
         q(y|x) = E_q(pi|x)[pi_y] = b_y(x) / sum_k b_k(x)
 
-    KL divergences are in closed form. Gradients of draws of pi are pathwise, torch's implicit
-    reparameterisation. The label of an unlabelled row depends on nothing else and nothing on
-    it, so that there is no such site.
+    KL divergences are in closed form. Gradients of draws of pi are pathwise, by torch's implicit
+    reparameterisation. Unlabelled rows have no site "y", since no other site depends on it.
 
-    In float32, torch keeps coordinates of a draw above 1e-38. Where b_k(x) is below about 0.1 and
-    differs from c, bounds that take the density at the draw (`importance_weighted_bound`, Pyro's
-    `Trace_ELBO`) are too high by some tenths of a nat; the closed-form KL is not.
+    In float32, torch keeps the coordinates of a draw above 1e-38. Where b_k(x) is below about 0.1
+    and differs from c, bounds that use the density at the draw (`importance_weighted_bound`, Pyro's
+    `Trace_ELBO`) are therefore too high by some tenths of a nat; the closed-form KL is exact.
 
     Source: the model LogGamma of the vae_ssl project; for gradients, Figurnov, Mohamed, Mnih,
     "Implicit reparameterization gradients", NeurIPS 2018.
 
-    Differs from vae_ssl: gradients are torch's, not those of a sampler of log-gamma variables
-    written by hand; no "negative KL" trick; b(x) is bounded below; the networks are those of
-    our `M2`, pi entering the first layer of encoder and decoder by the label's embedding, averaged.
+    Differs from vae_ssl: gradients are torch's, not those of a hand-written sampler of log-gamma
+    variables; no "negative KL" trick; b(x) is bounded below; the networks are those of this
+    library's `M2`; pi enters the first layer of encoder and decoder by the average of the labels'
+    embeddings.
 
     Args:
-        prior_concentration: c; small ones favour corners of the simplex. The buffer
-            `annealed_prior_concentration` starts there, and is what the programs use.
+        prior_concentration: c; small values favour corners of the simplex. Initial value of the
+            buffer `annealed_prior_concentration`, which the programs use.
         options: those of `M2`.
 
     Raises:
@@ -84,7 +84,7 @@ class LogGamma(M2):
         return self.decode(zs, pi)
 
     def _one_hot(self, ys: Tensor) -> Tensor:
-        # F.one_hot looks at values, which no compiled step can.
+        # Not F.one_hot, which reads the tensor's values: a compiled step cannot.
         like = next(self.parameters())
         return torch.eye(self.num_classes, dtype=like.dtype, device=ys.device)[ys]
 

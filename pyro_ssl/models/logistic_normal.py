@@ -40,19 +40,20 @@ class LogisticNormal(M2):
 
         q(y|x) = E_q(a|x)[softmax(a / temperature)_y]
 
-    is a mean over 32 fixed quasi-random points. KL divergences are in closed form. The label of
-    an unlabelled row depends on nothing else and nothing on it, so that there is no such site.
+    is a mean over 32 fixed quasi-random points. KL divergences are in closed form. Unlabelled rows
+    have no site "y", since no other site depends on it.
 
     Source: the model LogisticNormal of the vae_ssl project.
 
-    Differs from vae_ssl: p(y|a) and q(y|x) are of the very pi that the decoder sees (vae_ssl
-    sharpens one and not the other); its classifier's loss is at one draw of a; here shift and
-    rescaling start at 0 and 1; scale(x) is at least 1e-3. The networks are those of our `M2`, pi
-    entering the first layer of encoder and decoder by the embedding of the label, averaged.
+    Differs from vae_ssl: p(y|a) and q(y|x) use the same pi that the decoder sees (vae_ssl sharpens
+    one and not the other); the classifier's loss is averaged over points (vae_ssl: one draw of a);
+    shift and rescaling start at 0 and 1; scale(x) is at least 1e-3. The networks are those of
+    this library's `M2`; pi enters the first layer of encoder and decoder by the average of the
+    labels' embeddings.
 
     Args:
-        temperature: of the softmax; 1 / 3 is vae_ssl's sharpening of 3. The buffer
-            `annealed_temperature` starts there, and is what the programs use.
+        temperature: of the softmax; 1 / 3 is vae_ssl's sharpening of 3. Initial value of the buffer
+            `annealed_temperature`, which the programs use.
         posterior_shift: learn shift and rescaling of labelled rows; else q(a|x,y) = q(a|x).
         options: those of `M2`.
 
@@ -117,7 +118,7 @@ class LogisticNormal(M2):
         prior = standard_normal(rows.xs, self.num_classes)
         logits = pyro.sample("a", prior) / self.annealed_temperature
         if rows.ys is not None:
-            # Not of pi, which torch would keep away from 0, and its gradient with it.
+            # Logits, not pi: torch clamps probabilities away from 0, and so cuts their gradient.
             pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
         return logits.softmax(-1)
 

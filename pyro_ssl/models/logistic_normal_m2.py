@@ -27,9 +27,9 @@ class LogisticNormalM2(RelaxedM2):
 
     Source: the models LogisticNormalM2 and STLogisticNormalM2 of the vae_ssl project.
 
-    Differs from vae_ssl: its q(y|x) is softmax(m), which is not what its draws tend to, so that
-    its objective does not tend to M2's as the temperature falls; its sharpening is 1 /
-    temperature. The model is our `M2`, with its own differences from Kingma et al. 2014.
+    Differs from vae_ssl: there q(y|x) is softmax(m), which is not the distribution that the draws
+    tend to, so that the objective does not tend to M2's as the temperature falls; its sharpening is
+    1 / temperature. The model is this library's `M2`, which itself differs from Kingma et al. 2014.
 
     Args:
         temperature: of the relaxation; 1 / 3 is vae_ssl's sharpening of 3.

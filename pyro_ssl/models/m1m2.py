@@ -33,22 +33,21 @@ class M1M2(LatentM2):
     where classifier and encoder see the active latents alone. Objective, maximised: that of
     `LatentM2` with `E_q(z1|x)[log p(x|z1)]` added for each row, the ELBO of both layers.
 
-    There are two ways to train it. The paper's: a `VAE` first, then a `LatentM2` on its
-    `posteriors`, put together by `M1M2.on`. Since M1 then stays as it is, that climbs this very
-    objective in the upper layer's parameters, without a look at a pixel. Or both layers at once,
-    with `train_m1=True`, from here.
+    There are two ways to train it. The paper's is to train a `VAE` first, then a `LatentM2` on its
+    `posteriors`, and to join them by `M1M2.on`. M1 is then fixed, so that this maximises the same
+    objective over the upper layer's parameters, without reading any pixel. The other way is to
+    train both layers at once with `train_m1=True`.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
-    models", NeurIPS 2014, sections 2.1 and 3; that the other latents of M1 are left out is what
-    the authors' code does.
+    models", NeurIPS 2014, sections 2.1 and 3; the authors' code, too, leaves out the other latents.
 
     Differs from the paper: as `VAE` and `LatentM2` do.
 
     Args:
-        m1: options of the `VAE` below.
+        m1: options of the `VAE`, the lower layer.
         active: numbers of M1's latents to keep, see `active_latents`; None for all.
-        train_m1: train M1 along; otherwise its parameters and statistics stay as they are.
-        options: those of `LatentM2`, but `num_inputs`.
+        train_m1: train M1 too; otherwise its parameters and statistics do not change.
+        options: those of `LatentM2` except `num_inputs`.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -88,7 +87,7 @@ class M1M2(LatentM2):
         Args:
             vae: M1.
             upper: M2 on its active latents.
-            active: their numbers; None for all.
+            active: numbers of these latents; None for all.
             train_m1: as for `M1M2`.
 
         Raises:
@@ -120,7 +119,7 @@ class M1M2(LatentM2):
         self.vae.check(xs, name)
 
     def train(self, mode: bool = True) -> "M1M2":
-        """Set training mode, which a lower layer that is not trained never enters."""
+        """Set training mode; a lower layer that is not trained stays in evaluation mode."""
         super().train(mode)
         self.vae.train(mode and self.train_m1)
         return self

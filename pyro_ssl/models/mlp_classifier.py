@@ -1,4 +1,4 @@
-"""The labelled-only baseline: the classifier of the other models alone."""
+"""The baseline that learns from labelled rows only: the classifier of the other models."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ class MLPClassifier(SSLModel):
 
     Generative program: `p(y|x) = Categorical(classifier(x))`; the guide is empty, so the
     objective, maximised, is the sum of log p(y|x) over labelled rows. Unlabelled rows
-    contribute nothing. It is what M2 is compared with: what did the unlabelled rows buy?
+    contribute nothing. Compared with M2 it shows what the unlabelled rows are worth.
 
-    Differs from the paper: no paper; in the role of "NN" in Kingma et al. 2014, table 1.
+    Differs from the paper: no paper; it corresponds to "NN" in table 1 of Kingma et al. 2014.
 
     Args:
         input_shape: shape of one input; pixels in [0, 1].
@@ -29,8 +29,8 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
-        channels: see a `ConvEncoder` of so many channels of the image in place of its pixels; None
-            for its pixels.
+        channels: let the classifier see the image through a `ConvEncoder` whose first convolution
+            has so many channels; None for its pixels.
         multi_label: labels are rows of `num_classes` binary attributes, -1 where unknown, each
             `Bernoulli(classifier(x)_l)`; the objective is the sum over known ones.
 

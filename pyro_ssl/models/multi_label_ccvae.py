@@ -16,7 +16,7 @@ from pyro_ssl.models.rows import Rows
 
 
 class MultiLabelCCVAE(CCVAE):
-    """Characteristic capturing VAE of L binary attributes, each read off a latent of its own.
+    """Characteristic capturing VAE of L binary attributes, each read off one dimension of z_class.
 
     Generative program, with z = (z_class, z_style), L and S dimensions::
 
@@ -25,9 +25,9 @@ class MultiLabelCCVAE(CCVAE):
     and all else as in `CCVAE`; guide::
 
         q(z|x) = Normal(loc(x), diag scale(x)^2)
-        q(y_l|z_class_l) = Bernoulli(a_l z_class_l + b_l), its logit
+        q(y_l|z_class_l) = Bernoulli(logits=a_l z_class_l + b_l)
 
-    A row knows any of its attributes. With y_O its known ones, y_U the others, and
+    Any of a row's attributes may be known. With y_O the known ones, y_U the unknown ones, and
     w = q(y_O|z_class) / q(y_O|x), the objective, maximised, is::
 
         E_q(z|x)[w (log p(x|z) - log q(z|x) + log p(z_style)
@@ -36,23 +36,23 @@ class MultiLabelCCVAE(CCVAE):
                                                     - log q(y_l|z_class_l)])]
             + log p(y_O) + c log q(y_O|x)
 
-    which is eq. 3 of the paper where nothing is known, and eq. 4 where everything is. It has no sum
-    over the 2^L combinations: both p(z_class|y) p(y) and q(y|z_class) factorise, so that their
-    expectation is a sum of L terms of two values each, and is taken exactly. In the
-    programs, attributes are a plate at dimension -2, in which "y" is enumerated.
+    which is eq. 3 of the paper where nothing is known, and eq. 4 where everything is known. It
+    needs no sum over the 2^L combinations: both p(z_class|y) p(y) and q(y|z_class) factorise, so
+    that the exact expectation is a sum of L terms, each over two values. In the programs,
+    attributes are a plate at dimension -2, in which "y" is enumerated.
 
-    q(y_O|x) is a mean over draws of the product over O, as in the authors' code; z_class itself is
-    one of them, so that no weight exceeds `num_samples`.
+    q(y_O|x) is a mean, over draws, of the product over O, as in the authors' code; z_class itself
+    is one of the draws, so that no weight exceeds `num_samples`.
 
     Source: as `CCVAE`.
 
-    Differs from the paper: rows that know some of their attributes; p(y_l) is given, 1/2 unless
-    said otherwise; else as `CCVAE`, attributes taking the place of classes.
+    Differs from the paper: rows may have some attributes known and others not; p(y_l) is given, 1/2
+    unless said otherwise; otherwise as `CCVAE`, with attributes instead of classes.
 
     Args:
         frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
-        options: those of `CCVAE`, `num_classes` being the number of attributes L. Wherever `CCVAE`
-            takes labels `[B]`, attributes are `[B, L]`, 0 or 1, or -1 where unknown.
+        options: those of `CCVAE`; `num_classes` is the number of attributes L. Instead of labels
+            `[B]`, methods take attributes `[B, L]`, 0 or 1, or -1 where unknown.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -86,7 +86,7 @@ class MultiLabelCCVAE(CCVAE):
     def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
-        Its latent is set to the mean of p(z_class_l|y_l), the others are the mean of q(z|x).
+        Its latent is set to the mean of p(z_class_l|y_l), all other latents to the mean of q(z|x).
 
         Args:
             xs: inputs `[B, *input_shape]`.
@@ -111,7 +111,7 @@ class MultiLabelCCVAE(CCVAE):
                     pyro.sample("y_known", prior, obs=given)
                 with poutine.mask(mask=~known):
                     y = torch.where(known, given, pyro.sample("y", prior))
-            # Attributes last, as `_p_z_class` has them, and back.
+            # `_p_z_class` has attributes as the last dimension, their plate is the one before it.
             p_z_class = self._p_z_class(y.long().transpose(-1, -2))
             loc, scale = (t.transpose(-1, -2) for t in (p_z_class.loc, p_z_class.scale))
             with poutine.scale(scale=self.kl_weight):

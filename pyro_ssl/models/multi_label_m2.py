@@ -21,43 +21,44 @@ from pyro_ssl.models.terms import add_term
 class MultiLabelM2(M2):
     """M2 whose label is a row of L binary attributes, of which any may be unknown.
 
-    Generative program and guide are those of `M2`, but for::
+    Generative program and guide are those of `M2`, except that::
 
         p(y) = prod_l Bernoulli(frequency_l)    q(y|x) = prod_l Bernoulli(classifier(x)_l)
 
-    encoder and decoder seeing y as a vector of zeros and ones. With y_O the known attributes of a
-    row and y_U the others, the objective, maximised, is::
+    and that encoder and decoder see y as a vector of zeros and ones. With y_O the known attributes
+    of a row and y_U the unknown ones, the objective, maximised, is::
 
         E_q(y_U|x) E_q(z|x,y)[log p(x|y,z) + log p(z) - log q(z|x,y)]
             + log p(y_O) - KL(q(y_U|x) || p(y_U)) + c log q(y_O|x)
 
-    eq. 7 of the paper where nothing is known, eq. 6 and 9 where everything is; `alpha` is the
-    weight of the mean of log q(y_O|x) over labelled rows, as in `M2`. The outer expectation is a
-    sum over 2^|U| combinations, in each of which the networks see another vector: it does not
-    factorise. It is estimated in training by one relaxed draw for each attribute, ::
+    which is eq. 7 of the paper where nothing is known, eq. 6 and 9 where everything is known;
+    `alpha` is the weight of the mean of log q(y_O|x) over labelled rows, as in `M2`. The outer
+    expectation is a sum over 2^|U| combinations that does not factorise, since the networks see the
+    whole vector. Training estimates it by one relaxed draw of each attribute, ::
 
         h_l = sigmoid((classifier(x)_l + logistic noise) / temperature)
 
-    as `GumbelSoftmaxM2` does for classes, and with the same bias of the gradient; with
-    `straight_through` networks see h_l rounded, and the gradient flows as if they had seen h_l. The
-    KL divergence is that of the Bernoulli distributions, summed over attributes in closed form.
+    as `GumbelSoftmaxM2` does for classes, and with the same bias of the gradient. With
+    `straight_through` the networks see h_l rounded, and the gradient is computed as if they had
+    seen h_l. The KL divergence is that of the Bernoulli distributions, summed over attributes in
+    closed form.
 
-    Known attributes are the model's observed site "y_known", masked where they are unknown. In
+    Known attributes are the observed site "y_known" of the model, masked where they are unknown. In
     training mode the site "y" is a float `[n, L]`, masked, and the guide subtracts the KL as a
-    factor "kl_y". In evaluation mode "y" is drawn from q(y_U|x), and bounds are those of the model
-    itself.
+    factor "kl_y". In evaluation mode "y" is drawn from q(y_U|x), and bounds are those of the
+    unrelaxed model.
 
     Source: Kingma et al. 2014, see `M2`; for the relaxation, Maddison, Mnih, Teh, "The concrete
     distribution", ICLR 2017, appendix B.
 
-    Differs from the papers: several labels a row, known in part; else as `M2`.
+    Differs from the papers: several labels a row, some of them unknown; otherwise as `M2`.
 
     Args:
         frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
-        temperature: of the relaxation; the buffer `annealed_temperature` starts there, and is what
+        temperature: of the relaxation; initial value of the buffer `annealed_temperature`, which
             the programs use.
         straight_through: use the straight-through estimator.
-        options: those of `M2`, `num_classes` being the number of attributes L.
+        options: those of `M2`; `num_classes` is the number of attributes L.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -108,7 +109,7 @@ class MultiLabelM2(M2):
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))
-        # torch's relaxed Bernoulli clamps probabilities, and so the gradient of large scores.
+        # Not torch's relaxed Bernoulli: it clamps probabilities, which cuts large scores' gradient.
         noise = torch.rand_like(scores).logit(eps=torch.finfo(scores.dtype).eps)
         relaxed = ((scores + noise) / self.annealed_temperature).sigmoid()
         if self.straight_through:
@@ -126,7 +127,7 @@ class MultiLabelM2(M2):
         return torch.full(shape, -1, device=rows.xs.device)
 
     def _filled(self, ys: Tensor, drawn: Tensor) -> Tensor:
-        """Return `drawn` with the known ones of the attributes `ys` in their places."""
+        """Return `drawn`, with the known ones among the attributes `ys` put in."""
         return torch.where(ys >= 0, ys.to(drawn.dtype), drawn)
 
     def _kl(self, scores: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class MultiLabelM2(M2):
 
         Args:
             xs: inputs `[B, *input_shape]`.
-            ys: attributes `[B, L]`, 0 or 1; those likelier than not under q(y|x) if None.
+            ys: attributes `[B, L]`, 0 or 1; None for those of probability above 1/2 under q(y|x).
         """
         if ys is None:
             ys = self.predict_proba(xs) > 0.5
@@ -151,7 +152,7 @@ class MultiLabelM2(M2):
     def reconstruct(self, xs: Tensor) -> Tensor:
         """Return means of p(x|y,z), `[B, *input_shape]`, at the mean of q(z|x,y).
 
-        Attributes y are those likelier than not under q(y|x).
+        Attributes y are 1 where their probability under q(y|x) is above 1/2.
         """
         ys = self.predict_proba(xs) > 0.5
         return self.decode(self.encode(xs, ys)[0], ys)
@@ -160,8 +161,8 @@ class MultiLabelM2(M2):
     def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
-        The decoder sees that value; the other attributes are those likelier than not under q(y|x),
-        and z is the mean of q(z|x,y) given all as they were.
+        The decoder sees that value; the other attributes are 1 where their probability under q(y|x)
+        is above 1/2, and z is the mean of q(z|x,y) before the change.
 
         Args:
             xs: inputs `[B, *input_shape]`.

@@ -11,7 +11,7 @@ from pyro_ssl.models.m2 import M2
 class RaoBlackwellM2(M2):
     """M2 whose unlabelled rows visit `num_summed + 1` classes instead of all.
 
-    p, q and the objective are those of `M2`, and so are the two programs. The sum over classes of
+    p, q, the objective and both programs are those of `M2`. The sum over classes of
     an unlabelled row (eq. 7 of Kingma et al. 2014) is estimated by `RaoBlackwell_ELBO`, with C the
     `num_summed` likeliest classes under q(y|x) and v drawn from the others in proportion to
     q(y|x)::
@@ -20,14 +20,14 @@ class RaoBlackwellM2(M2):
             + (1 - sum_{y in C} q(y|x)) (-L(x,v) - log q(v|x))
 
     Value and gradient are unbiased: the gradient of the choice of v is its score-function
-    term with the mean over C as baseline. A step costs as much with a thousand classes as with
-    ten, but for the classifier's last layer. Under Pyro's own `TraceEnum_ELBO` this is `M2`.
+    term with the mean over C as baseline. Except for the classifier's last layer, a step costs as
+    much with a thousand classes as with ten. Under Pyro's own `TraceEnum_ELBO` this is `M2`.
 
     Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
     for discrete distributions", ICML 2019, sections 3 and 5.2.
 
-    Differs from the paper: the score-function term always has the baseline above; the model is our
-    `M2`, with its own differences from Kingma et al. 2014.
+    Differs from the paper: the score-function term always has the baseline above; the model is this
+    library's `M2`, which itself differs from Kingma et al. 2014.
 
     Args:
         num_summed: number of classes in C, at least 1.

@@ -1,4 +1,4 @@
-"""What the models have in common that draw the unknown label as a point of the simplex."""
+"""The base of models that draw the unknown label as a point of the simplex."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from pyro_ssl.models.rows import Rows
 
 
 class RelaxedM2(M2):
-    """Base of models whose unknown label is relaxed: a differentiable draw near the corners.
+    """Base of models whose unknown label is relaxed: a differentiable draw near a simplex corner.
 
     The objective of an unlabelled row, maximised, with h(s, noise) a point of the simplex that
     tends to a one-hot draw from q(y|x) as the temperature s falls to 0::
@@ -23,11 +23,11 @@ class RelaxedM2(M2):
 
     The KL divergence is that of the categorical distributions, summed over the classes; a KL of
     relaxed densities would be another objective, whose distance from M2's does not shrink with
-    the temperature (Maddison et al. 2017 discuss both). The first term's gradient is
-    that of a relaxed program and not of M2's: its bias is of the order of the temperature, its
-    variance grows as the temperature falls. With `straight_through` encoder and decoder see the
-    one-hot draw, while the gradient flows as if they had seen h; the value is then unbiased at any
-    temperature, the gradient is not, and its bias need not vanish with the temperature.
+    the temperature (Maddison et al. 2017 discuss both). The gradient of the first term is that
+    of a relaxed program, not of M2's: its bias is of the order of the temperature, and its variance
+    grows as the temperature falls. With `straight_through` encoder and decoder see the one-hot
+    draw, and the gradient is computed as if they had seen h; the value is then unbiased at any
+    temperature, but the gradient is biased, and its bias need not vanish with the temperature.
 
     In training mode the site "y" of unlabelled rows is a float `[n, K]`, masked (both programs
     give it log-probability 0), and the guide subtracts the KL as a factor "kl_y": any ELBO of
@@ -35,7 +35,7 @@ class RelaxedM2(M2):
     bounds are those of M2.
 
     Args:
-        temperature: s above; the buffer `annealed_temperature` starts there, and is what the
+        temperature: s above; initial value of the buffer `annealed_temperature`, which the
             programs use.
         straight_through: use the straight-through estimator.
         options: those of `M2`.
@@ -75,16 +75,17 @@ class RelaxedM2(M2):
 
 
 class Unscored(dist.MaskedDistribution):
-    """A distribution to draw from, whose log-probability is 0, of the values' dtype.
+    """A distribution with log-probability 0, in the dtype of its values.
 
-    Pyro's own is of torch's default dtype, which `TraceEnum_ELBO` cannot multiply by others.
+    Pyro's masked distribution returns zeros of torch's default dtype, and `TraceEnum_ELBO` cannot
+    multiply tensors of different dtypes.
     """
 
     def __init__(self, base_dist: dist.TorchDistribution) -> None:
         super().__init__(base_dist, mask=False)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "Unscored":
-        """Return the same for another batch shape."""
+        """Return the distribution with another batch shape."""
         return Unscored(self.base_dist.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:

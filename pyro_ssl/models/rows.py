@@ -19,15 +19,15 @@ PLATES = {f"{kind}_rows": kind for kind in KINDS}
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one call that are treated alike: their labels are known, or they are not.
+    """Rows of one call, either labelled ones or unlabelled ones.
 
     Attributes:
         xs: inputs `[n, ...]`.
         ys: labels `[n]`, or attributes `[n, L]` of which each row knows some, -1 where unknown;
             None where no label is known.
         index: where the rows are in the call's `xs`.
-        mixed: whether the call has rows of the other kind too; site names then begin with the kind
-            (`"labelled/x"`), so that both can coexist.
+        mixed: whether the call may have rows of both kinds; site names then begin with the kind
+            (`"labelled/x"`), so that they differ.
     """
 
     xs: Tensor
@@ -43,12 +43,12 @@ class Rows:
         return UNLABELLED if self.ys is None else LABELLED
 
     def named(self, name: str) -> str:
-        """Return `name` made unique to this kind, for a plate: scopes rename sites alone."""
+        """Return a plate's name that is unique to this kind of rows; a scope renames only sites."""
         return f"{self.kind}_{name}"
 
     @contextmanager
     def plate(self) -> Iterator[None]:
-        """Enter the plate of these rows, of their exact size, at dimension -1; also again."""
+        """Enter the plate of these rows, at dimension -1; it can be entered more than once."""
         with ExitStack() as stack:
             if self.mixed:
                 stack.enter_context(scope(prefix=self.kind))
@@ -62,15 +62,15 @@ class Rows:
 class Batch:
     """Inputs and labels of one call of a program, as `fit` passes them.
 
-    A program takes either such a batch, or inputs and labels, and begins with `Batch.of`.
+    A program takes either a batch or inputs and labels; its first line calls `Batch.of`.
 
     Attributes:
         xs: inputs `[B, ...]`.
-        ys: labels `[B]`, integers with -1 where unknown; or attributes `[B, L]`, whose rows count
-            as labelled where they know any; None if no label is known.
-        num_labelled: promise that exactly the first `num_labelled` rows are labelled. It spares the
-            look at `ys`, for which a GPU would make the host wait, and the call always counts as
-            mixed, whose empty parts are left out. None for no promise.
+        ys: labels `[B]`, integers with -1 where unknown; or attributes `[B, L]`, where a row with
+            any known attribute counts as labelled; None if no label is known.
+        num_labelled: promise that exactly the first `num_labelled` rows are labelled. The programs
+            then do not read `ys` to find them, which on a GPU would make the host wait, and name
+            sites as in a mixed call even if all rows are of one kind. None for no promise.
 
     Raises:
         DataError: if `num_labelled` promises labels and `ys` is None.
@@ -92,9 +92,9 @@ class Batch:
     def parts(self) -> list[Rows]:
         """Return the labelled and the unlabelled rows, in this order, for one run of a program.
 
-        A call of one kind is a single part with plain site names. A mixed call is two parts,
-        each a program of its own under a scope, so that its ELBO is the sum of the two ELBOs
-        by construction: no entropy of the guide reaches a labelled row.
+        A call with one kind of rows has one part with plain site names. A mixed call has two parts,
+        separate programs under two scopes, so that its ELBO is the sum of the two ELBOs by
+        construction: the guide's entropy does not enter the objective of labelled rows.
         """
         xs, ys, split = self.xs, self.ys, self.num_labelled
         if split is not None:

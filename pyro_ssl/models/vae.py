@@ -19,7 +19,7 @@ from pyro_ssl.options import check_at_least
 
 
 class VAE(PyroModel):
-    """Variational autoencoder, called M1 where its latents feed a classifier or an M2.
+    """Variational autoencoder; called M1 where a classifier or an M2 takes its latents as inputs.
 
     Generative program, with D latent dimensions::
 
@@ -29,7 +29,7 @@ class VAE(PyroModel):
 
         q(z|x) = Normal(loc(x), diag scale(x)^2)
 
-    Objective, maximised, for each row, labelled or not (labels are not looked at)::
+    Objective, maximised, for each row, labelled or not (labels are not used)::
 
         ELBO(x) = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z))
 
@@ -45,16 +45,16 @@ class VAE(PyroModel):
     initialised as torch does.
 
     Args:
-        input_shape: shape of one input, whose values are what the likelihood takes.
+        input_shape: shape of one input, with values that the likelihood takes.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm in both networks.
-        likelihood: the family of p(x|z), from `pyro_ssl.likelihoods` or the user's, or the name of
-            one: `Gaussian(0.1)`, `"gaussian"` (a scale learned for each value and z).
-        encoder: a network in place of the library's, which is called with inputs
-            `[N, *feature_shape]` of the likelihood, and returns `[N, 2 D]`: locations, then scales
-            before softplus. Hidden layers and batch norm are its own.
+        likelihood: the family of p(x|z), an object or a name: `Gaussian(0.1)`, `"gaussian"` (a
+            scale learned for each value and z); see `pyro_ssl.likelihoods`.
+        encoder: a network instead of the library's. It is called with inputs `[N, *feature_shape]`
+            of the likelihood, and returns `[N, 2 D]`: locations, then scales before softplus.
+            `hidden_dims` and `batch_norm` do not apply to it.
         decoder: likewise, called with latents `[N, D]`; returns `[N, *output_shape]` of the
             likelihood.
 
@@ -90,7 +90,7 @@ class VAE(PyroModel):
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells rows apart, see `Batch`."""
+        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
@@ -103,7 +103,7 @@ class VAE(PyroModel):
     def observe(self, parts: list[Rows], zs: list[Tensor]) -> None:
         """Observe the inputs of `parts` given their latents `[..., n, D]`, as sites "x".
 
-        The decoder runs once for all rows, which so share the statistics of batch norm.
+        The decoder runs once for all rows, so that they share the statistics of batch norm.
         """
         outputs = self.decoder(torch.cat(zs, -2)).split([len(rows.xs) for rows in parts], -2)
         for rows, of_rows in zip(parts, outputs, strict=True):

@@ -1,4 +1,4 @@
-"""What stands between an image and the fully connected networks: flattening, or convolutions.
+"""Between an image and the fully connected networks: flattening, or convolutions.
 
 An image encoder maps images to vectors, an image decoder vectors to images. Both accept leading
 batch dimensions of any number and return their input's dtype, as all networks do.
@@ -16,7 +16,7 @@ from pyro_ssl.options import check_at_least, check_one_of
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8
-# Channels double so often, then stay.
+# How many times channels double.
 _DOUBLINGS = 3
 
 
@@ -27,7 +27,7 @@ class FlatEncoder(nn.Module):
         input_shape: shape of an image.
 
     Attributes:
-        out_features: their number.
+        out_features: number of its pixels.
     """
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
@@ -61,17 +61,18 @@ class FlatDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions that halve an image until its sides are at most 8 pixels, each activated.
+    """Convolutions that halve an image until its sides are at most 8 pixels.
 
-    Kernels are 4 by 4.
+    Kernels are 4 by 4; an activation follows each convolution.
 
     Args:
         input_shape: channels, height and width.
-        channels: channels after the first convolution; they double up to eight times that.
+        channels: channels after the first convolution; each further one doubles them, up to eight
+            times that number.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
-        out_features: length of the vector that is left of an image.
+        out_features: length of the vector that an image becomes.
 
     Raises:
         ConfigError: if images of that shape cannot be halved so often.
@@ -98,7 +99,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The layers of `ConvEncoder` in reverse: an image from a vector, which is activated first.
+    """The layers of `ConvEncoder` in reverse order: an activation, then a convolution, each time.
 
     Args:
         input_shape: channels, height and width of the image.
@@ -139,12 +140,12 @@ def image_nets(
     activation: str,
     output_shape: tuple[int, ...] | None = None,
 ) -> tuple[FlatEncoder | ConvEncoder, FlatDecoder | ConvDecoder]:
-    """Return what turns images into a model's vectors, and vectors into images.
+    """Return a network from images to vectors, and one from vectors to images.
 
     Args:
         input_shape: shape of what is encoded.
-        channels: those of `ConvEncoder` and `ConvDecoder`; None for fully connected networks, with
-            `FlatEncoder` and `FlatDecoder`.
+        channels: those of `ConvEncoder` and `ConvDecoder`; None for `FlatEncoder` and
+            `FlatDecoder`.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         output_shape: shape of what is decoded; `input_shape` if None.
 

@@ -1,4 +1,4 @@
-"""DCGAN: a convolutional generator and discriminator, and what each of them minimises."""
+"""DCGAN: a convolutional generator, a discriminator, and their losses."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ class Generator(nn.Module):
     since they are in [0, 1].
 
     Args:
-        image_shape: channels, height and width; square, the side 2^n of at least 16.
+        image_shape: channels, height and width; images are square, of side 16, 32, 64 and so on.
         latent_dim: dimensions of z.
         channels: channels of the last hidden layer; they double towards the latents.
 
@@ -48,8 +48,8 @@ class Discriminator(nn.Module):
     """Log-odds that an image is real, by strided convolutions with batch norm.
 
     Args:
-        image_shape: as of `Generator`.
-        channels: channels of the first layer; they double from there.
+        image_shape: as for `Generator`.
+        channels: channels of the first layer; each further layer doubles them.
 
     Raises:
         ConfigError: as `Generator`.

@@ -1,4 +1,4 @@
-"""A network that the user made, in the place of one of a model's own."""
+"""A user's network, used instead of one of the library's."""
 
 import math
 from typing import Any
@@ -11,17 +11,17 @@ from pyro_ssl.nets.modes import evaluating
 
 
 class GivenNetwork(nn.Module):
-    """Calls a user's network the way models call the library's.
+    """A user's network in a form that models can call like the library's networks.
 
-    The network sees rows `[N, *input_shape]`, whatever the dimensions of the batch, and, where the
-    place asks for labels, with them `[N, num_labels]`: one-hot, points of the simplex, or
-    attributes, floating. It returns `[N, *output_shape]`.
+    The user's network is called with rows `[N, *input_shape]`, whatever the dimensions of the
+    batch, and, if there are `num_labels`, with labels `[N, num_labels]` too: one-hot, points of the
+    simplex, or attributes, floating. It returns `[N, *output_shape]`.
 
     Args:
         network: the user's network.
-        input_shape: shape of what it is given of one row.
-        output_shape: shape of what it must return for one row.
-        num_labels: numbers of a label; None for a network that is not given any.
+        input_shape: shape of its input for one row.
+        output_shape: shape of its output for one row.
+        num_labels: numbers that make up a label; None for a network without labels.
         name: the option's name, for errors.
 
     Raises:
@@ -49,15 +49,15 @@ class GivenNetwork(nn.Module):
 
         Args:
             xs: inputs `[..., F]`.
-            ys: labels `[...]`, integers, or floating `[..., num_labels]`; if labels are given.
-            labelled: not looked at; whether the rows' labels are known.
+            ys: labels `[...]`, integers, or floating `[..., num_labels]`; None without labels.
+            labelled: whether the rows' labels are known; not used.
         """
         lead = xs.shape[:-1]
         arguments: tuple[Tensor, ...] = ()
         if ys is not None:
             assert self.num_labels is not None
             if not ys.is_floating_point():
-                # F.one_hot looks at values, which no compiled step can.
+                # Not F.one_hot, which reads the tensor's values: a compiled step cannot.
                 ys = torch.eye(self.num_labels, dtype=xs.dtype, device=xs.device)[ys]
             lead = torch.broadcast_shapes(lead, ys.shape[:-1])
             arguments = (ys.expand(*lead, self.num_labels).reshape(-1, self.num_labels),)
@@ -78,7 +78,7 @@ class GivenNetwork(nn.Module):
             with torch.no_grad(), evaluating(self.network):
                 found = self.network(*arguments)
         except Exception as error:
-            # Whatever a network raises of its own, it is the call that does not suit it.
+            # A network may raise any error when its call does not suit it.
             raise ConfigError(
                 f"{name} cannot be called with {given} ({error}): see the model's docstring for "
                 "what it is given"

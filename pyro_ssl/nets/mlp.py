@@ -1,8 +1,8 @@
 """Networks shared by the models.
 
-Every network accepts leading batch dimensions of any number, so that a Pyro plate,
-an enumerated label and a particle dimension all pass through unchanged, and returns
-its input's dtype even under autocast, so that log-probabilities never see bfloat16.
+Every network accepts any number of leading batch dimensions, so that a Pyro plate, an enumerated
+label and a particle dimension all pass through it unchanged. It returns its input's dtype even
+under autocast, so that log-probabilities are never computed in bfloat16.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +38,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class LabelledLinear(nn.Module):
     """Affine map of an input and a label, `W x + E[y] + b`.
 
-    The same function as a linear layer on `[x, one_hot(y)]`, but the `W x` half does not
-    see the label: for `K` enumerated labels it is computed once per row, not `K` times.
+    The same function as a linear layer on `[x, one_hot(y)]`, but `W x` does not depend on the
+    label: for `K` enumerated labels it is computed once per row, not `K` times.
 
     Args:
         in_features: size of the last dimension of `xs`.
@@ -60,8 +60,8 @@ class LabelledLinear(nn.Module):
 
         Args:
             xs: inputs `[..., in_features]`.
-            ys: labels `[...]`, integers; or points of the simplex `[..., num_classes]`, of which
-                the corners stand for the labels.
+            ys: labels `[...]`, integers; or points of the simplex `[..., num_classes]`, whose
+                corners are the labels.
         """
         hs = self.linear(xs)
         if ys.is_floating_point():
@@ -72,9 +72,9 @@ class LabelledLinear(nn.Module):
 class SeparateBatchNorm(nn.Module):
     """Batch norm with separate statistics for labelled and for unlabelled rows.
 
-    Scale and shift are common to both. In evaluation mode all rows are normalised by the
-    statistics of unlabelled ones, which new rows are like; labelled rows are so few that their
-    running averages serve nothing, and none are kept.
+    Scale and shift are common to both. In evaluation mode all rows are normalised by the statistics
+    of unlabelled rows, since new rows resemble these. No running averages of labelled rows are
+    kept: they are few, and their averages would not be used.
 
     Args:
         width: size of the last dimension.
@@ -93,7 +93,7 @@ class SeparateBatchNorm(nn.Module):
 
 
 def as_batch_norm(batch_norm: bool | str) -> bool | str:
-    """Return the option `batch_norm` of networks and models; `"separate"` was once `"parted"`.
+    """Return the option `batch_norm`, checked; `"separate"` is `"parted"` in earlier files.
 
     Raises:
         ConfigError: if it is not True, False or `"separate"`.
@@ -129,7 +129,7 @@ class MLP(nn.Module):
         num_classes: if given, `forward` takes labels too, see `LabelledLinear`.
         activation: a key of `ACTIVATIONS`.
         batch_norm: normalise before each activation over all leading dimensions; `"separate"` takes
-            the statistics of labelled and of unlabelled rows, see `SeparateBatchNorm`.
+            the statistics of labelled and of unlabelled rows apart, see `SeparateBatchNorm`.
         input_dropout: probability of dropping each input in training mode.
 
     Raises:
@@ -172,17 +172,17 @@ class MLP(nn.Module):
         Args:
             xs: inputs `[..., in_features]`.
             ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
-            labelled: whether the labels of these rows are known, which `SeparateBatchNorm` asks.
+            labelled: whether the labels of these rows are known, for `SeparateBatchNorm`.
         """
         hs = xs
         if self.training and self.input_dropout > 0:
-            # As F.dropout does, but that draws by bernoulli_, four times slower on a CPU.
+            # The same as F.dropout, whose bernoulli_ is four times slower on a CPU.
             kept = torch.rand_like(xs) >= self.input_dropout
             hs = xs * kept / (1 - self.input_dropout)
         hs = self.layers[0](hs) if ys is None else self.layers[0](hs, ys)
         activate = ACTIVATIONS[self.activation]
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
-            # BatchNorm1d knows one batch dimension; Identity does not mind the reshaping.
+            # BatchNorm1d takes a single batch dimension.
             rows = hs.flatten(0, -2)
             rows = norm(rows, labelled) if isinstance(norm, SeparateBatchNorm) else norm(rows)
             hs = rows.view(hs.shape)

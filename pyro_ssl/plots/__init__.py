@@ -1,4 +1,4 @@
-"""Every figure the project draws; each function returns a matplotlib `Figure`."""
+"""All figures of the project; each function returns a matplotlib `Figure`."""
 
 from pyro_ssl.plots.animation import save_animation
 from pyro_ssl.plots.characteristics import (

@@ -1,4 +1,4 @@
-"""Figures one after the other, as a GIF."""
+"""A series of figures as an animated GIF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from PIL import Image
 
 
 def save_animation(frames: Sequence[Figure], path: Path, milliseconds: int = 200) -> None:
-    """Write figures of one size as a GIF that loops and rests on its last frame.
+    """Write figures of one size as a GIF that loops and shows its last frame for longer.
 
     Args:
         frames: the figures.
         path: the file to write.
-        milliseconds: how long each is shown.
+        milliseconds: how long a frame is shown; the last one ten times as long.
     """
     images = []
     for figure in frames:

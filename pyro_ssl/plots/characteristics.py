@@ -17,8 +17,8 @@ def class_swaps(model: CCVAE, xs: Tensor) -> Figure:
     z_style is the mean of q(z|x), z_class that of p(z_class|y): figure 4 of Joy et al. (2021).
 
     Args:
-        model: a model of one label a row.
-        xs: inputs `[R, *input_shape]`, a row each.
+        model: a model whose inputs have one label each.
+        xs: inputs `[R, *input_shape]`, one for each row of the figure.
     """
     classes = model.num_classes
     style = model.encode(xs)[0][:, classes:].repeat_interleave(classes, 0)
@@ -30,16 +30,16 @@ def class_swaps(model: CCVAE, xs: Tensor) -> Figure:
 
 @torch.no_grad()
 def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float = 3.0) -> Figure:
-    """Draw one input with one dimension of z_class moved, a dimension in each row.
+    """Draw one input with one dimension of z_class changed, another dimension in each row.
 
-    The other latents are the mean of q(z|x). The dimension goes over `reach` standard deviations
-    to both sides of the mean of all classes' priors, taken as one mixture.
+    The other latents are the mean of q(z|x). The dimension runs from `reach` standard deviations
+    below to `reach` above the mean of the mixture of all classes' priors.
 
     Args:
         model: the model.
         x: an input, `input_shape`.
         steps: images a row.
-        reach: how far a row goes, in standard deviations.
+        reach: largest distance from the mean, in standard deviations.
     """
     z = model.encode(x.unsqueeze(0))[0].squeeze(0)
     loc, scale = model.prior_moments()
@@ -54,11 +54,13 @@ def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float =
 
 @torch.no_grad()
 def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> Figure:
-    """Draw inputs on the way, in a straight line, to the style of others; z_class stays.
+    """Draw inputs while z_style moves in a straight line to that of another input.
+
+    z_class does not change.
 
     Args:
         model: the model.
-        starts: inputs `[R, *input_shape]`, a row each.
+        starts: inputs `[R, *input_shape]`, one for each row of the figure.
         ends: inputs whose style is the last of each row, `[R, *input_shape]`.
         steps: images a row.
     """
@@ -73,9 +75,9 @@ def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> F
 
 @torch.no_grad()
 def class_variances(model: CCVAE, draws: int = 200) -> Figure:
-    """Draw the mean of samples of a class, and below the standard deviation of each pixel.
+    """Draw the mean of samples of each class, and below it each pixel's standard deviation.
 
-    Of attributes it draws those without and with each, see `labels_in_turn`.
+    For attributes, draw samples without and with each attribute, see `labels_in_turn`.
 
     Args:
         model: the model.
@@ -92,11 +94,11 @@ def class_variances(model: CCVAE, draws: int = 200) -> Figure:
 def interventions(
     model: MultiLabelCCVAE | MultiLabelM2, xs: Tensor, names: Sequence[str]
 ) -> Figure:
-    """Draw inputs, their reconstructions, and these with one attribute changed at a time.
+    """Draw inputs, their reconstructions, and reconstructions with one attribute changed.
 
     Args:
         model: a model of L attributes.
-        xs: inputs `[R, *input_shape]`, a row each.
+        xs: inputs `[R, *input_shape]`, one for each row of the figure.
         names: names of the attributes.
     """
     present = model.predict_proba(xs) > 0.5

@@ -1,9 +1,9 @@
 """Models side by side over epochs, each trained from several seeds.
 
-Every function takes `runs`, which holds for each model one frame a seed, as `History.to_frame`
-gives. A model's place in it decides its colour and dashes, so that figures of the same models can
-be read together. A line is the mean over seeds, its band reaches from the lowest seed to the
-highest, and a seed that stopped early keeps its last value.
+Each function takes `runs`: for each model one frame a seed, as returned by `History.to_frame`. The
+place of a model in `runs` decides its colour and dashes, so that they agree between figures of the
+same models. A line is the mean over seeds, its band reaches from the lowest seed to the highest,
+and a seed that stopped early keeps its last value.
 """
 
 import re
@@ -23,7 +23,7 @@ from pyro_ssl.plots.limits import all_but_spikes, later_epochs
 if TYPE_CHECKING:
     import pandas as pd
 
-# Eleven colours and four dashes have no common factor, so that forty-four models look different.
+# Eleven and four have no common factor, so that forty-four models look different.
 _COLOURS = (
     "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "magenta",
     "black", "tab:olive", "tab:cyan", "tab:gray",
@@ -34,13 +34,14 @@ _SITE = re.compile(names.reported(names.kl("(.+)"), names.UNLABELLED))
 
 
 def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
-    """Draw accuracy on validation rows, in percent; the legend starts with the best at the end.
+    """Draw accuracy on validation rows, in percent.
 
-    The axis may leave out the first quarter of the epochs, and models that end far below the
-    rest, which the legend marks.
+    The legend is sorted by the accuracy of the last epoch, the best first. The axis may leave out
+    the first quarter of the epochs, and models that end far below the rest, which the legend marks.
 
     Args:
-        runs: frames by model, with `validation_accuracy` in [0, 1]; a model without is left out.
+        runs: frames by model, with `validation_accuracy` in [0, 1]; a model that lacks this column
+            is left out.
         title: what was trained on what.
 
     Raises:
@@ -57,10 +58,10 @@ def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str
 def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
     """Draw negative ELBOs of unlabelled training rows and of validation rows, nats per example.
 
-    Unlike objectives, which weigh rows and terms each in its way, models can be compared by them.
-    The legend starts with the lowest at the end, by validation rows where there are any. The axes
-    may leave out the first quarter of the epochs, and models that end far above the rest, which
-    the legend marks.
+    Models can be compared by them, but not by their objectives, which weigh rows and terms in
+    different ways. The legend is sorted by the last epoch, the lowest first, on validation rows if
+    there are any. The axes may leave out the first quarter of the epochs, and models that end far
+    above the rest, which the legend marks.
 
     Args:
         runs: frames by model, with `unlabelled_elbo` or `validation_elbo`; a model is left out
@@ -108,7 +109,7 @@ def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figu
 
 @dataclass(frozen=True)
 class _Panel:
-    """What to draw in one pair of axes: its curves by model, as `_over_seeds` gives."""
+    """Contents of one pair of axes; `curves` by model, as `_over_seeds` returns them."""
 
     heading: str
     unit: str
@@ -119,7 +120,7 @@ class _Panel:
 def _curves(
     runs: "Mapping[str, Sequence[pd.DataFrame]]", column: str, factor: float = 1
 ) -> "dict[str, pd.DataFrame]":
-    """Return for each model with the column its mean, low and high over seeds times `factor`."""
+    """Return, for models with the column, its mean, low and high over seeds, times `factor`."""
     curves = {}
     for name, frames in runs.items():
         having = [frame.set_index("epoch")[column].dropna() for frame in frames if column in frame]
@@ -133,7 +134,7 @@ def _over_seeds(seeds: "Sequence[pd.Series]") -> "pd.DataFrame":
     """Return columns mean, low and high over seeds, by epoch counted from 1."""
     import pandas as pd
 
-    # A seed that ends would else make the mean jump where nothing happened.
+    # Otherwise the mean would jump where a seed ends.
     table = pd.concat(list(seeds), axis="columns").sort_index().ffill()
     spread = {"mean": table.mean(axis=1), "low": table.min(axis=1), "high": table.max(axis=1)}
     return pd.DataFrame(spread).set_index(table.index + 1)
@@ -146,7 +147,7 @@ def _compare(
     labels: dict[str, str],
     heading: str,
 ) -> Figure:
-    """Draw the panels that have curves, and beside them one legend, `labels` by model in order."""
+    """Draw the panels that have curves, and one legend with the texts `labels`, by model."""
     panels = [panel for panel in panels if panel.curves]
     if not panels:
         raise DataError(
@@ -159,7 +160,7 @@ def _compare(
             if not panel.limits[0] <= curve["mean"].iloc[-1] <= panel.limits[1]:
                 texts[name] = f"{labels[name]} (off the axis)"
     heading = f"{_reading([runs[name] for name in labels])}\n\n{heading}:"
-    figure = _canvas(len(panels), title, [*heading.splitlines(), *texts.values()])
+    figure = _empty_figure(len(panels), title, [*heading.splitlines(), *texts.values()])
     lines: dict[str, Line2D] = {}
     for axes, panel in zip(figure.axes, panels, strict=True):
         lines.update(_draw(axes, panel, list(runs)))
@@ -177,7 +178,7 @@ def _compare(
     return figure
 
 
-def _canvas(panels: int, title: str, legend: Sequence[str]) -> Figure:
+def _empty_figure(panels: int, title: str, legend: Sequence[str]) -> Figure:
     """Return a figure of so many empty axes, with room on the right for the legend's lines."""
     columns = 2 if panels == 4 else min(panels, 3)
     rows = -(-panels // columns)
@@ -188,7 +189,7 @@ def _canvas(panels: int, title: str, legend: Sequence[str]) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[panels:]:
         axes.remove()
-    # In the middle of the panels, since the legend reaches up to the title's height.
+    # Centred over the panels, since the legend beside them is as high as the title.
     figure.suptitle(title, x=0.5 * (width + 0.5) / (width + beside))
     return figure
 
@@ -200,7 +201,7 @@ def _draw(axes: Axes, panel: _Panel, models: Sequence[str]) -> dict[str, Line2D]
         place = models.index(name)
         colour = _COLOURS[place % len(_COLOURS)]
         dashes = _DASHES[place % len(_DASHES)]
-        # Of a single epoch, a line alone would not show.
+        # A line through a single epoch would be invisible.
         marker = "o" if len(curve) == 1 else None
         (lines[name],) = axes.plot(
             curve.index, curve["mean"], color=colour, dashes=dashes, marker=marker, label=name
@@ -215,7 +216,7 @@ def _draw(axes: Axes, panel: _Panel, models: Sequence[str]) -> dict[str, Line2D]
 
 
 def _reading(runs: "Sequence[Sequence[pd.DataFrame]]") -> str:
-    """Say what lines and bands are, given each model's frames."""
+    """Return a text that explains lines and bands, given each model's frames."""
     counts = sorted({len(frames) for frames in runs})
     if counts == [1]:
         return "one seed"

@@ -1,4 +1,4 @@
-"""How a run went, and how well calibrated it ended."""
+"""Learning curves of a run, and the calibration of its classifier."""
 
 import re
 from typing import TYPE_CHECKING
@@ -25,18 +25,18 @@ def width_for(title: str, inches: float) -> float:
 
 
 def over_epochs(axes: Axes) -> None:
-    """Have the first axis count epochs, in whole numbers."""
+    """Label the first axis as epochs, in whole numbers."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
-    """Draw bounds, classification term and validation figures over epochs.
+    """Draw bounds, classification term and validation measures over epochs.
 
-    The KL of single dimensions is left to `kl_by_dimension`.
+    `kl_by_dimension` draws the KL of single dimensions.
 
     Args:
-        frame: one row an epoch, as `History.to_frame` gives.
+        frame: one row an epoch, as returned by `History.to_frame`.
         title: what was trained on what.
     """
     divergences = [c for c in frame.columns if names.is_reported_kl(c)]
@@ -61,7 +61,7 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         axes.legend(frameon=False, fontsize="small")
     bound = figure.axes[0]
     if bounds[-1] in frame and len(frame) > 4:
-        # The first epochs fall far below the rest and would flatten everything after them.
+        # The first epochs are far below the rest and would flatten the curves after them.
         later = frame[panels["bound", "nats per example"]].iloc[2:]
         margin = 0.05 * (later.max().max() - later.min().min() + 1e-9)
         bound.set_ylim(later.min().min() - margin, later.max().max() + margin)
@@ -105,7 +105,7 @@ def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
 
 
 def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -> Figure:
-    """Draw accuracy against confidence of the likeliest class, and how often each occurs.
+    """Draw accuracy against confidence of the likeliest class, and a histogram of confidence.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1.

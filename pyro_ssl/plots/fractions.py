@@ -1,4 +1,4 @@
-"""Figures of merit against the number of labels."""
+"""Accuracy and calibration against the number of labels."""
 
 from typing import TYPE_CHECKING
 

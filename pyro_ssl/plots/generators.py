@@ -1,4 +1,4 @@
-"""What joint training does to a generator."""
+"""The effect of joint training on a generator."""
 
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ def elbo_and_distance(frame: "pd.DataFrame", floor: float) -> Figure:
     """Draw the ELBO and the Frechet distance of samples over the steps of joint training.
 
     Args:
-        frame: a row a measurement, with columns `step`, `elbo` (nats an image), `frechet` (of
-            samples) and `frechet_reconstructions`.
-        floor: distance of two sets of images from the same generator.
+        frame: one row for each measurement, with columns `step`, `elbo` (nats an image), `frechet`
+            (of samples) and `frechet_reconstructions`.
+        floor: distance between two sets of images from the same generator.
     """
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     bound, distance = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""What a model generates, reconstructs and knows of classes, as grids of images."""
+"""Samples, reconstructions and class-conditional images of a model, as grids."""
 
 import math
 
@@ -11,18 +11,18 @@ from torchvision.utils import make_grid
 from pyro_ssl.models import CCVAE, M1M2, M2, VAE, MultiLabelCCVAE, MultiLabelM2
 from pyro_ssl.plots.curves import width_for
 
-# Models whose images are drawn given a label.
+# Models that draw images given a label.
 CLASS_CONDITIONAL = (M2, M1M2)
 
 
 def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
-    """Draw means of p(x|y,z), a row for each class, z drawn from its prior (`CCVAE`'s given y).
+    """Draw means of p(x|y,z), a row for each class, with z from its prior (for `CCVAE` given y).
 
-    Of attributes it draws a row without and one with each, the others from their priors.
+    For attributes, draw one row without and one with each attribute, the others from their priors.
 
     Args:
         model: the generative model.
-        columns: draws a class.
+        columns: draws of each class.
     """
     images = torch.cat([model.sample(ys) for ys in labels_in_turn(model, columns)])
     attributes = isinstance(model, MultiLabelCCVAE | MultiLabelM2)
@@ -33,7 +33,7 @@ def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
 def labels_in_turn(model: M1M2 | M2 | CCVAE, draws: int) -> list[Tensor]:
     """Return labels `[draws]` of each class in turn.
 
-    Of attributes `[draws, L]`, each in turn absent, then present, and the others unknown.
+    For attributes, return `[draws, L]`: each in turn absent, then present, the others unknown.
     """
     device, labels = next(model.parameters()).device, range(model.num_classes)
     if not isinstance(model, MultiLabelCCVAE | MultiLabelM2):
@@ -48,7 +48,7 @@ def labels_in_turn(model: M1M2 | M2 | CCVAE, draws: int) -> list[Tensor]:
 
 
 def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure:
-    """Draw samples from p(x): means of p(x|y,z), y and z drawn from their priors.
+    """Draw samples from p(x): means of p(x|y,z), with y and z from their priors.
 
     Args:
         model: the generative model; its prior of y is uniform.
@@ -65,8 +65,8 @@ def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
 
     Args:
         model: the generative model.
-        xs: inputs `[R, *input_shape]`, a row each; z (z2 of `M1M2`) is the mean of its posterior
-            given x and the likeliest y.
+        xs: inputs `[R, *input_shape]`, one for each row of the figure; z (z2 of `M1M2`) is the mean
+            of its posterior given x and the likeliest y.
     """
     loc, _ = model.encode(xs)
     ys = torch.arange(model.num_classes, device=xs.device)
@@ -86,11 +86,12 @@ def reconstructions(model: VAE | CCVAE, xs: Tensor) -> Figure:
 def manifold(model: VAE, cells: int = 20) -> Figure:
     """Draw the means of p(x|z) on a grid of quantiles of the two-dimensional prior.
 
-    As figure 4 of Kingma and Welling (2014): equal steps of the Gaussian's distribution function.
+    As in figure 4 of Kingma and Welling (2014), the Gaussian's distribution function grows by equal
+    steps.
 
     Args:
         model: a model with two latent dimensions.
-        cells: cells a side.
+        cells: images along each side of the grid.
     """
     images = model.decode(_quantile_grid(cells, next(model.parameters())))
     return image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
@@ -101,7 +102,7 @@ def class_manifolds(model: M1M2 | M2, cells: int = 10) -> Figure:
 
     Args:
         model: a model with two latent dimensions.
-        cells: cells a side.
+        cells: images along each side of the grid.
     """
     zs = _quantile_grid(cells, next(model.parameters()))
     columns = min(5, model.num_classes)

@@ -1,4 +1,4 @@
-"""Where inputs lie in a latent space of one or two dimensions."""
+"""Positions of inputs in a latent space of one or two dimensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def latent_positions(
         panels: codes `[N, 2]` by title.
         ys: labels `[N]`.
         num_classes: number of classes.
-        limit: half the width of the panels; None for what each panel needs.
+        limit: half the width of the panels; None to fit each panel to its points.
     """
     figure = Figure(figsize=(4.4 * len(panels) + 0.8, 4.6), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -50,13 +50,13 @@ def latent_positions(
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """A model that squeezes the plane through one dimension.
+    """A model that encodes points of the plane in one dimension.
 
     Attributes:
-        name: what to call it.
+        name: its name in the figure.
         points: points of the plane `[N, 2]`.
-        components: which part of a mixture each came from `[N]`.
-        model: the model, on `[2]` inputs, of one latent dimension.
+        components: the component of a mixture that each point came from `[N]`.
+        model: the model, with inputs `[2]` and one latent dimension.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Bottleneck:
 
 
 def bottlenecks(panels: Sequence[Bottleneck]) -> Figure:
-    """Draw for each model the curve it maps its latent to, and where its codes lie on it."""
+    """Draw for each model the curve of its latent in the plane, and the density of its codes."""
     figure = Figure(figsize=(9.5, 3.9 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 2, squeeze=False)
     for (left, right), panel in zip(axes, panels, strict=True):
@@ -97,7 +97,7 @@ def _draw_codes(axes: Axes, panel: Bottleneck, codes: Tensor) -> None:
     bins = np.linspace(flat.min(), flat.max(), 60).tolist()
     for k in panel.components.unique().tolist():
         values = flat[panel.components.numpy() == k]
-        # Each component's share of the whole, so that the areas sum to one.
+        # Relative to all points, so that the components' areas sum to one.
         weights = np.full(len(values), 1 / (len(flat) * (bins[1] - bins[0])))
         axes.hist(values, bins=bins, weights=weights, alpha=0.6, label=f"component {k}")
     if not isinstance(panel.model, Autoencoder):

@@ -1,4 +1,4 @@
-"""Mixtures in the plane whose components are taken apart by an encoder."""
+"""Mixtures in the plane whose components an encoder tells apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class BitMixtureState:
     """A `BitMixture` at one moment of its training.
 
     Attributes:
-        title: what to call it.
+        title: title of its panel.
         centres: means of the components `[K, 2]`.
         probabilities: probability of each component for some points, `[N, K]`.
     """
@@ -30,10 +30,12 @@ class BitMixtureState:
 def bit_mixtures(points: Tensor, states: Sequence[BitMixtureState], start: Tensor) -> Figure:
     """Draw points in the colours of their probable components, a panel for each state.
 
+    A cross marks each centre, and a line leads to it from its initial place.
+
     Args:
         points: points of the plane `[N, 2]`.
-        states: what to draw them by; a cross marks each centre, with a line from where it began.
-        start: where the centres began `[K, 2]`.
+        states: states of the mixture.
+        start: initial centres `[K, 2]`.
     """
     figure = Figure(figsize=(4.2 * len(states), 4.1), layout="constrained")
     palette = colormaps["Set1"](range(states[0].probabilities.shape[1]))[:, :3]
@@ -53,8 +55,8 @@ def approximation_errors(traces: Mapping[str, "pd.DataFrame"]) -> Figure:
     """Draw ELBO and evidence, their difference, and the drift of the centres over the steps.
 
     Args:
-        traces: by encoder, a row a step with the columns `step`, `stage`, `elbo`, `evidence`,
-            `kl_posterior` (nats per point) and `drift` (in the unit of x).
+        traces: by encoder, one row for each step with the columns `step`, `stage`, `elbo`,
+            `evidence`, `kl_posterior` (nats per point) and `drift` (in the unit of x).
     """
     figure = Figure(figsize=(12.5, 3.6), layout="constrained")
     bounds, divergence, drift = figure.subplots(1, 3)
