@@ -1,1 +1,1 @@
-"""Timings against peers, estimators against exact sums: `python -m benchmarks.step --help`."""
+"""Timings of the library and its peers, tests of estimators: `python -m benchmarks.step --help`."""

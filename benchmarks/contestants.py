@@ -1,4 +1,4 @@
-"""The library's training steps and their peers', on one fixed batch."""
+"""Training steps of the library and of its peers, on one fixed batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def networks(num_classes: int) -> dict[str, Any]:
 def library_step(
     model: SSLModel, xs: Tensor, ys: Tensor | None, precision: str, compiled: bool, captured: bool
 ) -> Step:
-    """Return the step that `pyro_ssl.infer.fit` makes, on one batch of one kind.
+    """Return the step that `pyro_ssl.infer.fit` makes, on one batch, labelled or unlabelled.
 
     Args:
         model: the model, on the device of the batch.
@@ -76,7 +76,7 @@ def textbook(
         activation: class of the activation.
     """
     model = TextbookM2(PIXELS, num_classes, HIDDEN, LATENT, activation).to(xs.device)
-    # Pyro's parameter store is global: what is called "textbook" there must be this model.
+    # Pyro's parameter store is global: while the step runs, "textbook" must be this model there.
     name_space = {"store": pyro.get_param_store().get_state()}
     training, pixels = TextbookTraining(model), xs.flatten(1)
 

@@ -1,8 +1,8 @@
 """Accuracy of the README's two ways to train M2 on MNIST with 100 labels, run as printed there.
 
-For each seed it runs the README's blocks of code, the seed put in, and beside them the classifier
-on the labelled rows alone, with the same options. Accuracies are those of 10,000 labelled
-validation rows, after every epoch; the test set is not read. Writes defaults_epochs.csv, with every
+For each seed it runs the README's blocks of code with that seed, and the classifier trained on the
+labelled rows only, with the same options. Accuracies are those on 10,000 labelled validation rows
+after every epoch; the test set is not read. Writes defaults_epochs.csv, with every
 epoch, and defaults.csv and defaults.md to RESULTS_ROOT.
 """
 
@@ -27,7 +27,7 @@ from pyro_ssl.models import MLPClassifier
 README = Path(__file__).parent.parent / "README.md"
 WAYS = {"M2, fit": "fit(m2", "M2, SVI with TraceEnum_ELBO": "svi.step"}
 CLASSIFIER = "classifier of the labelled rows alone"
-# A hundred labelled rows are a single batch: the classifier makes so many steps an epoch.
+# A hundred labelled rows are a single batch: steps of the classifier in each epoch.
 _CLASSIFIER_STEPS = 25
 
 
@@ -36,21 +36,21 @@ class Config:
     """Options of the benchmark."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; each draws the label split, the weights and the noise."""
+    """Seeds of the label split, the weights and the noise."""
     data_root: str | None = None
-    """Folder of the data sets; else the variable PYRO_SSL_DATA, else ./data."""
+    """Folder of the data sets; by default $PYRO_SSL_DATA, or else ./data."""
     results_root: str = "results/benchmarks"
     """Folder of the tables."""
 
 
 def block(mark: str) -> str:
-    """Return the README's first block of Python that has `mark` in it."""
+    """Return the README's first block of Python that contains `mark`."""
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     return next(text for text in blocks if mark in text)
 
 
 def accuracies(seed: int) -> dict[str, tuple[list[float], float]]:
-    """Return the validation accuracy after every epoch, and the seconds of all, for each way."""
+    """Return for each way the validation accuracy after every epoch, and the seconds of the run."""
     found = {}
     for name, mark in WAYS.items():
         scope: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def accuracies(seed: int) -> dict[str, tuple[list[float], float]]:
 
 
 def with_seed(code: str, seed: int) -> str:
-    """Return the README's code with another seed, of the split and of whatever draws."""
+    """Return the README's code with another seed for the split and all random numbers."""
     code = code.replace("seed=0", f"seed={seed}").replace(
         "set_rng_seed(0)", f"set_rng_seed({seed})"
     )
@@ -83,7 +83,7 @@ def with_seed(code: str, seed: int) -> str:
 
 
 def summary(epochs: pd.DataFrame) -> list[dict[str, object]]:
-    """Return a row for each way and seed: accuracy at the end and of the worst epoch, in %."""
+    """Return a row for each way and seed: accuracy of the last and of the worst epoch, in %."""
     rows: list[dict[str, object]] = []
     for (way, seed), frame in epochs.groupby(["way", "seed"], sort=False):
         values = 100 * frame["validation_accuracy"]
@@ -110,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> None:
         for way, (values, seconds) in accuracies(seed).items():
             told = {"way": way, "seed": seed, "seconds": seconds}
             rows += [told | {"epoch": e, "validation_accuracy": v} for e, v in enumerate(values)]
-        # After every seed, since one takes ten minutes and more.
+        # Written after every seed, since each takes more than ten minutes.
         epochs = pd.DataFrame(rows)
         write_text(epochs.to_csv(index=False), Path(config.results_root) / "defaults_epochs.csv")
         write_table(summary(epochs), "defaults", config.results_root, torch.device("cpu"))

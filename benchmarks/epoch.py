@@ -1,8 +1,8 @@
-"""Times whole epochs, data movement and all: the textbook Pyro M2 against this library's fit.
+"""Times whole epochs, including data movement: the textbook Pyro M2 against this library's fit.
 
 The textbook draws its batches from two DataLoaders, binarises them and makes both SVI steps; the
-library trains by `fit`. The rows are random pictures of MNIST's size, since what they show changes
-no time. Writes epoch.csv and epoch.md to RESULTS_ROOT.
+library trains by `fit`. The rows are random pictures of MNIST's size, since their content does not
+change the time. Writes epoch.csv and epoch.md to RESULTS_ROOT.
 """
 
 import time
@@ -35,7 +35,7 @@ class Config:
     batch_size: int = 200
     """Unlabelled rows a step."""
     epochs: int = 3
-    """Epochs that count, in turn; one of each contestant before them does not."""
+    """Timed epochs of each contestant, in turn, after one that is not timed."""
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     results_root: str = "results/benchmarks"
@@ -52,7 +52,7 @@ def random_data(config: Config, device: torch.device) -> SSLData:
 
 
 def textbook_epoch(config: Config, data: SSLData, device: torch.device) -> Callable[[], None]:
-    """Return the textbook's epoch: a step of unlabelled and one of labelled rows a batch."""
+    """Return the textbook's epoch: a step on unlabelled and one on labelled rows for each batch."""
     model = TextbookM2(PIXELS, 10, HIDDEN, LATENT).to(device)
     unlabelled = TensorDataset(data.unlabelled_xs.cpu())
     labelled = TensorDataset(data.labelled_xs.cpu(), data.labelled_ys.cpu())
@@ -72,7 +72,7 @@ def textbook_epoch(config: Config, data: SSLData, device: torch.device) -> Calla
 
 
 def fit_epoch(model: SSLModel, data: SSLData, config: FitConfig) -> Callable[[], None]:
-    """Return one epoch of our training loop."""
+    """Return one epoch of this library's training loop."""
     trainer = Trainer(model, data, config)
 
     def epoch() -> None:

@@ -1,19 +1,18 @@
 """Measures bias and variance of every treatment of the missing label as a gradient estimator.
 
-One M2 is trained for a short while on scikit-learn's digits and then held fixed. On some unlabelled
-rows, binarised once, each estimator draws the gradient of a row's negative bound with respect to
-the row's K classifier scores, many times over. The truth is the bound with every label summed,
-by the softmax or, for LogisticNormalM2, by the probit it draws from, averaged over draws of z.
-Writes estimators.csv and estimators.md to RESULTS_ROOT:
+An M2 is trained for a short time on scikit-learn's digits and then fixed. On some unlabelled rows,
+binarised once, each estimator draws the gradient of a row's negative bound with respect to the
+row's K classifier scores many times. The exact gradient is that of the bound with all labels
+summed, by the softmax or, for LogisticNormalM2, by the probit model that it draws from, averaged
+over draws of z. Writes estimators.csv and estimators.md to RESULTS_ROOT, with these columns:
 
-bias is the norm of the mean gradient's error over all rows, relative to the norm of the exact
-gradient, from a squared norm that is unbiased (and may be negative: 0); bias_low and bias_high
-are 95 % limits, bias_z is the squared norm over its standard error, which is rather too large where
-there is little bias. variance is the trace of
-the covariance of one draw, in nats^2, mean over rows; times_sum that over the variance of the
-sum over the same q(y|x), which z alone makes noisy; cost_times_sum the same at equal numbers of
-labels visited. largest_z is the largest error of the mean of one row's one score, in standard
-errors, over classes that are expected at least 100 times in the draws.
+bias: norm of the mean gradient's error over all rows, relative to the norm of the exact gradient,
+computed from an unbiased squared norm (0 if that is negative); bias_low and bias_high: its 95 %
+limits; bias_z: the squared norm over its standard error, which is somewhat too large if there is
+little bias; variance: trace of the covariance of one draw, in nats^2, mean over rows; times_sum:
+variance over that of the sum over the same q(y|x), whose only noise is from z; cost_times_sum: the
+same ratio at equal numbers of visited labels; largest_z: the largest error of the mean of any row's
+score, in standard errors, among classes that are expected at least 100 times in the draws.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,7 @@ from pyro_ssl.models import (
     RaoBlackwellM2,
 )
 
-# Below so many expected visits of a class, the error of its mean is far from Gaussian.
+# With fewer expected visits of a class, the error of its mean is far from Gaussian.
 _VISITS = 100
 
 
@@ -74,11 +73,11 @@ class Estimator:
     """One way to estimate the gradient.
 
     Attributes:
-        name: what it is called.
+        name: its name in the table.
         model: the model, in the mode to measure it in.
         elbo: its objective.
         labels: labels that a row visits.
-        settings: columns of the table that tell it from others of its name.
+        settings: columns of the table that distinguish estimators of the same name.
     """
 
     name: str
@@ -89,7 +88,7 @@ class Estimator:
 
     @property
     def q_y(self) -> str:
-        """Which q(y|x) the scores stand for."""
+        """The distribution q(y|x) that the scores parameterise."""
         return "probit" if isinstance(self.model, LogisticNormalM2) else "softmax"
 
 
@@ -115,7 +114,7 @@ def like(m2: M2, cls: type[M2], **options: Any) -> M2:
 
 
 def fit_baseline(model: ApproxM2, xs: Tensor, steps: int) -> None:
-    """Fit the baseline and nothing else, on rows `xs`, binarised anew in each step."""
+    """Fit only the baseline, on rows `xs` that are binarised again in each step."""
     parameters = list(model.baseline.parameters())
     optimiser = torch.optim.Adam(parameters, lr=3e-3)
     elbo = model.make_elbo()
@@ -132,7 +131,7 @@ def estimators(m2: M2, config: Config, xs: Tensor) -> Iterator[Estimator]:
     """Yield the estimators, the two sums over classes first.
 
     Args:
-        m2: whose weights all have.
+        m2: the model whose weights all estimators use.
         config: options.
         xs: rows to fit a baseline on, real-valued.
     """
@@ -142,7 +141,7 @@ def estimators(m2: M2, config: Config, xs: Tensor) -> Iterator[Estimator]:
         return Estimator(name, model, model.make_elbo(), labels, settings)
 
     yield estimator("sum over classes", like(m2, M2), k)
-    # Where nothing is trained, a relaxed model sums its labels.
+    # In evaluation mode, a relaxed model sums over labels.
     yield estimator("sum over classes", like(m2, LogisticNormalM2).eval(), k)
     closed = StaticEnum_ELBO(closed_form_kl=True)
     yield Estimator("sum over classes, closed-form KL of z", like(m2, M2), closed, k, {})
@@ -167,7 +166,7 @@ def estimators(m2: M2, config: Config, xs: Tensor) -> Iterator[Estimator]:
 
 
 def exact(estimator: Estimator, xs: Tensor, draws: int) -> Moments:
-    """Return moments of the gradient with every label summed, whose mean is the truth."""
+    """Return moments of the gradient with all labels summed, whose mean is exact."""
     model = estimator.model
     return score_gradients(model.eval(), StaticEnum_ELBO(), xs, draws, model.num_classes)
 
@@ -198,10 +197,10 @@ def describe(
     """Return one row of the table.
 
     Args:
-        estimator: what it is about.
-        moments: of its draws.
-        summed: of draws of the sum over classes.
-        truth: of draws of the exact gradient.
+        estimator: the estimator.
+        moments: moments of its draws.
+        summed: moments of draws of the sum over classes.
+        truth: moments of draws of the exact gradient.
         q: q(y|x), `[rows, K]`.
     """
     error, norm = moments.difference(truth), truth.squared_norm

@@ -17,12 +17,12 @@ _BLOCK = 5_000
 
 @dataclass(frozen=True)
 class Moments:
-    """What is known of the mean of a random `[rows, K]` from independent draws.
+    """Mean and covariance of a random `[rows, K]`, estimated from independent draws.
 
     Attributes:
-        mean: their mean `[rows, K]`.
+        mean: mean of the draws `[rows, K]`.
         covariance: unbiased covariance of one draw, row by row, `[rows, K, K]`.
-        draws: how many there were.
+        draws: number of draws.
     """
 
     mean: Tensor
@@ -41,14 +41,14 @@ class Moments:
         return (self.mean**2).sum().item() - noise
 
     def difference(self, other: "Moments") -> "MeanDifference":
-        """Return the difference of the two means, the draws being independent."""
+        """Return the difference of two means of independent draws."""
         covariance = self.covariance / self.draws + other.covariance / other.draws
         return MeanDifference(self.mean - other.mean, covariance)
 
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """Difference of two means, known with an error.
+    """Difference of two estimated means.
 
     Attributes:
         value: the difference d `[rows, K]`.
@@ -76,7 +76,7 @@ class MeanDifference:
         """Return the largest ratio of a difference to its standard error.
 
         Args:
-            where: boolean `[rows, K]`, the entries that count.
+            where: boolean `[rows, K]`, the entries to consider.
         """
         errors = self.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
         return (self.value.abs() / errors)[where].max().item()
@@ -85,15 +85,15 @@ class MeanDifference:
 def score_gradients(model: M2, elbo: ELBO, xs: Tensor, draws: int, labels: int) -> Moments:
     """Return the moments of the gradient of each row's loss with respect to its K scores.
 
-    A batch holds every row many times, with noise of its own each time, so that one backward pass
-    gives many draws. The networks' parameters get no gradient.
+    A batch holds every row many times, each time with other noise, so that one backward pass gives
+    many draws. The networks' parameters get no gradient.
 
     Args:
         model: the model, in training or evaluation mode; without batch norm, which mixes rows.
-        elbo: whose loss, in nats, to differentiate.
+        elbo: the ELBO whose loss, in nats, is differentiated.
         xs: the rows without labels, `[rows, *input_shape]`.
-        draws: how many draws.
-        labels: labels that a row visits, which sets how many draws are made at once.
+        draws: number of draws.
+        labels: labels that a row visits, which limits how many draws are made at once.
     """
     block = max(1, _BLOCK // (len(xs) * labels))
     pieces = [min(block, draws - start) for start in range(0, draws, block)]
@@ -115,7 +115,7 @@ def score_gradients(model: M2, elbo: ELBO, xs: Tensor, draws: int, labels: int) 
 
 @contextmanager
 def _scores(model: M2) -> Iterator[list[Tensor]]:
-    """Yield a list whose only member is what the classifier returned last, a leaf of the graph."""
+    """Yield a list that holds the classifier's last output, made a leaf of autograd's graph."""
     last: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, scores: Tensor) -> Tensor:

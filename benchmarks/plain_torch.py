@@ -1,4 +1,4 @@
-"""M2's mathematics written by hand in PyTorch, without Pyro, as one would for speed."""
+"""M2 written by hand in PyTorch, without Pyro, for speed."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class PlainM2(nn.Module):
-    """One hidden layer in each network; labels are added to it as embeddings.
+    """M2 with one hidden layer in each network, to which labels are added as embeddings.
 
     Args:
         pixels: size of an input.
@@ -55,7 +55,7 @@ class PlainM2(nn.Module):
     def _bound(
         self, xs: Tensor, encoder_label: Tensor, decoder_label: Tensor, all_classes: bool = True
     ) -> Tensor:
-        """Return -L, `[K, B]`, of rows under all classes (or `[1, B]` under their own)."""
+        """Return -L, `[K, B]`, of rows for all classes (or `[1, B]` for their labels)."""
         if all_classes:
             encoder_label, decoder_label = encoder_label[:, None], decoder_label[:, None]
         hidden = F.relu(self.encoder_in(xs) + encoder_label)
@@ -79,14 +79,14 @@ def make_step(
     compiled: bool,
     learning_rate: float = 1e-3,
 ) -> Callable[..., None]:
-    """Return a training step on `loss`, whose arguments it takes.
+    """Return a training step on `loss`; it takes the arguments of `loss`.
 
     Args:
-        model: what to train.
+        model: the model.
         loss: one of its losses.
         precision: dtype of matrix products.
         compiled: compile the loss.
-        learning_rate: Adam's.
+        learning_rate: Adam's step size.
     """
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
@@ -97,7 +97,7 @@ def make_step(
         with context:
             return loss(*args)
 
-    # Without this option the compiled step is half as slow again on a CPU.
+    # Without this option the compiled step takes 1.5 times as long on a CPU.
     options: dict[str, Any] = {"fallback_random": True}
     function = torch.compile(evaluate, options=options) if compiled else evaluate
 

@@ -1,8 +1,8 @@
-"""Times retrieval by packed codes: precision at 100 a query, against bits kept as floats.
+"""Times retrieval by packed codes (precision at 100 for each query) against bits kept as floats.
 
-The other way keeps each bit as a float, as models give them, and takes the nearest by a product of
-matrices and torch's topk. Codes are random, which changes no time. Writes retrieval.csv and
-retrieval.md to RESULTS_ROOT.
+The other way keeps each bit as a float, as models return them, and finds the nearest codes by a
+matrix product and torch's topk. Codes are random, which does not change the time. Writes
+retrieval.csv and retrieval.md to RESULTS_ROOT.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Config:
 
 
 def contestants(number: int, bits: int) -> dict[str, Callable[[], float]]:
-    """Return both ways to take the precision of one query among random codes."""
+    """Return both ways to compute the precision of one query among random codes."""
     rng = np.random.default_rng(0)
     codes, labels = rng.random((number, bits)) < 0.5, rng.integers(0, _GROUPS, number)
     query = rng.random((1, bits)) < 0.5

@@ -1,6 +1,6 @@
-"""Times steps against the number of classes, rows and runs side by side.
+"""Times steps for different numbers of classes, of rows, and of runs at the same time.
 
-Each quantity grows alone, the others staying as in `benchmarks.step`. Writes scale.csv and
+One quantity grows at a time, all others are those of `benchmarks.step`. Writes scale.csv and
 scale.md to RESULTS_ROOT.
 """
 
@@ -23,7 +23,7 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, RaoBlackwellM2, SSLModel
 
 Row = dict[str, object]
-# Steps between two looks at the clock in a training loop.
+# Steps of a training loop between two readings of the clock.
 _STEPS = 20
 
 
@@ -34,17 +34,17 @@ class Config:
     classes: tuple[int, ...] = (10, 100, 1000)
     """Numbers of classes, at batch size 200."""
     full_sum_up_to: int = 100
-    """Largest number of classes that M2 sums; RaoBlackwellM2 takes all."""
+    """Largest number of classes that M2 sums; RaoBlackwellM2 is timed for all numbers."""
     class_chunks: tuple[int, ...] = (1, 5)
     """Chunks of classes for M2 with 10 classes, eager."""
     batch_sizes: tuple[int, ...] = (50, 200, 800)
     """Rows of a batch, with 10 classes."""
     data_rows: tuple[int, ...] = (10_000, 50_000, 200_000)
-    """Rows of the data; the step then draws its batch."""
+    """Rows of the data, from which the step draws its batch."""
     jobs: tuple[int, ...] = (1, 2)
-    """Runs side by side."""
+    """Numbers of runs at the same time."""
     seconds: float = 20.0
-    """Seconds that runs side by side are watched for."""
+    """Seconds for which runs at the same time are timed."""
     rounds: int = 8
     """Rounds; in each every contestant makes six steps, of which five count."""
     device: str = "auto"
@@ -54,7 +54,7 @@ class Config:
 
 
 def step(config: Config, make: Callable[[int], SSLModel], classes: int, batch: int) -> Step:
-    """Return our fastest step: compiled unless the model works in chunks, a graph on a GPU."""
+    """Return the library's fastest step: compiled (not with chunks), on a GPU a CUDA graph."""
     device = resolve_device(config.device)
     torch.manual_seed(0)
     xs = torch.rand(batch, 1, 28, 28, device=device).bernoulli()
@@ -90,7 +90,7 @@ def steps_by_size(config: Config) -> dict[tuple[str, str, int], Step]:
 
 
 def training(config: Config, rows: int) -> Step:
-    """Return 20 steps of our training loop for RaoBlackwellM2, on random pictures."""
+    """Return 20 steps of the library's training loop for RaoBlackwellM2, on random pictures."""
     device = resolve_device(config.device)
     torch.manual_seed(0)
     xs, ys = torch.rand(rows + 100, 1, 28, 28), torch.arange(100) % 10
@@ -108,7 +108,7 @@ def training(config: Config, rows: int) -> Step:
 
 
 def epoch_ends(config: Config, rows: int, seconds: float) -> list[float]:
-    """Train for so many seconds after a warm-up and return the time each 20 steps ended."""
+    """Train for so many seconds after a warm-up; return the times at which each 20 steps ended."""
     keep_freed_memory()
     run = training(config, rows)
     run()
@@ -120,10 +120,10 @@ def epoch_ends(config: Config, rows: int, seconds: float) -> list[float]:
 
 
 def seconds_per_step(runs: list[list[float]]) -> float:
-    """Return the seconds a step of all runs together, over the time that all of them were running.
+    """Return the seconds a step of all runs together, while all of them were running.
 
     Args:
-        runs: what `epoch_ends` returned for each.
+        runs: the result of `epoch_ends` for each run.
     """
     start, end = max(ends[0] for ends in runs), min(ends[-1] for ends in runs)
     steps = _STEPS * sum(sum(start < e <= end for e in ends) for ends in runs)
@@ -131,7 +131,7 @@ def seconds_per_step(runs: list[list[float]]) -> float:
 
 
 def measure(config: Config) -> list[Row]:
-    """Return one row for each size, its cost relative to the first size of its kind first."""
+    """Return one row for each size, with its cost relative to the first size of its kind."""
     device = resolve_device(config.device)
     steps = steps_by_size(config)
     named = alternate({str(key): s for key, s in steps.items()}, config.rounds, device).median()

@@ -1,10 +1,10 @@
-"""Times a training step of each model against its peers, in one process and in alternation.
+"""Times a training step of each model against its peers, alternately in one process.
 
-Contestants: the textbook Pyro M2 (with our activation, and with the softplus of the published
-examples), the same mathematics by hand in PyTorch, and this library's M2, RaoBlackwellM2 and
+Contestants: the textbook Pyro M2 (with this library's activation, and with the softplus of the
+published examples), M2 written by hand in PyTorch, and this library's M2, RaoBlackwellM2 and
 MLPClassifier; eager and compiled, float32 and bfloat16; on a GPU also as a CUDA graph. The
-arithmetic limit of each is the count of its matrix products over their measured speed.
-Writes step.csv and step.md to RESULTS_ROOT.
+arithmetic limit of each is the number of operations in its matrix products over their measured
+speed. Writes step.csv and step.md to RESULTS_ROOT.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""M2 in Pyro as tutorials write it: what the library's steps are timed against.
+"""M2 in Pyro as tutorials write it, for comparison with the library's steps.
 
-One-hot labels concatenated to pixels and latents, probabilities instead of logits, `SVI` with
-`TraceEnum_ELBO`, a second `SVI` that shares the optimiser for the classifier, a `DataLoader`.
-It is here to be timed, not to be used: two SVI objects on one Adam are a mistake of their own.
+It has one-hot labels concatenated to pixels and latents, probabilities instead of logits, `SVI`
+with `TraceEnum_ELBO`, a second `SVI` for the classifier with the same optimiser, and a
+`DataLoader`. It is meant for timing only: two SVI objects must not share one Adam.
 """
 
 import pyro
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class TextbookM2(nn.Module):
-    """The networks and the two pairs of programs.
+    """The networks, and two pairs of programs.
 
     Args:
         pixels: size of an input.
@@ -78,11 +78,11 @@ class TextbookM2(nn.Module):
 
 
 class TextbookTraining:
-    """Both SVI objects on one optimiser, in a parameter store of their own.
+    """Both SVI objects with one optimiser.
 
     Args:
-        model: what to train.
-        learning_rate: Adam's.
+        model: the model.
+        learning_rate: Adam's step size.
     """
 
     def __init__(self, model: TextbookM2, learning_rate: float = 1e-3) -> None:

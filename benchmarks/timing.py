@@ -1,4 +1,4 @@
-"""Timing contestants in alternation, and the tables that come of it."""
+"""Timing contestants alternately, and tables of the results."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,15 +22,15 @@ def alternate(
 ) -> pd.DataFrame:
     """Return seconds a step, one row a round and one column a contestant.
 
-    In every round each contestant makes one step that does not count, to have the caches to
-    itself again, and then `block` steps, of which the mean counts; so that whatever else
-    slows the machine down meets them all alike.
+    In every round each contestant makes one step that is not timed, to fill the caches with its
+    data, and then `block` steps, whose mean is timed. Other load on the machine therefore affects
+    all contestants alike.
 
     Args:
         steps: the contestants.
-        rounds: how many rounds.
-        device: where they run; its queue is waited for.
-        block: steps that count.
+        rounds: number of rounds.
+        device: where they run; a timing ends when its queue is empty.
+        block: timed steps a round.
     """
     for step in steps.values():
         for _ in range(5):
@@ -60,7 +60,7 @@ def matrix_flops(step: Step) -> int:
 def matrix_speed(
     precision: str, device: torch.device, shape: tuple[int, int, int], rounds: int = 20
 ) -> float:
-    """Return the operations a second of a matrix product `[a, b] x [b, c]`, the best of rounds."""
+    """Return the operations a second of a matrix product `[a, b] x [b, c]`, in the best round."""
     rows, inner, columns = shape
     first = torch.randn(rows, inner, device=device, dtype=PRECISIONS[precision])
     second = torch.randn(inner, columns, device=device, dtype=PRECISIONS[precision])
@@ -74,7 +74,7 @@ def ratios(seconds: pd.DataFrame, name: str, reference: str) -> dict[str, float]
     Args:
         seconds: as `alternate` returns them.
         name: the contestant.
-        reference: column of the other.
+        reference: the other contestant.
     """
     faster = seconds[reference] / seconds[name]
     low, middle, high = faster.quantile([0.1, 0.5, 0.9])
@@ -82,11 +82,11 @@ def ratios(seconds: pd.DataFrame, name: str, reference: str) -> dict[str, float]
 
 
 def write_table(rows: list[dict[str, object]], name: str, root: str, device: torch.device) -> None:
-    """Write a table as CSV and Markdown below `root` and print it, the machine beside it.
+    """Write a table as CSV and Markdown, with the machine and versions, and print it.
 
     Args:
         rows: the table.
-        name: of the files.
+        name: name of the files.
         root: folder of the files.
         device: where it was measured.
     """

@@ -1,8 +1,8 @@
 """Semi-supervised learning with deep generative models, as Pyro programs.
 
-What most programs need is exported here: `fit`, `FitConfig`, `SSLData`, the models, their
-likelihoods and the estimator. Each is imported when it is first used, so that `import pyro_ssl`
-itself takes no time.
+It exports what most programs need: `fit`, `FitConfig`, `SSLData`, the models, their likelihoods, the
+estimator, and the parts of a training loop. Each is imported when it is first used, so that
+`import pyro_ssl` is quick.
 """
 
 from importlib import import_module
@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from pyro_ssl.data import SSLData, load_dataset, split_labels
     from pyro_ssl.errors import PyroSSLError
     from pyro_ssl.estimator import M2Classifier
-    from pyro_ssl.infer import Anneal, FitConfig, History, fit, load_model, save_model
+    from pyro_ssl.infer import (
+        Anneal,
+        FitConfig,
+        History,
+        MiniBatches,
+        Objective,
+        Progress,
+        RowWeights,
+        fit,
+        load_model,
+        save_model,
+    )
     from pyro_ssl.likelihoods import (
         Bernoulli,
         Categorical,
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
         Ordinal,
         Poisson,
         StudentT,
+        register_likelihood,
     )
     from pyro_ssl.models import (
         CCVAE,
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
         VAE,
         ApproxM2,
         Autoencoder,
+        Batch,
         BernoulliVAE,
         BitMixture,
         GeneratorVAE,
@@ -51,13 +64,25 @@ if TYPE_CHECKING:
         PyroModel,
         RaoBlackwellM2,
         SSLModel,
+        add_term,
     )
 
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
     "pyro_ssl.estimator": ("M2Classifier",),
-    "pyro_ssl.infer": ("Anneal", "FitConfig", "History", "fit", "load_model", "save_model"),
+    "pyro_ssl.infer": (
+        "Anneal",
+        "FitConfig",
+        "History",
+        "MiniBatches",
+        "Objective",
+        "Progress",
+        "RowWeights",
+        "fit",
+        "load_model",
+        "save_model",
+    ),
     "pyro_ssl.likelihoods": (
         "Bernoulli",
         "Categorical",
@@ -71,6 +96,7 @@ _MODULES = {
         "Ordinal",
         "Poisson",
         "StudentT",
+        "register_likelihood",
     ),
     "pyro_ssl.models": (
         "CCVAE",
@@ -79,6 +105,7 @@ _MODULES = {
         "VAE",
         "ApproxM2",
         "Autoencoder",
+        "Batch",
         "BernoulliVAE",
         "BitMixture",
         "GeneratorVAE",
@@ -94,6 +121,7 @@ _MODULES = {
         "PyroModel",
         "RaoBlackwellM2",
         "SSLModel",
+        "add_term",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

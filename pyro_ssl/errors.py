@@ -1,4 +1,4 @@
-"""The errors this library raises on purpose, one small family."""
+"""The errors that this library raises on purpose, all derived from `PyroSSLError`."""
 
 
 class PyroSSLError(Exception):
@@ -14,7 +14,7 @@ class ConfigError(PyroSSLError, ValueError):
 
 
 class ObjectiveError(PyroSSLError):
-    """An ELBO that would not compute the objective of the programs it is given."""
+    """An ELBO that would not compute the objective of its programs."""
 
 
 class CheckpointError(PyroSSLError):
@@ -42,5 +42,5 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
         self.step = step
 
     def __reduce__(self) -> tuple[type, tuple[str, str, int, int]]:
-        """Let the error travel from a worker process."""
+        """Allow pickling, so that a worker process can send the error."""
         return type(self), (str(self), self.site, self.epoch, self.step)

@@ -1,4 +1,4 @@
-"""A scikit-learn classifier for arrays of one's own."""
+"""A scikit-learn classifier for your own arrays."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from pyro_ssl.models import M2
 
 
 class M2Classifier(ClassifierMixin, BaseEstimator):
-    """M2 as a semi-supervised classifier, with scikit-learn's manners.
+    """M2 as a semi-supervised classifier, with scikit-learn's interface.
 
-    As in `sklearn.semi_supervised`, a label of -1 means unknown. Parameters are stored by
-    the constructor and validated by `fit`.
+    As in `sklearn.semi_supervised`, a label of -1 means unknown. The constructor stores the
+    parameters, and `fit` validates them.
 
     Args:
         latent_dim: dimensions of the latent.
@@ -31,14 +31,14 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         batch_size: unlabelled rows a step, at most as many as there are.
         learning_rate: Adam's step size at the start; it falls to 0 along a half cosine.
         validation: labelled rows set aside to choose the epoch on; 0 keeps the last epoch.
-        binarise: draw features from a Bernoulli anew whenever a row is visited.
+        binarise: draw features from a Bernoulli each time a row is visited.
         device: where to train, as torch names it.
         random_state: seed of weights, validation rows and noise.
 
     Attributes:
         classes_: known labels, sorted, `[K]`.
         model_: the trained `M2`.
-        history_: what `fit` did, a `pyro_ssl.infer.History`.
+        history_: the course of the training, a `pyro_ssl.infer.History`.
         n_features_in_: number of features.
     """
 
@@ -74,7 +74,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         """Train on features `X` `[N, F]` in [0, 1] and labels `y` `[N]`, -1 where unknown.
 
         Raises:
-            DataError: if features or labels cannot be used as they are.
+            DataError: if features or labels have a wrong shape or value.
             ConfigError: if a parameter cannot work.
         """
         features, labels = validate_data(self, X, y)

@@ -1,4 +1,4 @@
-"""Files that a kill at any moment leaves as they were or as they shall be, never half written."""
+"""Writing files in one step: a kill at any moment leaves the old file or the new one."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Options as plain Python values, whatever numbers the caller computed them with."""
+"""Options as plain Python values."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Return NumPy's scalars as Python's own, also within tuples, lists and dictionaries.
+    """Return NumPy's scalars as Python's numbers, also within tuples, lists and dictionaries.
 
-    Files take no others: `M2(num_classes=ys.max() + 1)` could be saved, but not loaded again. All
-    else is returned as it is.
+    Without this, `M2(num_classes=ys.max() + 1)` could be saved, but not loaded again. All other
+    values are returned unchanged.
     """
     if isinstance(value, np.generic):
         return value.item()

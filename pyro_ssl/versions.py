@@ -1,4 +1,4 @@
-"""Which code a result comes from."""
+"""Versions and git commit, to record which code a result comes from."""
 
 import subprocess
 import sys

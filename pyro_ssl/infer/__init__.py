@@ -11,6 +11,7 @@ from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoi
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.loop import History, fit
 from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.weights import RowWeights
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LeaveOneOut_ELBO",
     "MiniBatches",
     "Objective",
+    "Progress",
     "RaoBlackwell_ELBO",
     "RowWeights",
     "ScoreFunction_ELBO",

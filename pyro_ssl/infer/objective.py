@@ -28,8 +28,8 @@ class Objective(nn.Module):
         -1/N [sum over labelled bounds + sum over unlabelled bounds]
             + alpha/N_l [sum over labelled rows of -log q(y|x)]
 
-    by weighing its rows as `RowWeights` says. What is annealed has the value of the step that
-    `advance` came to; that of the first step before it was called.
+    with rows weighed by `RowWeights`. Annealed weights and options have the values that `advance`
+    last set; those of the first step before it is called.
 
     Args:
         model: the model, whose `make_elbo()` is used.
@@ -38,7 +38,7 @@ class Objective(nn.Module):
         compute_dtype: dtype of the matrix products inside model and guide (autocast), None
             for the parameters' own. Log-probabilities and their sums are never autocast.
         anneal: what changes in the first steps, as in `FitConfig`; None for nothing.
-        penalty: what to add for the model's weights; None for nothing.
+        penalty: a penalty on the model's weights, added to the loss; None for none.
 
     Raises:
         ConfigError: if an annealed value would be out of range.
@@ -70,8 +70,8 @@ class Objective(nn.Module):
 
         Args:
             model: the model.
-            data: the data, whose numbers of rows give their weights.
-            config: how to train; all defaults if None.
+            data: the data; the numbers of rows decide their weights.
+            config: options of training; all defaults if None.
 
         Raises:
             ConfigError: as the constructor, or if `config` does not suit the data.
@@ -84,9 +84,9 @@ class Objective(nn.Module):
         return cls(model, *rows, dtype, config.weights(), penalty)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the scalar loss of a batch and its terms, as `objective_terms` has them.
+        """Return the scalar loss of a batch and its terms, see `objective_terms`.
 
-        With a penalty there is one more, `penalty`, in nats per example.
+        With a penalty there is one more term, `penalty`, in nats per example.
 
         Args:
             batch: its rows, the labelled ones first.
@@ -95,7 +95,7 @@ class Objective(nn.Module):
         return loss, terms
 
     def evaluate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], list[Traces]]:
-        """Return what `forward` returns, and the traces that it was made of."""
+        """Return what `forward` returns, and the traces of the evaluation."""
         with self.row_weights, self.term_weights():
             loss, traces = loss_and_traces(self.elbo, *self.programs(), batch)
         terms = terms_of(self.elbo, traces)
@@ -105,11 +105,11 @@ class Objective(nn.Module):
         return loss, terms, traces
 
     def programs(self) -> tuple[Program, Program]:
-        """Return model and guide, their networks running in `compute_dtype`."""
+        """Return model and guide, whose networks compute in `compute_dtype`."""
         return self._autocast(self.model.model), self._autocast(self.model.guide)
 
     def weighted_programs(self) -> tuple[Program, Program]:
-        """Return model and guide with the weights of rows and terms that they have in `forward`.
+        """Return model and guide with the same weights of rows and terms as in `forward`.
 
         They are for your own training loop: `SVI(*objective.weighted_programs(), ...)`, whose steps
         take a `Batch`, or inputs and labels; call `advance` before each step.
@@ -118,18 +118,18 @@ class Objective(nn.Module):
         return self._weighted(model), self._weighted(guide)
 
     def term_weights(self) -> TermWeights:
-        """Return the handler that scales what is annealed now."""
+        """Return the handler that scales terms by the present annealed weights."""
         values = dict(self.annealing.items()) if self.annealing else {}
         options = annealed_buffers(self.model, values)
         return TermWeights({key: value for key, value in values.items() if key not in options})
 
     def begin_at(self, step: int) -> None:
-        """Let `step` be the number, from 0, of the step that `advance` comes to next."""
+        """Set the number, from 0, of the step that the next `advance` prepares."""
         if self.annealing is not None:
             self.annealing.step.fill_(step)
 
     def advance(self) -> None:
-        """Give what is annealed its value in the next step; looks at no tensor."""
+        """Set annealed values for the next step, without reading tensors on the host."""
         if self.annealing is not None:
             self.annealing.advance()
             values = dict(self.annealing.items())
@@ -137,19 +137,19 @@ class Objective(nn.Module):
                 buffer.copy_(values[key])
 
     def check_annealed(self, batch: Batch) -> None:
-        """Check by a batch, which changes no state, that every annealed weight weighs something.
+        """Check on a batch that each annealed weight weighs a term; no buffer changes.
 
         Args:
             batch: its rows, the labelled ones first.
 
         Raises:
-            ConfigError: naming the key that no term has, and those that there are.
+            ConfigError: naming a key that no term has, and all keys that terms have.
         """
         if self.annealing is not None:
             check_keys(self.model, self.annealing.keys, self.sites(batch))
 
     def sites(self, batch: Batch) -> list[Site]:
-        """Return the sites of model and guide on a batch; no buffer changes by it.
+        """Return the sites of model and guide on a batch; no buffer changes.
 
         Args:
             batch: its rows, the labelled ones first.

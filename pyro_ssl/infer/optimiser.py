@@ -1,4 +1,4 @@
-"""The optimiser, its step size, and the cap on gradients."""
+"""The optimiser, its step size, and the limit on gradients."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,11 +15,11 @@ def make_optimiser(
 ) -> Optimizer:
     """Return the optimiser that `config` names.
 
-    On a GPU even its step size lies there, where a CUDA graph can find it.
+    On a GPU its step size, too, is a tensor on the GPU, so that a CUDA graph can read it.
 
     Args:
-        parameters: what it moves.
-        config: how to train.
+        parameters: the parameters that it moves.
+        config: options of training.
         device: where the parameters are.
     """
     on_gpu = device.type == "cuda"
@@ -32,7 +32,7 @@ def make_optimiser(
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Set the step size, where it lies."""
+    """Set the step size, in place if it is a tensor."""
     for group in optimiser.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -49,9 +49,9 @@ def cap_gradients(parameters: Sequence[nn.Parameter], norm: Tensor, cap: float |
     """Shrink gradients by a common factor if their total norm is above `cap`.
 
     Args:
-        parameters: whose gradients.
-        norm: their total norm, a scalar, whose value is not looked at.
-        cap: the largest norm to leave; None for any.
+        parameters: the parameters with the gradients.
+        norm: their total norm, a scalar, whose value is not read on the host.
+        cap: the largest total norm; None for no limit.
     """
     if cap is not None:
         nn.utils.clip_grads_with_norm_(parameters, cap, norm)

@@ -1,4 +1,4 @@
-"""What a loss adds for large weights."""
+"""A penalty on a model's weights, added to the loss."""
 
 import re
 
@@ -15,10 +15,10 @@ class Penalty:
     `l2` = 1 / (2 s^2 N) for N(0, s^2), `l1` = 1 / (b N) for a Laplace distribution of scale b.
 
     Args:
-        model: whose parameters; those that are not trained now are left out.
+        model: the model; parameters that are not trained at present are left out.
         l1: weight of the absolute values.
         l2: weight of the squares.
-        penalised: regular expression that matches the whole name.
+        penalised: regular expression that matches the whole names.
 
     Raises:
         ConfigError: if no name matches.
@@ -35,7 +35,7 @@ class Penalty:
             )
 
     def __call__(self, model: nn.Module) -> Tensor:
-        """Return the penalty, a scalar, of a model with the parameters of the one given first."""
+        """Return the penalty, a scalar, of a model with parameters of the same names."""
         parameters = dict(model.named_parameters())
         weights = [parameters[name] for name in self.names]
         parts = []

@@ -1,8 +1,8 @@
-"""Training by several processes at once, as `torchrun` starts them; alone, nothing happens here.
+"""Training by several processes at once, such as those that `torchrun` starts.
 
-A caller who has initialised `torch.distributed` in every process gets one run shared by all:
-each process takes its share of every minibatch, `DistributedDataParallel` averages gradients,
-and the first one, rank 0, alone reads and writes files.
+If `torch.distributed` is initialised in every process, all processes share one run: each takes its
+share of every minibatch, `DistributedDataParallel` averages gradients, and only the first process,
+rank 0, reads and writes files. In a single process these functions change nothing.
 """
 
 import gc
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def process_share() -> Share:
-    """Return this process's share of the work: all of it, unless several train together."""
+    """Return this process's share of the rows: all of them, unless several train together."""
     if distributed.is_available() and distributed.is_initialized():
         return Share(distributed.get_rank(), distributed.get_world_size())
     return Share()
@@ -30,7 +30,7 @@ def is_main() -> bool:
 
 
 def shared_gradients(objective: nn.Module) -> nn.Module:
-    """Return a module whose gradients are the means over processes."""
+    """Return the objective as a module whose gradients are means over processes."""
     if process_share().processes == 1:
         return objective
     return DistributedDataParallel(objective)
@@ -54,10 +54,7 @@ def copy_buffers_from_main(module: nn.Module) -> None:
 
 
 def run_in_main_process(function: Callable[[], T]) -> T:
-    """Return what `function` returns in the main process, or raise what it raises there.
-
-    It is called there alone.
-    """
+    """Call `function` in the main process only; return or raise in all what it did there."""
     if process_share().processes == 1:
         return function()
     outcome: list[Any] = [None]
@@ -65,7 +62,7 @@ def run_in_main_process(function: Callable[[], T]) -> T:
         try:
             outcome = [function()]
         except Exception as error:
-            # No process may wait for one that has stopped.
+            # Otherwise the other processes would wait for one that has stopped.
             outcome = [error]
     distributed.broadcast_object_list(outcome, 0)
     if isinstance(outcome[0], Exception):
@@ -74,9 +71,9 @@ def run_in_main_process(function: Callable[[], T]) -> T:
 
 
 def leave_processes() -> None:
-    """Part from the other processes once all of them have come here, before this one ends."""
-    # A module that still holds the group, in a cycle yet to be collected, would be torn down
-    # after it, at the end of the process, and abort it.
+    """Leave the group of processes, once all of them have called this."""
+    # An uncollected module that still refers to the group would be destroyed after it, at the end
+    # of the process, and abort the process.
     gc.collect()
     distributed.barrier()
     distributed.destroy_process_group()

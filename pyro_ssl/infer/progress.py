@@ -1,4 +1,4 @@
-"""What callbacks of `fit` are told, and how they stop it."""
+"""The argument of callbacks of `fit`, by which they can stop it."""
 
 from dataclasses import dataclass, field
 
@@ -9,13 +9,13 @@ Row = dict[str, float]
 
 @dataclass
 class Progress:
-    """How far a run has come; the one argument of `on_epoch` and `on_step`.
+    """The progress of a run; the only argument of `on_epoch` and `on_step`.
 
     Attributes:
         model: the model in training.
         rows: the history so far, one dict for each whole epoch, see `History`.
-        epoch: whole epochs made, those before a resume among them.
-        step: steps made, likewise.
+        epoch: number of whole epochs made, including those before a resume.
+        step: number of steps made, likewise.
         stopped: whether `stop` was called.
     """
 
@@ -28,6 +28,6 @@ class Progress:
     def stop(self) -> None:
         """End the run after the present epoch, which is validated and saved like any other.
 
-        A callback that cannot wait for it raises an error of its own, which `fit` passes on.
+        A callback that must stop the run at once can raise an error, which `fit` does not catch.
         """
         self.stopped = True

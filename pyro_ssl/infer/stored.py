@@ -1,9 +1,9 @@
-"""A model's class and options as files hold them, and the model constructed from these again.
+"""The form in which files hold a model's class and options, and its inverse.
 
-Files hold plain values, tensors, and likelihoods by the name of their family and its numbers. What
-else a model was given (a network, an object of a class of the user's) is stored as a marker with
-the name of its class, and must be given again at load. Nothing is ever imported or run because a
-file names it.
+Files hold plain values, tensors, and likelihoods by the name of their family and its numbers. All
+other options of a model (a network, an object of the user's class) are stored as a marker with the
+name of their class, and must be given again at load. Nothing is imported or run because a file
+names it.
 """
 
 import copy
@@ -27,20 +27,20 @@ _PLAIN = (type(None), bool, int, float, str, bytes, Tensor, torch.dtype)
 
 
 def stored_options(model: PyroModel) -> dict[str, Any]:
-    """Return a model's options as files hold them: plain values, and markers for all others."""
+    """Return a model's options in the form of files: plain values, and markers for all others."""
     return stored(model.options)
 
 
 def stored(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as `stored_options` does; those within options are left out where None."""
+    """Return options in that form; of options within options, those that are None are left out."""
     return {name: _stored(name, value) for name, value in options.items()}
 
 
 def check_storable(model: PyroModel) -> None:
-    """Check that a model can be constructed again from what a file would hold of it.
+    """Check that a model can be constructed again from its options in a file.
 
     Raises:
-        ConfigError: naming the option, or the class, that stands in the way.
+        ConfigError: naming the option, or the class, that prevents it.
     """
     name = type(model).__name__
     if name in models.__all__ and type(model) is not getattr(models, name):
@@ -60,7 +60,7 @@ def check_storable(model: PyroModel) -> None:
         same = stored_options(again) == stored_options(model) and shapes[0] == shapes[1]
         reason = "its options give another model"
     except Exception as error:
-        # Whatever a constructor raises, it would raise at load as well.
+        # A constructor may raise any error, and would raise it again at load.
         same, reason = False, str(error)
     if not same:
         raise ConfigError(
@@ -75,7 +75,8 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
     """Return the class of a stored model: the given one, or the library's of that name.
 
     Raises:
-        CheckpointError: if it is not of that name, or none is given and the library has none.
+        CheckpointError: if the given class has another name, or none is given and the library has
+            no model of that name.
     """
     if given is not None:
         if given.__name__ != name:
@@ -91,10 +92,10 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
 
 
 def restored_options(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options to construct a model with: the stored ones, and those given for markers.
+    """Return options to construct a model with: the stored ones, and given ones for markers.
 
     Raises:
-        ConfigError: naming an option that is missing, of another class, or not to be given.
+        ConfigError: naming an option that is missing, of another class, or cannot be given.
         CheckpointError: naming a likelihood of a family that is not registered.
     """
     kinds = {k: v.get(_GIVEN, v.get(_FAMILY)) for k, v in options.items() if _may_be_given(v)}
@@ -138,7 +139,7 @@ def _stored(name: str, value: Any) -> Any:
 
 
 def _is_held(value: Any) -> bool:
-    """Return whether a stored option, without those within it, is no marker."""
+    """Return whether neither a stored option nor any option within it is a marker."""
     if isinstance(value, dict):
         return _GIVEN not in value and all(_is_held(v) for v in value.values())
     return True
@@ -153,7 +154,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _can_be_given(value: Any) -> bool:
-    """Return whether a value is an object of a class that is neither Python's nor NumPy's."""
+    """Return whether a value's class is neither one of Python's nor one of NumPy's."""
     return type(value).__module__.partition(".")[0] not in ("builtins", "numpy")
 
 

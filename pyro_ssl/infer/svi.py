@@ -1,4 +1,4 @@
-"""Steps by Pyro's own `SVI`, the reference that the native engine is tested against."""
+"""Steps by Pyro's own `SVI`, the reference against which the native engine is tested."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ OPTIMISERS = {"adam": Adam, "rmsprop": RMSprop}
 
 
 class SVIEngine(Engine):
-    """Steps by `pyro.infer.SVI`, `pyro.optim` and an ELBO of Pyro's where there is one.
+    """Steps by `pyro.infer.SVI`, `pyro.optim` and, where Pyro has the objective, Pyro's ELBO.
 
     The programs are the model's under the handlers of rows' and terms' weights, nothing is
     compiled, and tensors are looked at as Pyro looks at them.
@@ -31,8 +31,8 @@ class SVIEngine(Engine):
     Args:
         objective: what is minimised; its weights, its annealing and its penalty are used, and
             neither its loss nor its gradients.
-        batches: where minibatches come from.
-        config: how to train.
+        batches: the minibatches.
+        config: options of training.
     """
 
     execution = "SVI"
@@ -45,17 +45,17 @@ class SVIEngine(Engine):
         self._svi = SVI(*programs, self.optim, loss=self._loss, loss_and_grads=self._loss)
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the step size of every parameter's optimiser, and of those to come."""
+        """Set the step size of every parameter's optimiser, also of later parameters."""
         self.optim.pt_optim_args["lr"] = rate
         for optimiser in self.optim.optim_objs.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
-        """Return each parameter's optimiser's state, by the parameter's name in the model.
+        """Return the state of each parameter's optimiser, by the parameter's name in the model.
 
-        Pyro's own `get_state` has names of the parameter store, which another instance of the
-        model would not have.
+        Pyro's own `get_state` uses names of the parameter store, which differ between instances of
+        a model.
         """
         return {
             name: self.optim.optim_objs[parameter].state_dict()
@@ -64,7 +64,7 @@ class SVIEngine(Engine):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.optim.optim_objs.clear()
         for name, parameter in self.objective.model.named_parameters():
             if name in state:
@@ -88,12 +88,12 @@ class SVIEngine(Engine):
 
 
 class _Loss:
-    """What `SVI` calls for the loss of a batch, which leaves its gradients in the parameters.
+    """The loss function of `SVI`, which stores its gradients in the parameters.
 
     Attributes:
-        measured: what the last batch measured.
-        inspects: whether to look for what is not finite.
-        failure: what was not, in the last batch that was inspected.
+        measured: loss, terms and gradient norm of the last batch.
+        inspects: whether to look for sites and gradients that are not finite.
+        failure: the first one of these in the last batch that was inspected.
     """
 
     def __init__(self, objective: Objective, cap: float | None) -> None:
@@ -111,7 +111,7 @@ class _Loss:
             self._elbo = keeping_traces(pyro_elbo(self.objective, batch))
         self._elbo.traces = []
         loss = torch.as_tensor(self._elbo.loss_and_grads(model, guide, batch))
-        # A Python number of Pyro's is a double.
+        # Pyro's loss may be a Python number, which is a double.
         loss = loss.to(self.parameters[0])
         traces, self._elbo.traces = self._elbo.traces, []
         terms = terms_of(self._elbo, traces)
@@ -129,14 +129,14 @@ class _Loss:
 
 
 def pyro_elbo(objective: Objective, batch: Batch) -> ELBO:
-    """Return Pyro's own ELBO where it has one of the model's objective, else the model's.
+    """Return Pyro's own ELBO of the model's objective if there is one, else the model's ELBO.
 
-    `TraceEnum_ELBO` stands in for `StaticEnum_ELBO`, `TraceMeanField_ELBO` for the one with KL
-    divergences in closed form, unless a label is enumerated as well, which it cannot do.
+    `TraceEnum_ELBO` replaces `StaticEnum_ELBO`. `TraceMeanField_ELBO` replaces it if KL divergences
+    are in closed form and no label is enumerated, which it could not do.
 
     Args:
         objective: the objective.
-        batch: rows to run the programs on, which changes no state.
+        batch: rows to run the programs on; no state changes.
     """
     elbo = objective.model.make_elbo()
     if type(elbo) is not StaticEnum_ELBO:

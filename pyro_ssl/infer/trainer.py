@@ -1,4 +1,4 @@
-"""One run's moving parts: objective, engine, epochs, and a state that can be put back."""
+"""The parts of one run: objective, engine, epochs, and a state that can be restored."""
 
 import copy
 import time
@@ -37,12 +37,12 @@ from pyro_ssl.nets.mlp import SeparateBatchNorm
 
 
 class Trainer:
-    """Trains a model epoch by epoch; `pyro_ssl.infer.fit` is the way to use it.
+    """Trains a model epoch by epoch; users call `pyro_ssl.infer.fit`, which uses it.
 
     Args:
         model: the model, already on the data's device.
         data: the data.
-        config: how to train.
+        config: options of training.
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
@@ -63,15 +63,15 @@ class Trainer:
 
     @property
     def execution(self) -> str:
-        """How steps run: `eager` or `compiled`, `in a CUDA graph` or not; or `SVI`."""
+        """How steps run: `eager` or `compiled`, with `in a CUDA graph` or without; or `SVI`."""
         captured = isinstance(self._step, CapturedStep) and not self._step.failed
         return self.engine.execution + (", in a CUDA graph" if captured else "")
 
     def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> Row:
         """Train for one epoch and return its row, term means in nats per example.
 
-        The terms are summed on the device and looked at once, after the last step. If the sums
-        are not finite, the row says so and `locate_non_finite` finds out where.
+        The terms are summed on the device and read once, after the last step. If a sum is not
+        finite, neither is the row; `locate_non_finite` then finds the place.
         """
         self._begin_epoch()
         started = time.perf_counter()
@@ -90,17 +90,18 @@ class Trainer:
         return row
 
     def validate(self) -> Row:
-        """Return what `pyro_ssl.infer.validation.validate` measures of the model as it is."""
+        """Return what `pyro_ssl.infer.validation.validate` measures of the present model."""
         return validate(self.model, self.data, self.config)
 
     def locate_non_finite(self, snapshot: dict[str, Any]) -> NonFiniteError:
-        """Replay the epoch after `snapshot`, looking at every step; leave `snapshot`'s state.
+        """Return an error that says where the epoch after `snapshot` stopped being finite.
 
-        A run of several processes is not replayed.
+        Replay the epoch and inspect every step, then restore `snapshot`. In a run of several
+        processes there is no replay.
         """
         self.load_state(snapshot)
         self._begin_epoch()
-        # On a GPU a replay need not repeat to the last bit, so that it may find nothing.
+        # On a GPU a replay may differ in the last bits, so that it may find nothing.
         site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
@@ -139,7 +140,7 @@ class Trainer:
         )
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put back what `state` returned, possibly in another process.
+        """Restore what `state` returned, possibly in another process.
 
         Raises:
             CheckpointError: if it belongs to another model or another configuration.
@@ -154,7 +155,7 @@ class Trainer:
         if self.config.compile == state["config"]["compile"] == "auto":
             self.compiles = self._may_compile() and state["compiles"]
         set_random_states(state["rng"][self.share.rank], self.device)
-        # What was compiled or recorded refers to the optimiser's former tensors.
+        # The compiled or recorded step refers to the optimiser's former tensors.
         self._prepare_step()
 
     def _check_batch_norm(self) -> None:
@@ -172,7 +173,7 @@ class Trainer:
         model, config = self.model, self.config
         objective = Objective.of(model, self.data, config)
         if objective.annealing is not None:
-            # Better now than after the first checkpoint has been written.
+            # Now, not only after the first checkpoint has been written.
             model.train()
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
                 self.batches.shuffle(0)
@@ -187,26 +188,26 @@ class Trainer:
         return SVIEngine(self.objective, self.batches, self.config)
 
     def _prepare_step(self) -> None:
-        """Decide how steps run from here on: compiled or not, replayed or not."""
+        """Decide whether steps are compiled, and whether they are replayed by a CUDA graph."""
         self._options = self.model.options
         self.engine.prepare(self.compiles)
         self._step: Callable[[], None] = self.engine.step
         if not isinstance(self.engine, NativeEngine):
             return
-        # A graph holds no copy from main memory, and waits for no other process.
+        # A graph cannot copy from main memory, nor wait for another process.
         alone = not self.batches.streams and self.share.processes == 1
         if self.config.cuda_graph and self.device.type == "cuda" and alone:
-            # The engine's step and not one of this object's, which would hold itself for ever.
+            # The engine's step, since a method of this object would make a reference cycle.
             self._step = CapturedStep(self.engine.step, self.device)
 
     def _may_compile(self) -> bool:
         # A compiler would merge each chunk's second computation with its first, and
-        # DistributedDataParallel watches a backward pass that no longer happens.
+        # DistributedDataParallel needs hooks of a backward pass that a compiled step does not make.
         return self.model.class_chunk is None and self.share.processes == 1
 
     def _begin_epoch(self) -> None:
         if self.model.options != self._options:
-            # What was compiled or recorded has the former ones in it.
+            # The compiled or recorded step contains the former options.
             self._prepare_step()
         self.model.train()
         epoch = self.progress.epoch

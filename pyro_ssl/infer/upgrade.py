@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions, brought to what the present one writes."""
+"""Conversion of earlier versions' checkpoints to the present format."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,16 +7,16 @@ from pyro_ssl.likelihoods import Gaussian, Laplace, as_likelihood
 
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state with the options that its model would have today.
+    """Return a checkpoint's state with its model's options in the present form.
 
-    A state that lacks what every checkpoint has is returned as it is.
+    A state without a model's class and options is returned unchanged.
     """
     if not {"model_class", "model_options"} <= state.keys():
         return dict(state)
     options = dict(state["model_options"])
     labelled, unlabelled, _ = state.get("rows", (1, 0, 0))
     if "classification_weight" in options:
-        # It was the weight of each labelled row, of a loss that was then divided by all rows.
+        # It was the weight of each labelled row, in a loss divided by the number of all rows.
         weight = options.pop("classification_weight")
         if state["model_class"] in ("CCVAE", "MultiLabelCCVAE"):
             weight = max(weight - 1, 0.0)
@@ -28,9 +28,9 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_likelihood(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options whose likelihood holds what were options of its own beside it.
+    """Return options in which the likelihood holds its own options, once options of the model.
 
-    Batch norm that is now "separate" was called "parted".
+    Batch norm "parted" becomes "separate".
     """
     if options.get("batch_norm") == "parted":
         options["batch_norm"] = "separate"

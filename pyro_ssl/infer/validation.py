@@ -1,4 +1,4 @@
-"""What is measured on the validation rows after an epoch."""
+"""Measures on the validation rows after an epoch."""
 
 import torch
 
@@ -16,7 +16,7 @@ from pyro_ssl.metrics import (
 )
 from pyro_ssl.models.base import PyroModel, SSLModel
 
-# What the best epoch is chosen by, the first that there is.
+# The best epoch is chosen by the first of these measures that the model has.
 MEASURES = tuple(
     names.reported(measure, names.VALIDATION)
     for measure in ("accuracy", names.ELBO, names.log_prob("x"))
@@ -28,9 +28,9 @@ _KL_ROWS = 1000
 def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
     """Return validation accuracy and calibration error; empty without validation rows.
 
-    Of a model that does not classify, return its objective; with `config.validation_bound` also
-    that of one that does, and the KL divergence of each latent dimension. The noise is the same
-    in every epoch.
+    For a model that does not classify, return its objective instead. With
+    `config.validation_bound`, return the objective of a model that classifies, too, and the KL
+    divergence of each latent dimension. The noise is the same in every epoch.
     """
     if not len(data.validation_xs):
         return {}

@@ -1,4 +1,4 @@
-"""How rows and terms weigh in an objective: handlers around a model and its guide."""
+"""Weights of rows and terms in an objective: handlers around a model and its guide."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ class RowWeights(Messenger):
 
     With N_l labelled and N_u unlabelled rows in the data, N = N_l + N_u, of which a batch holds
     B_l and B_u drawn uniformly, labelled rows weigh N_l / (B_l N) and unlabelled ones
-    N_u / (B_u N). A term beside the bound (`add_term`, the classification term among them) weighs
+    N_u / (B_u N). A term beside the bound (`add_term`; the classification term is one) weighs
     1 / B_l or 1 / B_u instead: `alpha` is the weight of its mean over labelled rows, however many
     there are.
 
-    It is what `fit` trains with; around a model and a guide it gives Pyro's own `SVI` the same
+    `fit` trains with it; put around a model and a guide, it gives Pyro's own `SVI` the same
     objective::
 
         weighted = RowWeights(data.num_labelled, data.num_unlabelled)
@@ -49,10 +49,10 @@ class RowWeights(Messenger):
 
 
 class TermWeights(Messenger):
-    """Pyro handler that scales the terms that annealing weighs.
+    """Pyro handler that scales annealed terms.
 
     Args:
-        weights: factors, 0-dimensional, keyed as `FitConfig.anneal` is; others do nothing.
+        weights: factors, 0-dimensional, by keys of `FitConfig.anneal`; other keys have no effect.
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Generative models and guides, one file per published model, each a pair of Pyro programs."""
+"""Models, each a generative Pyro program and its guide; one file for each published model."""
 
 from pyro_ssl.models.approx_m2 import ApproxM2
 from pyro_ssl.models.autoencoder import Autoencoder
@@ -20,6 +20,8 @@ from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
 from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
 from pyro_ssl.models.relaxed_m2 import RelaxedM2
+from pyro_ssl.models.rows import Batch
+from pyro_ssl.models.terms import add_term
 from pyro_ssl.models.vae import VAE
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "VAE",
     "ApproxM2",
     "Autoencoder",
+    "Batch",
     "BernoulliVAE",
     "BitMixture",
     "GeneratorVAE",
@@ -46,5 +49,6 @@ __all__ = [
     "RelaxedM2",
     "SSLModel",
     "active_latents",
+    "add_term",
     "posteriors",
 ]
