@@ -41,6 +41,14 @@ REQUIRED = (
     "best",
 )
 
+# Options that checkpoints may lack and whose defaults have changed since: what they were then.
+FORMER_DEFAULTS: dict[str, Any] = {
+    "learning_rate_schedule": "constant",
+    "anneal": {},
+    "batch_norm": False,
+    "input_dropout": 0.0,
+}
+
 _REMEDY = "delete it, or start afresh with --overwrite"
 
 
@@ -152,8 +160,8 @@ def check_belongs(
         )
     about_rows = "rows labelled, unlabelled, validation"
     now: dict[str, Any] = {**asdict(config), **stored_options(model), about_rows: rows}
-    # An option that is younger than the checkpoint had what is its default now.
-    defaults = {**asdict(FitConfig()), **stored(_default_options(type(model)))}
+    # An option that is younger than the checkpoint had what was its default.
+    defaults = {**asdict(FitConfig()), **stored(_default_options(type(model))), **FORMER_DEFAULTS}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
     # How a step is run changes no number but by rounding. Where the step size does not ask how
     # many epochs are to come, more of them continue the very same run; any other change would

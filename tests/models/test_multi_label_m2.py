@@ -22,7 +22,7 @@ def make(**options) -> MultiLabelM2:
     sizes = {"input_shape": (1, 2, 3), "num_classes": 3, "latent_dim": 2, "hidden_dims": (5,)}
     torch.manual_seed(1)
     frequencies = FREQUENCIES[: options.get("num_classes", 3)]
-    options = {"activation": "tanh", "alpha": WEIGHT} | options
+    options = oracle.PLAIN | {"activation": "tanh", "alpha": WEIGHT} | options
     model = MultiLabelM2(frequencies, **sizes | options)
     for parameter in model.parameters():
         parameter.data.mul_(2.0)
@@ -190,7 +190,7 @@ def test_training_finds_attributes():
     known[40:] = -1
     data = SSLData.from_arrays(xs, known).with_validation(xs, ys)
     options = {"input_shape": (1, 2, 3), "num_classes": 2, "latent_dim": 1, "hidden_dims": (16,)}
-    model = MultiLabelM2(alpha=5.0, **options)
+    model = MultiLabelM2(**oracle.PLAIN | {"alpha": 5.0}, **options)
     history = fit(model, data, FitConfig(epochs=20, batch_size=40, learning_rate=0.01))
     assert history.to_frame()["validation_accuracy"].max() > 0.95
     assert (model.predict_proba(xs) > 0.5).long().eq(ys).double().mean() > 0.95
