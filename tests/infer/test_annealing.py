@@ -60,7 +60,7 @@ class Tempered(M2):
 
 def tempered():
     torch.manual_seed(0)
-    return Tempered()
+    return Tempered(**oracle.PLAIN)
 
 
 def evaluated(model, elbo, anneal):

@@ -304,7 +304,8 @@ def test_separate_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(separate, 
         # Both ways saw the unlabelled rows once more; the second also labelled rows alone, whose
         # statistics are then the ones to keep.
         known, hs = (
-            model.classifier.layers[0](rows.flatten(1)).mean(0).detach() for rows in (xs[:4], xs[4:])
+            model.classifier.layers[0](rows.flatten(1)).mean(0).detach()
+            for rows in (xs[:4], xs[4:])
         )
         torch.testing.assert_close(means[0], 0.1 * hs)
         torch.testing.assert_close(means[1], 0.9 * (0.9 * means[0] + 0.1 * known) + 0.1 * hs)
@@ -383,8 +384,10 @@ def test_latent_noise_reaches_the_decoder_in_training_only(xs):
 
 
 def test_predictive_draws_labels_from_the_guide(model, xs):
-    draws = Predictive(model.model, guide=model.guide, num_samples=2000)(xs)
-    frequency = torch.nn.functional.one_hot(draws["y"], 4).double().mean(0)
+    # Twenty copies of each row draw twenty times as much at once.
+    copies = xs.repeat(20, 1, 1, 1)
+    draws = Predictive(model.model, guide=model.guide, num_samples=100)(copies)["y"]
+    frequency = torch.nn.functional.one_hot(draws.view(2000, 5), 4).double().mean(0)
     # Five standard errors of a frequency over 2000 draws are at most 0.056.
     torch.testing.assert_close(frequency, model.predict_proba(xs), atol=0.056, rtol=0)
 

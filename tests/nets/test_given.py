@@ -184,7 +184,7 @@ def test_checkpoints_ask_for_the_networks_again(tmp_path):
         fit(M2(SHAPE, 4, 2, (5,)), data, more, checkpoint=run, resume=True)
 
 
-def test_compiled_steps_take_given_networks():
+def test_compiled_steps_take_given_networks(as_recorded):
     model = m2().float()
     data = SSLData.from_arrays(pixels(20).float(), torch.arange(20) % 5 - 1)
     history = fit(model, data, FitConfig(epochs=1, batch_size=4, compile="always"))
