@@ -18,7 +18,7 @@ demo: .venv/installed
 
 # Two processes of one thread each: hardly any test keeps more than one core busy.
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The lower bounds of pyproject.toml, in an environment of their own; needs Python 3.10 to 3.12.
 test-oldest:

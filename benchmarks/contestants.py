@@ -24,13 +24,15 @@ WEIGHT = 50.0
 
 
 def networks(num_classes: int) -> dict[str, Any]:
-    """Return the options that give M2 the peers' networks, 784-500-50-500-784."""
+    """Return the options that give M2 the peers' networks, 784-500-50-500-784, and their loss."""
     return {
         "input_shape": (1, 28, 28),
         "num_classes": num_classes,
         "latent_dim": LATENT,
         "hidden_dims": (HIDDEN,),
         "alpha": WEIGHT,
+        "batch_norm": False,
+        "input_dropout": 0.0,
     }
 
 

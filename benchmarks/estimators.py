@@ -100,8 +100,18 @@ def trained_m2(config: Config, data: SSLData) -> M2:
         latent_dim=5,
         hidden_dims=(64,),
         alpha=1.0,
+        batch_norm=False,
+        input_dropout=0.0,
     ).to(data.labelled_xs.device)
-    training = FitConfig(epochs=config.epochs, batch_size=50, seed=config.seed, compile="never")
+    training = FitConfig(
+        epochs=config.epochs,
+        batch_size=50,
+        learning_rate=1e-3,
+        learning_rate_schedule="constant",
+        anneal={},
+        seed=config.seed,
+        compile="never",
+    )
     fit(m2, data, training)
     return m2.double()
 

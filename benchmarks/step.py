@@ -53,7 +53,9 @@ def contestants(config: Config, kind: str, device: torch.device) -> dict[str, St
     if kind == "unlabelled":
         models["RaoBlackwellM2"] = lambda: RaoBlackwellM2(num_summed=1, **networks(k))
     else:
-        models["MLPClassifier"] = lambda: MLPClassifier((1, 28, 28), k, (HIDDEN,))
+        models["MLPClassifier"] = lambda: MLPClassifier(
+            (1, 28, 28), k, (HIDDEN,), batch_norm=False, input_dropout=0.0
+        )
     ways = [("eager", False, False), ("compiled", True, False)]
     if device.type == "cuda":
         ways += [("CUDA graph", False, True), ("compiled, CUDA graph", True, True)]

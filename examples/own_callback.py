@@ -17,7 +17,7 @@ def main(epochs=100):
     digits, steps = load_digits(), []
     xs, ys = torch.tensor(digits.images).float() / 16, torch.tensor(digits.target)
     data = SSLData(xs[:200], ys[:200], xs[200:1500], 10, xs[1500:], ys[1500:])
-    model = M2((8, 8), 10, latent_dim=5, hidden_dims=(64,), alpha=10.0)
+    model = M2((8, 8), 10, latent_dim=5, hidden_dims=(64,), alpha=10.0, input_dropout=0.0)
 
     def count(progress):
         steps.append(progress.step)

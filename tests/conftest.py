@@ -14,6 +14,15 @@ def clean_slate():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def as_recorded(monkeypatch):
+    """Run the recorded graph of a compiled step as it is: compiling it takes 10 to 60 seconds.
+
+    All but the compiler's own work is tested: recording, noise, buffers, parameters, options.
+    """
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: graph)
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """The folder of the real MNIST, or a loud skip."""

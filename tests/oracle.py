@@ -16,6 +16,11 @@ from torch.nn import functional as F
 from pyro_ssl.likelihoods import Bernoulli, Laplace, Likelihood
 from pyro_ssl.models import M2, VAE, LatentM2, PyroModel
 
+# Options under which a classifier is a function of one row, as in every formula below.
+UNREGULARISED = {"batch_norm": False, "input_dropout": 0.0}
+# With them and this weight a model's objective is written without further ado.
+PLAIN = UNREGULARISED | {"alpha": 1.0}
+
 
 def unpacked(batch):
     """Inputs, labels, and the number of labelled rows of a batch."""

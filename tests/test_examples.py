@@ -25,7 +25,7 @@ def lines(name: str) -> int:
 def test_own_experiment_on_own_data(tmp_path):
     assert lines("own_experiment") <= 25
     arguments = (
-        "--labels 10 --validation 50 --epochs 15 --batch-size 20 --hidden-dims 16 --quiet".split()
+        "--labels 10 --validation 50 --epochs 15 --batch-size 50 --hidden-dims 16 --quiet".split()
     )
     arguments += ["--seeds", "0", "1", "--jobs", "2", "--results-root", str(tmp_path)]
     done = run("own_experiment", *arguments)

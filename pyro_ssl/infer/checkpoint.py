@@ -41,6 +41,14 @@ REQUIRED = (
     "best",
 )
 
+# Options that checkpoints may lack and whose defaults have changed since: what they were then.
+FORMER_DEFAULTS: dict[str, Any] = {
+    "learning_rate_schedule": "constant",
+    "anneal": {},
+    "batch_norm": False,
+    "input_dropout": 0.0,
+}
+
 _REMEDY = "delete it, or start afresh with --overwrite"
 
 
@@ -152,8 +160,8 @@ def check_belongs(
         )
     about_rows = "rows labelled, unlabelled, validation"
     now: dict[str, Any] = {**asdict(config), **stored_options(model), about_rows: rows}
-    # A checkpoint from before an option existed is taken to have the option's default.
-    defaults = {**asdict(FitConfig()), **stored(_default_options(type(model)))}
+    # A checkpoint from before an option existed is taken to have what was then its default.
+    defaults = {**asdict(FitConfig()), **stored(_default_options(type(model))), **FORMER_DEFAULTS}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
     # The way a step is run changes results only by rounding. If the step size does not depend on
     # the number of epochs, that number may change too. Any other change makes another run.

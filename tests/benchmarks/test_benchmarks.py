@@ -12,6 +12,7 @@ from benchmarks.plain_torch import PlainM2
 from benchmarks.textbook import TextbookM2
 from benchmarks.timing import alternate, matrix_flops, ratios
 from pyro_ssl.models import M2
+from tests import oracle
 
 PIXELS, CLASSES, HIDDEN, LATENT = 12, 4, 7, 3
 
@@ -19,7 +20,8 @@ PIXELS, CLASSES, HIDDEN, LATENT = 12, 4, 7, 3
 @pytest.fixture
 def m2():
     torch.manual_seed(0)
-    model = M2((1, 3, 4), CLASSES, latent_dim=LATENT, hidden_dims=(HIDDEN,), alpha=50.0).double()
+    options = oracle.PLAIN | {"alpha": 50.0}
+    model = M2((1, 3, 4), CLASSES, LATENT, (HIDDEN,), **options).double()
     # A scale that does not depend on the input, where softplus and exp can be made the same.
     model.encoder.layers[1].weight.data[LATENT:] = 0
     model.encoder.layers[1].bias.data[LATENT:] = 0

@@ -22,7 +22,7 @@ CLASSES = 5
 
 def make_m2(**options) -> M2:
     torch.manual_seed(1)
-    sizes = {"latent_dim": 2, "hidden_dims": (6,), "alpha": 2.0}
+    sizes = oracle.PLAIN | {"latent_dim": 2, "hidden_dims": (6,), "alpha": 2.0}
     model = M2((1, 2, 3), CLASSES, **sizes | options)
     for parameter in model.parameters():
         parameter.data.mul_(2.0)

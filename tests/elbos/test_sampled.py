@@ -24,7 +24,7 @@ ESTIMATORS = {
 def make(cls=M2, **options) -> M2:
     """A model of the class with the weights that all have in common."""
     sizes = {"input_shape": (1, 2, 3), "num_classes": CLASSES, "latent_dim": 2}
-    sizes |= {"hidden_dims": (5,), "alpha": 2.0, "activation": "relu"}
+    sizes |= oracle.PLAIN | {"hidden_dims": (5,), "alpha": 2.0, "activation": "relu"}
     torch.manual_seed(1)
     shared = M2(**{name: options.get(name, value) for name, value in sizes.items()})
     # Away from its initial values every density is far from flat.

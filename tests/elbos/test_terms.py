@@ -118,7 +118,7 @@ def test_terms_of_pyros_own_elbos_add_up_to_their_loss(name, particles):
 @pytest.mark.parametrize("elbo", [StaticEnum_ELBO(), RaoBlackwell_ELBO(1), ScoreFunction_ELBO()])
 def test_the_librarys_elbos_return_their_terms(elbo):
     torch.manual_seed(0)
-    model = M2((1, 2, 3), 3, latent_dim=2, hidden_dims=(5,)).double()
+    model = M2((1, 2, 3), 3, latent_dim=2, hidden_dims=(5,), **oracle.PLAIN).double()
     xs, ys = torch.rand(7, 1, 2, 3, dtype=torch.float64).round(), torch.arange(7) % 4 - 1
     loss, terms = elbo.loss_and_terms(model.model, model.guide, xs, ys)
     known = (ys >= 0).sum()
@@ -152,7 +152,7 @@ def with_term(add):
             return super()._label_in_guide(rows, scores)
 
     torch.manual_seed(0)
-    return TermM2((1, 4, 4), 3, latent_dim=2, hidden_dims=(5,), alpha=0.5).double()
+    return TermM2((1, 4, 4), 3, 2, (5,), **oracle.PLAIN | {"alpha": 0.5}).double()
 
 
 TERMS = {

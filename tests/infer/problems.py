@@ -4,6 +4,10 @@ import torch
 
 from pyro_ssl.data import SSLData
 from pyro_ssl.models import M2, VAE
+from tests import oracle
+
+# Options of `FitConfig` under which no step asks how many are to come.
+STEADY = {"learning_rate_schedule": "constant", "anneal": {}}
 
 
 def blobs(rows: int = 120, labels: int = 12, classes: int = 3, seed: int = 0) -> SSLData:
@@ -17,7 +21,7 @@ def blobs(rows: int = 120, labels: int = 12, classes: int = 3, seed: int = 0) ->
 
 def small_m2(seed: int = 0, **options) -> M2:
     torch.manual_seed(seed)
-    options = {"latent_dim": 2, "hidden_dims": (16,), "alpha": 0.5} | options
+    options = oracle.UNREGULARISED | {"latent_dim": 2, "hidden_dims": (16,), "alpha": 0.5} | options
     return M2((1, 4, 4), 3, **options)
 
 

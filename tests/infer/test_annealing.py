@@ -23,12 +23,12 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, MLPClassifier
 from tests import oracle
 from tests.elbos.test_enumerated import NoLooks
-from tests.infer.problems import blobs, small_m2, small_vae, unlabelled_blobs
+from tests.infer.problems import STEADY, blobs, small_m2, small_vae, unlabelled_blobs
 from tests.infer.test_fit import same_weights, without_seconds
 from tests.infer.test_objective import batch_of
 
 # Three steps an epoch.
-CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, keep_best=False)
+CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, keep_best=False, **STEADY)
 
 ELBOS = {
     "static": StaticEnum_ELBO,
@@ -60,7 +60,7 @@ class Tempered(M2):
 
 def tempered():
     torch.manual_seed(0)
-    return Tempered()
+    return Tempered(**oracle.PLAIN)
 
 
 def evaluated(model, elbo, anneal):

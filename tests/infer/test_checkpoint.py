@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model, save_checkpoint
 from pyro_ssl.infer.upgrade import upgraded
-from tests.infer.problems import blobs, small_m2
+from tests.infer.problems import STEADY, blobs, small_m2
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "run.pt"
-    fit(small_m2(), blobs(), FitConfig(epochs=1, batch_size=36), checkpoint=path)
+    fit(small_m2(), blobs(), FitConfig(epochs=1, batch_size=36, **STEADY), checkpoint=path)
     return path
 
 
@@ -87,7 +87,7 @@ def test_checkpoint_of_an_earlier_version_is_resumed_with_the_weight_it_had(chec
     options["classification_weight"] = 10 * options.pop("alpha")
     torch.save(state | {"format": "pyro_ssl checkpoint 3"}, checkpoint)
     assert load_model(checkpoint).alpha == small_m2().alpha
-    config = FitConfig(epochs=2, batch_size=36)
+    config = FitConfig(epochs=2, batch_size=36, **STEADY)
     history = fit(small_m2(), blobs(), config, checkpoint=checkpoint, resume=True)
     assert len(history.rows) == 2
 

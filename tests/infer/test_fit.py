@@ -12,9 +12,9 @@ from pyro_ssl.errors import CheckpointError, ConfigError, DataError, NonFiniteEr
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import Autoencoder, MLPClassifier
-from tests.infer.problems import blobs, small_m2, small_vae, unlabelled_blobs
+from tests.infer.problems import STEADY, blobs, small_m2, small_vae, unlabelled_blobs
 
-CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01)
+CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, **STEADY)
 
 
 def same_weights(first, second) -> bool:

@@ -11,12 +11,12 @@ from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import FitConfig, Objective, fit, load_checkpoint, save_checkpoint
 from pyro_ssl.infer.penalty import Penalty
 from tests import oracle
-from tests.infer.problems import blobs, small_m2
+from tests.infer.problems import STEADY, blobs, small_m2
 from tests.infer.test_fit import same_weights, without_seconds
 from tests.infer.test_objective import batch_of
 
 # Three steps an epoch.
-CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, keep_best=False)
+CONFIG = FitConfig(epochs=4, batch_size=36, learning_rate=0.01, keep_best=False, **STEADY)
 ONE_STEP = replace(CONFIG, epochs=1, steps_per_epoch=1)
 
 
@@ -104,7 +104,7 @@ def test_step_size_rises_before_it_follows_its_schedule():
     flat, step, cosine = (
         FitConfig(epochs=6, learning_rate=1.0, learning_rate_warmup=3, **options)
         for options in (
-            {},
+            {"learning_rate_schedule": "constant"},
             {"learning_rate_schedule": "step", "learning_rate_decay_epochs": 4},
             {"learning_rate_schedule": "cosine"},
         )

@@ -14,12 +14,14 @@ from pyro_ssl.infer.batches import Share
 from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.processes import leave_processes, shared_gradients
 from pyro_ssl.models import MLPClassifier
+from tests import oracle
 from tests.infer.problems import blobs, small_m2
 
 CONFIG = FitConfig(
     epochs=3,
     batch_size=36,
     learning_rate=0.01,
+    learning_rate_schedule="constant",
     binarise=False,
     keep_best=False,
     anneal={"kl_z": Anneal(0.0, 1.0, 8)},
@@ -30,7 +32,7 @@ CONFIG = FitConfig(
 
 def classifier():
     torch.manual_seed(0)
-    return MLPClassifier((1, 4, 4), 3, hidden_dims=(8,))
+    return MLPClassifier((1, 4, 4), 3, hidden_dims=(8,), **oracle.UNREGULARISED)
 
 
 def run(rank, port, function, folder):

@@ -9,11 +9,11 @@ import pytest
 
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint
 from pyro_ssl.infer.trainer import Trainer
-from tests.infer.problems import blobs, small_m2
+from tests.infer.problems import STEADY, blobs, small_m2
 from tests.infer.test_fit import same_weights, without_seconds
 
 # Three steps an epoch.
-CONFIG = FitConfig(epochs=6, batch_size=36, learning_rate=0.01, keep_best=False)
+CONFIG = FitConfig(epochs=6, batch_size=36, learning_rate=0.01, keep_best=False, **STEADY)
 
 
 def test_callbacks_are_told_how_far_the_run_has_come():

@@ -11,12 +11,12 @@ from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint, load_model, save_model
 from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.models import M2, VAE, BitMixture, GumbelSoftmaxM2, MultiLabelM2
-from tests.infer.problems import blobs, small_m2
+from tests.infer.problems import STEADY, blobs, small_m2
 from tests.infer.test_fit import same_weights
 from tests.models.test_base import MODELS
 
 SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "latent_dim": 2, "hidden_dims": (5,)}
-CONFIG = FitConfig(epochs=1, batch_size=36)
+CONFIG = FitConfig(epochs=1, batch_size=36, **STEADY)
 
 
 class MyM2(M2):
@@ -213,6 +213,7 @@ def test_numbers_of_numpy_in_a_configuration_can_be_resumed(tmp_path):
         epochs=np.int64(1),
         batch_size=np.int32(36),
         learning_rate=np.float64(1e-3),
+        learning_rate_schedule="constant",
         anneal={"kl_z": Anneal(np.float64(0.1), np.float32(1.0), np.int64(5))},
         term_weights={"kl_y": np.float64(0.5)},
     )

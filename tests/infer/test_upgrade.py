@@ -9,6 +9,7 @@ from pyro_ssl.infer import FitConfig, fit, load_model
 from pyro_ssl.infer.upgrade import upgraded
 from pyro_ssl.likelihoods import Bernoulli, Gaussian, Laplace
 from pyro_ssl.models import CCVAE, M1M2, M2, VAE
+from tests.infer.problems import STEADY
 
 SIZES = {"input_shape": (1, 8, 8), "num_classes": 3, "hidden_dims": (5,)}
 M1 = {"input_shape": (1, 8, 8), "latent_dim": 3, "hidden_dims": (5,)}
@@ -48,7 +49,7 @@ def data() -> SSLData:
 
 
 def config(epochs: int) -> FitConfig:
-    return FitConfig(epochs=epochs, batch_size=5, binarise=False, compile="never")
+    return FitConfig(epochs=epochs, batch_size=5, binarise=False, compile="never", **STEADY)
 
 
 def former(state, options):

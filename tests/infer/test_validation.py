@@ -8,10 +8,10 @@ from pyro_ssl.infer import FitConfig, fit
 from pyro_ssl.metrics import importance_weighted_bound, kl_per_dimension
 from pyro_ssl.models import Autoencoder, MLPClassifier
 from tests import oracle
-from tests.infer.problems import blobs, small_m2, small_vae, unlabelled_blobs
+from tests.infer.problems import STEADY, blobs, small_m2, small_vae, unlabelled_blobs
 from tests.infer.test_fit import without_seconds
 
-CONFIG = FitConfig(epochs=3, batch_size=36, learning_rate=0.01, validation_bound=True)
+CONFIG = FitConfig(epochs=3, batch_size=36, learning_rate=0.01, validation_bound=True, **STEADY)
 
 
 def analytic(loc, scale):

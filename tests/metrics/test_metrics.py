@@ -153,7 +153,7 @@ def test_chunks_change_the_bound_by_no_more_than_noise():
 
 def tiny(cls, **options):
     torch.manual_seed(2)
-    sizes = {"num_classes": 3, "latent_dim": 1, "hidden_dims": (4,)}
+    sizes = oracle.PLAIN | {"num_classes": 3, "latent_dim": 1, "hidden_dims": (4,)}
     model = cls(**sizes | options).double()
     # Labels are told apart, in another way than that of their uniform prior.
     for parameter in model.classifier.parameters():

@@ -46,6 +46,7 @@ from pyro_ssl.models import (
     RaoBlackwellM2,
 )
 from tests import oracle
+from tests.infer.problems import STEADY
 from tests.likelihoods.table import binary, codes, counts, fractions, normal, positive
 from tests.models.test_m2 import class_noise
 
@@ -79,10 +80,15 @@ LIKELIHOODS = {
     "ordinal": (Ordinal(4), codes(4)),
     "mixed": (MIXED, table),
 }
-M2_SIZES = {"input_shape": SHAPE, "num_classes": CLASSES, "latent_dim": 2, "hidden_dims": (5,)}
+M2_SIZES = oracle.PLAIN | {
+    "input_shape": SHAPE,
+    "num_classes": CLASSES,
+    "latent_dim": 2,
+    "hidden_dims": (5,),
+}
 VAE_SIZES = {"input_shape": SHAPE, "latent_dim": 2, "hidden_dims": (5,)}
 CCVAE_SIZES = {"input_shape": SHAPE, "num_classes": CLASSES, "style_dim": 2, "hidden_dims": (5,)}
-UPPER = {"num_classes": CLASSES, "latent_dim": 2, "hidden_dims": (5,)}
+UPPER = oracle.PLAIN | {"num_classes": CLASSES, "latent_dim": 2, "hidden_dims": (5,)}
 MODELS = {
     "M2": lambda p_x: M2(likelihood=p_x, **M2_SIZES),
     "M2 in chunks": lambda p_x: M2(likelihood=p_x, class_chunk=2, **M2_SIZES),
@@ -136,7 +142,7 @@ def far_from_flat(model):
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_m2s_objective_and_gradients_equal_a_loop_over_classes(case, elbo, chunk):
     likelihood, draw = case
-    model = far_from_flat(M2(likelihood=likelihood, alpha=2.0, class_chunk=chunk, **M2_SIZES))
+    model = far_from_flat(M2(likelihood=likelihood, class_chunk=chunk, **M2_SIZES | {"alpha": 2.0}))
     xs = draw((6, *SHAPE))
     loss, trace = oracle.run(model, elbo(max_plate_nesting=1), xs, YS)
     wanted = 0.0
@@ -223,7 +229,7 @@ def test_bounds_and_predictive_work(case):
 def test_checkpoints_bring_the_model_back_and_go_on(name, family, tmp_path):
     likelihood, draw = LIKELIHOODS[family]
     run, kept = tmp_path / "run.pt", tmp_path / "model.pt"
-    config = {"batch_size": 6, "binarise": False, "compile": "never"}
+    config = STEADY | {"batch_size": 6, "binarise": False, "compile": "never"}
 
     def start():
         torch.manual_seed(1)
@@ -361,7 +367,7 @@ class Exponential(Likelihood):
 def test_a_users_likelihood_is_saved_by_name_and_given_again_at_load(tmp_path):
     data = data_of(None, Exponential(), positive)
     model = M2(likelihood=Exponential(), **M2_SIZES)
-    config = FitConfig(epochs=1, batch_size=6, binarise=False, compile="never")
+    config = FitConfig(epochs=1, batch_size=6, binarise=False, compile="never", **STEADY)
     fit(model, data, config, checkpoint=tmp_path / "run.pt")
     with pytest.raises(CheckpointError, match="likelihood cannot be read: family is 'Exponential'"):
         load_model(tmp_path / "run.pt")

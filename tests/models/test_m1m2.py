@@ -13,11 +13,11 @@ from pyro_ssl.infer import FitConfig, Objective, RaoBlackwell_ELBO, StaticEnum_E
 from pyro_ssl.models import M1M2, VAE, LatentM2, active_latents, posteriors
 from pyro_ssl.models.rows import Batch
 from tests import oracle
-from tests.infer.problems import blobs
+from tests.infer.problems import STEADY, blobs
 
 WEIGHT = 3.5
 M1 = {"input_shape": (1, 2, 3), "latent_dim": 3, "hidden_dims": (5,)}
-M2_OPTIONS = {
+M2_OPTIONS = oracle.PLAIN | {
     "num_classes": 4,
     "latent_dim": 2,
     "hidden_dims": (5,),
@@ -212,7 +212,7 @@ def test_copies_keep_m1_frozen():
 def test_layers_trained_apart_are_put_together_as_copies(dtype):
     torch.manual_seed(3)
     vae = VAE(**M1, batch_norm=True, likelihood="gaussian").to(dtype)
-    upper = LatentM2(2, **M2_OPTIONS, batch_norm=True, num_summed=2).to(dtype)
+    upper = LatentM2(2, **M2_OPTIONS | {"batch_norm": True}, num_summed=2).to(dtype)
     with torch.no_grad():
         # Thirds are exact in no precision.
         for tensor in (*vae.state_dict().values(), *upper.state_dict().values()):
@@ -252,7 +252,7 @@ def test_predictions_are_made_at_the_mean_of_z1_by_running_statistics(xs):
     loc, _ = oracle.vae_posterior(model.vae, xs)
     torch.testing.assert_close(proba, model.classifier(loc[:, [0, 2]]).softmax(-1))
     posterior = posteriors(model.vae, xs, (0, 2))
-    upper = LatentM2(2, **M2_OPTIONS, batch_norm=True).double().eval()
+    upper = LatentM2(2, **M2_OPTIONS | {"batch_norm": True}).double().eval()
     upper.load_state_dict({k: v for k, v in model.state_dict().items() if "vae" not in k})
     torch.testing.assert_close(upper.predict_proba(posterior), proba)
 
@@ -368,7 +368,13 @@ def test_num_summed_gives_an_elbo_that_is_unbiased_for_the_sum(xs, monkeypatch):
     assert z.max() < 4
 
 
-CONFIG = FitConfig(epochs=20, batch_size=36, learning_rate=0.01, compile="never")
+UPPER = oracle.UNREGULARISED | {
+    "num_classes": 3,
+    "latent_dim": 2,
+    "hidden_dims": (16,),
+    "alpha": 0.5,
+}
+CONFIG = FitConfig(epochs=20, batch_size=36, learning_rate=0.01, compile="never", **STEADY)
 
 
 def fitted_m1(data, epochs=40) -> VAE:
@@ -393,7 +399,7 @@ def test_layers_train_one_after_the_other_and_are_saved_as_one(tmp_path):
     active = active_latents(vae, data.unlabelled_xs)
     assert active
     torch.manual_seed(1)
-    upper = LatentM2(len(active), 3, latent_dim=2, hidden_dims=(16,), alpha=0.5)
+    upper = LatentM2(len(active), **UPPER)
     history = fit(upper, on_posteriors(vae, data, active), replace(CONFIG, binarise=False))
     frame = history.to_frame()
     assert frame["validation_accuracy"].max() > 0.9
@@ -419,8 +425,7 @@ def test_both_layers_train_at_once_from_scratch_and_resume_bit_for_bit(tmp_path)
     def fresh(**options):
         torch.manual_seed(0)
         m1 = {"input_shape": (1, 4, 4), "latent_dim": 4, "hidden_dims": (16,), "batch_norm": True}
-        sizes = {"num_classes": 3, "latent_dim": 2, "hidden_dims": (16,), "train_m1": True}
-        return M1M2(m1=m1, alpha=0.5, **sizes | options)
+        return M1M2(m1=m1, train_m1=True, **UPPER | options)
 
     config, path = replace(CONFIG, epochs=40, keep_best=False), tmp_path / "run.pt"
     never_stopped = fresh()

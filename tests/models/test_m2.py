@@ -15,6 +15,7 @@ from pyro_ssl.models.rows import Batch
 from tests import oracle
 
 WEIGHT = 3.5
+PLAIN = oracle.PLAIN | {"alpha": WEIGHT}
 # All unknown, all known, mixed in any order, the known ones in front.
 YS_OF_EACH_KIND = [None, [0, 3, 1, 1, 2], [2, -1, 0, -1, -1], [1, 3, -1, -1, -1]]
 
@@ -27,7 +28,7 @@ def model() -> M2:
         num_classes=4,
         latent_dim=2,
         hidden_dims=(7, 5),
-        alpha=WEIGHT,
+        **PLAIN,
     )
     # Away from its initial values every density is far from flat.
     for parameter in model.parameters():
@@ -143,7 +144,7 @@ def test_mixed_call_is_the_sum_of_its_parts_gradients_included(model, xs, ys, el
 def test_convolutions_and_laplace_pixels_enter_the_same_objective(options, elbo):
     torch.manual_seed(1)
     sizes = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_dims": (5,)}
-    model = M2(**sizes | {"activation": "tanh", "alpha": WEIGHT} | options)
+    model = M2(**sizes | PLAIN | {"activation": "tanh"} | options)
     model = model.double().eval()
     xs = torch.rand(5, *model.input_shape).double()
     ys = torch.tensor([2, -1, 0, -1, -1])
@@ -284,7 +285,8 @@ def test_separate_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(separate, 
         "torch.distributions.normal._standard_normal",
         lambda shape, dtype, device: torch.zeros(shape, dtype=dtype, device=device),
     )
-    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="separate" if separate else True).double().train()
+    options = PLAIN | {"batch_norm": "separate" if separate else True}
+    model = M2((1, 2, 3), 4, 2, (7,), **options).double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     losses, means = [], []
     for some in (slice(None), slice(0, 4), slice(4, None)):
@@ -299,14 +301,18 @@ def test_separate_batch_norm_leaves_a_mixed_call_the_sum_of_its_parts(separate, 
             gradients.append(oracle.gradients(loss, model))
             means.append(model.classifier.norms[0].unlabelled.running_mean.clone())
         oracle.assert_same(*gradients)
-        # Both ways saw the unlabelled rows once more.
-        hs = model.classifier.layers[0](xs[4:].flatten(1)).mean(0).detach()
+        # Both ways saw the unlabelled rows once more; the second also labelled rows alone, whose
+        # statistics are then the ones to keep.
+        known, hs = (
+            model.classifier.layers[0](rows.flatten(1)).mean(0).detach()
+            for rows in (xs[:4], xs[4:])
+        )
         torch.testing.assert_close(means[0], 0.1 * hs)
-        torch.testing.assert_close(means[1], 0.19 * hs)
+        torch.testing.assert_close(means[1], 0.9 * (0.9 * means[0] + 0.1 * known) + 0.1 * hs)
 
 
 def test_separate_batch_norm_normalises_each_kind_by_its_own_statistics():
-    model = M2((1, 2, 3), 4, 2, (7,), batch_norm="separate", alpha=WEIGHT)
+    model = M2((1, 2, 3), 4, 2, (7,), **PLAIN | {"batch_norm": "separate"})
     model.double().train()
     xs, ys = torch.rand(11, 1, 2, 3).double(), torch.tensor([2, 0, 1, 3, *[-1] * 7])
     elbo = model.make_elbo()
@@ -324,6 +330,30 @@ def test_separate_batch_norm_normalises_each_kind_by_its_own_statistics():
             torch.testing.assert_close(found, log_q[torch.arange(4), ys[:4]])
         else:
             torch.testing.assert_close(nodes["unlabelled/y"]["fn"].logits, log_q)
+
+
+def test_labelled_rows_alone_are_normalised_and_classified_by_their_own_statistics():
+    model = M2((1, 2, 3), 4, 2, (7,), **PLAIN | {"batch_norm": "separate"}).double().train()
+    xs, ys = torch.rand(9, 1, 2, 3).double(), torch.arange(9) % 4
+    elbo = model.make_elbo()
+    with oracle.recorded_traces(elbo) as traces:
+        for _ in range(200):
+            elbo.differentiable_loss(model.model, model.guide, xs, ys)
+    first, last = model.classifier.layers
+    norm = model.classifier.norms[0].unlabelled
+    hs = first(xs.flatten(1))
+    mean, variance = hs.mean(0), hs.var(0, correction=0)
+    hidden = norm.weight * (hs - mean) / (variance + norm.eps).sqrt() + norm.bias
+    log_q = last(hidden.relu()).log_softmax(-1)
+    found = -traces[-1][1].nodes["classification"]["unscaled_log_prob"]
+    torch.testing.assert_close(found, log_q[torch.arange(9), ys])
+    # Of the running averages 0.9^200 is left of where they started.
+    torch.testing.assert_close(norm.running_mean, mean.detach(), atol=1e-7, rtol=1e-7)
+    torch.testing.assert_close(norm.running_var, hs.var(0).detach(), atol=1e-7, rtol=1e-7)
+    new = torch.rand(3, 1, 2, 3).double()
+    hs = (first(new.flatten(1)) - mean) / (norm.running_var + norm.eps).sqrt()
+    by_hand = last((norm.weight * hs + norm.bias).relu()).softmax(-1)
+    torch.testing.assert_close(model.predict_proba(new), by_hand, atol=1e-7, rtol=1e-7)
 
 
 def test_latent_noise_reaches_the_decoder_in_training_only(xs):
@@ -354,8 +384,10 @@ def test_latent_noise_reaches_the_decoder_in_training_only(xs):
 
 
 def test_predictive_draws_labels_from_the_guide(model, xs):
-    draws = Predictive(model.model, guide=model.guide, num_samples=2000)(xs)
-    frequency = torch.nn.functional.one_hot(draws["y"], 4).double().mean(0)
+    # Twenty copies of each row draw twenty times as much at once.
+    copies = xs.repeat(20, 1, 1, 1)
+    draws = Predictive(model.model, guide=model.guide, num_samples=100)(copies)["y"]
+    frequency = torch.nn.functional.one_hot(draws.view(2000, 5), 4).double().mean(0)
     # Five standard errors of a frequency over 2000 draws are at most 0.056.
     torch.testing.assert_close(frequency, model.predict_proba(xs), atol=0.056, rtol=0)
 

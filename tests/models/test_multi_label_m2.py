@@ -12,6 +12,7 @@ from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import MultiLabelM2
 from tests import oracle
 from tests.elbos.test_sampled import pixels
+from tests.infer.problems import STEADY
 from tests.models.test_ccvae import standard_normal
 from tests.models.test_multi_label_ccvae import FREQUENCIES, YS_OF_EACH_KIND, log_p
 
@@ -22,7 +23,7 @@ def make(**options) -> MultiLabelM2:
     sizes = {"input_shape": (1, 2, 3), "num_classes": 3, "latent_dim": 2, "hidden_dims": (5,)}
     torch.manual_seed(1)
     frequencies = FREQUENCIES[: options.get("num_classes", 3)]
-    options = {"activation": "tanh", "alpha": WEIGHT} | options
+    options = oracle.PLAIN | {"activation": "tanh", "alpha": WEIGHT} | options
     model = MultiLabelM2(frequencies, **sizes | options)
     for parameter in model.parameters():
         parameter.data.mul_(2.0)
@@ -190,8 +191,8 @@ def test_training_finds_attributes():
     known[40:] = -1
     data = SSLData.from_arrays(xs, known).with_validation(xs, ys)
     options = {"input_shape": (1, 2, 3), "num_classes": 2, "latent_dim": 1, "hidden_dims": (16,)}
-    model = MultiLabelM2(alpha=5.0, **options)
-    history = fit(model, data, FitConfig(epochs=20, batch_size=40, learning_rate=0.01))
+    model = MultiLabelM2(**oracle.PLAIN | {"alpha": 5.0}, **options)
+    history = fit(model, data, FitConfig(epochs=20, batch_size=40, learning_rate=0.01, **STEADY))
     assert history.to_frame()["validation_accuracy"].max() > 0.95
     assert (model.predict_proba(xs) > 0.5).long().eq(ys).double().mean() > 0.95
 

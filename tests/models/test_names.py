@@ -10,8 +10,14 @@ from pyro.infer import SVI, TraceEnum_ELBO
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models import M2, MLPClassifier
+from tests import oracle
 
-OPTIONS = {"input_shape": (16,), "num_classes": 3, "latent_dim": 2, "hidden_dims": (8,)}
+OPTIONS = oracle.PLAIN | {
+    "input_shape": (16,),
+    "num_classes": 3,
+    "latent_dim": 2,
+    "hidden_dims": (8,),
+}
 
 
 def trained(model, steps=20):

@@ -139,6 +139,7 @@ def fitted_gaussian(digits, seed, min_scale):
         epochs=50,
         batch_size=100,
         learning_rate=1e-2,
+        learning_rate_schedule="constant",
         binarise=False,
         compile="never",
         seed=seed,

@@ -10,6 +10,7 @@ from pyro_ssl.infer import FitConfig, fit, load_model, save_model
 from pyro_ssl.models import CCVAE, M1M2, M2, VAE, GumbelSoftmaxM2, LatentM2, MultiLabelM2
 from pyro_ssl.nets import GivenNetwork
 from tests import oracle
+from tests.infer.problems import STEADY
 
 SHAPE = (1, 2, 3)
 YS = torch.tensor([2, 0, -1, -1, -1])
@@ -164,7 +165,7 @@ def test_checkpoints_ask_for_the_networks_again(tmp_path):
     path, run = tmp_path / "model.pt", tmp_path / "run.pt"
     torch.manual_seed(0)
     data = SSLData.from_arrays(pixels(20).float(), torch.arange(20) % 4)
-    config = FitConfig(epochs=1, batch_size=20)
+    config = FitConfig(epochs=1, batch_size=20, **STEADY)
 
     def make():
         torch.manual_seed(1)
@@ -177,13 +178,13 @@ def test_checkpoints_ask_for_the_networks_again(tmp_path):
         load_model(path)
     again = load_model(path, classifier=Own(SHAPE, (4,)))
     assert torch.equal(again.predict_proba(data.labelled_xs), model.predict_proba(data.labelled_xs))
-    more = FitConfig(epochs=2, batch_size=20)
+    more = FitConfig(epochs=2, batch_size=20, **STEADY)
     assert len(fit(make(), data, more, checkpoint=run, resume=True).rows) == 2
     with pytest.raises(CheckpointError, match="another classifier"):
         fit(M2(SHAPE, 4, 2, (5,)), data, more, checkpoint=run, resume=True)
 
 
-def test_compiled_steps_take_given_networks():
+def test_compiled_steps_take_given_networks(as_recorded):
     model = m2().float()
     data = SSLData.from_arrays(pixels(20).float(), torch.arange(20) % 5 - 1)
     history = fit(model, data, FitConfig(epochs=1, batch_size=4, compile="always"))
