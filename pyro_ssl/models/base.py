@@ -17,7 +17,7 @@ from pyro_ssl.models.arguments import kept_arguments
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.store import new_name, take_name, use_present_names
-from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
 from pyro_ssl.plain import plain
 
 Model = TypeVar("Model", bound="PyroModel")
@@ -104,9 +104,9 @@ class PyroModel(nn.Module):
             pyro.get_param_store().load(path)
             pyro.module(m.param_name, m, update_module_params=True)
 
-        Under another name these lines silently change nothing. (`save_model` and `state_dict` need
-        no name.) Name a model before its first training step. Copies and unpickled models get a new
-        name.
+        Under another name these lines silently change nothing, and the store holds no running
+        statistics of batch norm: `save_model` and `state_dict` hold all, and need no name. Name a
+        model before its first training step. Copies and unpickled models get a new name.
 
         Args:
             name: the name, without "$$$".
@@ -242,6 +242,7 @@ class SSLModel(PyroModel):
             DataError: if `xs` has the wrong shape, dtype or range, or is not finite.
         """
         self.check(xs)
+        warn_of_missing_statistics(self)
         with evaluating(self):
             logits = self.class_logits(xs)
             return logits.sigmoid() if self.multi_label else logits.softmax(-1)

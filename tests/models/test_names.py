@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pyro
 import pytest
@@ -76,3 +77,15 @@ def test_copies_of_a_named_model_have_names_of_their_own():
         assert twin.param_name not in ("original", model.param_name)
         assert twin.param_name.startswith("m2_")
     assert model.param_name == "original"
+
+
+def test_statistics_that_the_store_does_not_hold_are_missed_with_a_warning():
+    xs = torch.rand(6, 16)
+    model = M2((16,), 3, latent_dim=2, hidden_dims=(8,), batch_norm=True)
+    with pytest.warns(UserWarning, match="batch norm in this M2 has seen no batch"):
+        model.predict_proba(xs)
+    model.train().class_logits(xs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict_proba(xs)
+        M2((16,), 3, batch_norm=False).predict_proba(xs)
