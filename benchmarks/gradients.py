@@ -61,7 +61,7 @@ class MeanDifference:
     def squared_norm(self) -> tuple[float, float]:
         """Return an unbiased estimate of the squared norm of d's mean, and its standard error.
 
-        The square of a noisy vector is too large by trace C, which is subtracted; what is left
+        The square of a noisy vector is too large by trace C, which is subtracted; the difference
         may be negative. With b the true difference and Gaussian errors, its variance is the
         sum over rows of 4 b' C b + 2 trace C^2, where d' C d - trace C^2 estimates b' C b. A
         negative estimate counts as 0, so that near b = 0 the error is somewhat too large.

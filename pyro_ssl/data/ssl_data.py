@@ -154,13 +154,12 @@ class SSLData:
             ys = ys.long()
         if isinstance(ys, Tensor) and ys.dim() == 2:
             check_attributes(ys, len(xs), num_classes or ys.shape[1])
-            known = (ys >= 0).any(-1)
-            labelled, unlabelled, num_classes = (xs[known], ys[known]), xs[~known], ys.shape[1]
-            return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
-        if num_classes is None:
-            num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
-        check_labels(ys, len(xs), num_classes, unknown_ok=True)
-        known = ys >= 0
+            known, num_classes = (ys >= 0).any(-1), ys.shape[1]
+        else:
+            if num_classes is None:
+                num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
+            check_labels(ys, len(xs), num_classes, unknown_ok=True)
+            known = ys >= 0
         labelled, unlabelled = (xs[known], ys[known]), xs[~known]
         return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
 

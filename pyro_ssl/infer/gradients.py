@@ -15,7 +15,7 @@ Compiled = Callable[..., tuple[Tensor, list[Tensor | None]]]
 
 
 class Measured(NamedTuple):
-    """What a step measured: the loss, its terms, and the norm of its gradient.
+    """Measurements of a step: the loss, its terms, and the norm of its gradient.
 
     Attributes:
         names: `loss`, the objective's terms, and `gradient_norm` (over all parameters).

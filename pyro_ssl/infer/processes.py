@@ -54,7 +54,7 @@ def copy_buffers_from_main(module: nn.Module) -> None:
 
 
 def run_in_main_process(function: Callable[[], T]) -> T:
-    """Call `function` in the main process only; return or raise in all what it did there."""
+    """Call `function` in the main process only; all processes get its result or its error."""
     if process_share().processes == 1:
         return function()
     outcome: list[Any] = [None]

@@ -25,8 +25,8 @@ OPTIMISERS = {"adam": Adam, "rmsprop": RMSprop}
 class SVIEngine(Engine):
     """Steps by `pyro.infer.SVI`, `pyro.optim` and, where Pyro has the objective, Pyro's ELBO.
 
-    The programs are the model's under the handlers of rows' and terms' weights, nothing is
-    compiled, and tensors are looked at as Pyro looks at them.
+    The programs are those of the model, with handlers for the weights of rows and terms. Nothing is
+    compiled, and Pyro reads tensors' values.
 
     Args:
         objective: what is minimised; its weights, its annealing and its penalty are used, and

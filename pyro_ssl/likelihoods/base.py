@@ -30,7 +30,7 @@ class Likelihood:
 
     Attributes:
         takes_real_values: whether inputs may be any numbers; otherwise they are in [0, 1].
-        takes_pixels: whether inputs in [0, 1] may be drawn anew from a Bernoulli.
+        takes_pixels: whether inputs are pixels that can be binarised by draws from a Bernoulli.
         takes_missing: whether NaN stands for a missing value.
         by_value: whether `values` exists: the values of an input are independent.
         filler: a number inside the support, put where a value is missing.

@@ -19,9 +19,21 @@ def _among(xs: Tensor, count: int) -> Tensor:
     return (xs >= 0) & (xs <= count - 1) & (xs.floor() == xs)
 
 
+@dataclass(frozen=True)
+class _Codes(Likelihood):
+    """Values 0..K-1 whose distributions are `Categorical`."""
+
+    def mean(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
+    ) -> Tensor:
+        """Return the likeliest values, `[..., *input_shape]`, of the outputs' dtype."""
+        values: dist.Categorical = self.values(outputs, input_shape, shared)
+        return values.logits.argmax(-1).to(outputs.dtype)
+
+
 @register_likelihood
 @dataclass(frozen=True)
-class Categorical(Likelihood):
+class Categorical(_Codes):
     """Independent categories, `p(x_d|.) = softmax(outputs_d)`, values 0..K-1.
 
     The decoder gives all scores of category 0, then all of category 1, and so on. The encoder sees
@@ -55,13 +67,6 @@ class Categorical(Likelihood):
         scores = outputs.unflatten(first, (self.num_categories, input_shape[0]))
         return dist.Categorical(logits=scores.movedim(first - 1, -1), validate_args=False)
 
-    def mean(
-        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
-    ) -> Tensor:
-        """Return the likeliest categories, `[..., *input_shape]`, of the outputs' dtype."""
-        values: dist.Categorical = self.values(outputs, input_shape, shared)
-        return values.logits.argmax(-1).to(outputs.dtype)
-
     def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the indicators."""
         return self.output_shape(input_shape)
@@ -80,7 +85,7 @@ class Categorical(Likelihood):
 
 @register_likelihood
 @dataclass(frozen=True)
-class Ordinal(Likelihood):
+class Ordinal(_Codes):
     """Independent ordered levels, values 0..K-1: the cumulative logit model.
 
     With learned thresholds t_1 < ... < t_{K-1} for each dimension, common to all rows, ::
@@ -126,13 +131,6 @@ class Ordinal(Likelihood):
         gaps = torch.log(-torch.expm1(-steps)).expand(*above.shape[:-1], self.num_levels - 2)
         log_p = F.pad(F.logsigmoid(above), (0, 1)) + F.pad(F.logsigmoid(-above), (1, 0))
         return dist.Categorical(logits=log_p + F.pad(gaps, (1, 1)), validate_args=False)
-
-    def mean(
-        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
-    ) -> Tensor:
-        """Return the likeliest levels, `[..., *input_shape]`, of the outputs' dtype."""
-        values: dist.Categorical = self.values(outputs, input_shape, shared)
-        return values.logits.argmax(-1).to(outputs.dtype)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
         """Return the levels divided by K - 1, numbers from 0 to 1."""

@@ -1,4 +1,4 @@
-"""What else changes when a model changes one attribute of an image."""
+"""Scores of how cleanly a model changes one attribute of an image."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What every model shares: identity in Pyro's parameter store, evaluation mode, checks."""
+"""The bases of all models: name in Pyro's parameter store, likelihood, options, checks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -76,7 +76,7 @@ class PyroModel(nn.Module):
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether inputs may be drawn anew from a Bernoulli, `binarise` of `fit`."""
+        """Whether inputs are pixels that can be binarised, see `binarise` of `FitConfig`."""
         return self.likelihood.takes_pixels
 
     @property

@@ -34,7 +34,7 @@ class LogisticNormal(M2):
         q(a|x,y) = Normal(loc(x) + shift_y, diag (scale(x) * rescale_y)^2)
         q(z|x,a) = Normal(loc(x, pi), diag scale(x, pi)^2)
 
-    with vectors `shift_y` and `rescale_y` learnt for each class: the learnt posterior shift.
+    with vectors `shift_y` and `rescale_y` learned for each class, the posterior shift.
     The objective, maximised, is the ELBO of log p(x) for an unlabelled row, of log p(x, y) for a
     labelled one, plus the classification term of `M2`, where::
 

@@ -22,7 +22,7 @@ class MultiLabelCCVAE(CCVAE):
 
         p(y_l) = Bernoulli(frequency_l)    p(z_class_l|y_l) = Normal(loc_l(y_l), scale_l(y_l)^2)
 
-    and all else as in `CCVAE`; guide::
+    and all other distributions as in `CCVAE`; guide::
 
         q(z|x) = Normal(loc(x), diag scale(x)^2)
         q(y_l|z_class_l) = Bernoulli(logits=a_l z_class_l + b_l)

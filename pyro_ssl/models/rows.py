@@ -1,4 +1,4 @@
-"""Which rows of a call carry labels, and the Pyro plates they live in."""
+"""The labelled and the unlabelled rows of a call, and their Pyro plates."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,8 +23,8 @@ class Rows:
 
     Attributes:
         xs: inputs `[n, ...]`.
-        ys: labels `[n]`, or attributes `[n, L]` of which each row knows some, -1 where unknown;
-            None where no label is known.
+        ys: labels `[n]`, or attributes `[n, L]`, -1 where unknown, some known in each row; None for
+            unlabelled rows.
         index: where the rows are in the call's `xs`.
         mixed: whether the call may have rows of both kinds; site names then begin with the kind
             (`"labelled/x"`), so that they differ.

@@ -1,4 +1,4 @@
-"""What each latent of a CCVAE stands for, as grids of images."""
+"""The meaning of each latent of a CCVAE, as grids of images."""
 
 from collections.abc import Sequence
 
