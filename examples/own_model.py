@@ -4,11 +4,8 @@ import pyro
 import pyro.distributions as dist
 import torch
 
-from pyro_ssl.data import SSLData
-from pyro_ssl.infer import FitConfig, fit, load_model, save_model
-from pyro_ssl.models import SSLModel
+from pyro_ssl import Batch, FitConfig, SSLData, SSLModel, fit, load_model, save_model
 from pyro_ssl.models.labels import label_in_guide
-from pyro_ssl.models.rows import Batch
 
 
 class Mixture(SSLModel):
@@ -33,7 +30,7 @@ class Mixture(SSLModel):
                 label_in_guide(rows.ys, self.class_logits(rows.xs), alpha=1.0)
 
 
-def main(path="mixture.pt"):
+def main(path="mixture.pt"):  # how it is trained, saved and loaded
     ys = torch.arange(600) % 2
     xs = (0.3 + 0.4 * ys.unsqueeze(-1) + 0.1 * torch.randn(600, 2)).clamp(0, 1)
     data = SSLData(xs[:10], ys[:10], xs[10:500], 2, xs[500:], ys[500:])

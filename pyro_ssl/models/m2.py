@@ -46,7 +46,7 @@ class M2(SSLModel):
 
     and so does a training loop with `RowWeights` around both programs. Without it, a call sums over
     its rows, and alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times
-    this one. The defaults are those of `fit` on MNIST with 100 labels, see the README. With
+    this one. The defaults suit MNIST with 100 labels, see the README. With
     `batch_norm=True` the statistics are those of all rows of a call, so that in training mode a
     mixed call is not exactly the sum of its labelled and its unlabelled part.
 
