@@ -48,7 +48,6 @@ if TYPE_CHECKING:
         VAE,
         ApproxM2,
         Autoencoder,
-        Batch,
         BernoulliVAE,
         BitMixture,
         GeneratorVAE,
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
         SSLModel,
         add_term,
     )
+    from pyro_ssl.models.rows import Batch
 
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
@@ -105,7 +105,6 @@ _MODULES = {
         "VAE",
         "ApproxM2",
         "Autoencoder",
-        "Batch",
         "BernoulliVAE",
         "BitMixture",
         "GeneratorVAE",
@@ -123,6 +122,7 @@ _MODULES = {
         "SSLModel",
         "add_term",
     ),
+    "pyro_ssl.models.rows": ("Batch",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -20,7 +20,6 @@ from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
 from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
 from pyro_ssl.models.relaxed_m2 import RelaxedM2
-from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.models.vae import VAE
 
@@ -31,7 +30,6 @@ __all__ = [
     "VAE",
     "ApproxM2",
     "Autoencoder",
-    "Batch",
     "BernoulliVAE",
     "BitMixture",
     "GeneratorVAE",
