@@ -45,7 +45,7 @@ from pyro_ssl.models import (
 from pyro_ssl.models.rows import Batch
 from tests import oracle
 from tests.elbos.test_enumerated import NoLooks
-from tests.infer.problems import blobs, small_m2
+from tests.infer.problems import STEADY, blobs, small_m2
 
 SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "hidden_dims": (16,)}
 MODELS = {
@@ -90,9 +90,10 @@ OTHERS = {
     ),
     "LogNormalVAE": lambda: VAE((16,), 2, (5,), likelihood=LogNormal(per="dimension")),
 }
-# One of each kind goes through the compiler: summed, weighed, relaxed and sampled labels.
+# One of each kind goes through the compiler: weighed, relaxed and sampled labels here, summed ones
+# in float32 where `fit` compiles.
 COMPILED = {
-    None: {"M2", "CCVAE", "STGumbelSoftmaxM2", "RaoBlackwellM2"},
+    None: {"CCVAE", "STGumbelSoftmaxM2", "RaoBlackwellM2"},
     torch.bfloat16: {"M2"},
 }
 
@@ -186,7 +187,9 @@ def test_run_length_decides_whether_to_compile():
 def test_compiled_fit_is_the_eager_one_and_resumes(tmp_path, compiled_once):
     config = FitConfig(epochs=3, batch_size=36, compile="never", keep_best=False)
     compiled = FitConfig(**vars(config) | {"compile": "always"})
-    plain, whole, resumed = small_m2(), small_m2(), small_m2(seed=3)
+    # Batch norm would leave biases no gradient but rounding noise, which Adam takes for one.
+    options = {"input_dropout": 0.3}
+    plain, whole, resumed = (small_m2(seed=seed, **options) for seed in (0, 0, 3))
     fit(plain, blobs(), config)
     assert fit(whole, blobs(), compiled).execution == "compiled"
     for ours, theirs in zip(whole.parameters(), plain.parameters(), strict=True):
@@ -201,7 +204,7 @@ def test_compiled_fit_is_the_eager_one_and_resumes(tmp_path, compiled_once):
 
     path = tmp_path / "run.pt"
     with pytest.raises(Stop):
-        fit(small_m2(), blobs(), compiled, checkpoint=path, on_epoch=stop)
+        fit(small_m2(**options), blobs(), compiled, checkpoint=path, on_epoch=stop)
     fit(resumed, blobs(), compiled, checkpoint=path, resume=True)
     for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -234,7 +237,7 @@ def test_frozen_parameters_stay_frozen_when_compiled(as_recorded):
 
 def test_a_run_can_be_resumed_uncompiled(tmp_path, as_recorded):
     path = tmp_path / "run.pt"
-    config = FitConfig(epochs=2, batch_size=36, compile="always")
+    config = FitConfig(epochs=2, batch_size=36, compile="always", **STEADY)
     fit(small_m2(), blobs(), FitConfig(**vars(config) | {"epochs": 1}), checkpoint=path)
     config = FitConfig(**vars(config) | {"compile": "never"})
     assert fit(small_m2(), blobs(), config, checkpoint=path, resume=True).execution == "eager"
