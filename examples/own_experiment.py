@@ -25,8 +25,8 @@ def load(config: Config) -> ImageDataset:
 
 
 def build(config: Config, data) -> M2:
-    sizes = {"latent_dim": config.latent_dim, "hidden_dims": config.hidden_dims}
-    return M2(data.input_shape, data.num_classes, alpha=config.alpha, **sizes)
+    names = ("latent_dim", "hidden_dims", "alpha", "batch_norm", "input_dropout")
+    return M2(data.input_shape, data.num_classes, **{n: getattr(config, n) for n in names})
 
 
 def comparison(config: Config) -> runner.Comparison:

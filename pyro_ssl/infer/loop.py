@@ -100,7 +100,6 @@ def fit(
     """
     config = config or FitConfig()
     _check_fits(model, data, binarise=config.binarise is True)
-    config = config.resolved(model, data)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and not resume and run_in_main_process(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")

@@ -46,6 +46,8 @@ class Trainer:
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
+        # What the model recommends may be about a latent that a user's subclass does not have.
+        self._asked_to_anneal = config.anneal is not None
         config = config.resolved(model, data)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
@@ -172,7 +174,7 @@ class Trainer:
     def _make_objective(self) -> Objective:
         model, config = self.model, self.config
         objective = Objective.of(model, self.data, config)
-        if objective.annealing is not None:
+        if objective.annealing is not None and self._asked_to_anneal:
             # Now, not only after the first checkpoint has been written.
             model.train()
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():

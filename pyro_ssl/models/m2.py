@@ -16,6 +16,7 @@ from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.nets.given import GivenNetwork
 from pyro_ssl.nets.mlp import as_batch_norm, in_class_chunks
 from pyro_ssl.nets.modes import evaluating
 from pyro_ssl.options import check_at_least, check_not_negative
@@ -166,7 +167,8 @@ class M2(SSLModel):
         pyro.module(self._name, self)
         batch = Batch.of(xs, ys)
         features = self._encoded(batch.xs)
-        separate = self.batch_norm == "separate"
+        # A network that was given has its own batch norm, if any.
+        separate = self.batch_norm == "separate" and not isinstance(self.classifier, GivenNetwork)
         all_scores = None if separate else self.classifier(features)
         parts = batch.parts()
         for rows in parts:

@@ -1,14 +1,16 @@
 """What `fit` and the models do where they are told nothing."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from pyro import poutine
 
 from pyro_ssl.data import SSLData
-from pyro_ssl.errors import CheckpointError
+from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint
 from pyro_ssl.models import CCVAE, M2, VAE, GumbelSoftmaxM2, LatentM2, MLPClassifier, MultiLabelM2
+from pyro_ssl.models.rows import Batch
 from tests.infer.problems import STEADY, blobs, small_m2, unlabelled_blobs
 
 # Three steps an epoch.
@@ -134,3 +136,38 @@ def test_unlabelled_rows_help_by_default():
         found.append((model.predict_proba(new_xs).argmax(-1) == new_ys).float().mean())
     assert found[0] > 0.9
     assert found[0] > found[1] + 0.1
+
+
+class WithoutZ(M2):
+    """A subclass without the latent whose annealing M2 recommends."""
+
+    def model(self, xs, ys=None):
+        with poutine.block(hide=["z", "labelled/z", "unlabelled/z"]):
+            super().model(xs, ys)
+
+    def guide(self, xs, ys=None):
+        with poutine.block(hide=["z", "labelled/z", "unlabelled/z"]):
+            super().guide(xs, ys)
+
+
+def test_what_is_recommended_need_not_be_there_and_what_is_asked_for_must():
+    config = FitConfig(epochs=1, batch_size=36)
+    options = {"latent_dim": 2, "hidden_dims": (8,)}
+    assert len(fit(WithoutZ((1, 4, 4), 3, **options), blobs(), config).rows) == 1
+    asked = replace(config, anneal={"kl_z": Anneal(3.0, 1.0, 5)})
+    with pytest.raises(ConfigError, match="kl_z"):
+        fit(WithoutZ((1, 4, 4), 3, **options), blobs(), asked)
+
+
+def test_a_given_classifier_is_called_once_for_all_rows():
+    calls = []
+
+    class Linear(torch.nn.Linear):
+        def forward(self, xs):
+            calls.append(len(xs))
+            return super().forward(xs.flatten(1))
+
+    model = M2((1, 4, 4), 3, latent_dim=2, hidden_dims=(8,), classifier=Linear(16, 3))
+    calls.clear()
+    model.train().guide(Batch(torch.rand(7, 1, 4, 4), torch.zeros(7, dtype=torch.int64), 3))
+    assert calls == [7]
