@@ -208,6 +208,8 @@ class GanStages:
                 dataset.input_shape,
                 dataset.num_classes,
                 hidden_dims=(128,),
+                batch_norm=False,
+                input_dropout=0.0,
                 channels=16,
                 multi_label=dataset.multi_label,
             ).to(self.device)
