@@ -6,6 +6,7 @@ import torch
 
 from experiments import gan_decoder_vae
 from pyro_ssl.files import write_state
+from pyro_ssl.infer import load_model
 from pyro_ssl.infer.checkpoint import read_state
 
 TINY = (
@@ -44,6 +45,9 @@ def test_stages_one_by_one_end_as_all_at_once(whole, tmp_path):
     assert (frame["features"] == "classifier").all()
     for stage in ("generator", "joint"):
         assert (tmp_path / FOLDER / f"seed_0_{stage}_over_time.png").exists()
+    # Distances are comparable only while the features come from the same kind of classifier.
+    options = load_model(tmp_path / FOLDER / "seed_0_features.pt").options
+    assert (options["batch_norm"], options["input_dropout"]) == (False, 0.0)
 
 
 def test_features_must_not_change_on_the_way(tmp_path, monkeypatch, capsys):
