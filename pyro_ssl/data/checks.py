@@ -1,6 +1,8 @@
 """Checks of arrays, made once where data enters, and never in a training step."""
 
 import math
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,9 +36,8 @@ def check_inputs(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    if not isinstance(xs, Tensor):
-        raise DataError(f"{name} must be a torch.Tensor, got {type(xs).__name__}")
-    if tuple(xs.shape[1:]) != tuple(input_shape):
+    _check_tensor(xs, name)
+    if xs.dim() == 0 or tuple(xs.shape[1:]) != tuple(input_shape):
         raise DataError(
             f"{name} has shape {list(xs.shape)}, expected [rows, "
             f"{', '.join(map(str, input_shape))}]: reshape it, or give the model its input_shape"
@@ -44,9 +45,10 @@ def check_inputs(
     if bytes_ok and xs.dtype == torch.uint8:
         return
     if not xs.is_floating_point():
+        expected = "floating point" if real_ok else "floating point in [0, 1]"
         raise DataError(
-            f"{name} has dtype {xs.dtype}, expected floating point in [0, 1]: "
-            "convert it, bytes for instance by xs.float() / 255"
+            f"{name} has dtype {xs.dtype}, expected {expected}: "
+            "convert it by .float(), .astype('float32') in NumPy, and divide bytes by 255"
         )
     if dtype is not None and xs.dtype != dtype:
         raise DataError(f"{name} has dtype {xs.dtype}, the model {dtype}: use {name}.to({dtype})")
@@ -94,8 +96,7 @@ def check_labels(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    if not isinstance(ys, Tensor):
-        raise DataError(f"{name} must be a torch.Tensor, got {type(ys).__name__}")
+    _check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
@@ -119,20 +120,47 @@ def check_attributes(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    if not isinstance(ys, Tensor):
-        raise DataError(f"{name} must be a torch.Tensor, got {type(ys).__name__}")
+    _check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows, num_attributes):
         raise DataError(
             f"{name} has shape {list(ys.shape)}, expected [{num_rows}, {num_attributes}], a row of "
-            "attributes for each input"
+            f"attributes for each input, or [{num_rows}], one label a row"
         )
     _check_integers(ys, name)
-    _check_range(ys, 1, True, name, "use 1 where the attribute is present, 0 where it is not")
+    remedy = "use 1 where the attribute is present, 0 where it is not"
+    if num_attributes == 1:
+        remedy += f", or, if these are labels of classes, give {name}[:, 0]"
+    _check_range(ys, 1, True, name, remedy)
     empty = (ys < 0).all(-1)
     if known and bool(empty.any()):
         row = int(empty.nonzero()[0])
         raise DataError(
             f"{name}[{row}] knows no attribute: leave that row out, or count it as unlabelled"
+        )
+
+
+def check_num_classes(num_classes: Any) -> int:
+    """Check that `num_classes` is a whole number of at least 1, and return it as an int.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        found = 0 if isinstance(num_classes, bool) else index(num_classes)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise DataError(
+            f"num_classes is {num_classes!r}, expected a whole number of at least 1: the number of "
+            "classes, or of binary attributes"
+        )
+    return found
+
+
+def _check_tensor(values: Any, name: str) -> None:
+    if not isinstance(values, Tensor):
+        raise DataError(
+            f"{name} must be a torch.Tensor, got {type(values).__name__}: use torch.as_tensor"
         )
 
 

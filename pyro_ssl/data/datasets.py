@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.arrays import as_labels, as_tensor
 from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
 from pyro_ssl.errors import ConfigError, DataError
 
@@ -19,7 +20,7 @@ DATA_VARIABLE = "PYRO_SSL_DATA"
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A data set in memory.
+    """A data set in memory. NumPy arrays and lists become tensors, labels of any integers int64.
 
     Attributes:
         name: its name on the command line.
@@ -42,6 +43,11 @@ class ImageDataset:
     num_classes: int
 
     def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            for kind, convert in (("xs", as_tensor), ("ys", as_labels)):
+                field = f"{part}_{kind}"
+                value = convert(getattr(self, field), f"{field} of {self.name}")
+                object.__setattr__(self, field, value)
         for part in ("train", "test"):
             xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
             bytes_ok = part == "train"

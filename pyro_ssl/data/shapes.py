@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.arrays import as_tensor
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.errors import DataError
 
@@ -44,11 +45,8 @@ def draw_shapes(
     generator = torch.Generator().manual_seed(seed)
     coins = torch.randint(2, (num, count), generator=generator)
     rest = torch.rand(num, 7, generator=generator)
-    if attributes is None:
-        attributes = coins
-    elif attributes.shape != (num, count) or not bool(
-        ((attributes == 0) | (attributes == 1)).all()
-    ):
+    attributes = coins if attributes is None else as_tensor(attributes, "attributes")
+    if attributes.shape != (num, count) or not bool(((attributes == 0) | (attributes == 1)).all()):
         raise DataError(
             f"attributes has shape {list(attributes.shape)} and values from {attributes.min():g} "
             f"to {attributes.max():g}, expected shape [{num}, {count}] and values 0 and 1"

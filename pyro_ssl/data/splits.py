@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from pyro_ssl.data.arrays import as_labels
 from pyro_ssl.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -36,7 +37,7 @@ class LabelSplit:
 
 
 def split_labels(
-    ys: NDArray[np.integer], num_classes: int, labels: int | None, validation: int, seed: int
+    ys: ArrayLike, num_classes: int, labels: int | None, validation: int, seed: int
 ) -> LabelSplit:
     """Split rows into labelled, unlabelled and validation rows, stratified and seeded.
 
@@ -46,7 +47,7 @@ def split_labels(
     other classes get more.
 
     Args:
-        ys: labels `[N]`, each in 0..`num_classes` - 1.
+        ys: labels `[N]`, each in 0..`num_classes` - 1, as an array, a tensor or a list.
         num_classes: number of classes.
         labels: number of labelled rows; None keeps the label of every row left.
         validation: number of validation rows.
@@ -58,12 +59,16 @@ def split_labels(
     """
     if validation < 0 or (labels is not None and labels < 0):
         raise DataError(f"labels={labels} and validation={validation} must not be negative")
-    if len(ys) and not 0 <= ys.min() <= ys.max() < num_classes:
+    known = as_labels(ys, "ys").cpu().numpy()
+    if known.ndim != 1:
+        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label a row")
+    if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise DataError(
-            f"ys ranges from {ys.min()} to {ys.max()}, expected labels in 0..{num_classes - 1}"
+            f"ys ranges from {known.min()} to {known.max()}, expected labels in "
+            f"0..{num_classes - 1}: leave rows of unknown labels out, or raise num_classes"
         )
     rng = np.random.default_rng(seed)
-    classes = [rng.permutation(np.flatnonzero(ys == k)) for k in range(num_classes)]
+    classes = [rng.permutation(np.flatnonzero(known == k)) for k in range(num_classes)]
 
     def even(total: int) -> Indices:
         wanted = np.full(num_classes, total // num_classes)

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
+from pyro_ssl.data.arrays import as_labels, as_tensor
+from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels, check_num_classes
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
@@ -16,6 +18,9 @@ from pyro_ssl.errors import DataError
 @dataclass(frozen=True)
 class SSLData:
     """The data of a run, checked on construction.
+
+    NumPy arrays, pandas objects and lists become tensors, on the device of `labelled_xs`; labels of
+    any integers become int64. None stands for no unlabelled or validation rows.
 
     Attributes:
         labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
@@ -44,6 +49,7 @@ class SSLData:
     missing: bool = False
 
     def __post_init__(self) -> None:
+        self._convert()
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
             xs = getattr(self, f"{part}_xs")
@@ -64,10 +70,24 @@ class SSLData:
             if not (same_device and same_dtype):
                 raise DataError(
                     f"{part}_xs is {xs.dtype} on {xs.device}, labelled_xs {labelled.dtype} on "
-                    f"{labelled.device}: make them alike by .to()"
+                    f"{labelled.device}: make them alike by .to(), by .astype() in NumPy"
                 )
         if len(self.labelled_xs) + len(self.unlabelled_xs) == 0:
             raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
+
+    def _convert(self) -> None:
+        """Make a tensor of every part that is none."""
+        found = {"labelled_xs": as_tensor(self.labelled_xs, "labelled_xs")}
+        for name in ("labelled_ys", "unlabelled_xs", "validation_xs", "validation_ys"):
+            values = getattr(self, name)
+            if values is None and name != "labelled_ys":
+                values = found[f"labelled_{name[-2:]}"][:0]
+            found[name] = (as_labels if name.endswith("ys") else as_tensor)(values, name)
+            if not (isinstance(values, Tensor) or name == "unlabelled_xs"):
+                found[name] = found[name].to(found["labelled_xs"].device)
+        for name, tensor in found.items():
+            object.__setattr__(self, name, tensor)
+        object.__setattr__(self, "num_classes", check_num_classes(self.num_classes))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -108,15 +128,16 @@ class SSLData:
     @classmethod
     def unlabelled(
         cls,
-        xs: Tensor,
-        validation_xs: Tensor | None = None,
+        xs: Any,
+        validation_xs: Any = None,
         real_valued: bool = False,
         missing: bool = False,
     ) -> "SSLData":
         """Return rows without labels, for a model that needs none.
 
         Args:
-            xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`.
+            xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`; a
+                tensor, an array or a list.
             validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; None for none.
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
@@ -124,46 +145,55 @@ class SSLData:
         Raises:
             DataError: if an array has a wrong shape, dtype or value.
         """
+        xs = as_tensor(xs, "xs")
+        validation = xs[:0] if validation_xs is None else as_tensor(validation_xs, "validation_xs")
         none = torch.zeros(0, dtype=torch.int64, device=xs.device)
-        validation = xs[:0] if validation_xs is None else validation_xs
         validation_ys = none.new_zeros(len(validation))
         return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued, missing)
 
     @classmethod
     def from_arrays(
         cls,
-        xs: Tensor,
-        ys: Tensor,
+        xs: Any,
+        ys: Any,
         num_classes: int | None = None,
         real_valued: bool = False,
         missing: bool = False,
     ) -> "SSLData":
         """Return your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
+        Both may be tensors, NumPy arrays, pandas objects or lists.
+
         Args:
             xs: inputs, floating point, in [0, 1] unless `real_valued`.
-            ys: integer labels in 0..K-1, or -1; or binary attributes `[N, L]`, 0, 1 or -1.
-            num_classes: K; one more than the largest label if None. For attributes, L.
+            ys: labels in 0..K-1, or -1; or binary attributes `[N, L]`, 0, 1 or -1; of any integer
+                dtype, or booleans. None if no label is known.
+            num_classes: K; one more than the largest label if None, 1 if no label is known. For
+                attributes, L.
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
 
         Raises:
             DataError: if an array has a wrong shape, dtype or value.
         """
-        if not (ys.is_floating_point() or ys.is_complex()):
-            ys = ys.long()
-        if isinstance(ys, Tensor) and ys.dim() == 2:
+        xs = as_tensor(xs, "xs")
+        check_inputs(xs, tuple(xs.shape[1:]), "xs", real_ok=real_valued, missing_ok=missing)
+        ys = -torch.ones(len(xs)).long() if ys is None else as_labels(ys, "ys")
+        ys = ys.to(xs.device)
+        if num_classes is not None:
+            num_classes = check_num_classes(num_classes)
+        if ys.dim() == 2:
             check_attributes(ys, len(xs), num_classes or ys.shape[1])
             known, num_classes = (ys >= 0).any(-1), ys.shape[1]
         else:
             if num_classes is None:
-                num_classes = max(int(ys.max()) + 1, 1) if len(ys) else 1
+                num_classes = max(int(ys.max()) + 1, 1) if ys.numel() else 1
             check_labels(ys, len(xs), num_classes, unknown_ok=True)
             known = ys >= 0
         labelled, unlabelled = (xs[known], ys[known]), xs[~known]
         return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
 
-    def with_validation(self, xs: Tensor, ys: Tensor) -> "SSLData":
+    def with_validation(self, xs: Any, ys: Any) -> "SSLData":
         """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""
         return replace(self, validation_xs=xs, validation_ys=ys)
 

@@ -206,7 +206,7 @@ def test_a_bad_row_is_found_in_any_block(tmp_path):
 def test_missing_values_are_taken_where_the_data_says_so():
     xs, ys = torch.rand(6, 4), torch.tensor([0, -1, 1, -1, 2, 0])
     xs[1, 2], xs[4] = math.nan, math.nan
-    with pytest.raises(DataError, match=r"row 0: remove such rows, or, .* missing=True"):
+    with pytest.raises(DataError, match=r"xs .* row 1: remove such rows, or, .* missing=True"):
         SSLData.from_arrays(xs[:2], ys[:2])
     data = SSLData.from_arrays(xs, ys, missing=True)
     assert data.missing
