@@ -1,6 +1,6 @@
 """Colour photographs with binary attributes: CelebA, and your own folder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.datasets import ImageDataset, data_root
+from pyro_ssl.data.pictures import read_images
 from pyro_ssl.errors import DataError
 
 # The 18 of CelebA's 40 attributes that Joy et al. (2021) use, as listed in the authors' code.
@@ -91,7 +92,8 @@ def load_attribute_folder(
     The file's first column holds paths of images within the folder. A column `split`, if there is
     one, says `train` or `test`; otherwise every fifth row is for testing. Each other column is an
     attribute: 1 if present, 0 if absent, -1 or empty if unknown; unknown attributes of test rows
-    are not scored. Images are cut to the largest square in their middle and scaled.
+    are not scored. Images are cut to the largest square in their middle and scaled, as a
+    viewer shows them, see `load_class_folders`.
 
     Args:
         folder: the folder.
@@ -105,7 +107,7 @@ def load_attribute_folder(
         DataError: if the file or an image is missing or cannot be read, or an attribute has none
             of the values above.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder).expanduser().resolve()
     frame = _read_table(folder / table)
     names = tuple(str(column) for column in frame.columns[1:] if column != _SPLIT)
     ys = _attributes(folder / table, frame[list(names)])
@@ -161,31 +163,3 @@ def _dataset(
     name: str, train: Tensor, train_ys: Tensor, test: Tensor, test_ys: Tensor
 ) -> ImageDataset:
     return ImageDataset(name, train, train_ys, test.float() / 255, test_ys, train_ys.shape[1])
-
-
-def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
-    """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled.
-
-    Args:
-        files: the images' files.
-        size: height and width of the result.
-        crop: side of the square in pixels; None for the largest that fits.
-
-    Raises:
-        DataError: naming a file that cannot be read as an image.
-    """
-    from PIL import Image
-    from torchvision.transforms import functional
-
-    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
-    read: Callable[[Any], Tensor] = functional.pil_to_tensor
-    for image, file in zip(images, files, strict=True):
-        try:
-            with Image.open(file) as picture:
-                colour = picture.convert("RGB")
-        except OSError as error:
-            raise DataError(f"{file} cannot be read as an image ({error})") from error
-        side = min(colour.size) if crop is None else crop
-        square = functional.center_crop(colour, [side, side])
-        image.copy_(read(functional.resize(square, [size, size])))
-    return images

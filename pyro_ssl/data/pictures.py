@@ -1,0 +1,99 @@
+"""Image files: which files of a folder are some, and their pixels as they are shown."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import DataError
+
+# What torchvision's ImageFolder takes, too.
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# Formats whose mode "I" stands for 16 bits.
+_SIXTEEN_BITS = {"PNG", "PPM"}
+
+_HIDDEN = {"@eaDir", "__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"}
+
+# What turns an image upright, as Pillow names it, by EXIF's number of its orientation.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a file or folder is one that a system or an editor makes for itself."""
+    return path.name.startswith(".") or path.name in _HIDDEN
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the folder's own image files in the order of their names, hidden ones left out."""
+    found = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in found if not is_hidden(file) and file.is_file())
+
+
+def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
+    """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled.
+
+    They are as a viewer shows them: turned as EXIF says, transparent ones before white, and 16 bits
+    scaled to 8.
+
+    Args:
+        files: the images' files.
+        size: height and width of the result.
+        crop: side of the square in pixels; None for the largest that fits.
+
+    Raises:
+        DataError: naming a file that cannot be read as an image.
+    """
+    from PIL import Image
+    from torchvision.transforms import functional
+
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    for image, file in zip(images, files, strict=True):
+        try:
+            with Image.open(file) as picture:
+                colour = _as_shown(picture)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"{file} cannot be read as an image ({error}): remove it, or convert it to an RGB "
+                "image of 8 bits"
+            ) from error
+        side = min(colour.size) if crop is None else crop
+        square = functional.center_crop(colour, [side, side])
+        image.copy_(functional.pil_to_tensor(functional.resize(square, [size, size])))
+    return images
+
+
+def _as_shown(picture: Any) -> Any:
+    """Return a Pillow image in RGB as a viewer shows it."""
+    from PIL import Image
+
+    picture.load()
+    turns = _TURNS.get(_orientation(picture))
+    upright = picture if turns is None else picture.transpose(Image.Transpose[turns])
+    if upright.mode.startswith("I;16") or (upright.mode == "I" and picture.format in _SIXTEEN_BITS):
+        scaled = np.rint(np.asarray(upright) / 257.0).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    if upright.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {upright.mode}, whose range is unknown")
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        white = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _orientation(picture: Any) -> Any:
+    """Return EXIF's number of an image's orientation, 1 if it says nothing that can be read."""
+    try:
+        return picture.getexif().get(0x0112, 1)
+    except Exception:  # Whatever a camera wrote there: the pixels have been read.
+        return 1
