@@ -7,11 +7,9 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.attribute_images import read_images
 from pyro_ssl.data.datasets import ImageDataset, data_root
+from pyro_ssl.data.pictures import SUFFIXES, image_files, is_hidden, read_images
 from pyro_ssl.errors import DataError
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def load_cifar10(root: str | Path | None = None) -> ImageDataset:
@@ -51,8 +49,10 @@ def load_class_folders(
 ) -> tuple[ImageDataset, tuple[str, ...]]:
     """Load images from `folder/train/CLASS/*` and `folder/test/CLASS/*`.
 
-    Classes are numbered in the order of their names. Images are cut to the largest square in their
-    middle and scaled.
+    Classes are numbered in the order of their names. Hidden and empty folders are no classes, and
+    hidden files no images: `.ipynb_checkpoints`, `.DS_Store`, `__MACOSX`, `Thumbs.db`. Images are
+    as a viewer shows them: turned as EXIF says, transparent ones before white, and 16 bits scaled
+    to 8. They are cut to the largest square in their middle and scaled.
 
     Args:
         folder: the folder.
@@ -63,38 +63,48 @@ def load_class_folders(
         The data set, training images as bytes, and the names of its classes.
 
     Raises:
-        DataError: if a folder is missing or has no images, the two parts differ in their classes,
-            or a file is no image.
+        DataError: if a part is missing or has no images, the two parts differ in their classes, a
+            folder has other files only, or an image cannot be read.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder).expanduser().resolve()
     classes = {part: _classes(folder / part) for part in ("train", "test")}
-    if classes["train"] != classes["test"]:
+    names = list(classes["train"])
+    if names != list(classes["test"]):
         raise DataError(
-            f"{folder} has the classes {', '.join(classes['train'])} in train, but "
-            f"{', '.join(classes['test'])} in test: give both parts the same folders"
+            f"{folder} has images of the classes {', '.join(names)} in train, but of "
+            f"{', '.join(classes['test'])} in test: give both parts the same folders, each with "
+            "at least one image"
         )
     found: list[Tensor] = []
-    for part, names in classes.items():
-        files = [
-            (file, number)
-            for number, one in enumerate(names)
-            for file in sorted((folder / part / one).iterdir())
-            if file.suffix.lower() in _SUFFIXES
-        ]
-        if not files:
-            raise DataError(f"{folder / part} has no images in the folders of its classes")
-        found.append(read_images([file for file, _ in files], size, None))
-        found.append(torch.tensor([number for _, number in files]))
+    for files in classes.values():
+        found.append(read_images([file for one in files.values() for file in one], size, None))
+        found.append(torch.tensor([names.index(name) for name in files for _ in files[name]]))
     train_xs, train_ys, test_xs, test_ys = found
     tests = test_xs.float() / 255
-    names = classes["train"]
     dataset = ImageDataset(name or folder.name, train_xs, train_ys, tests, test_ys, len(names))
     return dataset, tuple(names)
 
 
-def _classes(folder: Path) -> list[str]:
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Return the image files of each class, in the order of the classes' names."""
     if not folder.is_dir():
         raise DataError(
             f"{folder} is no folder: put images there, those of each class in a folder of its name"
         )
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    found = {}
+    for entry in sorted(folder.iterdir()):
+        if is_hidden(entry) or not entry.is_dir():
+            continue
+        files = image_files(entry)
+        others = [file.name for file in sorted(entry.iterdir()) if not is_hidden(file)]
+        # A class is never left out silently for images further down, or of other kinds.
+        if others and not files:
+            raise DataError(
+                f"{entry} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: "
+                f"convert or move what are images, or move {entry.name} elsewhere if it is no class"
+            )
+        if files:
+            found[entry.name] = files
+    if not found:
+        raise DataError(f"{folder} has no images in folders named after their classes")
+    return found

@@ -64,14 +64,48 @@ def test_folders_of_classes(tmp_path):
     assert dataset.test_xs.shape == (2, 3, 16, 16)
 
 
+def put(folder, *files):
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            picture((9, 9, 9), 8, 8).save(path)
+        else:
+            path.touch()
+
+
+def test_hidden_and_empty_folders_are_no_classes(tmp_path):
+    for part in ("train", "test"):
+        put(tmp_path / part, "cat/0.png", "dog/0.png", "dog/._0.png", "dog/.DS_Store", "0.png")
+        (tmp_path / part / "dog" / "._0.png").write_text("no image")
+    put(tmp_path / "train", ".ipynb_checkpoints/0.png", "__MACOSX/._0.jpg", "@eaDir/0.png")
+    put(tmp_path / "train", "bird/.DS_Store", "bird/Thumbs.db", ".DS_Store", "dog/1.png")
+    (tmp_path / "test" / "ant").mkdir()
+    dataset, names = load_class_folders(tmp_path, 8)
+    assert (names, dataset.num_classes) == (("cat", "dog"), 2)
+    assert (dataset.train_ys.tolist(), dataset.test_ys.tolist()) == ([0, 1, 1], [0, 1])
+
+
 def test_what_folders_lack_is_named(tmp_path):
     with pytest.raises(DataError, match="train is no folder: put images there"):
         load_class_folders(tmp_path, 16)
-    (tmp_path / "train" / "cat").mkdir(parents=True)
+    put(tmp_path, "train/cat/0.png")
     (tmp_path / "test" / "dog").mkdir(parents=True)
-    with pytest.raises(DataError, match="classes cat in train, but dog in test"):
+    with pytest.raises(DataError, match="test has no images in folders named after"):
         load_class_folders(tmp_path, 16)
-    (tmp_path / "train" / "dog").mkdir()
+    put(tmp_path, "test/dog/0.png")
+    with pytest.raises(DataError, match="classes cat in train, but of dog in test: give both"):
+        load_class_folders(tmp_path, 16)
+    # An empty folder of a class does not say what its images are.
     (tmp_path / "test" / "cat").mkdir()
-    with pytest.raises(DataError, match="train has no images"):
+    put(tmp_path, "train/dog/0.png")
+    with pytest.raises(DataError, match="classes cat, dog in train, but of dog in test"):
+        load_class_folders(tmp_path, 16)
+
+
+@pytest.mark.parametrize("others", [("a.gif", "b.txt"), ("more/0.png",)])
+def test_a_class_is_not_left_out_silently(tmp_path, others):
+    put(tmp_path, "train/cat/0.png", "test/cat/0.png", *(f"train/dog/{name}" for name in others))
+    shown = others[0].split("/")[0]
+    with pytest.raises(DataError, match=rf"dog has no images \(.bmp.*but {shown}.*if it is no cl"):
         load_class_folders(tmp_path, 16)
