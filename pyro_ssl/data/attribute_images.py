@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.datasets import ImageDataset, data_root
+from pyro_ssl.data.downloads import FAILURES, contents, one_line
 from pyro_ssl.data.pictures import read_images
 from pyro_ssl.errors import DataError
 
@@ -17,6 +18,11 @@ CELEBA_18 = (
     "Arched_Eyebrows", "Bags_Under_Eyes", "Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair",
     "Bushy_Eyebrows", "Chubby", "Eyeglasses", "Heavy_Makeup", "Male", "No_Beard", "Pale_Skin",
     "Receding_Hairline", "Smiling", "Wavy_Hair", "Wearing_Necktie", "Young",
+)  # fmt: skip
+
+_CELEBA_FILES = (
+    "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt",
+    "list_bbox_celeba.txt", "list_landmarks_align_celeba.txt",
 )  # fmt: skip
 
 # Side of the square cut out of CelebA's images of 178 by 218, which leaves the face.
@@ -38,7 +44,8 @@ def load_celeba(
     used: validation rows are split off the training part, as for any data set.
 
     Args:
-        root: folder of the data sets, see `data_root`; it holds the folder `celeba`.
+        root: folder of the data sets, see `data_root`; it holds the folder `celeba`,
+            or is that folder.
         size: height and width in pixels.
         attributes: names of the attributes to take, in this order; None for all 40.
         rows: take only so many of the first training images, and a tenth as many of the first test
@@ -51,6 +58,8 @@ def load_celeba(
         DataError: if the files are missing, or CelebA has no such attribute.
     """
     folder = data_root(root)
+    if folder.name == "celeba" and not (folder / "celeba").is_dir():
+        folder = folder.parent
     parts = _celeba_parts(folder)
     known = [name for name in parts[0].attr_names if name]
     names = tuple(known if attributes is None else attributes)
@@ -74,13 +83,15 @@ def _celeba_parts(folder: Path) -> list[Any]:
             datasets.CelebA(str(folder), split=split, target_type="attr")
             for split in ("train", "test")
         ]
-    except (OSError, RuntimeError) as error:
+    except FAILURES as error:
+        place = folder / "celeba"
+        lacking = ", ".join(name for name in _CELEBA_FILES if not (place / name).exists())
+        reason = f"{lacking} lacking" if lacking else one_line(error)
         raise DataError(
-            f"CelebA was looked for in {folder / 'celeba'} and is not complete there: get "
-            "img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt, "
-            "identity_CelebA.txt, list_bbox_celeba.txt and list_landmarks_align_celeba.txt "
-            "from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into that "
-            "folder, and unpack the archive there"
+            f"CelebA was looked for in {place}, {contents(place)}, and is not complete there "
+            f"({reason}): get img_align_celeba.zip and {', '.join(_CELEBA_FILES[1:])} from "
+            "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, put them into that folder, and "
+            "unpack the archive there"
         ) from error
 
 

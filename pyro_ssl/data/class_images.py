@@ -1,22 +1,25 @@
 """Colour photographs with one class each: CIFAR-10, and your own folders."""
 
-import pickle
 from pathlib import Path
-from urllib.error import URLError
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_ssl.data.datasets import ImageDataset, data_root
+from pyro_ssl.data.downloads import FAILURES, contents, download, one_line
 from pyro_ssl.data.pictures import SUFFIXES, image_files, is_hidden, read_images
 from pyro_ssl.errors import DataError
+
+_CIFAR10, _CIFAR10_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 
 
 def load_cifar10(root: str | Path | None = None) -> ImageDataset:
     """Load CIFAR-10 by torchvision, which downloads it if it is missing.
 
     Args:
-        root: folder of the data sets, see `data_root`; it holds `cifar-10-batches-py`.
+        root: folder of the data sets, see `data_root`; it holds `cifar-10-batches-py`,
+            or is that folder.
 
     Returns:
         The data set, training images `[50000, 3, 32, 32]` as bytes.
@@ -24,24 +27,38 @@ def load_cifar10(root: str | Path | None = None) -> ImageDataset:
     Raises:
         DataError: if the files are missing and cannot be downloaded, or are corrupt.
     """
-    from torchvision import datasets
-
-    folder, parts = data_root(root), []
-    for train in (True, False):
-        try:
-            parts.append(datasets.CIFAR10(str(folder), train=train, download=True))
-        except (URLError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"CIFAR-10 was looked for in {folder / 'cifar-10-batches-py'} and could not be "
-                f"downloaded ({reason}): get cifar-10-python.tar.gz from "
-                f"https://www.cs.toronto.edu/~kriz/cifar.html and unpack it in {folder}"
-            ) from error
+    parts = _cifar10_parts(data_root(root))
     (train_xs, train_ys), (test_xs, test_ys) = (
         (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
         for part in parts
     )
     return ImageDataset("cifar10", train_xs, train_ys, test_xs.float() / 255, test_ys, 10)
+
+
+def _cifar10_parts(root: Path) -> list[Any]:
+    """Return torchvision's training and test part."""
+    from torchvision import datasets
+
+    names = ("", "cifar10", "CIFAR10", "cifar-10-python")
+    places = [root / name for name in names] + [root.parent] * (root.name == _CIFAR10)
+    folder = next((place for place in places if (place / _CIFAR10).is_dir()), root)
+
+    def fetch(temporary: Path) -> Path:
+        datasets.CIFAR10(str(temporary), download=True)
+        return temporary
+
+    try:
+        if not ((folder / _CIFAR10).is_dir() or (folder / _CIFAR10_ARCHIVE).is_file()):
+            download(folder, fetch)
+        return [
+            datasets.CIFAR10(str(folder), train=train, download=True) for train in (True, False)
+        ]
+    except FAILURES as error:
+        raise DataError(
+            f"{_CIFAR10} of CIFAR-10 was looked for in {folder}, {contents(folder)}, and could not "
+            f"be downloaded ({one_line(error)}): get {_CIFAR10_ARCHIVE} from "
+            f"https://www.cs.toronto.edu/~kriz/cifar.html and unpack it in {folder}"
+        ) from error
 
 
 def load_class_folders(

@@ -1,11 +1,10 @@
-"""Named image data sets as tensors, read by torchvision and scikit-learn."""
+"""Named image data sets as tensors, downloaded by torchvision or part of scikit-learn."""
 
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from pyro_ssl.data.arrays import as_labels, as_tensor
 from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
+from pyro_ssl.data.downloads import FAILURES, contents, one_line
+from pyro_ssl.data.idx import FILES, download_files, files_in, find_files, places, read_idx
 from pyro_ssl.errors import ConfigError, DataError
 
 DATA_VARIABLE = "PYRO_SSL_DATA"
@@ -83,11 +84,13 @@ class ImageDataset:
 
 def data_root(option: str | Path | None = None) -> Path:
     """Return the folder of the data sets: `option`, else `$PYRO_SSL_DATA`, else `./data`."""
-    return Path(option or os.environ.get(DATA_VARIABLE) or "data")
+    return Path(option or os.environ.get(DATA_VARIABLE) or "data").expanduser()
 
 
 def load_dataset(name: str, root: str | Path | None = None) -> ImageDataset:
     """Load a data set by name; it is downloaded if it is missing.
+
+    Files that were put there by hand may have Kaggle's names or be compressed, see `find_files`.
 
     Args:
         name: `mnist`, `fashion-mnist`, or `digits` (scikit-learn's 8x8 digits, no download).
@@ -115,38 +118,46 @@ def _load_digits(name: str, root: Path) -> ImageDataset:
 
 
 def _load_mnist_like(name: str, root: Path) -> ImageDataset:
-    from torchvision import datasets
-
-    cls = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}[name]
-    folder = root / cls.__name__ / "raw"
-    parts = []
-    for train in (True, False):
+    files = find_files(name, root)
+    if files is None:
         try:
-            part = cls(str(root), train=train, download=True)
-        except (URLError, OSError, RuntimeError, ValueError, AssertionError) as error:
-            reason = " ".join(str(error).split())
-            if all((folder / f).is_file() for f in _files(cls)):
-                raise DataError(
-                    f"a data file of {name} in {folder} cannot be read ({reason}): "
-                    "delete that folder and let it be downloaded again"
-                ) from error
+            download_files(name, root)
+            files = find_files(name, root)
+        except FAILURES as error:
+            raise _not_found(name, root, one_line(error)) from error
+        if files is None:
+            raise _not_found(name, root, "what was downloaded is not complete")
+    parts = []
+    for images, labels in (files[:2], files[2:]):
+        xs, ys = read_idx(images, 3), read_idx(labels, 1)
+        if len(xs) != len(ys):
             raise DataError(
-                f"{name} was looked for in {folder} and could not be downloaded ({reason}): put "
-                f"its files there, set --data-root or {DATA_VARIABLE} to the folder that holds "
-                f"{cls.__name__}/raw, or use --dataset digits, which needs no download"
-            ) from error
-        if len(part.data) != len(part.targets):
-            raise DataError(
-                f"{folder} holds {len(part.data)} images but {len(part.targets)} labels: "
-                "delete that folder and let it be downloaded again"
+                f"{images.parent} holds {len(xs)} images but {len(ys)} labels ({images.name}, "
+                f"{labels.name}): delete them, and get them again"
             )
-        parts.append((part.data.float().unsqueeze(1) / 255, part.targets.long()))
+        parts.append((xs.float().unsqueeze(1) / 255, ys.long()))
     (train_xs, train_ys), (test_xs, test_ys) = parts
     return ImageDataset(name, train_xs, train_ys, test_xs, test_ys, 10)
 
 
-def _files(cls: type) -> list[str]:
-    return [Path(archive).stem for archive, _ in cls.resources]  # type: ignore[attr-defined]
+def _not_found(name: str, root: Path, reason: str) -> DataError:
+    """Return an error that says what was looked for, where, and what is there."""
+    looked = [place for place in places(name, root) if place != root]
+    partly = ""
+    for place in places(name, root):
+        found = files_in(place)
+        if 0 < len(found) < len(FILES):
+            lacking = ", ".join(file for file in FILES if file not in found)
+            partly = f" {place} lacks {lacking}."
+        elif found:
+            partly = f" What {place} holds is another data set's."
+    return DataError(
+        f"{name} was looked for in {root}, {contents(root)}, and could not be downloaded "
+        f"({reason}).{partly} Its files are {', '.join(FILES)}, also as .gz or with a dot before "
+        f"idx; they may be in {', '.join(str(place.relative_to(root)) for place in looked)} or in "
+        f"the folder itself. Put them there, set --data-root or {DATA_VARIABLE} to the folder "
+        "that holds them, or use --dataset digits, which needs no download"
+    )
 
 
 DATASETS: dict[str, Callable[[str, Path], ImageDataset]] = {

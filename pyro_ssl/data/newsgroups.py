@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_ssl.data.datasets import data_root
+from pyro_ssl.data.downloads import FAILURES, contents, download, one_line
 from pyro_ssl.errors import ConfigError, DataError
+
+# The file that scikit-learn keeps.
+_FILE = "20news-bydate_py3.pkz"
 
 # scikit-learn's own pattern, and one that takes only letters.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
@@ -60,17 +63,23 @@ def load_newsgroups(
     from sklearn.datasets import fetch_20newsgroups
 
     folder = data_root(root)
+
+    def fetch(temporary: Path) -> Path:
+        fetch_20newsgroups(data_home=str(temporary))
+        return temporary
+
     parts = []
-    for subset in ("train", "test"):
-        try:
+    try:
+        if not (folder / _FILE).is_file():
+            download(folder, fetch)
+        for subset in ("train", "test"):
             found = fetch_20newsgroups(data_home=str(folder), subset=subset, remove=remove)
-        except (URLError, OSError, EOFError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"20 Newsgroups was looked for in {folder} and could not be downloaded ({reason}): "
-                "put scikit-learn's 20news-bydate_py3.pkz there"
-            ) from error
-        parts.append((found.data, found.target))
+            parts.append((found.data, found.target))
+    except FAILURES as error:
+        raise DataError(
+            f"20 Newsgroups was looked for in {folder}, {contents(folder)}, and could not be "
+            f"downloaded ({one_line(error)}): put scikit-learn's {_FILE} there"
+        ) from error
     return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
 
 

@@ -71,6 +71,10 @@ def test_celeba_is_read_by_its_official_parts(celeba):
     assert torch.equal(dataset.test_ys, present[[4, 6], :18])
 
 
+def test_celeba_is_found_from_its_own_folder(celeba):
+    assert load_celeba(celeba[0] / "celeba", size=16)[0].train_xs.shape == (4, 3, 16, 16)
+
+
 def test_celeba_by_names_and_in_part(celeba):
     root, attributes = celeba
     dataset, names = load_celeba(root, 16, ["Young", "Male"], rows=2)
@@ -95,7 +99,12 @@ def test_bytes_become_numbers_where_they_are_looked_at(celeba):
 def test_missing_celeba_says_where_to_get_it_and_where_to_put_it(tmp_path):
     with pytest.raises(DataError, match=r"mmlab.ie.cuhk.edu.hk.*into that folder") as error:
         load_celeba(tmp_path)
-    assert str(tmp_path / "celeba") in str(error.value)
+    assert f"{tmp_path / 'celeba'}, which does not exist" in str(error.value)
+    (tmp_path / "celeba" / "img_align_celeba").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"which holds img_align_celeba, .*\(list_attr_celeba.txt, "
+    ):
+        load_celeba(tmp_path)
 
 
 @pytest.fixture

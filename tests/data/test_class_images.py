@@ -47,6 +47,14 @@ def test_missing_cifar10_says_where_to_get_it_and_where_to_put_it(tmp_path):
     assert f"unpack it in {tmp_path}" in str(error.value)
 
 
+@pytest.mark.parametrize("root", ["cifar-10-batches-py", "above"])
+def test_cifar10_is_found_from_its_folder_and_from_above(cifar10, tmp_path, root):
+    if root == "above":
+        (tmp_path / "above").mkdir()
+        (tmp_path / "above" / "cifar10").symlink_to(cifar10)
+    assert load_cifar10(tmp_path / root).test_ys.tolist() == [5, 9]
+
+
 def test_folders_of_classes(tmp_path):
     for part, numbers in (("train", (1, 2, 3)), ("test", (4,))):
         for which, name in enumerate(("dog", "cat")):

@@ -1,0 +1,80 @@
+"""Downloads that leave nothing behind where they fail, and what a folder holds, in words."""
+
+import os
+import pickle
+import tarfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+# What a download, or reading its files, fails with; OSError includes urllib's URLError.
+FAILURES = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    EOFError,
+    HTTPException,
+    zlib.error,
+    tarfile.TarError,
+    pickle.UnpicklingError,
+)
+
+
+def download(folder: Path, fetch: Callable[[Path], Path]) -> None:
+    """Let `fetch` fill an empty folder, and move its files into `folder`.
+
+    If it fails, no file and no new folder remains. Files that are there already are kept.
+
+    Args:
+        folder: where the files belong; it is made if it is missing.
+        fetch: takes an empty folder, and returns the folder in it whose files are wanted.
+
+    Raises:
+        OSError: if `folder` cannot be written.
+        Exception: what `fetch` raises.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with _temporary(folder) as temporary:
+            source = fetch(Path(temporary))
+            for file in sorted(source.rglob("*")):
+                target = folder / file.relative_to(source)
+                if file.is_file() and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(file, target)
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def _temporary(folder: Path) -> TemporaryDirectory[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(prefix=".download-", dir=folder)
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def contents(folder: Path, most: int = 8) -> str:
+    """Return what a folder holds as the end of a sentence: "which holds a, b and 3 more"."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
+        return "which does not exist"
+    except OSError as error:
+        return f"which cannot be read ({error.strerror or error})"
+    if not names:
+        return "which is empty"
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"which holds {', '.join(names[:most])}{rest}"
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line."""
+    return " ".join(str(error).split())
