@@ -59,14 +59,7 @@ def split_labels(
     """
     if validation < 0 or (labels is not None and labels < 0):
         raise DataError(f"labels={labels} and validation={validation} must not be negative")
-    known = as_labels(ys, "ys").cpu().numpy()
-    if known.ndim != 1:
-        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label a row")
-    if len(known) and not 0 <= known.min() <= known.max() < num_classes:
-        raise DataError(
-            f"ys ranges from {known.min()} to {known.max()}, expected labels in "
-            f"0..{num_classes - 1}: leave rows of unknown labels out, or raise num_classes"
-        )
+    known = _checked(ys, num_classes)
     rng = np.random.default_rng(seed)
     classes = [rng.permutation(np.flatnonzero(known == k)) for k in range(num_classes)]
 
@@ -94,6 +87,19 @@ def split_labels(
     labelled_rows = draw(sizes if labels is None else _fill(even(labels), sizes))
     unlabelled_rows = np.sort(np.concatenate(classes)).astype(np.int64)
     return LabelSplit(labelled_rows, unlabelled_rows, validation_rows)
+
+
+def _checked(ys: ArrayLike, num_classes: int) -> Indices:
+    """Return labels `[N]` as an array, each in 0..K-1."""
+    known = as_labels(ys, "ys").cpu().numpy()
+    if known.ndim != 1:
+        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label a row")
+    if len(known) and not 0 <= known.min() <= known.max() < num_classes:
+        raise DataError(
+            f"ys ranges from {known.min()} to {known.max()}, expected labels in "
+            f"0..{num_classes - 1}: leave rows of unknown labels out, or raise num_classes"
+        )
+    return known
 
 
 def _fill(wanted: Indices, sizes: Indices) -> Indices:
