@@ -1,6 +1,7 @@
 """The entries of one column, as numbers or as distinct values."""
 
 import math
+import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Number
@@ -32,6 +33,8 @@ _PLAIN = (
 )
 # The share of a column's strings that must be numbers for it to be a column of numbers.
 _SHARE = 0.95
+# At the start of a line.
+_PADDED = re.compile(r"^ *[+-]?0\d", re.MULTILINE)
 
 
 def is_time(dtype: Any) -> bool:
@@ -184,8 +187,7 @@ def _numbers_of_strings(series: pd.Series, kind: str, name: Any) -> Floats | Non
     found = to_numbers(text, name)
     if (~np.isnan(found[known])).mean() < _SHARE:
         return None
-    padded = (v.strip().lstrip("+-") for v in text[known] if isinstance(v, str))
-    return None if any(v[:1] == "0" and v[1:2].isdigit() for v in padded) else found
+    return None if _PADDED.search("\n".join(map(str, text[known]))) else found
 
 
 def _seconds(series: pd.Series) -> Floats:
