@@ -1,0 +1,225 @@
+"""Tables of columns of several kinds, as values for the likelihood `Mixed`."""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.estimator.entries import Floats
+from pyro_ssl.estimator.families import Families, families_of
+from pyro_ssl.estimator.inference import infer_column
+from pyro_ssl.estimator.kinds import Column
+from pyro_ssl.estimator.tables import KINDS, Table, read_table, write_table
+from pyro_ssl.likelihoods import Mixed
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table hold, and the maps from its entries to numbers and back.
+
+    Encoded rows have a value for each column that is not constant, those of one likelihood side by
+    side: `modelled` says which they are.
+
+    Attributes:
+        columns: each column, in the table's order.
+        kind: what the table was, and what `decode` returns: "pandas", "polars" or "array".
+    """
+
+    columns: tuple[Column, ...]
+    kind: str
+
+    @classmethod
+    def infer(cls, X: Any, families: Families | None = None) -> "Columns":  # noqa: N803
+        """Infer what columns hold from rows for training, and fit their scaling.
+
+        A column of
+
+        - bool, strings, objects or pandas' categories is binary if it has two distinct entries,
+          else categorical; pandas' ordered categories are ordinal. Of more than 50 unordered
+          categories, the 50 most frequent are kept of those that occur twice, and all others,
+          unseen ones included, are "other";
+        - strings of which at least 95 % are numbers, none like "007", is one of numbers, the other
+          strings missing;
+        - numbers is binary if it has two distinct ones;
+        - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, and
+          a variance of at least the mean, which is the least that the family can give; else real;
+        - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
+          and the logarithm is less skewed;
+        - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis
+          above 10, or an entry 20 times as far from the median as the quartiles tell;
+        - dates or durations is real, in seconds;
+        - fewer than two distinct entries, missing ones apart, is constant: left out, and restored
+          by `decode`.
+
+        NaN, None, pd.NA and NaT are missing.
+
+        Args:
+            X: pandas or polars data frame, or 2-D array, of numbers, strings or objects.
+            families: by name or number, one of real, positive, count, binary, categorical, ordinal
+                for columns whose family is known; or a sequence of one for each column, None to
+                infer it.
+
+        Raises:
+            DataError: if a column holds infinity, or what its family does not take; if all columns
+                are constant.
+            ConfigError: if `families` names no column, or no family.
+            TypeError: if an entry is no number, string, truth value or date.
+        """
+        table = read_table(X)
+        given = families_of(families, table.names)
+        columns = tuple(
+            infer_column(name, series, family)
+            for name, series, family in zip(table.names, table.columns, given, strict=True)
+        )
+        if all(column.family == "constant" for column in columns):
+            raise DataError(
+                f"X has {table.num_rows} sample(s) (n_samples = {table.num_rows}), and no column "
+                "with two distinct entries, expected one that tells rows apart"
+            )
+        return cls(columns, table.kind)
+
+    @cached_property
+    def modelled(self) -> NDArray[np.intp]:
+        """The places, in the table, of the columns that encoded rows hold, in their order."""
+        places = [n for n, column in enumerate(self.columns) if column.family != "constant"]
+        return np.array(sorted(places, key=lambda n: self.columns[n].order), dtype=np.intp)
+
+    @property
+    def likelihood(self) -> Mixed:
+        """The likelihood of encoded rows, of the families that `Column.likelihood` states."""
+        return Mixed(tuple(self.columns[n].likelihood for n in self.modelled))
+
+    def encode(self, X: Any) -> Floats:  # noqa: N803
+        """Return a table as float64 `[N, len(modelled)]`, NaN where an entry is missing.
+
+        Columns of a data frame are found by their names. Unseen categories, numbers outside a
+        family's support, and entries of a column of numbers that are none, are missing, with one
+        warning that names them. Counts are rounded.
+
+        Raises:
+            DataError: if columns are missing or unknown, or hold infinity.
+        """
+        return self._encode(self._read(X))
+
+    def decode(self, values: NDArray[Any]) -> Any:
+        """Return encoded rows `[N, len(modelled)]` as a table like the one inferred from.
+
+        Raises:
+            DataError: if rows have another number of values.
+        """
+        values = self._checked(values)
+        found = [np.zeros(len(values)) for _ in self.columns]
+        for place, n in enumerate(self.modelled):
+            found[n] = values[:, place]
+        restored = [c.decode(column) for c, column in zip(self.columns, found, strict=True)]
+        return write_table(self.kind, [column.name for column in self.columns], restored)
+
+    def log_jacobian(self, values: NDArray[Any]) -> Floats:
+        """Return log |d encoded / d raw| of encoded rows, `[N]`, summed over known densities.
+
+        `log p(raw) = log p(encoded) + log_jacobian(encoded)`, in the units of the table; of dates
+        in seconds. The probabilities of counts and categories stay the same.
+        """
+        values = self._checked(values)
+        each = [self.columns[n].log_jacobian(values[:, p]) for p, n in enumerate(self.modelled)]
+        return np.sum(each, 0)
+
+    def design(self, X: Any) -> Floats:  # noqa: N803
+        """Return a table as float64 `[N, D]` for linear classifiers and forests, without NaN.
+
+        For each column, in the table's order: real and positive numbers as encoded; of counts
+        log(1 + x), and of ordinal levels the code, both standardised; a binary code less its mean;
+        for other categories an indicator of each. Numbers are clipped to [-10, 10]; missing entries
+        are 0. After them, if the column had missing entries in training, 1 where it is missing.
+        """
+        table = self._read(X)
+        values = self._encode(table)
+        place_of = {n: place for place, n in enumerate(self.modelled)}
+        found = []
+        for n, (column, series) in enumerate(zip(self.columns, table.columns, strict=True)):
+            if n in place_of:
+                found += column.design(values[:, place_of[n]])
+            else:
+                found += column.design(np.where(series.isna(), np.nan, 0.0))
+        return np.stack(found, 1)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table of all columns: name, family, share missing, transform, categories."""
+        return pd.DataFrame(
+            {
+                "column": [c.name for c in self.columns],
+                "family": [c.family for c in self.columns],
+                "missing": [c.missing for c in self.columns],
+                "transform": [c.transform for c in self.columns],
+                "categories": [", ".join(map(str, c.categories)) for c in self.columns],
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, for `from_dict`."""
+        return {"kind": self.kind, "columns": [column.to_dict() for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> "Columns":
+        """Return the columns that `to_dict` was called on.
+
+        Raises:
+            ConfigError: if the state has other keys or values.
+        """
+        if state.keys() != {"kind", "columns"} or state["kind"] not in KINDS:
+            raise ConfigError(
+                f"the state has the keys {sorted(state)} and the kind {state.get('kind')!r}, "
+                f"expected kind, one of {', '.join(KINDS)}, and columns"
+            )
+        return cls(tuple(Column.from_dict(c) for c in state["columns"]), state["kind"])
+
+    def _encode(self, table: Table) -> Floats:
+        found = np.empty((table.num_rows, len(self.modelled)))
+        refused = []
+        for place, n in enumerate(self.modelled):
+            found[:, place], odd = self.columns[n].encode(table.columns[n])
+            if odd:
+                shown = ", ".join(map(repr, odd[:5])) + (", ..." if len(odd) > 5 else "")
+                refused.append(f"column {self.columns[n].name!r}: {shown}")
+        if refused:
+            warnings.warn(
+                "entries that the columns' families do not take, or that were not in training, "
+                f"are taken for missing: {'; '.join(refused)}",
+                stacklevel=3,
+            )
+        return found
+
+    def _read(self, X: Any) -> Table:  # noqa: N803
+        """Return a table with the columns in the order of training."""
+        table = read_table(X)
+        names = [column.name for column in self.columns]
+        if "array" not in (self.kind, table.kind):
+            missing = [n for n in names if n not in table.names]
+            extra = [n for n in table.names if n not in set(names)]
+            if missing or extra:
+                raise DataError(
+                    f"X lacks the columns {missing} and has the unknown columns {extra}, expected "
+                    "those of training: add or drop columns"
+                )
+            series = dict(zip(table.names, table.columns, strict=True))
+            return Table(table.kind, tuple(names), [series[n] for n in names], table.num_rows)
+        if len(table.names) != len(names):
+            raise DataError(
+                f"X has {len(table.names)} features, but {type(self).__name__} is expecting "
+                f"{len(names)} features as input: give the columns of training"
+            )
+        return table
+
+    def _checked(self, values: NDArray[Any]) -> Floats:
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != len(self.modelled):
+            raise DataError(
+                f"values has shape {values.shape}, expected (N, {len(self.modelled)}), rows as "
+                "encode returns them"
+            )
+        return values

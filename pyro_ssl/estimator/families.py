@@ -1,0 +1,42 @@
+"""The families of a table's columns, as a user gives them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.estimator.kinds import FAMILIES
+
+Families = Mapping[Any, str] | Sequence[str | None]
+
+
+def families_of(families: Families | None, names: tuple[Any, ...]) -> list[str | None]:
+    """Return the family given for each column, None where there is none.
+
+    Args:
+        families: see `Columns.infer`.
+        names: names of the columns. A number that is no name is the number of a column.
+
+    Raises:
+        ConfigError: if it names no column or no family, or is a sequence of another length.
+    """
+    given: list[str | None] = [None] * len(names)
+    if families is not None and not isinstance(families, Mapping):
+        if isinstance(families, str) or len(families) != len(names):
+            raise ConfigError(
+                f"families is {families!r}, expected a mapping, or one for each of {len(names)} "
+                "columns, None to infer it"
+            )
+        families = {names[n]: f for n, f in enumerate(families) if f is not None}
+    for key, family in (families or {}).items():
+        numbered = isinstance(key, int) and 0 <= key < len(names)
+        if key not in names and not numbered:
+            raise ConfigError(
+                f"families names the column {key!r}, expected one of {', '.join(map(repr, names))}"
+            )
+        if family not in FAMILIES:
+            raise ConfigError(
+                f"families says {family!r} for column {key!r}, expected one of "
+                f"{', '.join(FAMILIES)}"
+            )
+        given[names.index(key) if key in names else key] = family
+    return given

@@ -1,0 +1,212 @@
+"""One column of a table: how its entries become numbers, and back."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.estimator.entries import (
+    Category,
+    Floats,
+    as_float,
+    distinct,
+    to_numbers,
+)
+from pyro_ssl.estimator.restoring import restore_labels, restore_numbers
+from pyro_ssl.likelihoods import Categorical, Gaussian, Likelihood, NegativeBinomial, Ordinal
+
+FAMILIES = ("real", "positive", "count", "binary", "categorical", "ordinal")
+CODED = ("binary", "categorical", "ordinal")
+OTHER = "other"
+_CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table holds, fitted on training rows; plain values.
+
+    The encoded value e of an entry x is, for the families
+
+        real, positive              e = (t(x) - shift) / scale
+        count                       e = x
+        binary, categorical, ordinal    the place of x among `categories`
+
+    with t(x) = x, log x, or asinh((x - centre) / spread), named by `transform`.
+
+    Attributes:
+        name: the data frame's name of the column, or the number of the array's column.
+        family: one of `FAMILIES`, or "constant": not modelled, the same in all rows.
+        dtype: pandas' name of the raw column's dtype.
+        categories: distinct entries, in the order of their codes. If the last is "other", it stands
+            for all entries that are none of the others.
+        levels: all categories of a pandas categorical, in their order.
+        ordered: whether the pandas categorical is ordered.
+        transform: "none", "log" or "asinh".
+        centre: the asinh's centre.
+        spread: the asinh's unit.
+        shift: mean of what is standardised: of t(x); of log(1 + x), of a count; of codes.
+        scale: standard deviation of it.
+        constant: the number in all rows of a constant column; None if it has `categories`, or if
+            all entries are missing.
+        missing: share of missing entries.
+        parsed: whether numbers were strings: others among them are missing, without a warning.
+    """
+
+    name: str | int
+    family: str
+    dtype: str
+    categories: tuple[Category, ...] = ()
+    levels: tuple[Category, ...] = ()
+    ordered: bool = False
+    transform: str = "none"
+    centre: float = 0.0
+    spread: float = 1.0
+    shift: float = 0.0
+    scale: float = 1.0
+    constant: float | None = None
+    missing: float = 0.0
+    parsed: bool = False
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The family of the encoded values.
+
+        A scale and a dispersion are learned for each column, common to all rows; scales are at
+        least 0.1 of the column's standard deviation, so that no single column rules the bound.
+        """
+        if self.family in ("real", "positive"):
+            return Gaussian(scale=None, per="dimension", min_scale=0.1)
+        if self.family == "count":
+            return NegativeBinomial(per="dimension")
+        if self.family == "ordinal":
+            return Ordinal(len(self.categories))
+        return Categorical(len(self.categories))
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What columns are sorted by, so that those of one likelihood are neighbours."""
+        groups = ("real positive", "count", "binary categorical", "ordinal")
+        group = next(n for n, names in enumerate(groups) if self.family in names.split())
+        return group, len(self.categories)
+
+    def encode(self, series: pd.Series) -> tuple[Floats, list[Any]]:
+        """Return encoded values `[N]`, NaN where missing, and the entries that were refused.
+
+        Refused, and taken for missing, are unseen categories, numbers outside the family's support,
+        and entries of a column of numbers that are none.
+
+        Raises:
+            DataError: if a column of numbers holds infinity.
+        """
+        if self.family in CODED:
+            return self._codes(series)
+        raw = to_numbers(series, self.name)
+        outside = series.notna().to_numpy() & np.isnan(raw) & (not self.parsed)
+        if self.family == "count":
+            raw = np.rint(raw)
+        if self.family in ("count", "positive"):
+            below = raw < 0 if self.family == "count" else raw <= 0
+            raw, outside = np.where(below, np.nan, raw), outside | below
+        refused = list(pd.unique(series[outside])) if outside.any() else []
+        return (raw if self.family == "count" else self._standardised(raw)), refused
+
+    def decode(self, values: Floats) -> pd.Series:
+        """Return the entries of encoded values `[N]`, of the raw column's dtype where it can be.
+
+        Numbers of a column of whole numbers are rounded, dates to milliseconds, codes to one of a
+        category.
+        """
+        if self.categories:
+            return restore_labels(values, self.categories, self.dtype, self.levels, self.ordered)
+        if self.family == "constant":
+            number = np.nan if self.constant is None else self.constant
+            return restore_numbers(np.full(len(values), number), self.dtype)
+        return restore_numbers(self._raw(values), self.dtype)
+
+    def log_jacobian(self, values: Floats) -> Floats:
+        """Return log |d encoded / d raw| at encoded values `[N]`, 0 where missing or discrete."""
+        if self.family not in ("real", "positive"):
+            return np.zeros(len(values))
+        at = values * self.scale + self.shift
+        logs = np.full(len(values), -np.log(self.scale))
+        if self.transform == "log":
+            logs -= at
+        elif self.transform == "asinh":
+            # The derivative of asinh(u) is 1 / cosh(asinh(u)).
+            far = np.abs(at)
+            logs -= np.log(self.spread / 2) + far + np.log1p(np.exp(-2 * far))
+        return np.where(np.isnan(values), 0.0, logs)
+
+    def design(self, values: Floats) -> list[Floats]:
+        """Return columns `[N]` for other classifiers, of encoded values; see `Columns.design`."""
+        known = ~np.isnan(values)
+        found = []
+        if self.family == "categorical" and len(self.categories) > 2:
+            found = [(values == code).astype(np.float64) for code in range(len(self.categories))]
+        elif self.family in CODED or self.family == "count":
+            numbers = np.log1p(values) if self.family == "count" else values
+            found = [(numbers - self.shift) / self.scale]
+        elif self.family != "constant":
+            found = [values]
+        found = [np.where(known, np.clip(column, -_CLIP, _CLIP), 0.0) for column in found]
+        return found + [1.0 - known] * (self.missing > 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in state.items()}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> "Column":
+        """Return the column that `to_dict` was called on.
+
+        Raises:
+            ConfigError: if there are other keys.
+        """
+        known = {f.name for f in fields(cls)}
+        if not {"name", "family", "dtype"} <= state.keys() <= known:
+            raise ConfigError(
+                f"a column's keys are {sorted(state)}, expected name, family, dtype, and any of "
+                f"{', '.join(sorted(known))}"
+            )
+        given: dict[str, Any] = {k: tuple(v) if type(v) is list else v for k, v in state.items()}
+        return cls(**given)
+
+    def _codes(self, series: pd.Series) -> tuple[Floats, list[Any]]:
+        values, places = distinct(series, self.name)
+        known = {category: code for code, category in enumerate(self.categories)}
+        numeric = not any(isinstance(c, str) for c in self.categories if c is not OTHER)
+        rest = known[OTHER] if self.categories[-1] == OTHER else np.nan
+        codes = np.array([_code(value, known, numeric, rest) for value in values] + [np.nan])
+        seen = np.bincount(places[places >= 0], minlength=len(values)) > 0
+        refused = [v for v, c, s in zip(values, codes, seen, strict=False) if s and np.isnan(c)]
+        if self.parsed:
+            refused = [v for v in refused if not np.isnan(as_float(v))]
+        return codes[places], refused
+
+    def _standardised(self, raw: Floats) -> Floats:
+        if self.transform == "log":
+            raw = np.log(raw)
+        elif self.transform == "asinh":
+            raw = np.arcsinh((raw - self.centre) / self.spread)
+        return (raw - self.shift) / self.scale
+
+    def _raw(self, values: Floats) -> Floats:
+        if self.family == "count":
+            return values
+        at = values * self.scale + self.shift
+        if self.transform == "log":
+            return np.exp(at)
+        return self.centre + self.spread * np.sinh(at) if self.transform == "asinh" else at
+
+
+def _code(value: Category, known: dict[Category, int], numeric: bool, rest: float) -> float:
+    """Return the code of an entry; `numeric` reads strings as numbers."""
+    if value in known:
+        return known[value]
+    if numeric and isinstance(value, str):
+        number = as_float(value)
+        return rest if np.isnan(number) else known.get(number, rest)
+    return rest

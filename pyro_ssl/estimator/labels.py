@@ -1,0 +1,166 @@
+"""Labels of which some are unknown, as scikit-learn's classifiers are given them."""
+
+from numbers import Number
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import type_of_target
+
+from pyro_ssl.errors import DataError
+
+# Ways to say that a label is unknown.
+_WAYS = "give unknown labels as None, or as -1 in an array of dtype object, or state unlabelled="
+# What NumPy writes into an array of strings for a missing label.
+_WRITTEN = ("nan", "None", "<NA>", "NaT")
+
+
+class LabelCodes(NamedTuple):
+    """Labels as whole numbers.
+
+    Attributes:
+        codes: places of the labels in `classes_`, -1 where unknown, `[N]`, int64.
+        classes_: the known labels, each once, sorted, of the labels' dtype, `[K]`.
+    """
+
+    codes: NDArray[np.int64]
+    classes_: NDArray[Any]
+
+    @classmethod
+    def fit(cls, y: Any, unlabelled: Any = None) -> "LabelCodes":
+        """Find the classes among labels; which are unknown is said at `known_labels`.
+
+        Args:
+            y: labels `[N]`: numbers, strings, truth values or objects; arrays, lists, series.
+            unlabelled: what stands for an unknown label.
+
+        Raises:
+            DataError: a ValueError; if there are fewer than two classes, if labels are continuous,
+                of several kinds or of several columns, or if strings look like unknown labels.
+        """
+        known, labels = known_labels(y, unlabelled)
+        if labels.dtype.kind == "f":
+            _check_whole(labels)
+        classes, places = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            hint = ""
+            if unlabelled is None and not known.all():
+                hint = (
+                    ". -1 and missing labels mean unknown: if -1 is a class, relabel it, or state "
+                    'another marker, such as unlabelled="Unknown"'
+                )
+            raise DataError(
+                "This classifier needs samples of at least 2 classes in the data, but the data "
+                f"contains only one class: {classes[:1].tolist()[0]!r}{hint}"
+            )
+        codes = np.full(len(known), -1, dtype=np.int64)
+        codes[known] = places
+        return cls(codes, classes)
+
+
+def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Return which labels are known, `[N]`, and these labels.
+
+    NaN, None, pd.NA and NaT are unknown. So is the number -1, unless another marker is stated.
+
+    Args:
+        y: labels `[N]`.
+        unlabelled: what stands for an unknown label, a number or string; -1 is then a class.
+
+    Raises:
+        DataError: if there are no labels, none is known, they are of several kinds or columns, or
+            if, with no marker stated, strings look like unknown labels.
+    """
+    labels = _one_column(y)
+    unknown = pd.isna(labels) | _marked(labels, unlabelled)
+    known = labels[~unknown]
+    if not len(known):
+        raise DataError(
+            f"y has no known label among {len(labels)}, expected at least one of each class"
+        )
+    if known.dtype.kind not in "biufUS":
+        known = _of_one_kind(known)
+    _check_strings(known, labels, unlabelled)
+    return ~unknown, known
+
+
+def _one_column(y: Any) -> NDArray[Any]:
+    """Return labels as an array of one dimension, of objects where entries may be missing."""
+    if y is None:
+        raise DataError("The classifier requires y to be passed, but the target y is None")
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        # Has the warning, and keeps the dtype.
+        column_or_1d(np.zeros(y.shape), warn=True)
+        y = y.iloc[:, 0]
+    if type(y).__module__.startswith("polars"):
+        y = y.to_list()
+    if isinstance(y, pd.Series | pd.Index):
+        plain = isinstance(y.dtype, np.dtype)
+        return y.to_numpy() if plain else y.to_numpy(dtype=object)
+    found = np.asarray(y)
+    if found.dtype.kind in "US" and not isinstance(y, np.ndarray):
+        # NumPy would write missing labels of a list as strings.
+        found = np.asarray(y, dtype=object)
+    try:
+        return column_or_1d(found, warn=True)
+    except ValueError as error:
+        raise DataError(f"y has shape {found.shape}, expected (N,): {error}") from error
+
+
+def _marked(labels: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
+    """Return which labels are the marker."""
+    marker = -1 if unlabelled is None else unlabelled
+    number = isinstance(marker, Number | np.generic) and not isinstance(marker, str)
+    if labels.dtype.kind in "iuf":
+        return labels == marker if number else np.zeros(len(labels), dtype=bool)
+    if labels.dtype.kind in "US":
+        return labels.astype(str) == marker if not number else np.zeros(len(labels), dtype=bool)
+    same = [not isinstance(v, bool | np.bool_) and _equal(v, marker) for v in labels]
+    return np.array(same, dtype=bool)
+
+
+def _equal(value: Any, marker: Any) -> bool:
+    return value is not pd.NA and bool(value == marker)
+
+
+def _of_one_kind(known: NDArray[Any]) -> NDArray[Any]:
+    """Return objects as numbers or truth values if they are; strings stay objects."""
+    kind = pd.api.types.infer_dtype(known, skipna=False)
+    if kind == "string":
+        return known
+    if kind in ("integer", "floating", "mixed-integer-float", "boolean"):
+        return np.array(known.tolist())
+    raise DataError(
+        f"Unknown label type: y has labels of several kinds, or of another ({kind}), such as "
+        f"{known[:1].tolist()[0]!r}, expected all to be numbers, all strings, or all truth values: convert them"
+    )
+
+
+def _check_whole(labels: NDArray[Any]) -> None:
+    """Check that floating-point labels are whole numbers."""
+    if np.isinf(labels).any():
+        raise DataError("Input y contains infinity, expected classes, or NaN where unknown")
+    other = labels[labels != np.rint(labels)]
+    if len(other):
+        kind = type_of_target(labels, input_name="y")
+        raise DataError(
+            f"Unknown label type: {kind}. y has the label {other[0]:g}, expected classes: whole "
+            "numbers, strings or truth values; turn a number into classes first, by pandas.cut"
+        )
+
+
+def _check_strings(known: NDArray[Any], labels: NDArray[Any], unlabelled: Any) -> None:
+    """Check that no string was meant to be an unknown label."""
+    if unlabelled is not None or known.dtype.kind not in "USO":
+        return
+    # A missing label becomes such a string only in an array of strings.
+    odd = ("-1", *_WRITTEN) if labels.dtype.kind in "US" else ("-1",)
+    for text in odd:
+        if (known == text).any():
+            raise DataError(
+                f"y has dtype string and the label {text!r}, which would be a class: {_WAYS}"
+                f"{text!r} if it is unknown; if it is a class, state another marker, such as "
+                'unlabelled="Unknown"'
+            )
