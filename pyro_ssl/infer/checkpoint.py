@@ -19,13 +19,17 @@ from pyro_ssl.infer.stored import (
     stored,
     stored_options,
 )
-from pyro_ssl.infer.upgrade import upgraded
+from pyro_ssl.infer.upgrade import BEFORE_BATCHES, upgraded
 from pyro_ssl.models import PyroModel
 
-FORMAT = "pyro_ssl checkpoint 4"
+FORMAT = "pyro_ssl checkpoint 5"
 MODEL_FORMAT = "pyro_ssl model 2"
 # Files of these formats are read as well.
-EARLIER = {"pyro_ssl checkpoint 3": FORMAT, "pyro_ssl model 1": MODEL_FORMAT}
+EARLIER = {
+    "pyro_ssl checkpoint 3": FORMAT,
+    BEFORE_BATCHES: FORMAT,
+    "pyro_ssl model 1": MODEL_FORMAT,
+}
 REQUIRED = (
     "format",
     "model_class",

@@ -30,9 +30,11 @@ class FitConfig:
 
     Attributes:
         epochs: number of epochs.
-        batch_size: unlabelled rows a step.
-        labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+        batch_size: unlabelled rows a step, or all of them if they are fewer.
+        labelled_batch_size: labelled rows a step, or all of them if they are fewer; None for
+            `batch_size`.
+        steps_per_epoch: steps an epoch; None for one pass over the kind of rows, labelled or
+            unlabelled, that needs more steps. The other kind is drawn pass after pass.
         optimiser: `adam`, or `rmsprop` (torch's, whose mean of squares decays by 0.99 a step).
         learning_rate: the optimiser's initial step size.
         learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
@@ -157,21 +159,32 @@ class FitConfig:
         changing = {**constant, **(self.anneal or {})}
         return {key: a.times(self.term_weights.get(key, 1.0)) for key, a in changing.items()}
 
-    def resolved(self, model: PyroModel, data: SSLData) -> "FitConfig":
+    def resolved(self, model: PyroModel, data: SSLData, share: Share | None = None) -> "FitConfig":
         """Return the same with all options that depend on the model and the data filled in.
 
         Args:
             model: what is trained.
             data: what it is trained on.
+            share: the part of every batch that this process takes.
 
         Raises:
-            ConfigError: if a batch asks for more rows than there are.
+            ConfigError: if the processes cannot share a batch evenly.
         """
         config = self
         if config.binarise is None:
             config = replace(config, binarise=model.takes_pixels and not data.real_valued)
+        batches = config.batches(data, share)
+        labelled, unlabelled = (
+            rows * batches.share.processes for rows in (batches.labelled, batches.unlabelled)
+        )
+        config = replace(
+            config,
+            batch_size=unlabelled or labelled,
+            labelled_batch_size=labelled or None,
+            steps_per_epoch=batches.steps,
+        )
         if config.anneal is None:
-            steps = config.epochs * config.batches(data).steps
+            steps = config.epochs * batches.steps
             anneal = {
                 key: Anneal(start, end, max(1, round(share * steps)))
                 for key, (start, end, share) in model.recommended_anneal.items()
@@ -183,7 +196,7 @@ class FitConfig:
         """Return the minibatches of `data`, or one process's share of each.
 
         Raises:
-            ConfigError: if a batch asks for more rows than there are.
+            ConfigError: if the processes cannot share a batch evenly.
         """
         return MiniBatches(
             data,

@@ -48,10 +48,10 @@ class Trainer:
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
         # What the model recommends may be about a latent that a user's subclass does not have.
         self._asked_to_anneal = config.anneal is not None
-        config = config.resolved(model, data)
+        self.share = process_share()
+        config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
-        self.share = process_share()
         self.batches = config.batches(data, self.share)
         if config.patience is not None and not len(data.validation_xs):
             raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
@@ -164,9 +164,16 @@ class Trainer:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
         kinds = {type(module) for module in self.model.modules()}
         if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
+            data, remedy = self.data, "construct the model with batch_norm=True"
+            if unlabelled == 1 and data.num_unlabelled > 1:
+                remedy += ", or raise batch_size"
+            elif unlabelled == 1 and data.num_labelled:
+                remedy += ", or leave the only unlabelled row out by data.labelled_only()"
+            elif labelled == 1 and data.num_labelled > 1:
+                remedy += ", or raise labelled_batch_size"
             raise ConfigError(
-                f'batch_norm="separate" needs at least 2 rows of each kind in a batch: {labelled} '
-                f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"
+                f'batch_norm="separate" needs at least 2 rows of each kind in a batch, got '
+                f"{labelled} labelled and {unlabelled} unlabelled: {remedy}"
             )
         if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:
             raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
