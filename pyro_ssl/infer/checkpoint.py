@@ -172,6 +172,9 @@ def check_belongs(
     free = {"compile", "cuda_graph", "class_chunk"}
     if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
+        # A run whose last epoch was cut short cannot go on as if that epoch had been whole.
+        if then["steps"] is None or state["epoch"] * then["steps_per_epoch"] <= then["steps"]:
+            free.add("steps")
     differing = [k for k in now if k not in free and now[k] != then.get(k)]
     if differing:
         changes = ", ".join(f"{k} ({then.get(k)} then, {now[k]} now)" for k in differing)

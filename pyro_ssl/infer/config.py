@@ -1,7 +1,6 @@
 """Options of training."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -11,6 +10,13 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
+from pyro_ssl.infer.option_checks import (
+    check_all_positive,
+    check_choice,
+    check_expression,
+    check_length,
+    check_weights,
+)
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import check_not_negative
 from pyro_ssl.plain import plain
@@ -20,6 +26,7 @@ OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 COMPILE = ("auto", "always", "never")
 ENGINES = ("native", "svi")
+DEFAULT_EPOCHS = 40
 # A compiled step saves the time of Pyro's Python, at least 4 ms, whatever the networks' size.
 COMPILE_PAYS_AFTER = 5000
 
@@ -30,6 +37,8 @@ class FitConfig:
 
     Attributes:
         epochs: number of epochs.
+        steps: number of steps of the run, which then decides how many epochs there are, the last
+            one cut short where that is needed; do not give both. None for `epochs`.
         batch_size: unlabelled rows a step, or all of them if they are fewer.
         labelled_batch_size: labelled rows a step, or all of them if they are fewer; None for
             `batch_size`.
@@ -37,9 +46,10 @@ class FitConfig:
             unlabelled, that needs more steps. The other kind is drawn pass after pass.
         optimiser: `adam`, or `rmsprop` (torch's, whose mean of squares decays by 0.99 a step).
         learning_rate: the optimiser's initial step size.
-        learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
+        learning_rate_schedule: `constant`; `cosine` for a half cosine over the run, from
             `learning_rate` towards 0; `step` to multiply it by `learning_rate_decay` every
-            `learning_rate_decay_epochs` epochs.
+            `learning_rate_decay_epochs` epochs. The step size is that of an epoch's first step
+            throughout the epoch.
         learning_rate_warmup: number of first epochs over which the step size rises in equal steps
             to that of the schedule; None for none.
         learning_rate_decay: factor of the schedule `step`.
@@ -79,7 +89,8 @@ class FitConfig:
             and the reports are the same; nothing is compiled or recorded, so that it is slower.
     """
 
-    epochs: int = 40
+    epochs: int = DEFAULT_EPOCHS
+    steps: int | None = None
     batch_size: int = 200
     labelled_batch_size: int | None = None
     steps_per_epoch: int | None = None
@@ -112,12 +123,11 @@ class FitConfig:
             value = getattr(self, option.name)
             value = dict(value) if isinstance(value, Mapping) else value
             object.__setattr__(self, option.name, plain(value))
-        positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
-        change = ("learning_rate_warmup", "learning_rate_decay", "learning_rate_decay_epochs")
-        for name in (*positive, "learning_rate", *change, "max_gradient_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}, expected a positive number")
+        positive = ("epochs", "steps", "batch_size", "labelled_batch_size", "steps_per_epoch")
+        rate = ("learning_rate", "learning_rate_warmup", "learning_rate_decay")
+        others = ("learning_rate_decay_epochs", "max_gradient_norm", "patience")
+        check_all_positive({name: getattr(self, name) for name in (*positive, *rate, *others)})
+        check_length(self.epochs, self.steps, self.steps_per_epoch, DEFAULT_EPOCHS)
         for name, choices in (
             ("precision", tuple(PRECISIONS)),
             ("optimiser", OPTIMISERS),
@@ -125,33 +135,13 @@ class FitConfig:
             ("compile", COMPILE),
             ("engine", ENGINES),
         ):
-            if getattr(self, name) not in choices:
-                expected = " or ".join(choices)
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+            check_choice(name, getattr(self, name), choices)
         if self.engine == "svi" and self.compile == "always":
             raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')
-        self._check_penalty()
-        self._check_weights()
-
-    def _check_weights(self) -> None:
-        for key, value in (self.anneal or {}).items():
-            if not isinstance(value, Anneal):
-                raise ConfigError(f"anneal[{key!r}] is {value!r}, expected an Anneal")
-        for key, weight in self.term_weights.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-                raise ConfigError(
-                    f"term_weights[{key!r}] is {weight!r}, expected a finite number >= 0"
-                )
-
-    def _check_penalty(self) -> None:
         for name in ("l1", "l2"):
             check_not_negative(name, getattr(self, name))
-        try:
-            re.compile(self.penalised)
-        except re.error as error:
-            raise ConfigError(
-                f"penalised is {self.penalised!r}, expected a regular expression, but: {error}"
-            ) from error
+        check_expression("penalised", self.penalised)
+        check_weights(self.anneal or {}, self.term_weights)
 
     def weights(self) -> dict[str, Anneal]:
         """Return the product of `anneal` and `term_weights`, by key."""
@@ -177,14 +167,15 @@ class FitConfig:
         labelled, unlabelled = (
             rows * batches.share.processes for rows in (batches.labelled, batches.unlabelled)
         )
+        steps = config.total_steps(batches.steps)
         config = replace(
             config,
+            epochs=config.epochs if config.steps is None else -(-steps // batches.steps),
             batch_size=unlabelled or labelled,
             labelled_batch_size=labelled or None,
             steps_per_epoch=batches.steps,
         )
         if config.anneal is None:
-            steps = config.epochs * batches.steps
             anneal = {
                 key: Anneal(start, end, max(1, round(share * steps)))
                 for key, (start, end, share) in model.recommended_anneal.items()
@@ -208,13 +199,31 @@ class FitConfig:
             share,
         )
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the number of steps of a run of so many steps an epoch."""
+        return self.epochs * steps_per_epoch if self.steps is None else self.steps
+
     def learning_rate_at(self, epoch: int) -> float:
-        """Return the step size of an epoch, counted from 0."""
+        """Return the step size of an epoch, counted from 0.
+
+        Raises:
+            ConfigError: if the length of the run is in steps, and that of an epoch still depends on
+                the data.
+        """
+        # The last epoch may be cut short.
+        epochs: float = self.epochs
+        if self.steps is not None:
+            if self.steps_per_epoch is None:
+                raise ConfigError(
+                    f"steps is {self.steps}, but steps_per_epoch depends on the data: ask the "
+                    "configuration that resolved(model, data) returns"
+                )
+            epochs = self.steps / self.steps_per_epoch
         rate = self.learning_rate
         if self.learning_rate_warmup is not None:
             rate *= min(1, (epoch + 1) / (self.learning_rate_warmup + 1))
         if self.learning_rate_schedule == "cosine":
-            return rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         if self.learning_rate_schedule == "step":
             return rate * self.learning_rate_decay ** (epoch // self.learning_rate_decay_epochs)
         return rate
@@ -224,5 +233,5 @@ class FitConfig:
         if self.engine == "svi":
             return False
         if self.compile == "auto":
-            return self.epochs * steps_per_epoch >= COMPILE_PAYS_AFTER
+            return self.total_steps(steps_per_epoch) >= COMPILE_PAYS_AFTER
         return self.compile == "always"

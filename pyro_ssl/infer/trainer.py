@@ -77,13 +77,14 @@ class Trainer:
         """
         self._begin_epoch()
         started = time.perf_counter()
-        for _ in range(self.batches.steps):
+        steps = self._steps_of_epoch()
+        for _ in range(steps):
             self._step()
             self.progress.step += 1
             if on_step is not None:
                 on_step(self.progress)
         names, sums = self.engine.totals.sums()
-        means = mean_over_processes(sums).div(self.batches.steps).tolist()
+        means = mean_over_processes(sums).div(steps).tolist()
         copy_buffers_from_main(self.model)
         seconds = time.perf_counter() - started
         epoch = self.progress.epoch
@@ -107,7 +108,7 @@ class Trainer:
         site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
-        for number in range(self.batches.steps if self.share.processes == 1 else 0):
+        for number in range(self._steps_of_epoch() if self.share.processes == 1 else 0):
             found = self.engine.inspect()
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
@@ -152,7 +153,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.engine.load_state_dict(state["optimiser"])
         self.progress.epoch, self.progress.rows = state["epoch"], state["history"]
-        self.progress.step = self.progress.epoch * self.batches.steps
+        self.progress.step = self._steps_before(self.progress.epoch)
         self.best = state["best"]
         if self.config.compile == state["config"]["compile"] == "auto":
             self.compiles = self._may_compile() and state["compiles"]
@@ -224,6 +225,16 @@ class Trainer:
         self.engine.set_learning_rate(self.config.learning_rate_at(epoch))
         self.objective.begin_at(epoch * self.batches.steps)
         self.engine.totals.clear()
+
+    def _steps_before(self, epoch: int) -> int:
+        """Return the number of steps in the epochs before this one."""
+        steps, limit = epoch * self.batches.steps, self.config.steps
+        return steps if limit is None else min(steps, limit)
+
+    def _steps_of_epoch(self) -> int:
+        """Return the number of steps of the present epoch; the last one may be cut short."""
+        epoch = self.progress.epoch
+        return self._steps_before(epoch + 1) - self._steps_before(epoch)
 
     def _rows(self) -> list[int]:
         data = self.data
