@@ -217,8 +217,8 @@ def load_model(
 ) -> PyroModel:
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
-    If the run had `keep_best` and validation rows, the weights are those of the epoch with the
-    highest validation accuracy (ELBO, if the model does not classify), else those of the last one.
+    If the run had `keep_best` and validation rows, the weights are those of the best epoch by
+    `FitConfig.select`, else those of the last one.
 
     Args:
         path: a file written by `save_model` or `fit`.

@@ -21,11 +21,15 @@ from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import check_not_negative
 from pyro_ssl.plain import plain
 
-SCHEDULES = ("constant", "cosine", "step")
-OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-COMPILE = ("auto", "always", "never")
-ENGINES = ("native", "svi")
+CHOICES = {
+    "precision": tuple(PRECISIONS),
+    "optimiser": ("adam", "rmsprop"),
+    "learning_rate_schedule": ("constant", "cosine", "step"),
+    "compile": ("auto", "always", "never"),
+    "engine": ("native", "svi"),
+    "select": ("accuracy", "bound"),
+}
 DEFAULT_EPOCHS = 40
 # A compiled step saves the time of Pyro's Python, at least 4 ms, whatever the networks' size.
 COMPILE_PAYS_AFTER = 5000
@@ -77,12 +81,15 @@ class FitConfig:
             `COMPILE_PAYS_AFTER` steps, which save more than the compiler's 10 to 20 seconds. The
             step of a model with a `class_chunk`, or in several processes, is never compiled.
         cuda_graph: on a GPU, record the step once and replay it, where that is possible.
-        keep_best: end with the weights of the epoch of highest validation accuracy, or
-            validation ELBO if the model does not classify.
+        keep_best: end with the weights of the best epoch, as `select` says.
+        select: what the best epoch is chosen by, on validation rows: `accuracy`, or `bound`, that
+            on log p(x, y), see `pyro_ssl.metrics.joint_bound`. A model that does not classify is
+            chosen by its ELBO.
         validation_bound: after every epoch, also estimate the ELBO of the validation rows for a
             model that classifies, and for any model the KL divergence of each dimension of the
             latent "z" on the first 1000 validation rows.
-        patience: stop after so many epochs without a higher accuracy or ELBO; None for never.
+        patience: stop after so many epochs without a better one; None for never.
+        min_steps: steps of the run before which `patience` does not stop it; None for none.
         seed: seed of minibatches, binarisation, dropout and latent noise.
         engine: what makes the steps: `native`; or `svi`, Pyro's own `SVI` with `pyro.optim` and,
             where the objective is an enumerated ELBO, `TraceEnum_ELBO`. The objective, the noise
@@ -112,8 +119,10 @@ class FitConfig:
     compile: str = "auto"
     cuda_graph: bool = True
     keep_best: bool = True
+    select: str = "accuracy"
     validation_bound: bool = False
     patience: int | None = None
+    min_steps: int | None = None
     seed: int = 0
     engine: str = "native"
 
@@ -125,16 +134,10 @@ class FitConfig:
             object.__setattr__(self, option.name, plain(value))
         positive = ("epochs", "steps", "batch_size", "labelled_batch_size", "steps_per_epoch")
         rate = ("learning_rate", "learning_rate_warmup", "learning_rate_decay")
-        others = ("learning_rate_decay_epochs", "max_gradient_norm", "patience")
+        others = ("learning_rate_decay_epochs", "max_gradient_norm", "patience", "min_steps")
         check_all_positive({name: getattr(self, name) for name in (*positive, *rate, *others)})
         check_length(self.epochs, self.steps, self.steps_per_epoch, DEFAULT_EPOCHS)
-        for name, choices in (
-            ("precision", tuple(PRECISIONS)),
-            ("optimiser", OPTIMISERS),
-            ("learning_rate_schedule", SCHEDULES),
-            ("compile", COMPILE),
-            ("engine", ENGINES),
-        ):
+        for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         if self.engine == "svi" and self.compile == "always":
             raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')

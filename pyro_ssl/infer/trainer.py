@@ -29,6 +29,7 @@ from pyro_ssl.infer.processes import (
     process_share,
 )
 from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.selection import check_selection
 from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
@@ -53,8 +54,7 @@ class Trainer:
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
         self.batches = config.batches(data, self.share)
-        if config.patience is not None and not len(data.validation_xs):
-            raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
+        check_selection(model, data, config)
         self._check_batch_norm()
         self.objective = self._make_objective()
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
