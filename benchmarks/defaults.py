@@ -63,7 +63,6 @@ def accuracies(seed: int) -> dict[str, tuple[list[float], float]]:
     classifier = MLPClassifier(data.input_shape, data.num_classes)
     how = FitConfig(
         epochs=epochs,
-        batch_size=min(200, data.num_labelled),
         steps_per_epoch=_CLASSIFIER_STEPS,
         seed=seed,
     )

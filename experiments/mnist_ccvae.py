@@ -31,9 +31,9 @@ class Config(SemiSupervisedOptions):
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats, on top of that term's weight in the bound itself."""
     epochs: int = 15
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
     learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     hidden_dims: tuple[int, ...] = (256,)
@@ -85,7 +85,7 @@ def comparison(config: Config, steps_per_epoch: int | None = None) -> "Compariso
 
     Args:
         config: the options.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+        steps_per_epoch: steps an epoch; None for one pass over the rows, see `FitConfig`.
     """
     from experiments.engine.measures import measure_latents
     from experiments.engine.semi_supervised import (

@@ -28,9 +28,9 @@ class Config(mnist_m2.Config):
     labels: int = 486
     """Labelled training rows, shared evenly by the classes."""
     epochs: int = 15
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
     learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     channels: int = 16
@@ -54,7 +54,7 @@ def comparison(config: Config, steps_per_epoch: int | None = None) -> "Compariso
 
     Args:
         config: the options.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+        steps_per_epoch: steps an epoch; None for one pass over the rows, see `FitConfig`.
     """
     from experiments.engine.semi_supervised import (
         BASELINE,

@@ -63,9 +63,9 @@ class Config(SemiSupervisedOptions):
     """
 
     epochs: int = 36
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     labelled_batch_size: int | None = None
-    """Labelled rows a step, on top; none for all, at most as many as unlabelled ones."""
+    """Labelled rows a step, at most as many as there are; none for `batch_size`."""
     models: tuple[Name, ...] = option(("all",), recorded=False)
     """Models to train; all for every one."""
     alpha: float = 15.0

@@ -37,7 +37,7 @@ class Config(SemiSupervisedOptions):
     binarise: Annotated[bool, tyro.conf.Suppress] = option(True, recorded=False)
     """Pixels are M1's business."""
     epochs: int = 300
-    """Epochs of M2, each one pass over the unlabelled rows."""
+    """Epochs of M2, each one pass over the rows, labelled or unlabelled, that need more steps."""
     latent_dim: int = 10
     """Dimensions of M2's latent z2."""
     hidden_dims: tuple[int, ...] = (500,)

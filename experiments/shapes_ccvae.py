@@ -45,7 +45,7 @@ class Config(AttributeOptions):
     validation: int | None = 5_000
     """Labelled rows taken from the training set to choose the epoch on, never trained on."""
     epochs: int = 24
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 25
     """Unlabelled rows a step; as many labelled rows come on top. Few, since the angle of small
     squares takes many steps to learn, and an epoch takes its time by rows."""

@@ -20,9 +20,9 @@ class ColourOptions(SemiSupervisedOptions):
     )
     """Models to train; the classifier sees labelled rows alone."""
     epochs: int = 30
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
     learning_rate: float = 1e-3
     """Adam's step size, at the start."""
     binarise: bool = False

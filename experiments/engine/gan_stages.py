@@ -216,7 +216,7 @@ class GanStages:
         how = FitConfig(
             epochs=1,
             steps_per_epoch=_CLASSIFIER_STEPS,
-            batch_size=min(64, rows),
+            batch_size=64,
             learning_rate=1e-3,
             binarise=False,
             seed=self.seed,

@@ -39,12 +39,9 @@ def annealed_training(how: FitConfig, config: Any, name: str, data: SSLData) -> 
         name: the model.
         data: its rows.
     """
-    labelled = config.labelled_batch_size
-    if labelled is not None:
-        labelled = min(labelled, data.num_labelled) or None
     how = replace(
         how,
-        labelled_batch_size=labelled,
+        labelled_batch_size=config.labelled_batch_size,
         optimiser=config.optimiser,
         learning_rate_decay=config.learning_rate_decay,
         learning_rate_decay_epochs=config.learning_rate_decay_epochs,

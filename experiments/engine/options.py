@@ -130,9 +130,9 @@ class TrainingOptions(DataOptions):
     """How to train, and for how long."""
 
     epochs: int = 60
-    """Epochs, each one pass over the unlabelled rows."""
+    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 200
-    """Unlabelled rows a step; all labelled rows, at most as many, come on top."""
+    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
     learning_rate: float = 3e-3
     """Adam's step size, at the start."""
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "cosine"

@@ -82,7 +82,7 @@ def semi_supervised(
         measures: what reads the test set once a model is trained.
         load: returns the data set.
         training: returns how a model is trained where it is otherwise than the others.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+        steps_per_epoch: steps an epoch; None for one pass over the rows, see `FitConfig`.
         equal_steps: the classifier of labelled rows makes as many steps an epoch as the others.
         every_label: models that know the label of every training row.
         also_recorded: returns what else tells configurations apart.
@@ -135,11 +135,7 @@ def _baseline_training(how: FitConfig, data: SSLData, equal_steps: bool) -> FitC
     steps = how.steps_per_epoch or max(
         _BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size
     )
-    return replace(
-        how,
-        batch_size=min(how.batch_size, data.num_labelled),
-        steps_per_epoch=how.batches(data).steps if equal_steps else steps,
-    )
+    return replace(how, steps_per_epoch=how.batches(data).steps if equal_steps else steps)
 
 
 def measure_classification(

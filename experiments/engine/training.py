@@ -127,9 +127,9 @@ def train(contender: Contender) -> tuple[History, float | None]:
     if contender.watch is not None and not resume:
         contender.watch(0)
     steps = contender.steps
-    epochs = 0
+    total, epochs = contender.fit_config.total_steps(steps), 0
     with tqdm(
-        total=contender.fit_config.epochs * steps,
+        total=total,
         desc=f"{display_name(contender.name)} seed {seed}",
         unit="step",
         disable=options.quiet or options.jobs > 1,
@@ -145,7 +145,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
             last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
             folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
             bar.set_postfix({k: last[k] for k in _SHOWN if k in last}, refresh=False)
-            bar.update(len(rows) * steps - bar.n)
+            bar.update(min(len(rows) * steps, total) - bar.n)
             if contender.watch is not None:
                 contender.watch(len(rows))
 

@@ -51,21 +51,26 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
         self, model: Program, guide: Program, args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
         guide = _ReadsWeights()(guide)
-        model_trace, guide_trace = super()._get_trace(model, guide, args, kwargs)
-        weights: dict[str, Tensor] = {}
-        for site in sample_sites(guide_trace):
+        traces = super()._get_trace(model, guide, args, kwargs)
+        set_row_weights(*traces)
+        return traces
+
+
+def set_row_weights(model_trace: Trace, guide_trace: Trace) -> None:
+    """Note at each site the weight of its rows, see `LabelWeighted_ELBO`, if the guide has one."""
+    weights: dict[str, Tensor] = {}
+    for site in sample_sites(guide_trace):
+        part, own = split_name(site["name"])
+        if own == WEIGHT:
+            weights[part] = site["value"]
+    for trace in (model_trace, guide_trace):
+        for site in sample_sites(trace):
             part, own = split_name(site["name"])
-            if own == WEIGHT:
-                weights[part] = site["value"]
-        for trace in (model_trace, guide_trace):
-            for site in sample_sites(trace):
-                part, own = split_name(site["name"])
-                outside = own in ("y", "y_known") and site["is_observed"]
-                if trace is guide_trace:
-                    outside = own == CLASSIFICATION or not bound_weight(site)
-                if part in weights and not outside:
-                    site["row_weight"] = weights[part]
-        return model_trace, guide_trace
+            outside = own in ("y", "y_known") and site["is_observed"]
+            if trace is guide_trace:
+                outside = own == CLASSIFICATION or not bound_weight(site)
+            if part in weights and not outside:
+                site["row_weight"] = weights[part]
 
 
 class _ReadsWeights(Messenger):

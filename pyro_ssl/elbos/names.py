@@ -15,6 +15,8 @@ CLASSIFICATION = "classification"
 WEIGHT = "weight"
 # The name of the bound in reports.
 ELBO = "elbo"
+# The name in reports of the bound on log p(x, y) of rows whose labels are given.
+JOINT_BOUND = "joint_bound"
 # The name in reports of a penalty on the model's weights.
 PENALTY = "penalty"
 # The first part of the names of what is measured on validation rows.

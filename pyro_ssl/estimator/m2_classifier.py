@@ -27,8 +27,8 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
         batch_norm: batch norm in the classifier.
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean classification term beside the bound per example, in nats.
-        epochs: passes over the unlabelled rows.
-        batch_size: unlabelled rows a step, at most as many as there are.
+        epochs: passes over the rows, known or unknown, that need more steps.
+        batch_size: unlabelled rows a step, and labelled ones, each at most as many as there are.
         learning_rate: Adam's step size at the start; it falls to 0 along a half cosine.
         validation: labelled rows set aside to choose the epoch on; 0 keeps the last epoch.
         binarise: draw features from a Bernoulli each time a row is visited.
@@ -102,7 +102,7 @@ class M2Classifier(ClassifierMixin, BaseEstimator):
             ).to(self.device)
         config = FitConfig(
             epochs=self.epochs,
-            batch_size=min(self.batch_size, data.num_unlabelled or data.num_labelled),
+            batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             learning_rate_schedule="cosine",
             binarise=self.binarise,

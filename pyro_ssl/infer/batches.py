@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.ssl_data import SSLData
+from pyro_ssl.elbos.names import LABELLED, UNLABELLED
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.rows import Batch
 
@@ -27,11 +28,11 @@ class Share:
 class MiniBatches:
     """Epochs of minibatches of fixed shape, labelled rows first.
 
-    An epoch is one pass over the unlabelled rows in a new random order (over the labelled rows if
-    there are no unlabelled ones); rows that do not fill a last batch are left out of the epoch.
-    Labelled rows are drawn in pass after pass, each in a new random order, so that no row comes
-    twice within a pass. The orders depend only on `seed` and the epoch, and are the same in every
-    process.
+    The numbers of labelled and of unlabelled rows in a batch do not depend on each other. An epoch
+    is one pass over the kind of rows that needs more batches, in a new random order; rows that do
+    not fill a last batch are left out of the pass. Rows of the other kind are drawn in pass after
+    pass, each in a new random order, so that no row comes twice within a pass. The orders depend
+    only on `seed` and the epoch, and are the same in every process.
 
     Drawing a batch changes tensors in place and reads no value on the host, so that it can be part
     of a CUDA graph. Unlabelled rows may be in main memory, or in a file mapped to it, and all other
@@ -39,16 +40,17 @@ class MiniBatches:
 
     Args:
         data: the rows.
-        batch_size: unlabelled rows a batch (labelled ones if there are no unlabelled ones).
-        labelled_batch_size: labelled rows a batch; None for all of them, but no more than
+        batch_size: unlabelled rows a batch, or all of them if they are fewer.
+        labelled_batch_size: labelled rows a batch, or all of them if they are fewer; None for
             `batch_size`.
-        steps: batches an epoch; None for one pass.
+        steps: batches an epoch; None for one pass, as above.
         binarise: draw each pixel from a Bernoulli with the pixel as its mean, each time again.
         seed: seed of the orders.
-        share: the part of every batch to draw.
+        share: the part of every batch to draw. Where there are fewer rows than a batch asks for,
+            it has as many of them as all processes can share evenly.
 
     Raises:
-        ConfigError: if a batch asks for more rows than there are, or cannot be shared evenly.
+        ConfigError: if a number is below 1, or a batch cannot be shared evenly.
     """
 
     def __init__(
@@ -61,42 +63,26 @@ class MiniBatches:
         seed: int = 0,
         share: Share | None = None,
     ) -> None:
-        self.data = data
-        self.binarise = binarise
-        self.seed = seed
-        self.share = share or Share()
-        unlabelled = batch_size if data.num_unlabelled else 0
-        if labelled_batch_size is None:
-            labelled_batch_size = min(data.num_labelled, batch_size)
-            if not data.num_unlabelled:
-                labelled_batch_size = batch_size
-        labelled = labelled_batch_size if data.num_labelled else 0
-        for what, wanted, rows in (
-            ("batch_size", unlabelled, data.num_unlabelled),
-            ("labelled batch size", labelled, data.num_labelled),
-        ):
-            if wanted > rows:
-                raise ConfigError(
-                    f"{what} is {wanted}, but there are only {rows} such rows: use at most {rows}"
-                )
-            if wanted % self.share.processes:
-                raise ConfigError(
-                    f"{what} is {wanted}, which {self.share.processes} processes cannot share "
-                    "evenly: choose a multiple of their number"
-                )
-        if batch_size < 1 or labelled_batch_size < 0:
-            raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
-        whole, part = (
-            (data.num_unlabelled, unlabelled) if unlabelled else (data.num_labelled, labelled)
-        )
         if binarise and data.real_valued:
             raise ConfigError(
                 "binarise draws pixels from inputs in [0, 1], but these are any real "
                 "numbers: use binarise=False"
             )
-        self.steps = whole // part if steps is None else steps
-        self.labelled = labelled // self.share.processes
-        self.unlabelled = unlabelled // self.share.processes
+        if steps is not None and steps < 1:
+            raise ConfigError(f"steps is {steps}, expected at least 1, or None for one pass")
+        self.data = data
+        self.binarise = binarise
+        self.seed = seed
+        self.share = share or Share()
+        processes = self.share.processes
+        sizes = {LABELLED: ("batch_size", batch_size), UNLABELLED: ("batch_size", batch_size)}
+        if labelled_batch_size is not None:
+            sizes[LABELLED] = ("labelled_batch_size", labelled_batch_size)
+        rows = {LABELLED: data.num_labelled, UNLABELLED: data.num_unlabelled}
+        whole = {k: _rows_a_batch(k, *sizes[k], n, processes) for k, n in rows.items() if n}
+        self.steps = max(rows[k] // n for k, n in whole.items()) if steps is None else steps
+        self.labelled = whole.get(LABELLED, 0) // processes
+        self.unlabelled = whole.get(UNLABELLED, 0) // processes
         self._labelled_order = self._empty_order(data.labelled_xs, self.labelled)
         self._unlabelled_order = self._empty_order(data.unlabelled_xs, self.unlabelled)
         ys = data.labelled_ys
@@ -168,3 +154,19 @@ class MiniBatches:
         if rows.device != target.device:
             rows = rows.pin_memory().to(target.device, non_blocking=True)
         return rows.to(target.dtype) / 255 if rows.dtype == torch.uint8 else rows
+
+
+def _rows_a_batch(kind: str, name: str, wanted: int, rows: int, processes: int) -> int:
+    """Return how many rows of a kind a batch of all processes has; the option's name is `name`."""
+    if wanted < 1:
+        raise ConfigError(f"{name} is {wanted}, expected at least 1")
+    if rows < processes:
+        raise ConfigError(
+            f"{processes} processes cannot share {rows} {kind} rows: use at most {rows} processes"
+        )
+    if wanted <= rows and wanted % processes:
+        raise ConfigError(
+            f"{name} is {wanted}, which {processes} processes cannot share evenly: choose a "
+            "multiple of their number"
+        )
+    return wanted if wanted <= rows else rows - rows % processes

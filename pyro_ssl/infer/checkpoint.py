@@ -19,13 +19,17 @@ from pyro_ssl.infer.stored import (
     stored,
     stored_options,
 )
-from pyro_ssl.infer.upgrade import upgraded
+from pyro_ssl.infer.upgrade import BEFORE_BATCHES, upgraded
 from pyro_ssl.models import PyroModel
 
-FORMAT = "pyro_ssl checkpoint 4"
+FORMAT = "pyro_ssl checkpoint 5"
 MODEL_FORMAT = "pyro_ssl model 2"
 # Files of these formats are read as well.
-EARLIER = {"pyro_ssl checkpoint 3": FORMAT, "pyro_ssl model 1": MODEL_FORMAT}
+EARLIER = {
+    "pyro_ssl checkpoint 3": FORMAT,
+    BEFORE_BATCHES: FORMAT,
+    "pyro_ssl model 1": MODEL_FORMAT,
+}
 REQUIRED = (
     "format",
     "model_class",
@@ -168,6 +172,9 @@ def check_belongs(
     free = {"compile", "cuda_graph", "class_chunk"}
     if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
+        # A run whose last epoch was cut short cannot go on as if that epoch had been whole.
+        if then["steps"] is None or state["epoch"] * then["steps_per_epoch"] <= then["steps"]:
+            free.add("steps")
     differing = [k for k in now if k not in free and now[k] != then.get(k)]
     if differing:
         changes = ", ".join(f"{k} ({then.get(k)} then, {now[k]} now)" for k in differing)
@@ -210,8 +217,8 @@ def load_model(
 ) -> PyroModel:
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
-    If the run had `keep_best` and validation rows, the weights are those of the epoch with the
-    highest validation accuracy (ELBO, if the model does not classify), else those of the last one.
+    If the run had `keep_best` and validation rows, the weights are those of the best epoch by
+    `FitConfig.select`, else those of the last one.
 
     Args:
         path: a file written by `save_model` or `fit`.

@@ -1,7 +1,6 @@
 """Options of training."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -11,15 +10,27 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
+from pyro_ssl.infer.option_checks import (
+    check_all_positive,
+    check_choice,
+    check_expression,
+    check_length,
+    check_weights,
+)
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import check_not_negative
 from pyro_ssl.plain import plain
 
-SCHEDULES = ("constant", "cosine", "step")
-OPTIMISERS = ("adam", "rmsprop")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-COMPILE = ("auto", "always", "never")
-ENGINES = ("native", "svi")
+CHOICES = {
+    "precision": tuple(PRECISIONS),
+    "optimiser": ("adam", "rmsprop"),
+    "learning_rate_schedule": ("constant", "cosine", "step"),
+    "compile": ("auto", "always", "never"),
+    "engine": ("native", "svi"),
+    "select": ("accuracy", "bound"),
+}
+DEFAULT_EPOCHS = 40
 # A compiled step saves the time of Pyro's Python, at least 4 ms, whatever the networks' size.
 COMPILE_PAYS_AFTER = 5000
 
@@ -30,14 +41,19 @@ class FitConfig:
 
     Attributes:
         epochs: number of epochs.
-        batch_size: unlabelled rows a step.
-        labelled_batch_size: labelled rows a step; None for all, at most `batch_size`.
-        steps_per_epoch: steps an epoch; None for one pass over the unlabelled rows.
+        steps: number of steps of the run, which then decides how many epochs there are, the last
+            one cut short where that is needed; do not give both. None for `epochs`.
+        batch_size: unlabelled rows a step, or all of them if they are fewer.
+        labelled_batch_size: labelled rows a step, or all of them if they are fewer; None for
+            `batch_size`.
+        steps_per_epoch: steps an epoch; None for one pass over the kind of rows, labelled or
+            unlabelled, that needs more steps. The other kind is drawn pass after pass.
         optimiser: `adam`, or `rmsprop` (torch's, whose mean of squares decays by 0.99 a step).
         learning_rate: the optimiser's initial step size.
-        learning_rate_schedule: `constant`; `cosine` for a half cosine over the epochs, from
+        learning_rate_schedule: `constant`; `cosine` for a half cosine over the run, from
             `learning_rate` towards 0; `step` to multiply it by `learning_rate_decay` every
-            `learning_rate_decay_epochs` epochs.
+            `learning_rate_decay_epochs` epochs. The step size is that of an epoch's first step
+            throughout the epoch.
         learning_rate_warmup: number of first epochs over which the step size rises in equal steps
             to that of the schedule; None for none.
         learning_rate_decay: factor of the schedule `step`.
@@ -65,19 +81,23 @@ class FitConfig:
             `COMPILE_PAYS_AFTER` steps, which save more than the compiler's 10 to 20 seconds. The
             step of a model with a `class_chunk`, or in several processes, is never compiled.
         cuda_graph: on a GPU, record the step once and replay it, where that is possible.
-        keep_best: end with the weights of the epoch of highest validation accuracy, or
-            validation ELBO if the model does not classify.
+        keep_best: end with the weights of the best epoch, as `select` says.
+        select: what the best epoch is chosen by, on validation rows: `accuracy`, or `bound`, that
+            on log p(x, y), see `pyro_ssl.metrics.joint_bound`. A model that does not classify is
+            chosen by its ELBO.
         validation_bound: after every epoch, also estimate the ELBO of the validation rows for a
             model that classifies, and for any model the KL divergence of each dimension of the
             latent "z" on the first 1000 validation rows.
-        patience: stop after so many epochs without a higher accuracy or ELBO; None for never.
+        patience: stop after so many epochs without a better one; None for never.
+        min_steps: steps of the run before which `patience` does not stop it; None for none.
         seed: seed of minibatches, binarisation, dropout and latent noise.
         engine: what makes the steps: `native`; or `svi`, Pyro's own `SVI` with `pyro.optim` and,
             where the objective is an enumerated ELBO, `TraceEnum_ELBO`. The objective, the noise
             and the reports are the same; nothing is compiled or recorded, so that it is slower.
     """
 
-    epochs: int = 40
+    epochs: int = DEFAULT_EPOCHS
+    steps: int | None = None
     batch_size: int = 200
     labelled_batch_size: int | None = None
     steps_per_epoch: int | None = None
@@ -99,8 +119,10 @@ class FitConfig:
     compile: str = "auto"
     cuda_graph: bool = True
     keep_best: bool = True
+    select: str = "accuracy"
     validation_bound: bool = False
     patience: int | None = None
+    min_steps: int | None = None
     seed: int = 0
     engine: str = "native"
 
@@ -110,46 +132,19 @@ class FitConfig:
             value = getattr(self, option.name)
             value = dict(value) if isinstance(value, Mapping) else value
             object.__setattr__(self, option.name, plain(value))
-        positive = ("epochs", "batch_size", "labelled_batch_size", "steps_per_epoch", "patience")
-        change = ("learning_rate_warmup", "learning_rate_decay", "learning_rate_decay_epochs")
-        for name in (*positive, "learning_rate", *change, "max_gradient_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}, expected a positive number")
-        for name, choices in (
-            ("precision", tuple(PRECISIONS)),
-            ("optimiser", OPTIMISERS),
-            ("learning_rate_schedule", SCHEDULES),
-            ("compile", COMPILE),
-            ("engine", ENGINES),
-        ):
-            if getattr(self, name) not in choices:
-                expected = " or ".join(choices)
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        positive = ("epochs", "steps", "batch_size", "labelled_batch_size", "steps_per_epoch")
+        rate = ("learning_rate", "learning_rate_warmup", "learning_rate_decay")
+        others = ("learning_rate_decay_epochs", "max_gradient_norm", "patience", "min_steps")
+        check_all_positive({name: getattr(self, name) for name in (*positive, *rate, *others)})
+        check_length(self.epochs, self.steps, self.steps_per_epoch, DEFAULT_EPOCHS)
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         if self.engine == "svi" and self.compile == "always":
             raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')
-        self._check_penalty()
-        self._check_weights()
-
-    def _check_weights(self) -> None:
-        for key, value in (self.anneal or {}).items():
-            if not isinstance(value, Anneal):
-                raise ConfigError(f"anneal[{key!r}] is {value!r}, expected an Anneal")
-        for key, weight in self.term_weights.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-                raise ConfigError(
-                    f"term_weights[{key!r}] is {weight!r}, expected a finite number >= 0"
-                )
-
-    def _check_penalty(self) -> None:
         for name in ("l1", "l2"):
             check_not_negative(name, getattr(self, name))
-        try:
-            re.compile(self.penalised)
-        except re.error as error:
-            raise ConfigError(
-                f"penalised is {self.penalised!r}, expected a regular expression, but: {error}"
-            ) from error
+        check_expression("penalised", self.penalised)
+        check_weights(self.anneal or {}, self.term_weights)
 
     def weights(self) -> dict[str, Anneal]:
         """Return the product of `anneal` and `term_weights`, by key."""
@@ -157,21 +152,33 @@ class FitConfig:
         changing = {**constant, **(self.anneal or {})}
         return {key: a.times(self.term_weights.get(key, 1.0)) for key, a in changing.items()}
 
-    def resolved(self, model: PyroModel, data: SSLData) -> "FitConfig":
+    def resolved(self, model: PyroModel, data: SSLData, share: Share | None = None) -> "FitConfig":
         """Return the same with all options that depend on the model and the data filled in.
 
         Args:
             model: what is trained.
             data: what it is trained on.
+            share: the part of every batch that this process takes.
 
         Raises:
-            ConfigError: if a batch asks for more rows than there are.
+            ConfigError: if the processes cannot share a batch evenly.
         """
         config = self
         if config.binarise is None:
             config = replace(config, binarise=model.takes_pixels and not data.real_valued)
+        batches = config.batches(data, share)
+        labelled, unlabelled = (
+            rows * batches.share.processes for rows in (batches.labelled, batches.unlabelled)
+        )
+        steps = config.total_steps(batches.steps)
+        config = replace(
+            config,
+            epochs=config.epochs if config.steps is None else -(-steps // batches.steps),
+            batch_size=unlabelled or labelled,
+            labelled_batch_size=labelled or None,
+            steps_per_epoch=batches.steps,
+        )
         if config.anneal is None:
-            steps = config.epochs * config.batches(data).steps
             anneal = {
                 key: Anneal(start, end, max(1, round(share * steps)))
                 for key, (start, end, share) in model.recommended_anneal.items()
@@ -183,7 +190,7 @@ class FitConfig:
         """Return the minibatches of `data`, or one process's share of each.
 
         Raises:
-            ConfigError: if a batch asks for more rows than there are.
+            ConfigError: if the processes cannot share a batch evenly.
         """
         return MiniBatches(
             data,
@@ -195,13 +202,31 @@ class FitConfig:
             share,
         )
 
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Return the number of steps of a run of so many steps an epoch."""
+        return self.epochs * steps_per_epoch if self.steps is None else self.steps
+
     def learning_rate_at(self, epoch: int) -> float:
-        """Return the step size of an epoch, counted from 0."""
+        """Return the step size of an epoch, counted from 0.
+
+        Raises:
+            ConfigError: if the length of the run is in steps, and that of an epoch still depends on
+                the data.
+        """
+        # The last epoch may be cut short.
+        epochs: float = self.epochs
+        if self.steps is not None:
+            if self.steps_per_epoch is None:
+                raise ConfigError(
+                    f"steps is {self.steps}, but steps_per_epoch depends on the data: ask the "
+                    "configuration that resolved(model, data) returns"
+                )
+            epochs = self.steps / self.steps_per_epoch
         rate = self.learning_rate
         if self.learning_rate_warmup is not None:
             rate *= min(1, (epoch + 1) / (self.learning_rate_warmup + 1))
         if self.learning_rate_schedule == "cosine":
-            return rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         if self.learning_rate_schedule == "step":
             return rate * self.learning_rate_decay ** (epoch // self.learning_rate_decay_epochs)
         return rate
@@ -211,5 +236,5 @@ class FitConfig:
         if self.engine == "svi":
             return False
         if self.compile == "auto":
-            return self.epochs * steps_per_epoch >= COMPILE_PAYS_AFTER
+            return self.total_steps(steps_per_epoch) >= COMPILE_PAYS_AFTER
         return self.compile == "always"

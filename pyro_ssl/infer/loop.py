@@ -16,9 +16,9 @@ from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_ch
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.infer.validation import MEASURES
 from pyro_ssl.models.base import PyroModel, SSLModel
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class History:
             parameters, before the step and any cap), `penalty` if there is one,
             `validation_accuracy` and `validation_ece`, or `validation_elbo` (nats per example)
             for a model that does not classify. With `validation_bound` all of these, and
-            `validation_kl_z_D` (nats) of each latent dimension D, from 0.
+            `validation_kl_z_D` (nats) of each latent dimension D, from 0. With `select="bound"`
+            also `validation_joint_bound`, see `pyro_ssl.metrics.joint_bound`.
         selection: the epoch whose weights the model has now: `best validation accuracy`, `best
-            validation elbo` or `last epoch`.
+            validation joint bound`, `best validation elbo` or `last epoch`.
         selected_epoch: the number of that epoch, from 0.
         termination: `all epochs`, `patience`, or `callback` where one called `stop()`.
         execution: how steps ran: `eager` or `compiled`, `in a CUDA graph` or not; or `SVI`.
@@ -142,14 +143,14 @@ def _train(
     snapshot = trainer.state()
     _save(snapshot, path)
     while progress.epoch < config.epochs:
-        if _out_of_patience(trainer):
+        if out_of_patience(progress, config, trainer.best):
             return "patience"
         row = trainer.run_epoch(on_step if is_main() else None)
         if not all(math.isfinite(value) for value in row.values()):
             raise trainer.locate_non_finite(snapshot)
         row.update(run_in_main_process(trainer.validate))
         progress.rows.append(row)
-        _remember_best(trainer, row)
+        trainer.best = better(progress, config, trainer.best)
         snapshot = trainer.state()
         _save(snapshot, path)
         # Only the main process calls the callbacks, and tells all others whether to stop.
@@ -167,27 +168,6 @@ def _is_stopped(progress: Progress, on_epoch: Callback | None) -> bool:
 def _save(snapshot: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         run_in_main_process(partial(save_checkpoint, snapshot, path))
-
-
-def _remember_best(trainer: Trainer, row: Row) -> None:
-    measure = next((m for m in MEASURES if m in row), None)
-    if measure is None:
-        return
-    if trainer.best is None or not row[measure] <= trainer.best["value"]:
-        weights = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-        trainer.best = {
-            "epoch": int(row["epoch"]),
-            "measure": measure,
-            "value": row[measure],
-            "model": weights,
-        }
-
-
-def _out_of_patience(trainer: Trainer) -> bool:
-    patience, best = trainer.config.patience, trainer.best
-    if patience is None or best is None:
-        return False
-    return trainer.progress.epoch > best["epoch"] + patience
 
 
 def _check_inputs(model: PyroModel, data: SSLData) -> None:

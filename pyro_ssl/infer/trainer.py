@@ -29,6 +29,7 @@ from pyro_ssl.infer.processes import (
     process_share,
 )
 from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.selection import check_selection
 from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
@@ -48,13 +49,12 @@ class Trainer:
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
         # What the model recommends may be about a latent that a user's subclass does not have.
         self._asked_to_anneal = config.anneal is not None
-        config = config.resolved(model, data)
+        self.share = process_share()
+        config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
-        self.share = process_share()
         self.batches = config.batches(data, self.share)
-        if config.patience is not None and not len(data.validation_xs):
-            raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
+        check_selection(model, data, config)
         self._check_batch_norm()
         self.objective = self._make_objective()
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
@@ -77,13 +77,14 @@ class Trainer:
         """
         self._begin_epoch()
         started = time.perf_counter()
-        for _ in range(self.batches.steps):
+        steps = self._steps_of_epoch()
+        for _ in range(steps):
             self._step()
             self.progress.step += 1
             if on_step is not None:
                 on_step(self.progress)
         names, sums = self.engine.totals.sums()
-        means = mean_over_processes(sums).div(self.batches.steps).tolist()
+        means = mean_over_processes(sums).div(steps).tolist()
         copy_buffers_from_main(self.model)
         seconds = time.perf_counter() - started
         epoch = self.progress.epoch
@@ -107,7 +108,7 @@ class Trainer:
         site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
-        for number in range(self.batches.steps if self.share.processes == 1 else 0):
+        for number in range(self._steps_of_epoch() if self.share.processes == 1 else 0):
             found = self.engine.inspect()
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
@@ -152,7 +153,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.engine.load_state_dict(state["optimiser"])
         self.progress.epoch, self.progress.rows = state["epoch"], state["history"]
-        self.progress.step = self.progress.epoch * self.batches.steps
+        self.progress.step = self._steps_before(self.progress.epoch)
         self.best = state["best"]
         if self.config.compile == state["config"]["compile"] == "auto":
             self.compiles = self._may_compile() and state["compiles"]
@@ -164,9 +165,16 @@ class Trainer:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
         kinds = {type(module) for module in self.model.modules()}
         if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
+            data, remedy = self.data, "construct the model with batch_norm=True"
+            if unlabelled == 1 and data.num_unlabelled > 1:
+                remedy += ", or raise batch_size"
+            elif unlabelled == 1 and data.num_labelled:
+                remedy += ", or leave the only unlabelled row out by data.labelled_only()"
+            elif labelled == 1 and data.num_labelled > 1:
+                remedy += ", or raise labelled_batch_size"
             raise ConfigError(
-                f'batch_norm="separate" needs at least 2 rows of each kind in a batch: {labelled} '
-                f"labelled and {unlabelled} unlabelled are too few, use batch_norm=True"
+                f'batch_norm="separate" needs at least 2 rows of each kind in a batch, got '
+                f"{labelled} labelled and {unlabelled} unlabelled: {remedy}"
             )
         if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:
             raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
@@ -217,6 +225,16 @@ class Trainer:
         self.engine.set_learning_rate(self.config.learning_rate_at(epoch))
         self.objective.begin_at(epoch * self.batches.steps)
         self.engine.totals.clear()
+
+    def _steps_before(self, epoch: int) -> int:
+        """Return the number of steps in the epochs before this one."""
+        steps, limit = epoch * self.batches.steps, self.config.steps
+        return steps if limit is None else min(steps, limit)
+
+    def _steps_of_epoch(self) -> int:
+        """Return the number of steps of the present epoch; the last one may be cut short."""
+        epoch = self.progress.epoch
+        return self._steps_before(epoch + 1) - self._steps_before(epoch)
 
     def _rows(self) -> list[int]:
         data = self.data

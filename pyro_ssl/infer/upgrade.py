@@ -5,12 +5,21 @@ from typing import Any
 
 from pyro_ssl.likelihoods import Gaussian, Laplace, as_likelihood
 
+# The format of the last checkpoints without numbers of rows and steps that are filled in.
+BEFORE_BATCHES = "pyro_ssl checkpoint 4"
+
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state with its model's options in the present form.
+    """Return a file's state with its model's options and its run's batches in the present form.
 
-    A state without a model's class and options is returned unchanged.
+    A state without a model's class and options keeps what it has, likewise one without a
+    configuration.
     """
+    if {"config", "rows"} <= state.keys():
+        state = {**state, "config": _with_batches(state["config"], *state["rows"][:2])}
+    # The last of the former formats has models' options as they are now.
+    if state.get("format") == BEFORE_BATCHES:
+        return dict(state)
     if not {"model_class", "model_options"} <= state.keys():
         return dict(state)
     options = dict(state["model_options"])
@@ -25,6 +34,30 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(options.get("m1"), Mapping):
         options["m1"] = _with_likelihood(dict(options["m1"]))
     return {**state, "model_options": options}
+
+
+def _with_batches(config: Mapping[str, Any], labelled: int, unlabelled: int) -> dict[str, Any]:
+    """Return a configuration with the rows a batch and the steps an epoch that it then stood for.
+
+    An epoch was one pass over the unlabelled rows, however many steps the labelled ones need.
+
+    Args:
+        config: the configuration.
+        labelled: labelled rows in the data.
+        unlabelled: unlabelled rows in the data.
+    """
+    batch = config["batch_size"]
+    of_labelled = config.get("labelled_batch_size")
+    if of_labelled is None:
+        of_labelled = min(labelled, batch) if unlabelled else batch
+    if not unlabelled:
+        batch = of_labelled
+    return {
+        **config,
+        "batch_size": batch,
+        "labelled_batch_size": of_labelled if labelled else None,
+        "steps_per_epoch": config.get("steps_per_epoch") or (unlabelled or labelled) // batch,
+    }
 
 
 def _with_likelihood(options: dict[str, Any]) -> dict[str, Any]:

@@ -11,16 +11,11 @@ from pyro_ssl.metrics import (
     accuracy,
     expected_calibration_error,
     importance_weighted_bound,
+    joint_bound,
     kl_per_dimension,
     predict_in_chunks,
 )
 from pyro_ssl.models.base import PyroModel, SSLModel
-
-# The best epoch is chosen by the first of these measures that the model has.
-MEASURES = tuple(
-    names.reported(measure, names.VALIDATION)
-    for measure in ("accuracy", names.ELBO, names.log_prob("x"))
-)
 
 _KL_ROWS = 1000
 
@@ -28,7 +23,8 @@ _KL_ROWS = 1000
 def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
     """Return validation accuracy and calibration error; empty without validation rows.
 
-    For a model that does not classify, return its objective instead. With
+    For a model that does not classify, return its objective instead; for one that does, also the
+    joint bound if `config.select` is `"bound"`. With
     `config.validation_bound`, return the objective of a model that classifies, too, and the KL
     divergence of each latent dimension. The noise is the same in every epoch.
     """
@@ -40,9 +36,19 @@ def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
         for name, measure in (("accuracy", accuracy), ("ece", expected_calibration_error)):
             value = measure(probabilities, data.validation_ys)
             row[names.reported(name, names.VALIDATION)] = value
+        if config.select == "bound":
+            row |= _joint_bound(model, data, config)
         if not (config.validation_bound and model.learns_from_unlabelled):
             return row
     return row | _bound(model, data, config)
+
+
+def _joint_bound(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
+    xs = data.validation_xs
+    with own_random_state(config.seed, data.labelled_xs.device):
+        xs = xs.bernoulli() if config.binarise else xs
+        bound = joint_bound(model, xs, data.validation_ys).mean().item()
+    return {names.reported(names.JOINT_BOUND, names.VALIDATION): bound}
 
 
 def _bound(model: PyroModel, data: SSLData, config: FitConfig) -> Row:

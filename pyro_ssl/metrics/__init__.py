@@ -1,6 +1,6 @@
 """Measures of quality: of classifiers, bounds, interventions, documents, codes and images."""
 
-from pyro_ssl.metrics.bounds import importance_weighted_bound, kl_per_dimension
+from pyro_ssl.metrics.bounds import importance_weighted_bound, joint_bound, kl_per_dimension
 from pyro_ssl.metrics.classification import (
     accuracy,
     expected_calibration_error,
@@ -19,6 +19,7 @@ __all__ = [
     "expected_calibration_error",
     "importance_weighted_bound",
     "intervention_score",
+    "joint_bound",
     "kl_per_dimension",
     "one_label_each",
     "pack_codes",

@@ -1,4 +1,4 @@
-"""Bounds on the log-likelihood, and the KL divergence of each latent dimension."""
+"""Bounds on log p(x) and on log p(x, y), and the KL divergence of each latent dimension."""
 
 import math
 
@@ -8,8 +8,11 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from pyro_ssl.elbos.sites import bound_weight, sample_sites
+from pyro_ssl.elbos.label_weighted import set_row_weights
+from pyro_ssl.elbos.sites import bound_weight, row_weight, sample_sites
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.modes import evaluating
 from pyro_ssl.options import check_at_least
 
@@ -58,12 +61,20 @@ def importance_weighted_bound(
 
 def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
     """Return log p(x, h) - log q(h | x) of `num_samples` draws h for each row, `[S, B]`."""
-    nesting = model.max_plate_nesting
-    with pyro.plate("importance_samples", num_samples, dim=-1 - nesting):
-        guide_trace = poutine.trace(model.guide).get_trace(xs)
-        replayed = poutine.replay(model.model, trace=guide_trace)
-        model_trace = poutine.trace(replayed).get_trace(xs)
-    log_weights = xs.new_zeros(num_samples, len(xs))
+    with pyro.plate("importance_samples", num_samples, dim=-1 - model.max_plate_nesting):
+        return _log_ratio(model, Batch(xs), xs.new_zeros(num_samples, len(xs)))
+
+
+def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
+    """Return log p - log q of draws from the guide, each `zeros` plus what its sites add to it.
+
+    Terms of rows that the guide gives a weight, see `LabelWeighted_ELBO`, are multiplied by it.
+    """
+    guide_trace = poutine.trace(model.guide).get_trace(batch)
+    replayed = poutine.replay(model.model, trace=guide_trace)
+    model_trace = poutine.trace(replayed).get_trace(batch)
+    set_row_weights(model_trace, guide_trace)
+    total = zeros
     for trace, sign in ((model_trace, 1), (guide_trace, -1)):
         for site in sample_sites(trace):
             if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
@@ -72,12 +83,55 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
             share = bound_weight(site) if trace is guide_trace else 1.0
             if not share:
                 continue
-            log_prob = share * site["fn"].log_prob(site["value"])
-            for _ in range(nesting - 1):
+            log_prob = site["fn"].log_prob(site["value"])
+            if site["mask"] is not None:
+                log_prob = torch.where(torch.as_tensor(site["mask"]), log_prob, 0.0)
+            log_prob = share * row_weight(site) * log_prob
+            while log_prob.dim() > zeros.dim():
                 # Sum over a plate between the plate of samples and that of rows.
                 log_prob = log_prob.sum(-2)
-            log_weights = log_weights + sign * log_prob
-    return log_weights
+            total = total + sign * log_prob
+    return total
+
+
+@torch.no_grad()
+def joint_bound(model: PyroModel, xs: Tensor, ys: Tensor, at_once: int = 4000) -> Tensor:
+    """Return an estimate of the bound on log p(x, y) of each row, `[N]`, in nats.
+
+    With a draw h of the latents from the guide it is log p(x, y, h) - log q(h | x, y), whose
+    expectation for M2 is -L(x, y), eq. 6 of Kingma et al. (2014). Weights of terms do not count,
+    and what is trained beside the bound is no part of it. Rows of `CCVAE` are weighted as in its
+    objective, of which log q(y|x) is a part. The model is evaluated in evaluation mode.
+
+    Args:
+        model: a model of p(x, y).
+        xs: inputs `[N, *input_shape]`.
+        ys: their labels `[N]`; or attributes `[N, L]`, -1 where unknown, some known in each row.
+        at_once: rows evaluated together, to limit the memory.
+
+    Raises:
+        ConfigError: if the model is of p(y|x) alone.
+    """
+    check_has_joint_bound(model)
+    bounds, store = [xs.new_zeros(0)], pyro.get_param_store()
+    with evaluating(model), store.scope(), pyro.validation_enabled(False):
+        for rows, labels in zip(xs.split(at_once), ys.split(at_once), strict=True):
+            batch = Batch(rows, labels, len(rows))
+            bounds.append(_log_ratio(model, batch, rows.new_zeros(len(rows))))
+    return torch.cat(bounds)
+
+
+def check_has_joint_bound(model: PyroModel) -> None:
+    """Check that a model has a bound on log p(x, y).
+
+    Raises:
+        ConfigError: if the model is of p(y|x) alone.
+    """
+    if not model.learns_from_unlabelled:
+        raise ConfigError(
+            f"{type(model).__name__} is a model of p(y|x) alone and has no bound on log p(x, y): "
+            'use a model of both, or select="accuracy" where fit is to choose by the bound'
+        )
 
 
 @torch.no_grad()

@@ -47,9 +47,11 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
         ("classification term", "nats per labelled example"): [names.CLASSIFICATION],
         ("validation", "share of rows"): ["validation_accuracy", "validation_ece"],
     }
-    objectives = [c for c in ("validation_elbo", "validation_log_prob_x") if c in frame]
+    on_validation = (names.ELBO, names.log_prob("x"), names.JOINT_BOUND)
+    known = [names.reported(term, names.VALIDATION) for term in on_validation]
+    objectives = [column for column in known if column in frame]
     wanted["bound", "nats per example"] += objectives
-    present = {heading: [c for c in known if c in frame] for heading, known in wanted.items()}
+    present = {heading: [c for c in terms if c in frame] for heading, terms in wanted.items()}
     panels = {heading: columns for heading, columns in present.items() if columns}
     figure = Figure(figsize=(width_for(title, 3.6 * len(panels)), 3.4), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]

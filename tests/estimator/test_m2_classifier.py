@@ -33,6 +33,23 @@ def test_unlabelled_rows_help_over_the_labelled_alone(digits):
     assert ours > 0.85
 
 
+def test_one_unlabelled_row_costs_no_accuracy(digits):
+    dataset = load_dataset("digits")
+    xs, _, test_xs, test_ys = digits
+    names, ys = np.unique(test_ys), dataset.train_ys.numpy()
+    labels = np.array([100, *names[:-1]])[ys[:301]]
+    assert set(labels) == set(test_ys)
+    scores = []
+    for rows, last in ((300, labels[299]), (301, -1)):
+        partial = labels[:rows].copy()
+        partial[-1] = last
+        estimator = M2Classifier(**SMALL | {"epochs": 15})
+        scores.append(estimator.fit(xs[:rows], partial).score(test_xs, test_ys))
+    # Batches of a single labelled row, as many as of unlabelled ones, would end near chance.
+    assert scores[1] > 0.8
+    assert scores[1] > scores[0] - 0.02
+
+
 def test_probabilities_belong_to_the_classes(digits):
     xs, ys, test_xs, _ = digits
     fitted = M2Classifier(**SMALL | {"epochs": 2}, validation=10).fit(xs, ys)

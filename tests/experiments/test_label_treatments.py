@@ -108,7 +108,8 @@ def test_baseline_makes_as_many_steps_as_the_others():
     assert {c.steps for c in found.values()} == {(1400 - 70) // 40}
     assert {c.fit_config.labelled_batch_size for c in found.values()} == {10}
     found = contenders(models=("m2",), labelled_batch_size=50)
-    assert found["m2"].fit_config.labelled_batch_size == 20
+    m2 = found["m2"]
+    assert m2.fit_config.batches(m2.data).labelled == m2.data.num_labelled == 20
 
 
 def test_sharpening_and_straight_through_are_what_their_names_say():

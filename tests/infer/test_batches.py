@@ -86,6 +86,108 @@ def test_processes_share_every_batch_without_overlap():
         assert torch.equal(torch.stack([part.ys[:2] for part in parts], 1).flatten(), ys[:n])
 
 
-def test_rows_that_cannot_be_shared_evenly_are_refused():
-    with pytest.raises(ConfigError, match="labelled batch size is 5, which 2 processes"):
-        MiniBatches(numbered(5, 24), 8, share=Share(0, 2))
+def former_numbers(labelled, unlabelled, batch_size, seed, epoch):
+    """The row numbers of an epoch as they were drawn when it was one pass over unlabelled rows."""
+    known = min(labelled, batch_size)
+    steps = unlabelled // batch_size
+
+    def order(rows, batch):
+        mixed = (seed * 1_000_003 + epoch) % 2**32
+        generator = torch.Generator().manual_seed(mixed)
+        passes = -(-steps // (rows // batch))
+        whole = rows - rows % batch
+        orders = [torch.randperm(rows, generator=generator)[:whole] for _ in range(passes)]
+        return torch.cat(orders).view(-1, batch)[:steps]
+
+    return order(labelled, known).tolist(), (labelled + order(unlabelled, batch_size)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "batch_size"), [(100, 49_900, 200), (145, 4_855, 100), (9, 40, 10)]
+)
+def test_where_unlabelled_rows_need_more_steps_the_rows_drawn_are_those_of_before(
+    labelled, unlabelled, batch_size
+):
+    data = numbered(labelled, unlabelled)
+    batches = MiniBatches(data, batch_size, binarise=False, seed=4)
+    assert batches.steps == unlabelled // batch_size
+    for epoch in (0, 7):
+        found = zip(*row_numbers(batches, data, epoch), strict=True)
+        assert tuple(map(list, found)) == former_numbers(labelled, unlabelled, batch_size, 4, epoch)
+
+
+def test_one_unlabelled_row_leaves_the_labelled_batches_alone():
+    data = numbered(1000, 1)
+    batches = MiniBatches(data, 200, binarise=False)
+    assert (batches.labelled, batches.unlabelled, batches.steps) == (200, 1, 5)
+    labelled, unlabelled = zip(*row_numbers(batches, data), strict=True)
+    assert sorted(chain(*labelled)) == list(range(1000))
+    assert list(unlabelled) == [[1000]] * 5
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "shape"),
+    [
+        # Rows there are, rows asked for: labelled and unlabelled rows of a batch, and steps.
+        ((50, 7), (10, None), (10, 7, 5)),
+        ((50, 7), (10, 20), (20, 7, 2)),
+        ((50, 7), (2, 60), (50, 2, 3)),
+        ((7, 50), (10, None), (7, 10, 5)),
+        ((7, 50), (60, 3), (3, 50, 2)),
+        ((50, 0), (60, None), (50, 0, 1)),
+        ((50, 0), (60, 10), (10, 0, 5)),
+        ((0, 50), (20, 10), (0, 20, 2)),
+    ],
+)
+def test_a_batch_has_what_is_asked_for_of_each_kind_or_all_there_is(rows, sizes, shape):
+    data = numbered(*rows)
+    batches = MiniBatches(data, *sizes, binarise=False)
+    assert (batches.labelled, batches.unlabelled, batches.steps) == shape
+    found = list(row_numbers(batches, data))
+    assert [(len(known), len(rest)) for known, rest in found] == [shape[:2]] * shape[2]
+    # Within a pass no row comes twice.
+    for drawn, there in zip(zip(*found, strict=True), rows, strict=True):
+        one_pass = [n for part in drawn[: there // max(len(drawn[0]), 1)] for n in part]
+        assert len(set(one_pass)) == len(one_pass)
+
+
+def test_several_processes_round_down_what_there_is_and_refuse_what_one_asked_for():
+    def of(labelled, unlabelled, *sizes, processes=2):
+        data, shares = numbered(labelled, unlabelled), []
+        for rank in range(processes):
+            share = Share(rank, processes)
+            shares.append(MiniBatches(data, *sizes, binarise=False, share=share))
+        assert len({(b.labelled, b.unlabelled, b.steps) for b in shares}) == 1
+        drawn = [chain(*(k + u for k, u in row_numbers(b, data))) for b in shares]
+        rows = list(chain(*drawn))
+        assert len(set(rows)) == len(rows) or shares[0].steps > 1
+        return shares[0].labelled, shares[0].unlabelled, shares[0].steps
+
+    assert of(5, 24, 8) == (2, 4, 3)
+    assert of(5, 24, 8, 6) == (2, 4, 3)
+    assert of(24, 5, 8) == (4, 2, 3)
+    assert of(24, 11, 9, 12, processes=3) == (4, 3, 2)
+    assert of(5, 0, 8) == (2, 0, 1)
+    for sizes, says in (
+        ((7,), "batch_size is 7, which 2 processes cannot share evenly: choose a multiple"),
+        ((8, 3), "labelled_batch_size is 3, which 2 processes cannot share"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            of(5, 24, *sizes)
+    with pytest.raises(
+        ConfigError, match="2 processes cannot share 1 unlabelled rows: use at most"
+    ):
+        of(24, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ((0,), "batch_size is 0, expected at least 1"),
+        ((4, 0), "labelled_batch_size is 0, expected at least 1"),
+        ((4, 2, 0), "steps is 0, expected at least 1"),
+    ],
+)
+def test_numbers_below_one_are_refused(sizes, says):
+    with pytest.raises(ConfigError, match=says):
+        MiniBatches(numbered(6, 20), *sizes)

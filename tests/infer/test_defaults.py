@@ -9,9 +9,10 @@ from pyro import poutine
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint
+from pyro_ssl.infer.batches import Share
 from pyro_ssl.models import CCVAE, M2, VAE, GumbelSoftmaxM2, LatentM2, MLPClassifier, MultiLabelM2
 from pyro_ssl.models.rows import Batch
-from tests.infer.problems import STEADY, blobs, small_m2, unlabelled_blobs
+from tests.infer.problems import STEADY, blobs, small_m2, small_vae, unlabelled_blobs
 
 # Three steps an epoch.
 CONFIG = FitConfig(epochs=10, batch_size=36)
@@ -32,6 +33,19 @@ def test_m2_starts_with_a_heavier_divergence_over_a_third_of_the_run(cls, epochs
     assert config.anneal is None
     # What is resolved stays as it is.
     assert resolved.resolved(model, blobs(rows=60)) == resolved
+
+
+def test_rows_a_batch_and_steps_an_epoch_are_filled_in_as_all_processes_share_them():
+    data, config = blobs(labels=115), FitConfig(batch_size=12)
+    for processes, rows in ((1, (5, 12, 9)), (2, (4, 12, 9)), (3, (3, 12, 9))):
+        resolved = config.resolved(small_m2(), data, Share(0, processes))
+        found = resolved.batch_size, resolved.labelled_batch_size, resolved.steps_per_epoch
+        assert found == rows
+        assert resolved.resolved(small_m2(), data) == resolved
+    resolved = config.resolved(MLPClassifier((1, 4, 4), 3), data.labelled_only())
+    assert (resolved.batch_size, resolved.steps_per_epoch) == (12, 9)
+    resolved = config.resolved(small_vae(), unlabelled_blobs())
+    assert (resolved.batch_size, resolved.labelled_batch_size) == (12, None)
 
 
 def test_annealing_is_what_one_asks_for_and_nothing_where_no_model_recommends_any():

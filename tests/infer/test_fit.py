@@ -211,8 +211,6 @@ def test_gradient_that_is_not_finite_is_named():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"batch_size": 109}, "only 108 such rows"),
-        ({"labelled_batch_size": 13}, "only 12 such rows"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1"),
@@ -343,10 +341,47 @@ def test_batch_norm_over_a_single_row_is_refused():
         fit(small_m2(batch_norm=True), blobs(labels=0), replace(CONFIG, batch_size=1))
 
 
-def test_separate_batch_norm_over_a_single_row_of_a_kind_is_refused():
-    model = small_m2(batch_norm="separate")
-    with pytest.raises(ConfigError, match="1 labelled and 20 unlabelled"):
-        fit(model, blobs(), replace(CONFIG, batch_size=20, labelled_batch_size=1))
+@pytest.mark.parametrize(
+    ("data", "sizes", "says"),
+    [
+        (blobs(), (20, 1), "got 1 labelled and 20 unlabelled: .*or raise labelled_batch_size"),
+        (blobs(), (1, 5), "got 5 labelled and 1 unlabelled: .*or raise batch_size"),
+        (blobs(labels=119), (36, None), r"got 36 labelled and 1 unlabelled: .*labelled_only\(\)"),
+        (blobs(labels=1), (36, None), "got 1 labelled and 36 unlabelled: .* batch_norm=True$"),
+    ],
+)
+def test_separate_batch_norm_over_a_single_row_of_a_kind_is_refused(data, sizes, says):
+    config = replace(CONFIG, batch_size=sizes[0], labelled_batch_size=sizes[1])
+    with pytest.raises(ConfigError, match=says):
+        fit(small_m2(batch_norm="separate"), data, config)
+    fit(small_m2(batch_norm=True), data, replace(config, epochs=1))
+
+
+def test_a_single_unlabelled_row_does_not_shrink_the_labelled_batch():
+    config = replace(CONFIG, epochs=30, batch_size=36)
+    frame = fit(small_m2(batch_norm=True), blobs(labels=119), config).to_frame()
+    alone = fit(small_m2(batch_norm=True), blobs(labels=119).labelled_only(), config).to_frame()
+    assert "unlabelled_elbo" in frame
+    assert frame["validation_accuracy"].iloc[-1] >= alone["validation_accuracy"].iloc[-1] - 0.05
+    assert frame["labelled_elbo"].iloc[-1] == pytest.approx(alone["labelled_elbo"].iloc[-1], abs=1)
+
+
+def test_resume_keeps_the_steps_of_an_epoch_of_an_earlier_version(tmp_path):
+    path, data = tmp_path / "run.pt", blobs(labels=80)
+    config = replace(CONFIG, batch_size=20)
+    fit(small_m2(), data, replace(config, epochs=1, steps_per_epoch=2), checkpoint=path)
+    state = torch.load(path, weights_only=True)
+    # Then an epoch was one pass over the 40 unlabelled rows; the 80 labelled ones need 4 steps.
+    then = state["config"] | {"steps_per_epoch": None, "labelled_batch_size": None}
+    torch.save(state | {"format": "pyro_ssl checkpoint 4", "config": then}, path)
+    with pytest.raises(CheckpointError, match=r"steps_per_epoch \(2 then, 4 now\)"):
+        fit(small_m2(), data, config, checkpoint=path, resume=True)
+    resumed, whole = small_m2(), small_m2()
+    config = replace(config, steps_per_epoch=2, keep_best=False)
+    torch.save(state | {"config": state["config"] | {"keep_best": False}}, path)
+    fit(resumed, data, config, checkpoint=path, resume=True)
+    fit(whole, data, config)
+    assert same_weights(resumed, whole)
 
 
 def columns(frame):

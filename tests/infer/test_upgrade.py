@@ -134,3 +134,30 @@ def test_options_without_a_likelihood_stay_as_they_are():
 def test_numbers_beside_a_likelihood_become_its_own(options, likelihood):
     state = upgraded({"model_class": "VAE", "model_options": options})
     assert state["model_options"] == {"likelihood": likelihood.to_dict()}
+
+
+@pytest.mark.parametrize("version", ["pyro_ssl checkpoint 3", "pyro_ssl checkpoint 4"])
+@pytest.mark.parametrize(
+    ("rows", "then", "now"),
+    [
+        # Batch size, labelled batch size and steps an epoch, by numbers of rows.
+        ((100, 49_900), (200, None, None), (200, 100, 249)),
+        ((1000, 1), (1, None, None), (1, 1, 1)),
+        ((900, 100), (20, 30, None), (20, 30, 5)),
+        ((900, 100), (20, None, 7), (20, 20, 7)),
+        ((90, 0), (20, None, None), (20, 20, 4)),
+        ((90, 0), (20, 30, None), (30, 30, 3)),
+        ((0, 90), (20, None, None), (20, None, 4)),
+    ],
+)
+def test_former_batches_become_what_they_stood_for(version, rows, then, now):
+    names = ("batch_size", "labelled_batch_size", "steps_per_epoch")
+    state = {"format": version, "rows": [*rows, 10], "config": dict(zip(names, then, strict=True))}
+    found = upgraded(state)["config"]
+    assert tuple(found[name] for name in names) == now
+
+
+def test_options_of_the_last_former_format_are_those_of_now():
+    options = {"likelihood": {"family": "bernoulli"}, "min_scale": 0.3}
+    state = {"format": "pyro_ssl checkpoint 4", "model_class": "Own", "model_options": options}
+    assert upgraded(state) == state
