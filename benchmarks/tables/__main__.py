@@ -2,8 +2,9 @@
 
 Each data set is divided ten times into 70 % training and 30 % test rows. Of the training rows a few
 labels are known: 5, 10 or 25 of each class (`even`), or as many drawn from all rows alike
-(`random`); of all entries none or 30 % are removed. Every method is as it comes, nothing is tuned.
-Each fit is a row of tables.csv in OUTPUT, and those that are there are not computed again.
+(`random`); of all entries none or 30 % are removed. No method is tuned to a data set; methods.py
+says where they differ from scikit-learn's defaults. Each fit is a row of tables.csv in OUTPUT, and
+those that are there are not computed again.
 tables_summary.csv has means, deviations and 95 % intervals over splits. Run it with
 OMP_NUM_THREADS=1 where several processes share the cores.
 """

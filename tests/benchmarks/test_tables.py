@@ -74,7 +74,7 @@ def test_unlabelled_rows_are_used(name, table):
 
 
 def test_columns_are_as_written_out_by_hand():
-    frame = pd.DataFrame({"a": [1.0, np.nan, 5.0, 3.0], "s": ["x", "y", None, "x"]})
+    frame = pd.DataFrame({"a": [1.0, np.nan, 5.0, 3.0], "s": ["x", "y", np.nan, "x"]})
     made = methods.columns(frame)
     scale = math.sqrt(2)
     expected = [[-2 / scale, 1, 0], [0, 0, 1], [2 / scale, 1, 0], [0, 1, 0]]
