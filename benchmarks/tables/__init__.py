@@ -1,0 +1,1 @@
+"""Semi-supervised classifiers on twelve data sets of few labels: `python -m benchmarks.tables`."""

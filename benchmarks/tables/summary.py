@@ -1,0 +1,174 @@
+"""What the fits show: means over splits, and how our classifier compares with the baselines."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from benchmarks.tables.data import COUNTS, TEST, TUNING
+from benchmarks.tables.fits import CELL, MEASURES
+from benchmarks.tables.methods import OURS, SIMPLE
+from experiments.engine.tables import to_markdown
+
+GROUPS = {"tuning tables": TUNING, "test tables": TEST, "all": (*TUNING, *TEST)}
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each setting and method: of each measure mean, deviation and interval.
+
+    Args:
+        rows: the fits.
+
+    Returns:
+        `CELL`, method, n, the number of splits, and MEASURE, MEASURE_std, with n - 1 in the
+        denominator, MEASURE_low and MEASURE_high, the 95 % interval of the mean by Student's t.
+        Deviation and interval of a single split are missing.
+    """
+    groups = rows.groupby([*CELL, "method"], sort=False)
+    table = groups.size().rename("n").to_frame()
+    table[["labelled", "unlabelled"]] = groups[["labelled", "unlabelled"]].mean()
+    reach = pd.Series(stats.t.ppf(0.975, table["n"] - 1), table.index) / np.sqrt(table["n"])
+    for name in MEASURES:
+        mean, deviation = groups[name].mean(), groups[name].std()
+        table[name], table[f"{name}_std"] = mean, deviation
+        table[f"{name}_low"] = mean - reach * deviation
+        table[f"{name}_high"] = mean + reach * deviation
+    return table.reset_index()
+
+
+def compare(
+    rows: pd.DataFrame, ours: str = OURS, measure: str = "balanced_accuracy"
+) -> pd.DataFrame:
+    """Return a row for each setting that `ours` has fits of: how it compares with the baselines.
+
+    Only splits of `ours` count, and only baselines that have all of these.
+
+    Args:
+        rows: the fits.
+        ours: the method to compare; methods whose name begins with "ours" are no baselines.
+        measure: of quality, the higher the better.
+
+    Returns:
+        `CELL` and: `ours`, its mean; `best`, the baseline with the highest mean over splits, and
+        `best_mean`; `lead`, the difference of these means, and `error`, its standard error, from
+        the differences in each split; `close`, whether ours is best, or behind by at most one
+        standard error; `margin`, the lead over the better of `SIMPLE`.
+    """
+    wide = rows.pivot_table(index=[*CELL, "split"], columns="method", values=measure)
+    found = []
+    for cell, frame in wide.groupby(level=list(CELL), sort=False):
+        if ours not in frame or frame[ours].isna().all():
+            continue
+        frame = frame[frame[ours].notna()].dropna(axis=1)
+        others = {name: mean for name, mean in frame.mean().items() if not is_ours(name)}
+        if not others:
+            continue
+        best = max(others, key=lambda name: others[name])
+        difference = frame[ours] - frame[best]
+        lead = float(np.mean(difference))
+        error = float(stats.sem(difference)) if len(difference) > 1 else 0.0
+        simple = max((others[name] for name in SIMPLE if name in others), default=np.nan)
+        found.append(
+            dict(zip(CELL, cell, strict=True))
+            | {"splits": len(frame), "ours": frame[ours].mean(), "best": best}
+            | {"best_mean": others[best], "lead": lead, "error": error}
+            | {"close": lead >= -error, "margin": frame[ours].mean() - simple}
+        )
+    return pd.DataFrame(found)
+
+
+def means(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
+    """Return a row for each method: means over settings of the means over splits, best first.
+
+    `ours_minus_it` is the lead of `ours` in balanced accuracy over the settings that both have: a
+    method may lack some.
+    """
+    table = rows.groupby([*CELL, "method"])[list(MEASURES)].mean()
+    overall = table.groupby("method").mean()
+    overall.insert(0, "settings", table.groupby("method").size())
+    wide = table["balanced_accuracy"].unstack("method")
+    if ours in wide:
+        overall["ours_minus_it"] = (wide.rsub(wide[ours], axis=0)).mean()
+    return overall.sort_values("balanced_accuracy", ascending=False).reset_index()
+
+
+def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
+    """Return for each share of missing entries the leads of `ours` in balanced accuracy.
+
+    Data sets of which no entry can be missing are left out, so that shares differ in nothing else.
+
+    Returns:
+        A row a share: `best_baseline`, the one with the highest mean over all settings of this
+        share, and `lead` over it; `lead_over_best_of_each`, the mean lead over the baseline that
+        is best in each setting, which no single method would reach.
+    """
+    found = []
+    rows = rows[~rows["dataset"].isin(COUNTS)]
+    for share, part in rows.groupby("missing"):
+        each = compare(part, ours)
+        if each.empty:
+            continue
+        # Settings that ours has, so that all means are over the same.
+        part = part.merge(each[list(CELL)], on=list(CELL))
+        overall = means(part, ours).set_index("method")
+        best = next(name for name in overall.index if not is_ours(name))
+        found.append(
+            {"missing": share, "settings": len(each), "best_baseline": best}
+            | {"lead": overall.loc[best, "ours_minus_it"]}
+            | {"lead_over_best_of_each": each["lead"].mean()}
+        )
+    return pd.DataFrame(found)
+
+
+def report(rows: pd.DataFrame, ours: str = OURS) -> str:
+    """Return the comparison as Markdown, for tuning tables, test tables and all.
+
+    Leads and margins are points of balanced accuracy.
+    """
+    parts = []
+    for group, names in GROUPS.items():
+        chosen = rows[rows["dataset"].isin(names)]
+        if chosen.empty:
+            continue
+        parts.append(f"## {group}: {', '.join(names) if group != 'all' else 'both'}")
+        parts.append(to_markdown(_shown(means(chosen, ours), ["ours_minus_it"])))
+        each = compare(chosen, ours)
+        if each.empty:
+            parts.append(f"There is no fit of {ours!r} yet.")
+            continue
+        parts += _sentences(each, ours)
+        shown = _shown(leads(chosen, ours), ["lead", "lead_over_best_of_each"])
+        if len(shown):
+            parts.append(to_markdown(shown))
+    return "\n\n".join(parts)
+
+
+def is_ours(name: object) -> bool:
+    """Return whether a method is our classifier, and so no baseline."""
+    return str(name).startswith(OURS)
+
+
+def _sentences(each: pd.DataFrame, ours: str) -> list[str]:
+    """Return in how many settings `ours` is best, and where it is worst, from `compare`'s table."""
+    close, best = int(each["close"].sum()), int((each["lead"] >= 0).sum())
+    found = [
+        f"{ours}: best, or within one standard error of the best, in {close} of {len(each)} "
+        f"settings ({close / len(each):.0%}); best in {best}."
+    ]
+    known = each[each["margin"].notna()].sort_values("margin")
+    if len(known):
+        worst = known.iloc[0]
+        where = ", ".join(f"{name} {worst[name]}" for name in CELL)
+        found.append(
+            f"Worst setting against the better of {' and '.join(SIMPLE)}: "
+            f"{100 * worst['margin']:+.1f} points ({where})."
+        )
+    return found
+
+
+def _shown(table: pd.DataFrame, points: list[str]) -> pd.DataFrame:
+    """Return a table of texts: some columns in points, numbers with three decimals."""
+    table = table.copy()
+    for name in points:
+        if name in table:
+            table[name] = [f"{100 * value:+.1f}" for value in table[name]]
+    return table.map(lambda x: f"{x:.3f}" if isinstance(x, float) else str(x))
