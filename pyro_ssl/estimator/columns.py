@@ -22,6 +22,28 @@ from pyro_ssl.likelihoods import Mixed
 class Columns:
     """What the columns of a table hold, and the maps from its entries to numbers and back.
 
+    What a column holds is inferred from rows for training, unless it is given. A column of
+
+    - bool, strings, objects or pandas' categories is binary if it has two distinct entries,
+      else categorical; pandas' ordered categories are ordinal. Of more than 50 unordered
+      categories, the 50 most frequent are kept of those that occur twice, and all others,
+      unseen ones included, are "other";
+    - strings of which at least 95 % are numbers, none like "007", is one of numbers, the other
+      strings missing;
+    - numbers is binary if it has two distinct ones;
+    - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, a
+      variance of at least the mean, which is the least that the family can give, and a
+      standard deviation of at least half the mean, unlike ages; else real;
+    - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
+      and the logarithm is less skewed;
+    - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis
+      above 10, or an entry 20 times as far from the median as the quartiles tell;
+    - dates or durations is real, in seconds;
+    - fewer than two distinct entries, missing ones apart, is constant: left out, and restored
+      by `decode`.
+
+    NaN, None, pd.NA and NaT are missing.
+
     Encoded rows have a value for each column that is not constant, those of one likelihood side by
     side: `modelled` says which they are.
 
@@ -36,27 +58,6 @@ class Columns:
     @classmethod
     def infer(cls, X: Any, families: Families | None = None) -> "Columns":  # noqa: N803
         """Infer what columns hold from rows for training, and fit their scaling.
-
-        A column of
-
-        - bool, strings, objects or pandas' categories is binary if it has two distinct entries,
-          else categorical; pandas' ordered categories are ordinal. Of more than 50 unordered
-          categories, the 50 most frequent are kept of those that occur twice, and all others,
-          unseen ones included, are "other";
-        - strings of which at least 95 % are numbers, none like "007", is one of numbers, the other
-          strings missing;
-        - numbers is binary if it has two distinct ones;
-        - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, and
-          a variance of at least the mean, which is the least that the family can give; else real;
-        - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
-          and the logarithm is less skewed;
-        - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis
-          above 10, or an entry 20 times as far from the median as the quartiles tell;
-        - dates or durations is real, in seconds;
-        - fewer than two distinct entries, missing ones apart, is constant: left out, and restored
-          by `decode`.
-
-        NaN, None, pd.NA and NaT are missing.
 
         Args:
             X: pandas or polars data frame, or 2-D array, of numbers, strings or objects.

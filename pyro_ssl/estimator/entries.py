@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from numbers import Number
 from typing import Any
@@ -26,13 +26,14 @@ _PLAIN = (
     np.generic,
     Decimal,
     date,
-    datetime,
+    time,
     timedelta,
     pd.Period,
     pd.Interval,
 )
 # The share of a column's strings that must be numbers for it to be a column of numbers.
 _SHARE = 0.95
+_MOST = 1e150
 # At the start of a line.
 _PADDED = re.compile(r"^ *[+-]?0\d", re.MULTILINE)
 
@@ -74,35 +75,36 @@ def to_numbers(series: pd.Series, name: Any) -> Floats:
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
-    if pd.api.types.is_complex_dtype(series.dtype):
-        raise DataError(f"Complex data not supported: column {name!r} is {series.dtype}")
-    if series.dtype.kind not in "biufmM":
+    if series.dtype.kind not in "biufcmM":
         series = series.astype(object)
         series = series.where(series.notna(), np.nan)
         if pd.api.types.infer_dtype(series, skipna=True) in _TIMES[:3]:
-            series = pd.to_datetime(series)
+            series = pd.to_datetime(series, utc=True)
         elif pd.api.types.infer_dtype(series, skipna=True) in _TIMES[3:]:
             series = pd.to_timedelta(series)
         else:
             series = pd.to_numeric(series, errors="coerce")
     if is_time(series.dtype):
         return _seconds(series)
+    if pd.api.types.is_complex_dtype(series.dtype):
+        raise DataError(f"Complex data not supported: column {name!r} holds some, expected reals")
     found = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
     check_finite(found, name)
     return found
 
 
 def check_finite(found: Floats, name: Any) -> None:
-    """Check that there is no infinity.
+    """Check that there is no infinity, nor a number whose square is.
 
     Raises:
         DataError: naming the column and the row.
     """
-    infinite = np.isinf(found)
+    infinite = np.abs(found) > _MOST
     if infinite.any():
         raise DataError(
-            f"X contains infinity: column {name!r} is {found[infinite][0]} in row "
-            f"{int(infinite.argmax())}, expected finite numbers, or NaN where unknown"
+            f"X contains infinity or a value too large: column {name!r} is "
+            f"{found[infinite][0]:g} in row {int(infinite.argmax())}, expected finite numbers of "
+            f"at most {_MOST:g}, or NaN where unknown"
         )
 
 
@@ -133,6 +135,8 @@ def distinct(series: pd.Series, name: Any) -> tuple[list[Category], NDArray[np.i
 def plain_entry(value: Any) -> Category:
     """Return an entry as a Python string, number or truth value."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
     return value if isinstance(value, str | int | float) else str(value)
 
 

@@ -33,7 +33,7 @@ _FAR = 20.0
 
 
 def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Column:
-    """Return what a column holds; the rules are those of `Columns.infer`.
+    """Return what a column holds; the rules are those of `Columns`.
 
     Args:
         name: its name.
@@ -75,7 +75,9 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
 def _dtype_of_parsed(series: pd.Series, numbers: Floats) -> str:
     kind = pd.api.types.infer_dtype(series, skipna=True)
     if kind.startswith(("date", "timedelta")):
-        return "timedelta64[us]" if kind.startswith("timedelta") else "datetime64[us]"
+        first = series[series.notna()].iloc[0]
+        zone = ", UTC" if getattr(first, "tzinfo", None) is not None else ""
+        return "timedelta64[us]" if kind.startswith("timedelta") else f"datetime64[us{zone}]"
     return dtype_of_numbers(numbers)
 
 
@@ -89,8 +91,9 @@ def _family_of_numbers(numbers: Floats, column: Column) -> str:
     low, high = values[0], values[-1]
     whole = bool((values == np.rint(values)).all())
     if whole and low >= 0 and high <= _MOST_COUNT:
-        many = len(values) > _FEW and known.var() >= known.mean()
-        return "count" if many else "real"
+        # What stays far from 0, such as an age, is better off standardised.
+        wide = known.var() >= known.mean() and known.std() >= known.mean() / 2
+        return "count" if wide and len(values) > _FEW else "real"
     if low > 0 and high / low > _DECADE and not (whole and len(values) <= _FEW):
         return "positive" if _skewness(np.log(known)) < _skewness(known) else "real"
     return "real"

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
-from sklearn.utils.multiclass import type_of_target
 
 from pyro_ssl.errors import DataError
 
@@ -134,7 +133,8 @@ def _of_one_kind(known: NDArray[Any]) -> NDArray[Any]:
         return np.array(known.tolist())
     raise DataError(
         f"Unknown label type: y has labels of several kinds, or of another ({kind}), such as "
-        f"{known[:1].tolist()[0]!r}, expected all to be numbers, all strings, or all truth values: convert them"
+        f"{known[:1].tolist()[0]!r}, expected all to be numbers, all strings, or all truth values: "
+        "convert them"
     )
 
 
@@ -144,10 +144,9 @@ def _check_whole(labels: NDArray[Any]) -> None:
         raise DataError("Input y contains infinity, expected classes, or NaN where unknown")
     other = labels[labels != np.rint(labels)]
     if len(other):
-        kind = type_of_target(labels, input_name="y")
         raise DataError(
-            f"Unknown label type: {kind}. y has the label {other[0]:g}, expected classes: whole "
-            "numbers, strings or truth values; turn a number into classes first, by pandas.cut"
+            f"Unknown label type: continuous. y has the label {other[0]:g}, expected classes: "
+            "whole numbers, strings or truth values; pandas.cut turns numbers into classes"
         )
 
 

@@ -1,6 +1,6 @@
 """What columns are inferred to hold, row by row of a table, and with which constants."""
 
-from datetime import date
+from datetime import date, datetime, time, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from pyro_ssl.estimator import Columns
 from pyro_ssl.estimator.inference import infer_column
 
 RNG = np.random.default_rng(0)
+ZONED = datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=2)))
 NORMAL = RNG.normal(size=400)
 LEVELS = pd.CategoricalDtype(["low", "mid", "high"], ordered=True)
 WORDS = ["b", "a", None, "c"] * 5
@@ -35,6 +36,11 @@ CASES = {
     "counts as floats": ((np.arange(30) % 11).astype(float), "count", ()),
     "nullable counts": (pd.array([*range(20), None], "Int64"), "count", ()),
     "counts as strings": ([*map(str, range(40)), " "], "count", ()),
+    "ages": (RNG.normal(40, 13, 400) // 1, "real", ()),
+    "hardly scattered": (4 + 2 * np.arange(400) % 11, "real", ()),
+    "times of day": (np.array([time(1), time(2), None]), "binary", ("01:00:00", "02:00:00")),
+    "bytes": (np.array([b"b", b"a", b"c"], object), "categorical", ("a", "b", "c")),
+    "dates of zones": (np.array([ZONED, ZONED + timedelta(1), None]), "real", ()),
     "a year": (1990 + np.arange(30), "real", ()),
     "whole numbers below 0": (np.arange(30) - 5, "real", ()),
     "large whole numbers": (10 ** np.linspace(3, 9, 200) // 1, "positive", ()),
@@ -88,7 +94,7 @@ def test_one_outlier_takes_an_asinh_and_half_of_zeros_have_a_spread():
     assert column.transform == "asinh"
     column = infer_column("x", pd.Series([0.0] * 300 + [-2.5] * 5 + [1e4, 2.0, 2.0]))
     assert (column.centre, column.spread) == (0, 2.5)
-    assert np.isfinite(infer_column("x", pd.Series([-1e300, 1.0, 1e300])).scale)
+    assert np.isfinite(infer_column("x", pd.Series([-1e150, 1.0, 1e150])).scale)
 
 
 def test_the_rare_of_many_categories_are_one():
@@ -133,6 +139,8 @@ def test_strings_that_are_numbers_stay_strings_if_categories_are_asked_for():
 REFUSED = {
     "infinity": ([1.0, np.inf, 2.0], None, "column 'x' is inf in row 1"),
     "infinity among strings": (["1", "inf", "2", "3"], None, "column 'x' is inf in row 1"),
+    "too large": ([1.0, 1e200, 2.0], None, "column 'x' is 1e[+]200 in row 1"),
+    "complex objects": (np.array([1j, 2], object), None, "Complex data not supported"),
     "complex": ([1j, 2j], None, "Complex data not supported"),
     "words": (["a", "b"], "real", "has 'a' in row 0: expected numbers"),
     "zero": ([0.0, 1.0, 2.0], "positive", "which has 0, expected numbers above 0"),
