@@ -71,8 +71,29 @@ def gradients_of_a_share(folder):
     return [p.grad for p in model.parameters()]
 
 
+def fit_of_odd_rows(folder):
+    """Of 11 labelled rows two processes take 5 each, of a single step in a cut epoch as well."""
+    data, path = blobs(labels=11), folder / "run.pt"
+    seen, config = [], replace(CONFIG, epochs=40, steps=4, select="bound", keep_best=True)
+    model = small_m2()
+    model.encoder.register_forward_hook(lambda m, inputs, output: seen.append(len(output)))
+    rows = fit(model, data, config, checkpoint=path).rows
+    again = fit(small_m2(seed=3), data, config, checkpoint=path, resume=True).rows
+    config = load_checkpoint(path)["config"]
+    sizes = [config[name] for name in ("batch_size", "labelled_batch_size", "epochs")]
+    with pytest.raises(ConfigError, match="labelled_batch_size is 11, which 2 processes cannot"):
+        fit(small_m2(), data, replace(CONFIG, labelled_batch_size=11))
+    return len(rows), [r["loss"] for r in rows] == [r["loss"] for r in again], sizes, set(seen)
+
+
+def test_rows_that_two_processes_cannot_share_evenly_are_rounded_down(found):
+    for epochs, resumed, sizes, rows in found(fit_of_odd_rows)[0]:
+        assert (epochs, resumed, sizes) == (2, True, [36, 10, 2])
+        assert 5 in rows
+
+
 def all_of_it(folder):
-    parts = (gradients_of_a_share, fit_m2, fit_that_ends_early)
+    parts = PARTS
     folders = [folder / part.__name__ for part in parts]
     return {part.__name__: part(place) for part, place in zip(parts, folders, strict=True)}
 
@@ -81,7 +102,7 @@ def all_of_it(folder):
 def found(tmp_path_factory):
     """What two processes return of every part: it takes seconds to start them."""
     folder = tmp_path_factory.mktemp("processes")
-    for part in (gradients_of_a_share, fit_m2, fit_that_ends_early):
+    for part in PARTS:
         (folder / part.__name__).mkdir()
     (folder / fit_that_ends_early.__name__ / "there.pt").write_text("")
     results = in_two_processes(all_of_it, folder)
@@ -150,3 +171,7 @@ def test_what_ends_the_first_process_ends_both(found):
     for message, ends in found(fit_that_ends_early)[0]:
         assert "exists already" in message
         assert ends == [("callback", 1), ("callback", 1)]
+
+
+# What `found` runs, in this order.
+PARTS = (gradients_of_a_share, fit_m2, fit_that_ends_early, fit_of_odd_rows)
