@@ -13,7 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pyro_ssl.data import SSLData, load_dataset, split_labels
     from pyro_ssl.errors import PyroSSLError
-    from pyro_ssl.estimator import M2Classifier
+    from pyro_ssl.estimator import (
+        M2Classifier,
+        SemiSupervisedSplit,
+        SemiSupervisedVAEClassifier,
+    )
     from pyro_ssl.infer import (
         Anneal,
         FitConfig,
@@ -70,7 +74,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
-    "pyro_ssl.estimator": ("M2Classifier",),
+    "pyro_ssl.estimator": ("M2Classifier", "SemiSupervisedSplit", "SemiSupervisedVAEClassifier"),
     "pyro_ssl.infer": (
         "Anneal",
         "FitConfig",

@@ -1,8 +1,15 @@
 """Classifiers with scikit-learn's interface, and what they need for your own tables."""
 
+from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.m2_classifier import M2Classifier
 from pyro_ssl.estimator.split import SemiSupervisedSplit
 
-__all__ = ["Columns", "LabelCodes", "M2Classifier", "SemiSupervisedSplit"]
+__all__ = [
+    "Columns",
+    "LabelCodes",
+    "M2Classifier",
+    "SemiSupervisedSplit",
+    "SemiSupervisedVAEClassifier",
+]

@@ -31,9 +31,10 @@ class Columns:
     - strings of which at least 95 % are numbers, none like "007", is one of numbers, the other
       strings missing;
     - numbers is binary if it has two distinct ones;
-    - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, a
-      variance of at least the mean, which is the least that the family can give, and a
-      standard deviation of at least half the mean, unlike ages; else real;
+    - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, the
+      least at most half the mean, else real. Counts up to 100 that begin near 0 have a negative
+      binomial distribution; others are modelled as real numbers, through log(1 + x) if that is
+      less skewed;
     - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
       and the logarithm is less skewed;
     - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis

@@ -24,6 +24,8 @@ from pyro_ssl.estimator.kinds import CODED, OTHER, Column
 _FEW = 10
 # A float32 log-probability of larger counts would be wrong by more than a tenth of a nat.
 _MOST_COUNT = 1e5
+# Larger counts, and such as stay far from 0, are modelled as real numbers.
+_MOST_SMALL = 100
 _MOST_CATEGORIES = 50
 _DECADE = 10.0
 # What tells heavy tails: kurtosis above that of a normal distribution; distance from the median
@@ -91,9 +93,8 @@ def _family_of_numbers(numbers: Floats, column: Column) -> str:
     low, high = values[0], values[-1]
     whole = bool((values == np.rint(values)).all())
     if whole and low >= 0 and high <= _MOST_COUNT:
-        # What stays far from 0, such as an age, is better off standardised.
-        wide = known.var() >= known.mean() and known.std() >= known.mean() / 2
-        return "count" if wide and len(values) > _FEW else "real"
+        # A year is a number far from 0, not a count.
+        return "count" if len(values) > _FEW and low <= known.mean() / 2 else "real"
     if low > 0 and high / low > _DECADE and not (whole and len(values) <= _FEW):
         return "positive" if _skewness(np.log(known)) < _skewness(known) else "real"
     return "real"
@@ -118,7 +119,7 @@ def _numeric(column: Column, numbers: Floats, family: str) -> Column:
     column = replace(column, family=family)
     _check_support(column, known)
     if family == "count":
-        known = np.log1p(np.rint(known))
+        column, known = _count(column, np.rint(known))
     elif family == "positive":
         column, known = replace(column, transform="log"), np.log(known)
     else:
@@ -129,6 +130,18 @@ def _numeric(column: Column, numbers: Floats, family: str) -> Column:
             column = replace(column, transform="asinh", centre=centre, spread=spread)
     mean, deviation = _moments(known)
     return replace(column, shift=mean, scale=deviation)
+
+
+def _count(column: Column, known: Floats) -> tuple[Column, Floats]:
+    """Choose how counts are modelled; return them as they are standardised."""
+    logs = np.log1p(known)
+    # A negative binomial has a variance of at least its mean.
+    wide = known.var() >= known.mean() and known.std() >= known.mean() / 2
+    if wide and known.max() <= _MOST_SMALL:
+        return replace(column, transform="none"), logs
+    if _skewness(logs) < _skewness(known):
+        return replace(column, transform="log1p"), logs
+    return replace(column, transform="linear"), known
 
 
 def _check_support(column: Column, known: Floats) -> None:

@@ -30,10 +30,11 @@ class Column:
     The encoded value e of an entry x is, for the families
 
         real, positive              e = (t(x) - shift) / scale
-        count                       e = x
+        count                       e = x, or as a real one
         binary, categorical, ordinal    the place of x among `categories`
 
-    with t(x) = x, log x, or asinh((x - centre) / spread), named by `transform`.
+    with t(x) = x, log x, log(1 + x), or asinh((x - centre) / spread), named by `transform`. Counts
+    up to 100 that begin near 0 are modelled as such ("none"), others as real numbers.
 
     Attributes:
         name: the data frame's name of the column, or the number of the array's column.
@@ -43,7 +44,7 @@ class Column:
             for all entries that are none of the others.
         levels: all categories of a pandas categorical, in their order.
         ordered: whether the pandas categorical is ordered.
-        transform: "none", "log" or "asinh".
+        transform: "none", "log" or "asinh"; of counts "none", "log1p" or "linear".
         centre: the asinh's centre.
         spread: the asinh's unit.
         shift: mean of what is standardised: of t(x); of log(1 + x), of a count; of codes.
@@ -76,7 +77,7 @@ class Column:
         A scale and a dispersion are learned for each column, common to all rows; scales are at
         least 0.1 of the column's standard deviation, so that no single column rules the bound.
         """
-        if self.family in ("real", "positive"):
+        if self._is_real:
             return Gaussian(scale=None, per="dimension", min_scale=0.1)
         if self.family == "count":
             return NegativeBinomial(per="dimension")
@@ -85,10 +86,18 @@ class Column:
         return Categorical(len(self.categories))
 
     @property
+    def _is_real(self) -> bool:
+        """Whether encoded values are standardised real numbers."""
+        return self.family in ("real", "positive") or (
+            self.family == "count" and self.transform != "none"
+        )
+
+    @property
     def order(self) -> tuple[int, int]:
         """What columns are sorted by, so that those of one likelihood are neighbours."""
         groups = ("real positive", "count", "binary categorical", "ordinal")
         group = next(n for n, names in enumerate(groups) if self.family in names.split())
+        group = 0 if self._is_real else group
         return group, len(self.categories)
 
     def encode(self, series: pd.Series) -> tuple[Floats, list[Any]]:
@@ -110,7 +119,7 @@ class Column:
             below = raw < 0 if self.family == "count" else raw <= 0
             raw, outside = np.where(below, np.nan, raw), outside | below
         refused = list(pd.unique(series[outside])) if outside.any() else []
-        return (raw if self.family == "count" else self._standardised(raw)), refused
+        return (self._standardised(raw) if self._is_real else raw), refused
 
     def decode(self, values: Floats) -> pd.Series:
         """Return the entries of encoded values `[N]`, of the raw column's dtype where it can be.
@@ -123,15 +132,18 @@ class Column:
         if self.family == "constant":
             number = np.nan if self.constant is None else self.constant
             return restore_numbers(np.full(len(values), number), self.dtype)
-        return restore_numbers(self._raw(values), self.dtype)
+        raw = self._raw(values)
+        if self.family == "count":
+            raw = np.maximum(np.rint(raw), 0)
+        return restore_numbers(raw, self.dtype)
 
     def log_jacobian(self, values: Floats) -> Floats:
         """Return log |d encoded / d raw| at encoded values `[N]`, 0 where missing or discrete."""
-        if self.family not in ("real", "positive"):
+        if not self._is_real:
             return np.zeros(len(values))
         at = values * self.scale + self.shift
         logs = np.full(len(values), -np.log(self.scale))
-        if self.transform == "log":
+        if self.transform in ("log", "log1p"):
             logs -= at
         elif self.transform == "asinh":
             # The derivative of asinh(u) is 1 / cosh(asinh(u)).
@@ -145,10 +157,10 @@ class Column:
         found = []
         if self.family == "categorical" and len(self.categories) > 2:
             found = [(values == code).astype(np.float64) for code in range(len(self.categories))]
-        elif self.family in CODED or self.family == "count":
+        elif not self._is_real and self.family != "constant":
             numbers = np.log1p(values) if self.family == "count" else values
             found = [(numbers - self.shift) / self.scale]
-        elif self.family != "constant":
+        elif self._is_real:
             found = [values]
         found = [np.where(known, np.clip(column, -_CLIP, _CLIP), 0.0) for column in found]
         return found + [1.0 - known] * (self.missing > 0)
@@ -189,16 +201,20 @@ class Column:
     def _standardised(self, raw: Floats) -> Floats:
         if self.transform == "log":
             raw = np.log(raw)
+        elif self.transform == "log1p":
+            raw = np.log1p(raw)
         elif self.transform == "asinh":
             raw = np.arcsinh((raw - self.centre) / self.spread)
         return (raw - self.shift) / self.scale
 
     def _raw(self, values: Floats) -> Floats:
-        if self.family == "count":
+        if not self._is_real:
             return values
         at = values * self.scale + self.shift
         if self.transform == "log":
             return np.exp(at)
+        if self.transform == "log1p":
+            return np.expm1(at)
         return self.centre + self.spread * np.sinh(at) if self.transform == "asinh" else at
 
 

@@ -234,9 +234,27 @@ def test_the_design_by_hand():
     np.testing.assert_allclose(columns.design(far)[0, 0], 10)
 
 
+def test_counts_far_from_0_are_modelled_as_real_numbers_and_decoded_as_whole_ones():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"near": rng.poisson(20, 300), "skewed": rng.lognormal(6, 1, 300) // 1})
+    columns = Columns.infer(frame)
+    assert [c.family for c in columns.columns] == ["count", "count"]
+    assert [c.transform for c in columns.columns] == ["linear", "log1p"]
+    values = columns.encode(frame)
+    np.testing.assert_allclose(values.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(values.std(0), 1)
+    pd.testing.assert_frame_equal(columns.decode(values), frame)
+    assert (columns.decode(values - 0.013) % 1 == 0).all(axis=None)
+    # The density stands for a probability: d log1p(x) / dx = 1 / (1 + x).
+    scales = np.array([c.scale for c in columns.columns])
+    expected = -np.log(scales).sum() - np.log1p(frame["skewed"])
+    np.testing.assert_allclose(columns.log_jacobian(values), expected)
+
+
 def test_counts_in_the_design_are_standardised_logarithms():
-    counts = np.arange(30)[:, None] ** 2
+    counts = np.arange(30)[:, None] ** 2 // 9
     columns = Columns.infer(counts)
+    assert columns.columns[0].transform == "none"
     logs = np.log1p(counts)
     np.testing.assert_allclose(columns.design(counts), (logs - logs.mean()) / logs.std())
 

@@ -37,7 +37,7 @@ CASES = {
     "nullable counts": (pd.array([*range(20), None], "Int64"), "count", ()),
     "counts as strings": ([*map(str, range(40)), " "], "count", ()),
     "ages": (RNG.normal(40, 13, 400) // 1, "real", ()),
-    "hardly scattered": (4 + 2 * np.arange(400) % 11, "real", ()),
+    "hardly scattered": (4 + 2 * np.arange(400) % 11, "count", ()),
     "times of day": (np.array([time(1), time(2), None]), "binary", ("01:00:00", "02:00:00")),
     "bytes": (np.array([b"b", b"a", b"c"], object), "categorical", ("a", "b", "c")),
     "dates of zones": (np.array([ZONED, ZONED + timedelta(1), None]), "real", ()),

@@ -1,0 +1,168 @@
+"""What a classifier is given, as tensors for a model and as features for other classifiers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_ssl.errors import DataError
+from pyro_ssl.estimator.columns import Columns
+from pyro_ssl.estimator.families import Families
+from pyro_ssl.likelihoods import Likelihood, Multinomial
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class TableInputs:
+    """Rows of a table; see `Columns`."""
+
+    columns: Columns
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one encoded row."""
+        return (len(self.columns.modelled),)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The family of encoded rows."""
+        return self.columns.likelihood
+
+    def encode(self, X: Any) -> Tensor:  # noqa: N803
+        """Return rows as float32 `[N, C]`, NaN where missing."""
+        return torch.from_numpy(self.columns.encode(X)).float()
+
+    def features(self, X: Any) -> Any:  # noqa: N803
+        """Return rows as other classifiers take them, `[N, D]`, without NaN."""
+        return self.columns.design(X)
+
+    def decode(self, values: Tensor) -> Any:
+        """Return encoded rows as the table they came from."""
+        return self.columns.decode(values.double().cpu().numpy())
+
+    def log_jacobian(self, values: Tensor) -> Floats:
+        """Return log p(raw) - log p(encoded) of encoded rows, `[N]`, in nats."""
+        return self.columns.log_jacobian(values.double().cpu().numpy())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return what the columns hold."""
+        return self.columns.to_frame()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"kind": "table", **self.columns.to_dict()}
+
+
+@dataclass(frozen=True)
+class DocumentInputs:
+    """Rows of counts in a sparse matrix, each a document of words."""
+
+    words: int
+    frequencies: tuple[float, ...]
+
+    @classmethod
+    def infer(cls, X: Any) -> "DocumentInputs":  # noqa: N803
+        """Count in how many documents each word occurs.
+
+        Raises:
+            DataError: if there are other numbers than counts.
+        """
+        rows = cls._checked(X)
+        occurs = np.asarray((rows > 0).sum(0)).ravel()
+        inverse = np.log((1 + rows.shape[0]) / (1 + occurs)) + 1
+        return cls(rows.shape[1], tuple(inverse.tolist()))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return (self.words,)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """A document is a draw of its words, given how many there are."""
+        return Multinomial()
+
+    def encode(self, X: Any) -> Tensor:  # noqa: N803
+        """Return counts as float32 `[N, V]`."""
+        rows = self._checked(X)
+        if rows.shape[1] != self.words:
+            raise DataError(
+                f"X has {rows.shape[1]} features, but this classifier is expecting {self.words} "
+                "features as input"
+            )
+        return torch.from_numpy(rows.toarray().astype(np.float32))
+
+    def features(self, X: Any) -> Any:  # noqa: N803
+        """Return tf-idf, sparse `[N, V]`, in rows of length 1."""
+        rows = self._checked(X).astype(np.float64)
+        found = sp.csr_matrix(rows.multiply(np.asarray(self.frequencies)))
+        norms = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
+        return sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ found)
+
+    def decode(self, values: Tensor) -> Any:
+        """Return counts as a sparse matrix."""
+        return sp.csr_matrix(values.cpu().numpy())
+
+    def log_jacobian(self, values: Tensor) -> Floats:
+        """Return zeros, `[N]`: counts have probabilities."""
+        return np.zeros(len(values))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return that all columns are words."""
+        columns = list(range(self.words))
+        return pd.DataFrame({"column": columns, "family": "word", "missing": 0.0})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"kind": "documents", "words": self.words, "frequencies": list(self.frequencies)}
+
+    @staticmethod
+    def _checked(X: Any) -> Any:  # noqa: N803
+        rows = sp.csr_matrix(X)
+        if rows.nnz and (rows.data.min() < 0 or (rows.data != np.rint(rows.data)).any()):
+            raise DataError(
+                "X is sparse and has values that are no counts, expected whole numbers >= 0: give "
+                "the counts themselves, or a dense array for columns of real numbers"
+            )
+        return rows
+
+
+Inputs = TableInputs | DocumentInputs
+
+
+def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N803
+    """Return how to encode rows for training: a table, or the counts of a sparse matrix.
+
+    Args:
+        X: pandas or polars data frame, 2-D array, or sparse matrix.
+        columns: families of columns that are known; see `Columns.infer`.
+
+    Raises:
+        DataError: if rows cannot be used.
+    """
+    if sp.issparse(X):
+        if _are_counts(X):
+            return DocumentInputs.infer(X)
+        return TableInputs(Columns.infer(X.toarray(), columns))
+    return TableInputs(Columns.infer(X, columns))
+
+
+def inputs_from_dict(state: dict[str, Any]) -> Inputs:
+    """Return the inputs that `to_dict` was called on."""
+    state = dict(state)
+    if state.get("kind") == "documents":
+        return DocumentInputs(state["words"], tuple(state["frequencies"]))
+    del state["kind"]
+    return TableInputs(Columns.from_dict(state))
+
+
+def _are_counts(X: Any) -> bool:  # noqa: N803
+    data = X.tocsr().data
+    whole = bool(len(data)) and bool(np.isfinite(data).all())
+    return whole and data.min() >= 0 and bool((data == np.rint(data)).all())

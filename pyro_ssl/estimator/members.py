@@ -1,0 +1,166 @@
+"""Models of one kind, each trained without one part of the labelled rows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+from pyro_ssl.estimator.decision import normalised
+from pyro_ssl.estimator.programs import SharedNoise
+from pyro_ssl.infer.checkpoint import own_random_state
+from pyro_ssl.infer.ensemble import EnsembleConfig, EnsembleHistory, Member, fit_ensemble
+from pyro_ssl.metrics import joint_bound
+from pyro_ssl.models.base import SSLModel
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Labelled rows to learn from and to be held out, by their numbers."""
+
+    kept: Codes
+    held_out: Codes
+
+
+def make_folds(codes: Codes, count: int, seed: int) -> list[Fold]:
+    """Return folds of the labelled rows, stratified, in which every class keeps a row.
+
+    Args:
+        codes: labels of all rows, -1 where unknown.
+        count: number of folds; fewer if no class has so many rows.
+        seed: seed of the shuffling.
+
+    Returns:
+        The folds. Rows that are the only ones of their class are held out nowhere. If there are no
+        other rows, all folds keep everything.
+    """
+    labelled = np.flatnonzero(codes >= 0)
+    sizes = np.bincount(codes[labelled])
+    several = labelled[sizes[codes[labelled]] > 1]
+    found = [Fold(labelled, labelled[:0])] * count
+    if not len(several):
+        return found
+    parts = min(count, int(sizes.max()))
+    splitter = StratifiedKFold(parts, shuffle=True, random_state=seed)
+    for n, (_, places) in enumerate(splitter.split(several, codes[several])):
+        held_out = several[places]
+        # Two rows of a class may be in one fold: the class then keeps one of them.
+        kept = np.setdiff1d(labelled, held_out)
+        lacking = np.setdiff1d(np.unique(codes[labelled]), codes[kept])
+        first = [held_out[codes[held_out] == c][0] for c in lacking]
+        found[n] = Fold(np.union1d(kept, first).astype(np.int64), np.setdiff1d(held_out, first))
+    return found
+
+
+class Members:
+    """Models of one kind with the labelled rows that each does not see.
+
+    Their mean is the classifier, and each one's prediction of the rows it does not see tells how
+    good that is.
+
+    Args:
+        models: the models, untrained or trained.
+        folds: one for each.
+    """
+
+    def __init__(self, models: Sequence[SSLModel], folds: Sequence[Fold]) -> None:
+        self.models, self.folds = list(models), list(folds)
+
+    def fit(
+        self,
+        xs: Tensor,
+        codes: Codes,
+        weights: Floats,
+        config: EnsembleConfig,
+        on_check: Callable[[int], None] | None = None,
+    ) -> EnsembleHistory:
+        """Train all models on encoded rows `[N, ...]` with labels `[N]` and weights `[N]`."""
+        everything = np.arange(len(codes))
+        members = [
+            Member(fold.kept, np.setdiff1d(everything, fold.kept), weights) for fold in self.folds
+        ]
+        ys = torch.from_numpy(codes).to(xs.device)
+
+        def measure() -> float:
+            with own_random_state(config.seed, xs.device):
+                found = [
+                    joint_bound(model, xs[fold.held_out], ys[fold.held_out])
+                    for model, fold in zip(self.models, self.folds, strict=True)
+                ]
+            return float(torch.cat(found).mean())
+
+        holds_out = any(len(fold.held_out) for fold in self.folds)
+        has_bound = all(model.learns_from_unlabelled for model in self.models)
+        return fit_ensemble(
+            self.models,
+            xs,
+            ys,
+            members,
+            config,
+            measure if holds_out and has_bound else None,
+            on_check,
+        )
+
+    def log_q(self, xs: Tensor) -> Floats:
+        """Return each model's log q(y|x), `[E, N, K]`."""
+        return self._each(xs, lambda model, rows: model.class_logits(rows).log_softmax(-1))
+
+    def log_joint(self, xs: Tensor, samples: int, seed: int) -> Floats:
+        """Return each model's bound on log p(x, y) of every label, `[E, N, K]`, in nats.
+
+        With several samples it is the importance-weighted bound.
+        """
+
+        def bounds(model: SSLModel, rows: Tensor) -> Tensor:
+            found = []
+            for label in range(model.num_classes):
+                ys = torch.full((len(rows),), label, device=rows.device)
+                each = []
+                for sample in range(samples):
+                    with SharedNoise(seed, sample):
+                        each.append(joint_bound(model, rows, ys))
+                found.append(torch.stack(each).logsumexp(0) - np.log(samples))
+            return torch.stack(found, 1)
+
+        return self._each(xs, bounds)
+
+    def first(self) -> "Members":
+        """Return the first model alone."""
+        return Members(self.models[:1], self.folds[:1])
+
+    def held_out(self, each: Floats, rows: Codes) -> Floats:
+        """Return of `[E, L, K]` what the model says that does not see the row, `[L, K]`.
+
+        Rows that all models see are NaN.
+
+        Args:
+            each: what each model says of rows.
+            rows: the numbers of these rows, sorted.
+        """
+        found = np.full(each.shape[1:], np.nan)
+        for said, fold in zip(each, self.folds, strict=True):
+            places = np.searchsorted(rows, fold.held_out)
+            found[places] = said[places]
+        return found
+
+    def class_shares(self, xs: Tensor) -> Floats:
+        """Return the classes' shares among rows that the models estimate, `[K]`."""
+        each = normalised(self.log_q(xs)).mean((0, 1))
+        found: Floats = each / each.sum()
+        return found
+
+    def _each(self, xs: Tensor, call: Callable[[SSLModel, Tensor], Tensor]) -> Floats:
+        found = []
+        with torch.no_grad():
+            for model in self.models:
+                model.eval()
+                parts = [call(model, rows) for rows in xs.split(2000)]
+                found.append(torch.cat(parts).cpu().double().numpy())
+        return np.stack(found)

@@ -1,0 +1,111 @@
+"""The generative model of a classifier: one of the library's, or yours."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.models import CCVAE, M1M2, M2, RaoBlackwellM2
+from pyro_ssl.models.base import SSLModel
+
+NAMED: dict[str, type[SSLModel]] = {
+    "auto": M2,
+    "m2": M2,
+    "m1m2": M1M2,
+    "rao_blackwell": RaoBlackwellM2,
+    "ccvae": CCVAE,
+}
+# Where a row has more features than this, networks of 64 units are too narrow.
+_NARROW = 32
+
+
+def make_model(
+    choice: Any,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    likelihood: Likelihood,
+    options: Mapping[str, Any],
+    seed: int,
+) -> SSLModel:
+    """Return a model with new weights.
+
+    Args:
+        choice: a name of `NAMED`, a class, or a model whose options are taken.
+        input_shape: shape of one encoded input.
+        num_classes: number of classes K.
+        likelihood: the family of encoded inputs.
+        options: options of the model in place of the defaults here, for a name or a class.
+        seed: seed of the weights.
+
+    Raises:
+        ConfigError: if the choice is none of these, or an instance does not suit the data.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(choice, SSLModel):
+            return _like(choice, input_shape, num_classes)
+        kind = NAMED.get(choice) if isinstance(choice, str) else choice
+        if not (isinstance(kind, type) and issubclass(kind, SSLModel)) or kind.multi_label:
+            raise ConfigError(
+                f"model is {choice!r}, expected one of {', '.join(NAMED)}, a class of models that "
+                "classify, or a model"
+            )
+        features = sum(likelihood.feature_shape(input_shape))
+        defaults = _defaults(kind, input_shape, num_classes, likelihood, features)
+        return kind(**{**defaults, **options})
+
+
+def _defaults(
+    kind: type[SSLModel],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    likelihood: Likelihood,
+    features: int,
+) -> dict[str, Any]:
+    """Return options that suit tables, of those that a class takes."""
+    narrow = features <= _NARROW
+    width = 64 if narrow else 128
+    latent = min(5, max(1, features // 2)) if narrow else 10
+    found: dict[str, Any] = {
+        "num_classes": num_classes,
+        "latent_dim": latent,
+        "hidden_dims": (width, width),
+        "batch_norm": False,
+        "input_dropout": 0.2,
+        "alpha": 10.0,
+        "label_prior": "learned",
+    }
+    if issubclass(kind, M1M2):
+        m1 = {"input_shape": input_shape, "latent_dim": 2 * latent, "hidden_dims": (width, width)}
+        found |= {"m1": m1 | {"likelihood": likelihood}, "train_m1": True}
+        return {k: v for k, v in found.items() if k != "num_inputs"}
+    found |= {"input_shape": input_shape, "likelihood": likelihood, "style_dim": latent}
+    if issubclass(kind, CCVAE):
+        found["num_samples"] = 10
+    return {k: v for k, v in found.items() if k in _parameters(kind)}
+
+
+def _parameters(kind: type) -> set[str]:
+    """Return the names of a constructor's arguments, those that it passes on included."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _like(model: SSLModel, input_shape: tuple[int, ...], num_classes: int) -> SSLModel:
+    if tuple(model.input_shape) != tuple(input_shape) or model.num_classes != num_classes:
+        raise ConfigError(
+            f"model takes inputs of shape {tuple(model.input_shape)} and {model.num_classes} "
+            f"classes, but the encoded data has {tuple(input_shape)} and {num_classes}: give its "
+            "class, or a model for this data"
+        )
+    return type(model)(**model.options)

@@ -1,0 +1,70 @@
+"""Objectives as functions of their parameters, which torch.func can map over several models."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+
+
+@contextmanager
+def functional_programs() -> Iterator[None]:
+    """Let Pyro programs run within `torch.func.vmap`.
+
+    Parameters do not enter Pyro's store, which would ask them for gradients. What Pyro and
+    torch's distributions do in place, or on a tensor's `data`, has an equal that vmap can map.
+    """
+    with _NoStore(), _NoInPlace():
+        yield
+
+
+class _NoStore(Messenger):
+    def _pyro_param(self, msg: Any) -> None:
+        msg["value"] = msg["args"][1]
+        msg["done"] = True
+
+
+class _NoInPlace(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # `torch.distributions` draws noise by torch.empty(shape).normal_().
+        if func is torch.Tensor.normal_ and len(args) == 1 and not kwargs:
+            return torch.randn_like(args[0])
+        if func == _DATA:
+            return args[0].detach()
+        return func(*args, **(kwargs or {}))
+
+
+class Recorded:
+    """A function of tensors as the list of its tensor operations, run without its Python.
+
+    The function is called once. On a CPU the list is run by TorchScript's interpreter, which takes
+    about a microsecond an operation; elsewhere, or if it cannot be, as a graph of `torch.fx`.
+    Random operations draw anew in each call.
+
+    Args:
+        function: takes a flat list of tensors and returns a flat tuple of tensors.
+        inputs: tensors of the shapes and dtypes that all calls will have.
+    """
+
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
+    ) -> None:
+        with torch.random.fork_rng(devices=[t.device for t in inputs if t.is_cuda][:1]):
+            graph = make_fx(function)(*inputs)
+            graph.graph.eliminate_dead_code()
+            graph.recompile()
+            self._run: Callable[..., tuple[Tensor, ...]] = graph
+            if all(t.device.type == "cpu" for t in inputs):
+                with torch.no_grad():
+                    self._run = torch.jit.trace(graph, tuple(inputs), check_trace=False)
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the function's value."""
+        with torch.no_grad():
+            return self._run(*inputs)
