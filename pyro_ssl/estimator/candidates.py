@@ -11,8 +11,7 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.utils.validation import has_fit_parameter
 
 from pyro_ssl.errors import ConfigError
@@ -31,15 +30,24 @@ from pyro_ssl.estimator.members import Fold
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
+# Rows above which a graph of neighbours takes too long.
+_MOST_PROPAGATED = 10_000
 # Held-out rows below which no temperature is fitted.
 _ENOUGH = 10
 
 
 def default_classifiers(n_jobs: int | None, seed: int) -> dict[str, Any]:
     """Return the classifiers of labelled rows alone that a model is weighed against."""
-    linear = make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=1000))
+    linear = LogisticRegression(max_iter=1000)
     forest = RandomForestClassifier(200, n_jobs=n_jobs, random_state=seed)
     return {"logistic regression": linear, "random forest": forest}
+
+
+def default_propagation(rows: int) -> dict[str, Any]:
+    """Return the semi-supervised classifiers that a model is weighed against."""
+    if rows > _MOST_PROPAGATED:
+        return {}
+    return {"label spreading": LabelSpreading(kernel="knn", n_neighbors=7)}
 
 
 class Supervised:
@@ -95,6 +103,35 @@ class Supervised:
                 places = np.searchsorted(rows, fold.held_out)
                 found[places] = self.predict(features[fold.held_out])
         return found
+
+
+class Propagated(Supervised):
+    """A semi-supervised scikit-learn classifier, which learns from all rows, -1 being unknown."""
+
+    def held_out(
+        self, features: Any, codes: Codes, weights: Floats, rows: Codes, folds: Sequence[Fold]
+    ) -> Floats:
+        """Return p(y|x) of each labelled row by a fit that does not know its label, `[L, K]`."""
+        found = np.full((len(rows), self.classes), np.nan)
+        for fold in folds:
+            if len(fold.held_out):
+                known = np.full(len(codes), -1)
+                known[fold.kept] = codes[fold.kept]
+                self.fit(features, known, weights)
+                places = np.searchsorted(rows, fold.held_out)
+                found[places] = self.predict(features[fold.held_out])
+        return found
+
+    def fit(self, features: Any, codes: Codes, weights: Floats) -> "Propagated":
+        """Learn from all rows: features `[N, D]`, labels `[N]`, -1 where unknown."""
+        self.fitted = clone(self.estimator).fit(features, codes)
+        return self
+
+    def predict(self, features: Any) -> Floats:
+        """Return p(y|x) of rows, `[N, K]`, uniform where no label reaches."""
+        found = np.nan_to_num(super().predict(features))
+        found[found.sum(1) < 1e-6] = 1.0
+        return found / found.sum(1, keepdims=True)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.candidates import (
+    Propagated,
     Supervised,
     decide,
     default_classifiers,
+    default_propagation,
     labelled_shares,
 )
 from pyro_ssl.estimator.decision import normalised, reweighed
@@ -36,9 +38,8 @@ from pyro_ssl.infer.ensemble import EnsembleConfig
 
 Floats = NDArray[np.floating[Any]]
 
-# Rows that each kind of candidate has in advance; the sum is about the labels of a small table.
-_PREFERENCE = {"q(y|x)": 4.0, "p(y|x)": 2.0}
-_PREFERENCE_OF_CLASSIFIERS = 6.0
+# Held-out rows that each candidate has in advance: with few labels the candidates weigh the same.
+_PREFERENCE = 3.0
 
 
 class SemiSupervisedVAEClassifier(
@@ -61,7 +62,7 @@ class SemiSupervisedVAEClassifier(
         classifiers: Mapping[str, Any] | None = None,
         members: int = 5,
         model_options: Mapping[str, Any] | None = None,
-        max_steps: int = 1500,
+        max_steps: int = 1200,
         min_steps: int = 400,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
@@ -185,7 +186,6 @@ class SemiSupervisedVAEClassifier(
         self.class_shares_ = self._members.class_shares(xs.double())
         shares = labelled_shares(codes[rows], classes, weights[rows])
         implied = {"q(y|x)": shares}
-        preference = dict(_PREFERENCE)
         self._classifiers: dict[str, Supervised] = {}
         if self.model == "auto":
             joint = self._members.held_out(self._members.log_joint(known, 4, self._seed), rows)
@@ -200,8 +200,12 @@ class SemiSupervisedVAEClassifier(
                 said[name] = one.held_out(features, codes, weights, rows, folds)
                 self._classifiers[name] = one.fit(features[rows], codes[rows], weights[rows])
                 implied[name] = shares
-                preference[name] = _PREFERENCE_OF_CLASSIFIERS / len(given)
-        self.decision_rule_ = decide(said, codes[rows], implied, preference)
+            for name, estimator in default_propagation(len(codes)).items():
+                spread = Propagated(estimator, classes)
+                said[name] = spread.held_out(features, codes, weights, rows, folds)
+                self._classifiers[name] = spread.fit(features, codes, weights)
+                implied[name] = shares
+        self.decision_rule_ = decide(said, codes[rows], implied, dict.fromkeys(said, _PREFERENCE))
 
     def _say(self, X: Any, xs: Any) -> dict[str, Floats]:  # noqa: N803
         """Return what each candidate says of rows, `[N, K]`."""

@@ -32,9 +32,10 @@ class Columns:
       strings missing;
     - numbers is binary if it has two distinct ones;
     - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, the
-      least at most half the mean, else real. Counts up to 100 that begin near 0 have a negative
-      binomial distribution; others are modelled as real numbers, through log(1 + x) if that is
-      less skewed;
+      least at most half the mean, else real. Counts are modelled as real numbers, through
+      log(1 + x) if that is less skewed; those of a column that `families` calls one of counts
+      have a negative binomial distribution. The latter fits counts of events better, but pixels
+      or amounts worse: digits were classified worse by it;
     - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
       and the logarithm is less skewed;
     - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis

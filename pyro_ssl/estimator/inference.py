@@ -24,8 +24,6 @@ from pyro_ssl.estimator.kinds import CODED, OTHER, Column
 _FEW = 10
 # A float32 log-probability of larger counts would be wrong by more than a tenth of a nat.
 _MOST_COUNT = 1e5
-# Larger counts, and such as stay far from 0, are modelled as real numbers.
-_MOST_SMALL = 100
 _MOST_CATEGORIES = 50
 _DECADE = 10.0
 # What tells heavy tails: kurtosis above that of a normal distribution; distance from the median
@@ -64,6 +62,7 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
         raise DataError(
             f"families says 'ordinal' for column {name!r}, which holds times: take 'real'"
         )
+    stated = family is not None
     if family is None:
         family = _family_of_numbers(numbers, base) if numbers is not None else None
     if family is None or family in CODED:
@@ -71,7 +70,8 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
     if numbers is None:
         numbers = _forced_numbers(series, name, family)
         base = replace(base, dtype=dtype_of_numbers(numbers), levels=(), parsed=True)
-    return _numeric(replace(base, missing=float(np.isnan(numbers).mean())), numbers, family)
+    base = replace(base, missing=float(np.isnan(numbers).mean()))
+    return _numeric(base, numbers, family, stated)
 
 
 def _dtype_of_parsed(series: pd.Series, numbers: Floats) -> str:
@@ -111,15 +111,15 @@ def _forced_numbers(series: pd.Series, name: Any, family: str) -> Floats:
     return numbers
 
 
-def _numeric(column: Column, numbers: Floats, family: str) -> Column:
-    """Fit the transform and the scaling of a column of numbers."""
+def _numeric(column: Column, numbers: Floats, family: str, stated: bool) -> Column:
+    """Fit the transform and the scaling of a column of numbers, of an inferred or stated family."""
     known = numbers[~np.isnan(numbers)]
     if not len(known) or known.min() == known.max():
         return replace(column, constant=float(known[0]) if len(known) else None)
     column = replace(column, family=family)
     _check_support(column, known)
     if family == "count":
-        column, known = _count(column, np.rint(known))
+        column, known = _count(column, np.rint(known), stated)
     elif family == "positive":
         column, known = replace(column, transform="log"), np.log(known)
     else:
@@ -132,12 +132,10 @@ def _numeric(column: Column, numbers: Floats, family: str) -> Column:
     return replace(column, shift=mean, scale=deviation)
 
 
-def _count(column: Column, known: Floats) -> tuple[Column, Floats]:
+def _count(column: Column, known: Floats, stated: bool) -> tuple[Column, Floats]:
     """Choose how counts are modelled; return them as they are standardised."""
     logs = np.log1p(known)
-    # A negative binomial has a variance of at least its mean.
-    wide = known.var() >= known.mean() and known.std() >= known.mean() / 2
-    if wide and known.max() <= _MOST_SMALL:
+    if stated:
         return replace(column, transform="none"), logs
     if _skewness(logs) < _skewness(known):
         return replace(column, transform="log1p"), logs

@@ -33,8 +33,8 @@ class Column:
         count                       e = x, or as a real one
         binary, categorical, ordinal    the place of x among `categories`
 
-    with t(x) = x, log x, log(1 + x), or asinh((x - centre) / spread), named by `transform`. Counts
-    up to 100 that begin near 0 are modelled as such ("none"), others as real numbers.
+    with t(x) = x, log x, log(1 + x), or asinh((x - centre) / spread), named by `transform`. Only
+    counts of the transform "none" are modelled as counts.
 
     Attributes:
         name: the data frame's name of the column, or the number of the array's column.

@@ -19,7 +19,7 @@ NAMED: dict[str, type[SSLModel]] = {
     "ccvae": CCVAE,
 }
 # Where a row has more features than this, networks of 64 units are too narrow.
-_NARROW = 32
+_NARROW = 256
 
 
 def make_model(

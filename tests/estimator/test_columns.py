@@ -66,7 +66,7 @@ def test_decoding_is_the_inverse_of_encoding(missing):
 
 def test_values_are_inside_the_likelihood_and_neighbours_share_a_family():
     frame = mixed_frame()
-    columns = Columns.infer(frame)
+    columns = Columns.infer(frame, {"count": "count", "nullable": "count"})
     values = columns.encode(frame)
     assert columns.likelihood.columns == (
         *[GAUSSIAN] * 6,
@@ -88,7 +88,7 @@ def test_values_are_inside_the_likelihood_and_neighbours_share_a_family():
 
 def test_the_jacobian_is_the_derivative():
     frame = mixed_frame()[["real", "heavy", "income", "count", "word"]]
-    columns = Columns.infer(frame)
+    columns = Columns.infer(frame, {"count": "count"})
     values = columns.encode(frame)
     found = np.zeros(len(frame))
     for name in ("real", "heavy", "income"):
@@ -163,8 +163,8 @@ def test_numbers_among_strings():
     frame = pd.DataFrame(
         {"charge": [*map(str, range(40)), " "], "name": ["a", "b", "c"] * 13 + ["1"] * 2}
     )
-    columns = Columns.infer(frame)
-    assert [c.family for c in columns.columns] == ["count", "categorical"]
+    assert [c.family for c in Columns.infer(frame).columns] == ["count", "categorical"]
+    columns = Columns.infer(frame, {"charge": "count"})
     values = columns.encode(frame)
     np.testing.assert_array_equal(values[:, 0], [*range(40), np.nan])
     # A table of one row is read as those of training.
@@ -253,7 +253,7 @@ def test_counts_far_from_0_are_modelled_as_real_numbers_and_decoded_as_whole_one
 
 def test_counts_in_the_design_are_standardised_logarithms():
     counts = np.arange(30)[:, None] ** 2 // 9
-    columns = Columns.infer(counts)
+    columns = Columns.infer(counts, ["count"])
     assert columns.columns[0].transform == "none"
     logs = np.log1p(counts)
     np.testing.assert_allclose(columns.design(counts), (logs - logs.mean()) / logs.std())
