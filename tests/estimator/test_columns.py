@@ -1,7 +1,6 @@
 """Tables to numbers and back, and the densities of raw tables."""
 
 import json
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -281,19 +280,6 @@ def test_what_columns_hold_as_a_table():
     assert shown.loc["heavy"].tolist() == ["real", 0.05, "asinh", ""]
     assert shown.loc["word"].tolist() == ["categorical", 0.05, "none", "a, b, c"]
     assert shown.loc["same", "family"] == "constant"
-
-
-def test_speed():
-    rng = np.random.default_rng(0)
-    array = rng.normal(size=(10_000, 50))
-    words = pd.DataFrame(rng.integers(0, 30, (10_000, 50))).astype(str).map("w{}".format)
-    for table in (array, words):
-        start = time.perf_counter()
-        columns = Columns.infer(table)
-        columns.design(table)
-        columns.decode(columns.encode(table))
-        # 0.5 s on a free core.
-        assert time.perf_counter() - start < 3
 
 
 entries = st.one_of(
