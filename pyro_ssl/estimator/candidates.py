@@ -85,23 +85,28 @@ class Supervised:
         return found
 
     def held_out(
-        self, features: Any, codes: Codes, weights: Floats, rows: Codes, folds: Sequence[Fold]
+        self,
+        features: Sequence[Any],
+        codes: Codes,
+        weights: Floats,
+        rows: Codes,
+        folds: Sequence[Fold],
     ) -> Floats:
         """Return p(y|x) of each labelled row by a fit without it, `[L, K]`, NaN where none is.
 
         Args:
-            features: of all rows, `[N, D]`.
+            features: of all rows, `[N, D]`, for each fold.
             codes: labels of all rows.
             weights: weights of all rows.
             rows: numbers of the labelled rows, sorted.
             folds: the folds.
         """
         found = np.full((len(rows), self.classes), np.nan)
-        for fold in folds:
+        for fold, of_fold in zip(folds, features, strict=True):
             if len(fold.held_out):
-                self.fit(features[fold.kept], codes[fold.kept], weights[fold.kept])
+                self.fit(of_fold[fold.kept], codes[fold.kept], weights[fold.kept])
                 places = np.searchsorted(rows, fold.held_out)
-                found[places] = self.predict(features[fold.held_out])
+                found[places] = self.predict(of_fold[fold.held_out])
         return found
 
 
@@ -109,17 +114,22 @@ class Propagated(Supervised):
     """A semi-supervised scikit-learn classifier, which learns from all rows, -1 being unknown."""
 
     def held_out(
-        self, features: Any, codes: Codes, weights: Floats, rows: Codes, folds: Sequence[Fold]
+        self,
+        features: Sequence[Any],
+        codes: Codes,
+        weights: Floats,
+        rows: Codes,
+        folds: Sequence[Fold],
     ) -> Floats:
         """Return p(y|x) of each labelled row by a fit that does not know its label, `[L, K]`."""
         found = np.full((len(rows), self.classes), np.nan)
-        for fold in folds:
+        for fold, of_fold in zip(folds, features, strict=True):
             if len(fold.held_out):
                 known = np.full(len(codes), -1)
                 known[fold.kept] = codes[fold.kept]
-                self.fit(features, known, weights)
+                self.fit(of_fold, known, weights)
                 places = np.searchsorted(rows, fold.held_out)
-                found[places] = self.predict(features[fold.held_out])
+                found[places] = self.predict(of_fold[fold.held_out])
         return found
 
     def fit(self, features: Any, codes: Codes, weights: Floats) -> "Propagated":

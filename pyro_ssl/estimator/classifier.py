@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.stats import mode
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -35,6 +36,7 @@ from pyro_ssl.estimator.members import Members, make_folds
 from pyro_ssl.estimator.model_choice import make_model
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
+from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
 
@@ -194,18 +196,34 @@ class SemiSupervisedVAEClassifier(
             given = self.classifiers
             if given is None:
                 given = default_classifiers(self.n_jobs, self._seed)
-            features = self.inputs_.features(X)
+            features, of_folds = self._features(X, xs.double())
             for name, estimator in given.items():
                 one = Supervised(estimator, classes)
-                said[name] = one.held_out(features, codes, weights, rows, folds)
+                said[name] = one.held_out(of_folds, codes, weights, rows, folds)
                 self._classifiers[name] = one.fit(features[rows], codes[rows], weights[rows])
                 implied[name] = shares
             for name, estimator in default_propagation(len(codes)).items():
                 spread = Propagated(estimator, classes)
-                said[name] = spread.held_out(features, codes, weights, rows, folds)
+                said[name] = spread.held_out(of_folds, codes, weights, rows, folds)
                 self._classifiers[name] = spread.fit(features, codes, weights)
                 implied[name] = shares
         self.decision_rule_ = decide(said, codes[rows], implied, dict.fromkeys(said, _PREFERENCE))
+
+    def _features(self, X: Any, xs: Any) -> tuple[Any, list[Any]]:  # noqa: N803
+        """Return what classifiers see of rows, and what they see where one model fills them in.
+
+        A model that fills in missing entries has learnt from labels. Rows that are held out are
+        therefore filled in by the model that does not see their labels, as are those a classifier
+        then learns from; in the end all models fill them in together.
+        """
+        families = getattr(self.inputs_.likelihood, "columns", ())
+        coded = [isinstance(family, Categorical | Ordinal) for family in families]
+        fills = self._members.fills(xs, coded)
+        if fills is None:
+            features = self.inputs_.features(X)
+            return features, [features] * len(self.models_)
+        together = np.where(coded, mode(fills, axis=0).mode, fills.mean(0))
+        return self.inputs_.features(X, together), [self.inputs_.features(X, f) for f in fills]
 
     def _say(self, X: Any, xs: Any) -> dict[str, Floats]:  # noqa: N803
         """Return what each candidate says of rows, `[N, K]`."""
@@ -213,7 +231,7 @@ class SemiSupervisedVAEClassifier(
         if self.model == "auto":
             joint = self._members.log_joint(xs, 4, self._seed)
             found["p(y|x)"] = normalised(joint).mean(0)
-            features = self.inputs_.features(X) if self._classifiers else None
+            features = self._features(X, xs)[0] if self._classifiers else None
             found |= {name: one.predict(features) for name, one in self._classifiers.items()}
         return found
 

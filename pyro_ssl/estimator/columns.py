@@ -132,13 +132,17 @@ class Columns:
         each = [self.columns[n].log_jacobian(values[:, p]) for p, n in enumerate(self.modelled)]
         return np.sum(each, 0)
 
-    def design(self, X: Any) -> Floats:  # noqa: N803
+    def design(self, X: Any, fill: Floats | None = None) -> Floats:  # noqa: N803
         """Return a table as float64 `[N, D]` for linear classifiers and forests, without NaN.
 
         For each column, in the table's order: real and positive numbers as encoded; of counts
         log(1 + x), and of ordinal levels the code, both standardised; a binary code less its mean;
         for other categories an indicator of each. Numbers are clipped to [-10, 10]; missing entries
         are 0. After them, if the column had missing entries in training, 1 where it is missing.
+
+        Args:
+            X: the table.
+            fill: encoded rows `[N, len(modelled)]` to take in place of missing entries.
         """
         table = self._read(X)
         values = self._encode(table)
@@ -146,7 +150,8 @@ class Columns:
         found = []
         for n, (column, series) in enumerate(zip(self.columns, table.columns, strict=True)):
             if n in place_of:
-                found += column.design(values[:, place_of[n]])
+                place = place_of[n]
+                found += column.design(values[:, place], None if fill is None else fill[:, place])
             else:
                 found += column.design(np.where(series.isna(), np.nan, 0.0))
         return np.stack(found, 1)

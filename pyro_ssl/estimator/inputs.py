@@ -38,9 +38,14 @@ class TableInputs:
         """Return rows as float32 `[N, C]`, NaN where missing."""
         return torch.from_numpy(self.columns.encode(X)).float()
 
-    def features(self, X: Any) -> Any:  # noqa: N803
-        """Return rows as other classifiers take them, `[N, D]`, without NaN."""
-        return self.columns.design(X)
+    def features(self, X: Any, fill: Floats | None = None) -> Any:  # noqa: N803
+        """Return rows as other classifiers take them, `[N, D]`, without NaN.
+
+        Args:
+            X: rows.
+            fill: encoded rows to take in place of missing entries; 0 if None.
+        """
+        return self.columns.design(X, None if fill is None else fill.astype(np.float64))
 
     def decode(self, values: Tensor) -> Any:
         """Return encoded rows as the table they came from."""
@@ -98,7 +103,7 @@ class DocumentInputs:
             )
         return torch.from_numpy(rows.toarray().astype(np.float32))
 
-    def features(self, X: Any) -> Any:  # noqa: N803
+    def features(self, X: Any, fill: Floats | None = None) -> Any:  # noqa: N803
         """Return tf-idf, sparse `[N, V]`, in rows of length 1."""
         rows = self._checked(X).astype(np.float64)
         found = sp.csr_matrix(rows.multiply(np.asarray(self.frequencies)))

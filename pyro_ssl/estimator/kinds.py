@@ -151,8 +151,11 @@ class Column:
             logs -= np.log(self.spread / 2) + far + np.log1p(np.exp(-2 * far))
         return np.where(np.isnan(values), 0.0, logs)
 
-    def design(self, values: Floats) -> list[Floats]:
+    def design(self, values: Floats, fill: Floats | None = None) -> list[Floats]:
         """Return columns `[N]` for other classifiers, of encoded values; see `Columns.design`."""
+        missing = 1.0 - ~np.isnan(values)
+        if fill is not None:
+            values = np.where(np.isnan(values), fill, values)
         known = ~np.isnan(values)
         found = []
         if self.family == "categorical" and len(self.categories) > 2:
@@ -163,7 +166,7 @@ class Column:
         elif self._is_real:
             found = [values]
         found = [np.where(known, np.clip(column, -_CLIP, _CLIP), 0.0) for column in found]
-        return found + [1.0 - known] * (self.missing > 0)
+        return found + [missing] * (self.missing > 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

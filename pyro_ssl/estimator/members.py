@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 from pyro_ssl.estimator.decision import normalised
-from pyro_ssl.estimator.programs import SharedNoise
+from pyro_ssl.estimator.programs import SharedNoise, complete
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble import EnsembleConfig, EnsembleHistory, Member, fit_ensemble
 from pyro_ssl.metrics import joint_bound
@@ -149,6 +149,35 @@ class Members:
             places = np.searchsorted(rows, fold.held_out)
             found[places] = said[places]
         return found
+
+    def fills(self, xs: Tensor, coded: Sequence[bool]) -> Floats | None:
+        """Return what each model takes missing entries for, `[E, N, C]`; None if none is missing.
+
+        A number is the mean over labels, by q(y|x), of its mean under p(x|y,z) at the mean of
+        q(z|x,y); a category is the likeliest one for the likeliest label. Known entries are as
+        they were.
+
+        Args:
+            xs: encoded rows of a table, `[N, C]`.
+            coded: which columns hold the codes of categories, `[C]`.
+        """
+        missing = xs.isnan()
+        if not bool(missing.any()):
+            return None
+        is_code = torch.tensor(coded, device=xs.device)
+
+        def fill(model: SSLModel, rows: Tensor) -> Tensor:
+            shares = model.class_logits(rows).softmax(-1)
+            mean, likeliest = torch.zeros_like(rows), torch.zeros_like(rows)
+            for label in range(model.num_classes):
+                ys = torch.full((len(rows),), label, device=rows.device)
+                here = complete(model, rows, ys, False, False)
+                mean = mean + shares[:, label, None] * here
+                chosen = (shares.argmax(1) == label)[:, None]
+                likeliest = torch.where(chosen, here, likeliest)
+            return torch.where(rows.isnan(), torch.where(is_code, likeliest, mean), rows)
+
+        return self._each(xs, fill)
 
     def class_shares(self, xs: Tensor) -> Floats:
         """Return the classes' shares among rows that the models estimate, `[K]`."""
