@@ -54,6 +54,18 @@ def test_scikit_learn_block_runs_as_printed():
     assert scope["classifier"].predict_proba(X).shape == (40, 2)
 
 
+def test_your_own_data_runs_as_printed():
+    code, scope = block("SemiSupervisedVAEClassifier("), {}
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 10
+    exec(code, scope)
+    truth = scope["load_wine"](as_frame=True).target
+    unknown = scope["y"].isna()
+    accuracy = (scope["table"]["predicted"] == truth)[unknown].mean()
+    promised = re.search(r"with an accuracy above (\d+) %", README.read_text())
+    assert promised is not None
+    assert accuracy > float(promised[1]) / 100
+
+
 def test_pandas_block_reads_the_committed_results(monkeypatch, capsys):
     monkeypatch.chdir(README.parent)
     if not list(Path("results").glob("mnist_m2/m2-mnist-100/seed_0.csv")):
