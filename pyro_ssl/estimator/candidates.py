@@ -32,8 +32,6 @@ Floats = NDArray[np.floating[Any]]
 
 # Rows above which a graph of neighbours takes too long.
 _MOST_PROPAGATED = 10_000
-# Held-out rows below which no temperature is fitted.
-_ENOUGH = 10
 
 
 def default_classifiers(n_jobs: int | None, seed: int) -> dict[str, Any]:
@@ -196,6 +194,7 @@ def decide(
     codes: Codes,
     implied: Mapping[str, Floats],
     preference: Mapping[str, float],
+    log_temperature: Mapping[str, float] | None = None,
 ) -> Decision:
     """Weigh candidates by what they say of held-out labelled rows.
 
@@ -205,6 +204,8 @@ def decide(
         codes: the rows' labels, `[L]`.
         implied: the classes' shares implied in each candidate's probabilities, `[K]`.
         preference: rows that each candidate has in advance.
+        log_temperature: logarithm of the temperature expected of a candidate; 0 where it is not
+            given.
     """
     names = tuple(held_out)
     classes = next(iter(held_out.values())).shape[1]
@@ -215,7 +216,7 @@ def decide(
     for name in names:
         plain = Calibration(implied[name])
         even = plain(held_out[name][known])
-        found = temperature(even, codes, weights) if len(codes) >= _ENOUGH else 1.0
+        found = temperature(even, codes, weights, (log_temperature or {}).get(name, 0.0))
         calibrations.append(Calibration(implied[name], found))
         said.append(normalised(np.log(even) / found))
         rows.append({"candidate": name, **_figures(said[-1], codes, weights), "temperature": found})

@@ -40,8 +40,12 @@ from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
 
-# Held-out rows that each candidate has in advance: with few labels the candidates weigh the same.
+# Held-out rows that each kind of candidate has in advance: with few labels they weigh the same. The
+# model's two rules share them.
 _PREFERENCE = 3.0
+_RULES = ("q(y|x)", "p(y|x)")
+# A model of columns that are independent given y and z takes each for new evidence, and is too sure.
+_LOG_TEMPERATURE = 1.0
 
 
 class SemiSupervisedVAEClassifier(
@@ -207,7 +211,11 @@ class SemiSupervisedVAEClassifier(
                 said[name] = spread.held_out(of_folds, codes, weights, rows, folds)
                 self._classifiers[name] = spread.fit(features, codes, weights)
                 implied[name] = shares
-        self.decision_rule_ = decide(said, codes[rows], implied, dict.fromkeys(said, _PREFERENCE))
+        rules = [name for name in _RULES if name in said]
+        preference = dict.fromkeys(said, _PREFERENCE)
+        preference |= dict.fromkeys(rules, _PREFERENCE / len(rules))
+        expected = dict.fromkeys(rules, _LOG_TEMPERATURE)
+        self.decision_rule_ = decide(said, codes[rows], implied, preference, expected)
 
     def _features(self, X: Any, xs: Any) -> tuple[Any, list[Any]]:  # noqa: N803
         """Return what classifiers see of rows, and what they see where one model fills them in.

@@ -57,18 +57,23 @@ def log_loss(probabilities: Floats, codes: Codes, weights: Floats) -> float:
 
 
 def temperature(
-    probabilities: Floats, codes: Codes, weights: Floats, strength: float = 1.0
+    probabilities: Floats,
+    codes: Codes,
+    weights: Floats,
+    expected: float = 0.0,
+    strength: float = 3.0,
 ) -> float:
     """Return the temperature T with which p^(1/T), normalised, predicts held-out labels best.
 
     Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
-    section 4.2; here with a normal prior of log T, mean 0, so that few rows change little.
+    section 4.2; here with a normal prior of log T, so that few rows change little.
 
     Args:
         probabilities: of held-out rows, `[L, K]`, positive.
         codes: their labels, `[L]`.
         weights: the rows' weights, `[L]`.
-        strength: precision of the prior of log T.
+        expected: mean of the prior of log T.
+        strength: its precision.
     """
     logs = np.log(probabilities)
     rows = np.arange(len(codes))
@@ -78,7 +83,7 @@ def temperature(
         peak = scaled.max(-1)
         norms = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
         loss = (weights * (norms - scaled[rows, codes])).sum()
-        losses.append(loss + 0.5 * strength * log_t**2)
+        losses.append(loss + 0.5 * strength * (log_t - expected) ** 2)
     return float(np.exp(_LOG_TEMPERATURES[int(np.argmin(losses))]))
 
 

@@ -51,15 +51,17 @@ def test_the_temperature_is_that_of_least_penalised_loss(sharpness):
 
     def loss(log_t):
         scaled = normalised(np.log(probabilities) / np.exp(log_t[0]))
-        return log_loss(scaled, CODES, weights) * len(CODES) + 0.5 * log_t[0] ** 2
+        return log_loss(scaled, CODES, weights) * len(CODES) + 1.5 * (log_t[0] - 0.5) ** 2
 
     best = minimize(loss, [0.0], method="Nelder-Mead").x[0]
     # The grid's step is 0.05.
-    assert abs(np.log(temperature(probabilities, CODES, weights)) - best) < 0.03
+    assert abs(np.log(temperature(probabilities, CODES, weights, 0.5)) - best) < 0.03
 
 
-def test_without_rows_the_temperature_is_1():
-    assert temperature(np.empty((0, 3)), CODES[:0], np.empty(0)) == pytest.approx(1, abs=0.03)
+@pytest.mark.parametrize("expected", [0.0, 1.0])
+def test_without_rows_the_temperature_is_the_expected_one(expected):
+    found = temperature(np.empty((0, 3)), CODES[:0], np.empty(0), expected)
+    assert np.log(found) == pytest.approx(expected, abs=0.03)
 
 
 def test_the_weights_are_those_of_the_largest_posterior():
@@ -101,6 +103,10 @@ def test_a_decision_prefers_who_knows_and_cools_who_boasts():
     found = decide(candidates, CODES, shares, dict.fromkeys(candidates, 3.0))
     table = found.table.set_index("candidate")
     assert table.loc["boasting", "temperature"] > 4
+    warm = decide(candidates, CODES, shares, dict.fromkeys(candidates, 3.0), {"right": 2.0})
+    warmer = warm.table["temperature"] - found.table["temperature"]
+    assert warmer[0] > 0.05
+    assert (warmer[1:] == 0).all()
     assert table["weight"].idxmax() in ("right", "boasting")
     assert table.loc["guessing", "weight"] < 0.15
     assert table["weight"].sum() == pytest.approx(1)
