@@ -44,7 +44,7 @@ Floats = NDArray[np.floating[Any]]
 # model's two rules share them.
 _PREFERENCE = 3.0
 _RULES = ("q(y|x)", "p(y|x)")
-# A model of columns that are independent given y and z takes each for new evidence, and is too sure.
+# A model whose columns are independent given y and z takes each for new evidence: it is too sure.
 _LOG_TEMPERATURE = 1.0
 
 
