@@ -1,5 +1,6 @@
 """Objectives as functions of their parameters, which torch.func can map over several models."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +62,9 @@ class Recorded:
             graph.recompile()
             self._run: Callable[..., tuple[Tensor, ...]] = graph
             if all(t.device.type == "cpu" for t in inputs):
-                with torch.no_grad():
+                with torch.no_grad(), warnings.catch_warnings():
+                    # TorchScript is deprecated, but the only interpreter of graphs without Python.
+                    warnings.simplefilter("ignore", FutureWarning)
                     self._run = torch.jit.trace(graph, tuple(inputs), check_trace=False)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
