@@ -62,12 +62,20 @@ class Recorded:
             graph.recompile()
             self._run: Callable[..., tuple[Tensor, ...]] = graph
             if all(t.device.type == "cpu" for t in inputs):
-                with torch.no_grad(), warnings.catch_warnings():
-                    # TorchScript is deprecated, but the only interpreter of graphs without Python.
-                    warnings.simplefilter("ignore", FutureWarning)
-                    self._run = torch.jit.trace(graph, tuple(inputs), check_trace=False)
+                self._run = _interpreted(graph, tuple(inputs))
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the function's value."""
         with torch.no_grad():
             return self._run(*inputs)
+
+
+def _interpreted(graph: Any, inputs: tuple[Tensor, ...]) -> Any:
+    """Return a graph as TorchScript runs it, or itself if TorchScript does not know all of it."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # TorchScript is deprecated, but the only interpreter of graphs without Python.
+        warnings.simplefilter("ignore")
+        try:
+            return torch.jit.trace(graph, inputs, check_trace=False)
+        except RuntimeError:
+            return graph
