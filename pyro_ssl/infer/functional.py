@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+from pyro_ssl.infer.graphs import simplified
+
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 
@@ -58,8 +60,7 @@ class Recorded:
     ) -> None:
         with torch.random.fork_rng(devices=[t.device for t in inputs if t.is_cuda][:1]):
             graph = make_fx(function)(*inputs)
-            graph.graph.eliminate_dead_code()
-            graph.recompile()
+            graph = simplified(graph)
             self._run: Callable[..., tuple[Tensor, ...]] = graph
             if all(t.device.type == "cpu" for t in inputs):
                 self._run = _interpreted(graph, tuple(inputs))
