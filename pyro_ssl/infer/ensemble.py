@@ -178,6 +178,7 @@ class _Schedule:
         if not tired and made < self._last:
             return False
         self._falls_from = made
-        self.end = min(config.max_steps, math.ceil(made * (1 + config.decay)))
-        self.reason = "no better measure" if tired else "max_steps"
+        if tired:
+            self.end = min(config.max_steps, math.ceil(made * (1 + config.decay)))
+            self.reason = "no better measure"
         return True
