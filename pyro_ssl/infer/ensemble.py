@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pyro
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from pyro_ssl.errors import NonFiniteError
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble_batches import MemberBatches
+from pyro_ssl.infer.ensemble_checkpoint import EnsembleCheckpoint
+from pyro_ssl.infer.ensemble_gradients import gpus
 from pyro_ssl.infer.ensemble_options import (
     EnsembleConfig,
     Member,
@@ -51,6 +55,8 @@ def fit_ensemble(
     config: EnsembleConfig | None = None,
     measure: Callable[[], float] | None = None,
     on_check: Callable[[int], None] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> EnsembleHistory:
     """Train models of one kind in place, each on its own rows, in one run of their programs a step.
 
@@ -70,8 +76,11 @@ def fit_ensemble(
         measure: returns what is to rise, such as a bound of held-out rows under the models'
             present weights; None to train for all `max_steps`.
         on_check: called with the number of steps made after every `check_every` steps.
+        checkpoint: a file in which the state after every check is kept; None for none.
+        resume: go on from that file, on a CPU bit for bit as the run that wrote it would have.
 
     Raises:
+        CheckpointError: if there is no such file to resume from, or it is of another run.
         ConfigError: if the models cannot be trained together, or a member's rows do not exist or
             lack labels.
         NonFiniteError: if a loss stopped being finite.
@@ -87,35 +96,57 @@ def fit_ensemble(
         stacked_parameters(models) as weights,
     ):
         step = Step(models, weights, batches, config)
-        history = EnsembleHistory(at_once=step.at_once)
+        run = _Run(step, config, EnsembleCheckpoint(checkpoint, models, members, config, xs))
+        if resume:
+            run.resume()
         try:
-            _run(step, history, config, measure, on_check)
+            run.go_on(measure, on_check, gpus(xs))
         finally:
             step.show()
-    return history
+    return run.history
 
 
-def _run(
-    step: Step,
-    history: EnsembleHistory,
-    config: EnsembleConfig,
-    measure: Callable[[], float] | None,
-    on_check: Callable[[int], None] | None,
-) -> None:
-    schedule = _Schedule(config)
-    while history.steps < schedule.end:
-        numbers = schedule.next_steps(history.steps)
-        losses = torch.stack([step(schedule.rate(number)) for number in numbers])
-        _check_finite(losses, history.steps)
-        history.steps += len(numbers)
-        step.show()
-        value = None if measure is None else measure()
-        row = {"step": history.steps, "loss": float(losses.mean())}
-        history.rows.append(row | {"measure": math.nan if value is None else value})
-        if schedule.advance(history.steps, value):
-            history.termination = schedule.reason
-        if on_check is not None:
-            on_check(history.steps)
+class _Run:
+    """A run that may go on from a file."""
+
+    def __init__(self, step: Step, config: EnsembleConfig, checkpoint: EnsembleCheckpoint) -> None:
+        self.history = EnsembleHistory(at_once=step.at_once)
+        self._step, self._schedule, self._checkpoint = step, _Schedule(config), checkpoint
+
+    def resume(self) -> None:
+        progress = self._checkpoint.load(self._step)
+        self.history = EnsembleHistory(**progress["history"], at_once=self._step.at_once)
+        self._schedule.load(progress["schedule"])
+
+    def go_on(
+        self,
+        measure: Callable[[], float] | None,
+        on_check: Callable[[int], None] | None,
+        devices: list[torch.device],
+    ) -> None:
+        history, schedule = self.history, self._schedule
+        while history.steps < schedule.end:
+            self._train(schedule.next_steps(history.steps))
+            # What is called here must not change the noise of the steps to come.
+            with torch.random.fork_rng(devices=devices):
+                value = None if measure is None else measure()
+                history.rows[-1]["measure"] = math.nan if value is None else float(value)
+                if schedule.advance(history.steps, value):
+                    history.termination = schedule.reason
+            told = {"rows": history.rows, "steps": history.steps}
+            told["termination"] = history.termination
+            self._checkpoint.save(self._step, {"history": told, "schedule": schedule.state()})
+            if on_check is not None:
+                with torch.random.fork_rng(devices=devices):
+                    on_check(history.steps)
+
+    def _train(self, numbers: range) -> None:
+        """Make the steps of these numbers, and let the models have their weights."""
+        losses = torch.stack([self._step(self._schedule.rate(number)) for number in numbers])
+        _check_finite(losses, numbers[0])
+        self.history.steps = numbers[-1] + 1
+        self.history.rows.append({"step": self.history.steps, "loss": float(losses.mean())})
+        self._step.show()
 
 
 def _check_finite(losses: Tensor, first: int) -> None:
@@ -147,6 +178,14 @@ class _Schedule:
         # The last step before the fall, at the latest, so that the fall ends at `max_steps`.
         self._last = max(1, math.floor(config.max_steps / (1 + config.decay)))
         self.end, self.reason = config.max_steps, "max_steps"
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes in a run, as plain values."""
+        return {k: v for k, v in vars(self).items() if k != "_config"}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        vars(self).update(state)
 
     def next_steps(self, made: int) -> range:
         """Return the numbers of the steps until the next check."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyro_ssl.errors import ConfigError, NonFiniteError
+from pyro_ssl.errors import CheckpointError, ConfigError, NonFiniteError
 from pyro_ssl.infer import Anneal, Objective
 from pyro_ssl.infer import ensemble_gradients as gradients_module
 from pyro_ssl.infer.ensemble import Member, _Schedule, fit_ensemble
@@ -468,3 +468,60 @@ def test_an_ensemble_learns():
     assert history.rows[-1]["loss"] < history.rows[0]["loss"] - 0.5
     for model in models:
         assert (model.predict_proba(xs).argmax(-1) == ys).float().mean() > 0.9
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize("name", ["M2", "BatchNormM2"])
+def test_a_resumed_run_is_the_same_bit_for_bit(name, tmp_path):
+    path = tmp_path / "run.pt"
+    options = config(max_steps=30, patience=2, anneal={"kl_z": Anneal(3.0, 1.0, 12)})
+    values = [1.0, 0.5, 0.25, 0.1, 0.0, 0.0]
+
+    def stop(step):
+        torch.rand(3)
+        if step == 10:
+            raise Stopped
+
+    def run(seed=0, begin=0, **kwargs):
+        models, xs, ys, members = problem(name)
+        given = iter(values[begin:])
+        for model in models:
+            for parameter in model.parameters():
+                parameter.data += seed
+        history = fit_ensemble(models, xs, ys, members, options, lambda: next(given), **kwargs)
+        return models, history
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole, history = run()
+        with pytest.raises(Stopped):
+            run(checkpoint=path, on_check=stop)
+        resumed, later = run(seed=1, begin=2, checkpoint=path, resume=True)
+        ended, last = run(seed=2, checkpoint=path, resume=True)
+    assert_same(resumed, whole, 0)
+    assert_same(ended, whole, 0)
+    assert later == history == last
+    assert history.termination == "no better measure"
+
+
+def test_files_that_no_run_can_resume_from(tmp_path):
+    models, xs, ys, members = problem("M2")
+    path = tmp_path / "run.pt"
+    arguments = models, xs, ys
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*run.pt to resume"):
+        fit_ensemble(*arguments, members, config(max_steps=2), checkpoint=path, resume=True)
+    with pytest.raises(CheckpointError, match="checkpoint is None"):
+        fit_ensemble(*arguments, members, config(max_steps=2), resume=True)
+    fit_ensemble(*arguments, members, config(max_steps=2), checkpoint=path)
+    for other, of, text in (
+        (config(max_steps=2, seed=3), members, "other seed:"),
+        (config(max_steps=2), [*members[1:], members[0]], "other members:"),
+    ):
+        with pytest.raises(CheckpointError, match=text):
+            fit_ensemble(*arguments, of, other, checkpoint=path, resume=True)
+    torch.save({"format": "else"}, path)
+    with pytest.raises(CheckpointError, match="not a 'pyro_ssl ensemble 1' file"):
+        fit_ensemble(*arguments, members, config(max_steps=2), checkpoint=path, resume=True)
