@@ -1,77 +1,30 @@
 """Several models of one kind, each on rows of its own, trained at once."""
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
-from pyro_ssl.errors import ConfigError, NonFiniteError
-from pyro_ssl.infer.annealing import Anneal
+from pyro_ssl.errors import NonFiniteError
 from pyro_ssl.infer.checkpoint import own_random_state
-from pyro_ssl.infer.functional import Recorded, functional_programs
-from pyro_ssl.infer.objective import Objective
+from pyro_ssl.infer.ensemble_batches import MemberBatches
+from pyro_ssl.infer.ensemble_checkpoint import EnsembleCheckpoint
+from pyro_ssl.infer.ensemble_gradients import gpus
+from pyro_ssl.infer.ensemble_options import (
+    EnsembleConfig,
+    Member,
+    check_alike,
+    check_members,
+)
+from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.models.rows import Batch
 
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Member:
-    """The rows that one model of an ensemble learns from, by their numbers.
-
-    Attributes:
-        labelled: rows whose label it sees.
-        unlabelled: rows it sees without a label; may be empty.
-        weights: of all rows, `[N]`: a row is drawn in proportion to its weight among those of its
-            kind. None to draw in passes, each of all rows.
-    """
-
-    labelled: Rows
-    unlabelled: Rows
-    weights: NDArray[np.floating[Any]] | None = None
-
-
-@dataclass(frozen=True)
-class EnsembleConfig:
-    """Options of an ensemble's training.
-
-    The step size is constant until `measure` stops rising, and then falls to 0 along a half cosine.
-
-    Attributes:
-        max_steps: most steps, the fall of the step size included.
-        min_steps: steps before which the step size does not begin to fall.
-        check_every: steps between two calls of `measure`.
-        patience: calls of `measure` without a new highest value, after which the step size begins
-            to fall.
-        decay: steps of that fall, as a share of the steps before it.
-        batch_size: unlabelled rows a step and member.
-        labelled_batch_size: labelled rows a step and member.
-        learning_rate: Adam's step size.
-        weight_decay: AdamW's.
-        anneal: as in `FitConfig`, over the first steps.
-        seed: seed of minibatches and noise.
-    """
-
-    max_steps: int = 1500
-    min_steps: int = 400
-    check_every: int = 100
-    patience: int = 3
-    decay: float = 0.5
-    batch_size: int = 64
-    labelled_batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    anneal: dict[str, Anneal] = field(default_factory=dict)
-    seed: int = 0
+__all__ = ["EnsembleConfig", "EnsembleHistory", "Member", "fit_ensemble"]
 
 
 @dataclass
@@ -84,11 +37,14 @@ class EnsembleHistory:
         steps: number of steps made.
         termination: `no better measure`, or `max_steps` where the step size fell only because
             the steps came to an end.
+        at_once: whether one run of the programs served all models; otherwise they were trained one
+            after the other.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
     termination: str = "max_steps"
+    at_once: bool = True
 
 
 def fit_ensemble(
@@ -99,244 +55,169 @@ def fit_ensemble(
     config: EnsembleConfig | None = None,
     measure: Callable[[], float] | None = None,
     on_check: Callable[[int], None] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> EnsembleHistory:
     """Train models of one kind in place, each on its own rows, in one run of their programs a step.
 
     Their parameters are stacked, and `torch.func.vmap` maps model, guide and ELBO over them: each
     model's gradient is that of `Objective` on its minibatch. The tensor operations of a step are
     recorded once and then run without Python, see `Recorded`. For small networks five models cost
-    less than one trained by `fit`.
+    less than one trained by `fit`. Programs that cannot be mapped (batch norm, some distributions)
+    run model by model, as a warning says: the same steps, only slower.
 
     Args:
-        models: models of one class with equal options, without batch norm; their weights may
-            differ.
+        models: models of one class with equal options; their weights may differ. Afterwards they
+            are in evaluation mode.
         xs: inputs of all rows, `[N, *input_shape]`, on the device of the models.
-        ys: their labels, `[N]`, -1 where unknown.
-        members: the rows of each model.
+        ys: their labels, `[N]`, -1 where unknown; or attributes `[N, L]`.
+        members: the rows of each model. Some may have no labelled or no unlabelled rows.
         config: options; all defaults if None.
         measure: returns what is to rise, such as a bound of held-out rows under the models'
             present weights; None to train for all `max_steps`.
         on_check: called with the number of steps made after every `check_every` steps.
+        checkpoint: a file in which the state after every check is kept; None for none.
+        resume: go on from that file, on a CPU bit for bit as the run that wrote it would have.
 
     Raises:
-        ConfigError: if the models cannot be trained together.
+        CheckpointError: if there is no such file to resume from, or it is of another run.
+        ConfigError: if the models cannot be trained together, or a member's rows do not exist or
+            lack labels.
         NonFiniteError: if a loss stopped being finite.
     """
     config = config or EnsembleConfig()
-    _check_alike(models, members)
-    device = xs.device
+    check_members(members, ys, len(models))
+    check_alike(models)
+    batches = MemberBatches(xs, ys, members, config)
     with (
-        own_random_state(config.seed, device),
+        own_random_state(config.seed, xs.device),
         pyro.get_param_store().scope(),
         pyro.validation_enabled(False),
+        stacked_parameters(models) as weights,
     ):
-        step = _Step(models, xs, ys, members, config)
-        history = _run(step, config, measure, on_check)
-    step.hand_over()
-    return history
+        step = Step(models, weights, batches, config)
+        run = _Run(step, config, EnsembleCheckpoint(checkpoint, models, members, config, xs))
+        if resume:
+            run.resume()
+        try:
+            run.go_on(measure, on_check, gpus(xs))
+        finally:
+            step.show()
+    return run.history
 
 
-def _run(
-    step: "_Step",
-    config: EnsembleConfig,
-    measure: Callable[[], float] | None,
-    on_check: Callable[[int], None] | None,
-) -> EnsembleHistory:
-    history, best, waited = EnsembleHistory(), -math.inf, 0
-    # The last step before the fall, at the latest, so that the fall ends at `max_steps`.
-    last = math.floor(config.max_steps / (1 + config.decay))
-    falls_from: int | None = None
-    end = config.max_steps
-    while history.steps < end:
-        chunk = min(config.check_every, end - history.steps)
-        if falls_from is None:
-            chunk = min(chunk, max(1, last - history.steps))
-        losses = torch.stack(
-            [
-                step(_rate(config, s, falls_from, end))
-                for s in range(history.steps, history.steps + chunk)
-            ]
-        )
-        history.steps += chunk
-        loss = float(losses.mean())
-        if not math.isfinite(loss):
-            raise NonFiniteError(
-                f"the loss of an ensemble stopped being finite within steps "
-                f"{history.steps - chunk} to {history.steps}: lower the learning rate, or look at "
-                "the inputs",
-                "loss",
-                0,
-                history.steps - chunk,
-            )
-        value = measure() if measure is not None else math.nan
-        history.rows.append({"step": history.steps, "loss": loss, "measure": value})
-        if on_check is not None:
-            on_check(history.steps)
-        if falls_from is not None:
-            continue
-        waited = 0 if value > best else waited + 1
-        best = max(best, value) if value == value else best
-        tired = measure is not None and waited >= config.patience
-        if (tired and history.steps >= config.min_steps) or history.steps >= last:
-            falls_from = history.steps
-            end = min(config.max_steps, math.ceil(history.steps * (1 + config.decay)))
-            history.termination = "no better measure" if tired else "max_steps"
-    return history
+class _Run:
+    """A run that may go on from a file."""
 
+    def __init__(self, step: Step, config: EnsembleConfig, checkpoint: EnsembleCheckpoint) -> None:
+        self.history = EnsembleHistory(at_once=step.at_once)
+        self._step, self._schedule, self._checkpoint = step, _Schedule(config), checkpoint
 
-def _rate(config: EnsembleConfig, step: int, falls_from: int | None, end: int) -> float:
-    """Return the step size of a step."""
-    if falls_from is None:
-        return config.learning_rate
-    share = (step - falls_from) / max(1, end - falls_from)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    def resume(self) -> None:
+        progress = self._checkpoint.load(self._step)
+        self.history = EnsembleHistory(**progress["history"], at_once=self._step.at_once)
+        self._schedule.load(progress["schedule"])
 
-
-class _Step:
-    """One step of all models: minibatches, the recorded gradients, and the optimiser."""
-
-    def __init__(
+    def go_on(
         self,
-        models: Sequence[PyroModel],
-        xs: Tensor,
-        ys: Tensor,
-        members: Sequence[Member],
-        config: EnsembleConfig,
+        measure: Callable[[], float] | None,
+        on_check: Callable[[int], None] | None,
+        devices: list[torch.device],
     ) -> None:
-        self.models = models
-        self.names = [name for name, p in models[0].named_parameters() if p.requires_grad]
-        self.weights = _stacked(models, self.names)
-        # Not the first model itself: its parameters are replaced when it is called.
-        prototype = copy.deepcopy(models[0])
-        labelled = round(np.mean([len(np.unique(m.labelled)) for m in members]))
-        unlabelled = round(np.mean([len(np.unique(m.unlabelled)) for m in members]))
-        self.objective = Objective(prototype, labelled, unlabelled, None, config.anneal).train()
-        self.batches = _Batches(xs, ys, members, config)
-        self.optimiser = torch.optim.AdamW(
-            self.weights, config.learning_rate, weight_decay=config.weight_decay, fused=True
+        history, schedule = self.history, self._schedule
+        while history.steps < schedule.end:
+            self._train(schedule.next_steps(history.steps))
+            # What is called here must not change the noise of the steps to come.
+            with torch.random.fork_rng(devices=devices):
+                value = None if measure is None else measure()
+                history.rows[-1]["measure"] = math.nan if value is None else float(value)
+                if schedule.advance(history.steps, value):
+                    history.termination = schedule.reason
+            told = {"rows": history.rows, "steps": history.steps}
+            told["termination"] = history.termination
+            self._checkpoint.save(self._step, {"history": told, "schedule": schedule.state()})
+            if on_check is not None:
+                with torch.random.fork_rng(devices=devices):
+                    on_check(history.steps)
+
+    def _train(self, numbers: range) -> None:
+        """Make the steps of these numbers, and let the models have their weights."""
+        losses = torch.stack([self._step(self._schedule.rate(number)) for number in numbers])
+        _check_finite(losses, numbers[0])
+        self.history.steps = numbers[-1] + 1
+        self.history.rows.append({"step": self.history.steps, "loss": float(losses.mean())})
+        self._step.show()
+
+
+def _check_finite(losses: Tensor, first: int) -> None:
+    """Check the losses `[steps, E]` of steps, the first of them number `first`."""
+    bad = (~torch.isfinite(losses)).nonzero()
+    if len(bad):
+        step, member = first + int(bad[0, 0]), int(bad[0, 1])
+        raise NonFiniteError(
+            f"the loss of member {member} of an ensemble stopped being finite in step {step}: "
+            "lower the learning rate, or look at the inputs",
+            "loss",
+            0,
+            step,
         )
-        self._buffers = dict(self.objective.named_buffers())
-        inputs = [*(w.detach() for w in self.weights), *self._buffers.values(), *self.batches(0)]
-        self._gradients = Recorded(self._evaluate, inputs)
-        self._number = 0
-
-    def __call__(self, rate: float) -> Tensor:
-        """Make one step and return the members' losses, `[E]`."""
-        self.objective.advance()
-        buffers = [dict(self.objective.named_buffers())[name] for name in self._buffers]
-        batch = self.batches(self._number)
-        *gradients, losses = self._gradients(*(w.detach() for w in self.weights), *buffers, *batch)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            # The fused optimiser reads memory in order, whatever the strides.
-            weight.grad = gradient.contiguous()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        self._number += 1
-        return losses
-
-    def _evaluate(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of stacked weights and the losses; see `inputs` above."""
-        count = len(self.names)
-        weights = [w.requires_grad_() for w in inputs[:count]]
-        buffers = dict(zip(self._buffers, inputs[count:-2], strict=True))
-        names = [f"model.{name}" for name in self.names]
-
-        def loss(weights: list[Tensor], xs: Tensor, ys: Tensor) -> Tensor:
-            state = {**dict(zip(names, weights, strict=True)), **buffers}
-            batch = (Batch(xs, ys, self.batches.labelled),)
-            with functional_programs():
-                value: Tensor = functional_call(self.objective, state, batch)[0]
-            return value
-
-        losses = vmap(loss, randomness="different")(weights, *inputs[-2:])
-        found = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
-        filled = (
-            torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)
-        )
-        return (*filled, losses.detach())
-
-    def hand_over(self) -> None:
-        """Give each model weights of its own, and the final values of annealed options."""
-        annealed = dict(self.objective.model.named_buffers())
-        for model in self.models:
-            for parameter in model.parameters():
-                parameter.data = parameter.data.clone()
-                parameter.grad = None
-            for name, buffer in model.named_buffers():
-                buffer.copy_(annealed[name])
-            model.eval()
 
 
-def _stacked(models: Sequence[PyroModel], names: list[str]) -> list[Tensor]:
-    """Stack the models' parameters, and let the models' own be views of them."""
-    stacked = []
-    for name in names:
-        each = [model.get_parameter(name) for model in models]
-        together = torch.stack([p.detach() for p in each])
-        for parameter, part in zip(each, together, strict=True):
-            parameter.data = part
-        stacked.append(together.requires_grad_())
-    return stacked
+class _Schedule:
+    """The step size: constant until a measure stops rising, then a half cosine down to 0.
 
+    Attributes:
+        end: number of steps of the whole run, as far as is known.
+        reason: why the step size fell.
+    """
 
-class _Batches:
-    """Minibatches of all members, `[E, B, ...]`, labelled rows first."""
+    def __init__(self, config: EnsembleConfig) -> None:
+        self._config = config
+        self._best, self._waited = -math.inf, 0
+        self._falls_from: int | None = None
+        # The last step before the fall, at the latest, so that the fall ends at `max_steps`.
+        self._last = max(1, math.floor(config.max_steps / (1 + config.decay)))
+        self.end, self.reason = config.max_steps, "max_steps"
 
-    def __init__(
-        self, xs: Tensor, ys: Tensor, members: Sequence[Member], config: EnsembleConfig
-    ) -> None:
-        self.xs, self.ys = xs, ys
-        rng = np.random.default_rng(config.seed)
-        most = max(len(m.labelled) for m in members)
-        self.labelled = min(config.labelled_batch_size, most)
-        unlabelled = config.batch_size if all(len(m.unlabelled) for m in members) else 0
-        kinds = (("labelled", self.labelled), ("unlabelled", unlabelled))
-        self._orders = [
-            torch.from_numpy(
-                np.stack(
-                    [
-                        _drawn(rng, getattr(m, kind), m.weights, config.max_steps, size)
-                        for m in members
-                    ],
-                    1,
-                )
-            ).to(xs.device)
-            for kind, size in kinds
-        ]
+    def state(self) -> dict[str, Any]:
+        """Return what changes in a run, as plain values."""
+        return {k: v for k, v in vars(self).items() if k != "_config"}
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of a step's minibatches."""
-        labelled, unlabelled = (order[step] for order in self._orders)
-        ys = torch.cat([self.ys[labelled], torch.full_like(unlabelled, -1)], 1)
-        return self.xs[torch.cat([labelled, unlabelled], 1)], ys
+    def load(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        vars(self).update(state)
 
+    def next_steps(self, made: int) -> range:
+        """Return the numbers of the steps until the next check."""
+        bound = self.end if self._falls_from is not None else self._last
+        return range(made, min(made + self._config.check_every, bound))
 
-def _drawn(rng: np.random.Generator, rows: Rows, weights: Any, steps: int, size: int) -> Rows:
-    """Return row numbers `[steps, size]`, by weight, or in passes, each in a new random order."""
-    if not size:
-        return np.empty((steps, 0), np.int64)
-    if weights is not None:
-        shares = weights[rows] / weights[rows].sum()
-        return rng.choice(rows, (steps, size), p=shares)
-    passes = -(-steps * size // len(rows))
-    orders = np.concatenate([rng.permutation(rows) for _ in range(passes)])
-    return orders[: steps * size].reshape(steps, size)
+    def rate(self, step: int) -> float:
+        """Return the step size of a step."""
+        if self._falls_from is None:
+            return self._config.learning_rate
+        share = (step - self._falls_from) / (self.end - self._falls_from)
+        return self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
+    def advance(self, made: int, value: float | None) -> bool:
+        """Take note of a measure after a check; return whether the step size now begins to fall.
 
-def _check_alike(models: Sequence[PyroModel], members: Sequence[Member]) -> None:
-    if not models or len(models) != len(members):
-        raise ConfigError(
-            f"there are {len(models)} models and {len(members)} members: give one for each"
-        )
-    kinds = {type(model) for model in models}
-    if len(kinds) > 1:
-        raise ConfigError("models are of several classes: an ensemble is of one")
-    for module in models[0].modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise ConfigError(
-                "models of an ensemble have batch norm, whose statistics cannot be mapped over "
-                "models: use batch_norm=False, or train them one by one with fit"
-            )
-    if any(not len(m.labelled) and not len(m.unlabelled) for m in members):
-        raise ConfigError("a member of an ensemble has no rows")
+        Args:
+            made: steps made.
+            value: the measure; None if there is none to wait for.
+        """
+        if self._falls_from is not None:
+            return False
+        config = self._config
+        if value is not None:
+            self._waited += 1
+            if value > self._best:
+                self._best, self._waited = value, 0
+        tired = self._waited >= config.patience and made >= config.min_steps
+        if not tired and made < self._last:
+            return False
+        self._falls_from = made
+        if tired:
+            self.end = min(config.max_steps, math.ceil(made * (1 + config.decay)))
+            self.reason = "no better measure"
+        return True

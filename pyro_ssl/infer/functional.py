@@ -1,5 +1,6 @@
 """Objectives as functions of their parameters, which torch.func can map over several models."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
+
+from pyro_ssl.infer.graphs import simplified
 
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
@@ -57,14 +60,23 @@ class Recorded:
     ) -> None:
         with torch.random.fork_rng(devices=[t.device for t in inputs if t.is_cuda][:1]):
             graph = make_fx(function)(*inputs)
-            graph.graph.eliminate_dead_code()
-            graph.recompile()
+            graph = simplified(graph)
             self._run: Callable[..., tuple[Tensor, ...]] = graph
             if all(t.device.type == "cpu" for t in inputs):
-                with torch.no_grad():
-                    self._run = torch.jit.trace(graph, tuple(inputs), check_trace=False)
+                self._run = _interpreted(graph, tuple(inputs))
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the function's value."""
         with torch.no_grad():
             return self._run(*inputs)
+
+
+def _interpreted(graph: Any, inputs: tuple[Tensor, ...]) -> Any:
+    """Return a graph as TorchScript runs it, or itself if TorchScript does not know all of it."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # TorchScript is deprecated, but the only interpreter of graphs without Python.
+        warnings.simplefilter("ignore")
+        try:
+            return torch.jit.trace(graph, inputs, check_trace=False)
+        except RuntimeError:
+            return graph

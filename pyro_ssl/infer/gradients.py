@@ -84,6 +84,16 @@ def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
     return torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
 
 
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient in the memory layout of its parameter, as `backward` leaves it.
+
+    Fused optimisers read memory in order, whatever the strides.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
+
+
 class CompiledGradients(Gradients):
     """The same by one compiled function that no longer calls Pyro.
 
@@ -122,7 +132,7 @@ class CompiledGradients(Gradients):
                 return super().__call__(batch)
             self._compiled = compiled, names
         for parameter, grad in zip(self.parameters, grads, strict=True):
-            parameter.grad = grad
+            parameter.grad = grad if grad is None else _laid_out(grad, parameter)
         return Measured(names, values)
 
     def _run(self, compiled: Compiled, batch: Batch) -> tuple[Tensor, list[Any]]:

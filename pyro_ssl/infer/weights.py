@@ -35,17 +35,30 @@ class RowWeights(Messenger):
     def __init__(self, num_labelled: int, num_unlabelled: int) -> None:
         super().__init__()
         total = max(num_labelled + num_unlabelled, 1)
-        self.shares = {LABELLED: num_labelled / total, UNLABELLED: num_unlabelled / total}
+        self.shares: dict[str, Any] = {
+            LABELLED: num_labelled / total,
+            UNLABELLED: num_unlabelled / total,
+        }
 
     def _pyro_sample(self, msg: Any) -> None:
         plate = next((f for f in msg["cond_indep_stack"] if f.name in PLATES), None)
         if plate is None:
             return
-        share = self.shares[PLATES[plate.name]]
-        mean, bound = (msg["infer"].get(f"{kind}_weight", 0.0) for kind in ("mean", "bound"))
+        share = self.share(PLATES[plate.name], msg["infer"])
+        msg["scale"] = msg["scale"] * (share / plate.size)
+
+    def share(self, kind: str, infer: Mapping[str, Any]) -> Any:
+        """Return the weight of the mean over rows of a site.
+
+        Args:
+            kind: the rows' kind.
+            infer: the site's `infer`, see `add_term`.
+        """
+        share = self.shares[kind]
+        mean, bound = (infer.get(f"{of}_weight", 0.0) for of in ("mean", "bound"))
         if mean + bound > 0:
             share = (mean + bound * share) / (mean + bound)
-        msg["scale"] = msg["scale"] * (share / plate.size)
+        return share
 
 
 class TermWeights(Messenger):

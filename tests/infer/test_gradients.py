@@ -235,6 +235,28 @@ def test_frozen_parameters_stay_frozen_when_compiled(as_recorded):
         assert torch.equal(now, before[name]) == name.startswith("decoder"), name
 
 
+class Transposed(nn.Module):
+    """A network whose gradient is recorded as a transposed view."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(16, 3))
+
+    def forward(self, xs):
+        return (xs.flatten(1)[:, None] * self.weight.t().exp()).sum(-1)
+
+
+def test_gradients_recorded_as_transposed_views_move_the_right_weights(as_recorded):
+    trained = []
+    for way in ("never", "always"):
+        torch.manual_seed(1)
+        model = small_m2(classifier=Transposed())
+        config = FitConfig(epochs=2, batch_size=36, compile=way, keep_best=False)
+        assert fit(model, blobs(), config).execution == ("eager" if way == "never" else "compiled")
+        trained.append(list(model.parameters()))
+    torch.testing.assert_close(*trained, atol=1e-4, rtol=1e-3)
+
+
 def test_a_run_can_be_resumed_uncompiled(tmp_path, as_recorded):
     path = tmp_path / "run.pt"
     config = FitConfig(epochs=2, batch_size=36, compile="always", **STEADY)

@@ -1,0 +1,108 @@
+"""Files from which the training of an ensemble goes on as if it had never stopped."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.files import write_state
+from pyro_ssl.infer.checkpoint import random_states, read_state, set_random_states
+from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member
+from pyro_ssl.infer.ensemble_step import Step
+from pyro_ssl.infer.stored import stored_options
+from pyro_ssl.models.base import PyroModel
+
+FORMAT = "pyro_ssl ensemble 1"
+
+
+class EnsembleCheckpoint:
+    """The file of one run.
+
+    Args:
+        path: the file; None to write none.
+        models: the models, from which the run is told apart from others.
+        members: their rows.
+        config: options of training.
+        xs: all rows.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        models: Sequence[PyroModel],
+        members: Sequence[Member],
+        config: EnsembleConfig,
+        xs: Tensor,
+    ) -> None:
+        self._path = None if path is None else Path(path)
+        self._models, self._device = models, xs.device
+        self._run: dict[str, Any] = {
+            "class of the models": type(models[0]).__name__,
+            **stored_options(models[0]),
+            **asdict(config),
+            "rows": list(xs.shape),
+            "members": _digest(members),
+        }
+
+    def save(self, step: Step, progress: dict[str, Any]) -> None:
+        """Write the state of a run, in one step.
+
+        Args:
+            step: the models, their optimiser and what is annealed.
+            progress: plain values that the run also needs.
+
+        Raises:
+            ResultsError: if the file cannot be written.
+        """
+        if self._path is None:
+            return
+        state = {
+            "format": FORMAT,
+            "run": self._run,
+            "progress": progress,
+            "step": step.number,
+            "models": [model.state_dict() for model in self._models],
+            "optimiser": step.optimiser.state_dict(),
+            "rng": random_states(self._device),
+        }
+        write_state(state, self._path)
+
+    def load(self, step: Step) -> dict[str, Any]:
+        """Put a run back into the state of the file, and return its `progress`.
+
+        Raises:
+            CheckpointError: if there is no such file, or it is of another run.
+        """
+        if self._path is None:
+            raise CheckpointError("resume is True, but checkpoint is None: give the file")
+        state = read_state(self._path)
+        if state.get("format") != FORMAT:
+            raise CheckpointError(f"{self._path} is not a {FORMAT!r} file: delete it")
+        differing = [k for k, v in self._run.items() if state["run"].get(k) != v]
+        if differing:
+            raise CheckpointError(
+                f"{self._path} is of a run with other {', '.join(differing)}: give these as they "
+                "were, or delete the file"
+            )
+        for model, then in zip(self._models, state["models"], strict=True):
+            model.load_state_dict(then)
+        step.optimiser.load_state_dict(state["optimiser"])
+        step.go_to(state["step"])
+        set_random_states(state["rng"], self._device)
+        progress: dict[str, Any] = state["progress"]
+        return progress
+
+
+def _digest(members: Sequence[Member]) -> str:
+    """Return what tells the rows of members apart from those of others."""
+    digest = hashlib.sha256()
+    for member in members:
+        for rows in (member.labelled, member.unlabelled, member.weights):
+            found = np.zeros(0) if rows is None else np.asarray(rows, np.float64)
+            digest.update(f"{len(found)} ".encode() + found.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""What an ensemble is trained on and how: members, options, and what models must have in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer.annealing import Anneal
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.options import check_at_least, check_not_negative
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Member:
+    """The rows that one model of an ensemble learns from, by their numbers.
+
+    Attributes:
+        labelled: rows whose label it sees; may be empty.
+        unlabelled: rows it sees without a label; may be empty.
+        weights: of all rows, `[N]`: a row is drawn in proportion to its weight among those of its
+            kind. None to draw in passes, each of all rows.
+    """
+
+    labelled: Rows
+    unlabelled: Rows
+    weights: NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Options of an ensemble's training.
+
+    The step size is constant until `measure` stops rising, and then falls to 0 along a half cosine.
+
+    Attributes:
+        max_steps: most steps, the fall of the step size included.
+        min_steps: steps before which the step size does not begin to fall, unless `max_steps`
+            leave no room for the fall otherwise.
+        check_every: steps between two calls of `measure`.
+        patience: calls of `measure` without a new highest value, after which the step size begins
+            to fall.
+        decay: steps of that fall, as a share of the steps before it.
+        batch_size: unlabelled rows a step and member.
+        labelled_batch_size: labelled rows a step and member.
+        learning_rate: Adam's step size.
+        weight_decay: AdamW's.
+        anneal: as in `FitConfig`, over the first steps.
+        seed: seed of minibatches and noise.
+
+    Raises:
+        ConfigError: if an option is out of range.
+    """
+
+    max_steps: int = 1500
+    min_steps: int = 400
+    check_every: int = 100
+    patience: int = 3
+    decay: float = 0.5
+    batch_size: int = 64
+    labelled_batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    anneal: dict[str, Anneal] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "check_every", "patience", "batch_size", "labelled_batch_size"):
+            check_at_least(name, getattr(self, name), 1)
+        for name in ("min_steps", "decay", "learning_rate", "weight_decay"):
+            check_not_negative(name, getattr(self, name))
+
+
+def check_alike(models: Sequence[PyroModel]) -> None:
+    """Check that models can be trained as one: of one class, with equal options.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    kinds = {type(model).__name__: type(model) for model in models}
+    if len({*kinds.values()}) > 1:
+        raise ConfigError(
+            f"models are of several classes, {', '.join(sorted(kinds))}: an ensemble is of one"
+        )
+    first = models[0].options
+    parameters = _kinds_of_parameters(models[0])
+    for number, model in enumerate(models[1:], 1):
+        differing = [k for k, v in model.options.items() if not _same(v, first[k])]
+        if differing:
+            raise ConfigError(
+                f"models 0 and {number} differ in {', '.join(differing)}: models of an ensemble "
+                "have equal options"
+            )
+        if _kinds_of_parameters(model) != parameters:
+            raise ConfigError(
+                f"parameters of models 0 and {number} differ in shape, dtype, device, or in which "
+                "are trained: convert or freeze those of all models alike"
+            )
+    owned = [id(parameter) for model in models for parameter in model.parameters()]
+    if len(set(owned)) < len(owned):
+        raise ConfigError("models of an ensemble share parameters: give each networks of its own")
+
+
+def _kinds_of_parameters(model: PyroModel) -> list[tuple[Any, ...]]:
+    return [(n, p.shape, p.dtype, p.device, p.requires_grad) for n, p in model.named_parameters()]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether options are equal; of networks, whether they are of one kind."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, nn.Module):
+        # Their weights may differ, as those of models.
+        return str(one) == str(other)
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(v, other[k]) for k, v in one.items())
+    return bool(one == other)
+
+
+def check_members(members: Sequence[Member], ys: Tensor, num_models: int) -> None:
+    """Check that each model has rows, that they exist, and that labelled ones have labels.
+
+    Raises:
+        ConfigError: naming the member and what is wrong with its rows.
+    """
+    if not num_models or num_models != len(members):
+        raise ConfigError(
+            f"there are {num_models} models and {len(members)} members: give one for each"
+        )
+    known = (ys >= 0).flatten(1).any(1).cpu().numpy() if ys.dim() > 1 else (ys >= 0).cpu().numpy()
+    for number, member in enumerate(members):
+        rows = np.concatenate([member.labelled, member.unlabelled]).astype(np.int64)
+        if not len(rows):
+            raise ConfigError(f"member {number} of an ensemble has no rows")
+        if rows.min() < 0 or rows.max() >= len(known):
+            raise ConfigError(
+                f"member {number} has rows {rows.min()} to {rows.max()}, but there are rows 0 to "
+                f"{len(known) - 1}"
+            )
+        if not known[member.labelled.astype(np.int64)].all():
+            raise ConfigError(f"labelled rows of member {number} have no label, ys is -1")
+        _check_weights(member, number, len(known))
+
+
+def _check_weights(member: Member, number: int, rows: int) -> None:
+    if member.weights is None:
+        return
+    weights = np.asarray(member.weights)
+    if weights.shape != (rows,) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ConfigError(
+            f"weights of member {number} are not {rows} finite numbers of at least 0, one for each "
+            "row"
+        )
+    for kind in ("labelled", "unlabelled"):
+        of_kind = getattr(member, kind)
+        if len(of_kind) and not weights[of_kind].sum() > 0:
+            raise ConfigError(
+                f"weights of all {kind} rows of member {number} are 0: leave these rows out"
+            )
