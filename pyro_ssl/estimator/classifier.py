@@ -15,10 +15,9 @@ from sklearn.base import (
 )
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.estimator.candidates import (
     Supervised,
     decide,
@@ -31,6 +30,7 @@ from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes, known_labels
 from pyro_ssl.estimator.members import Members, make_folds
 from pyro_ssl.estimator.model_choice import make_model
+from pyro_ssl.estimator.rows import class_weighted, training_rows
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
 
@@ -92,14 +92,17 @@ class SemiSupervisedVAEClassifier(
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
         """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
         X = self._checked(X, reset=True)  # noqa: N806
-        codes, self.classes_ = LabelCodes.fit(y, self.unlabelled)
+        codes, classes = LabelCodes.fit(y, self.unlabelled)
         check_consistent_length(X, codes)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        weights = self._weights(X, codes, sample_weight)
+        X, codes, self.classes_, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
+        weights = class_weighted(weights, codes, self.classes_, self.class_weight)
         self.inputs_ = infer_inputs(X, self.columns)
         self.columns_ = self.inputs_.to_frame()
         xs = self.inputs_.encode(X).to(self._device())
-        folds = make_folds(codes, self.members, self._seed)
+        folds = make_folds(
+            codes, self.members, self._seed, groups if self.inputs_.continuous else None
+        )
         self._fit_members(xs, codes, weights, folds)
         self._fit_decision(X, xs, codes, weights, folds)
         self._fit_bounds(xs)
@@ -118,6 +121,7 @@ class SemiSupervisedVAEClassifier(
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the likeliest label of each row, `[N]`."""
+        check_is_fitted(self)
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return found
 
@@ -229,18 +233,6 @@ class SemiSupervisedVAEClassifier(
             f"class_prior is {self.class_prior!r}, expected 'uniform', 'estimated', or {classes} "
             "positive shares, in the order of classes_"
         )
-
-    def _weights(self, X: Any, codes: Any, sample_weight: Any) -> Floats:  # noqa: N803
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        known = codes >= 0
-        if self.class_weight is not None:
-            each = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_[codes[known]]
-            )
-            weights[known] *= each[codes[known]]
-        if not (weights[known] > 0).any():
-            raise DataError("sample_weight is zero for all labelled rows")
-        return weights
 
     def _device(self) -> torch.device:
         if self.device != "auto":

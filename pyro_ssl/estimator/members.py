@@ -29,18 +29,25 @@ class Fold:
     held_out: Codes
 
 
-def make_folds(codes: Codes, count: int, seed: int) -> list[Fold]:
+def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None) -> list[Fold]:
     """Return folds of the labelled rows, stratified, in which every class keeps a row.
 
     Args:
         codes: labels of all rows, -1 where unknown.
         count: number of folds; fewer if no class has so many rows.
         seed: seed of the shuffling.
+        groups: numbers of the rows, `[N]`, equal for rows that are copies of each other: these are
+            held out together. None if there are no copies.
 
     Returns:
         The folds. Rows that are the only ones of their class are held out nowhere. If there are no
         other rows, all folds keep everything.
     """
+    if groups is not None:
+        first, copies = np.unique(groups, return_index=True, return_inverse=True)[1:]
+        folds = make_folds(codes[first], count, seed)
+        each = [(np.isin(copies, f.kept), np.isin(copies, f.held_out)) for f in folds]
+        return [Fold(np.flatnonzero(k), np.flatnonzero(h)) for k, h in each]
     labelled = np.flatnonzero(codes >= 0)
     sizes = np.bincount(codes[labelled])
     several = labelled[sizes[codes[labelled]] > 1]
