@@ -61,8 +61,8 @@ def training_rows(X: Any, codes: Codes, classes: NDArray[Any], sample_weight: An
     if len(present) < 2:
         left = classes[present].tolist()
         raise DataError(
-            f"sample_weight is zero for all labelled rows but those of the classes {left}, expected "
-            "positive weights for rows of at least 2 classes"
+            f"sample_weight is zero for all labelled rows but those of the classes {left}, "
+            "expected positive weights for rows of at least 2 classes"
         )
     hashes = row_hashes(X)
     order = np.lexsort((codes, hashes))
