@@ -30,7 +30,7 @@ from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes, known_labels
 from pyro_ssl.estimator.members import Members, make_folds
 from pyro_ssl.estimator.model_choice import make_model
-from pyro_ssl.estimator.rows import class_weighted, training_rows
+from pyro_ssl.estimator.rows import class_costs, class_weighted, training_rows
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
 
@@ -115,7 +115,8 @@ class SemiSupervisedVAEClassifier(
         xs = self._encoded(X)
         each = self._say(X, xs)
         mixed = self.decision_rule_.mix(each)
-        prior = self._prior()
+        prior = self._prior() * class_costs(self.classes_, self.class_weight)
+        prior /= prior.sum()
         found = reweighed(mixed, np.full_like(prior, 1 / len(prior)), prior)
         return self._less_certain(found, prior, xs)
 
@@ -200,7 +201,7 @@ class SemiSupervisedVAEClassifier(
                 given = default_classifiers(self.n_jobs, self._seed)
             features = self.inputs_.features(X)
             for name, estimator in given.items():
-                one = Supervised(estimator, classes)
+                one = Supervised(estimator, classes, self._seed)
                 said[name] = one.held_out(features, codes, weights, rows, folds)
                 self._classifiers[name] = one.fit(features[rows], codes[rows], weights[rows])
                 implied[name] = shares

@@ -1,6 +1,7 @@
 """Rows of training in an order of their own, repeated by weights that are whole numbers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.tables import read_table
 
 Codes = NDArray[np.int64]
@@ -132,17 +133,40 @@ def class_weighted(
         class_weight: None, "balanced", or weights by label.
 
     Raises:
-        ValueError: if the weights are none of these, or lack a class.
-        DataError: if they are zero for all labelled rows.
+        ConfigError: if they are none of these, or lack a class.
+        DataError: if weights are zero for all labelled rows.
     """
     known = codes >= 0
     found = weights.copy()
-    if class_weight == "balanced":
+    if isinstance(class_weight, str) and class_weight == "balanced":
         totals = np.bincount(codes[known], weights[known], len(classes))
         found[known] *= (totals.sum() / (len(classes) * totals))[codes[known]]
-    elif class_weight is not None:
-        each = compute_class_weight(class_weight, classes=classes, y=classes[codes[known]])
-        found[known] *= each[codes[known]]
+    else:
+        found[known] *= class_costs(classes, class_weight)[codes[known]]
     if not (found[known] > 0).any():
         raise DataError("class_weight is zero for all labelled rows: give positive weights")
+    return found
+
+
+def class_costs(classes: NDArray[Any], class_weight: Any) -> Floats:
+    """Return what an error costs in each class, `[K]`; ones if weights only balance the classes.
+
+    Args:
+        classes: labels `[K]`.
+        class_weight: None, "balanced", or weights by label.
+
+    Raises:
+        ConfigError: if it is none of these, or lacks a class.
+    """
+    if class_weight is None or class_weight == "balanced":
+        return np.ones(len(classes))
+    expected = f"expected None, 'balanced', or weights >= 0 of labels among {classes.tolist()}"
+    if not isinstance(class_weight, Mapping):
+        raise ConfigError(f"class_weight is {class_weight!r}, {expected}")
+    try:
+        found: Floats = compute_class_weight(dict(class_weight), classes=classes, y=classes)
+    except ValueError as error:
+        raise ConfigError(f"class_weight is {class_weight!r}, {expected}: {error}") from error
+    if not (np.isfinite(found) & (found >= 0)).all() or not found.any():
+        raise ConfigError(f"class_weight is {class_weight!r}, {expected}, not all zero")
     return found
