@@ -17,7 +17,6 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.estimator.candidates import (
     Supervised,
     decide,
@@ -30,9 +29,14 @@ from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes, known_labels
 from pyro_ssl.estimator.members import Members, make_folds
 from pyro_ssl.estimator.model_choice import make_model
+from pyro_ssl.estimator.parameters import (
+    check_parameters,
+    prior_shares,
+    progress_bar,
+    training_options,
+)
 from pyro_ssl.estimator.rows import class_costs, class_weighted, training_rows
-from pyro_ssl.infer.annealing import Anneal
-from pyro_ssl.infer.ensemble import EnsembleConfig
+from pyro_ssl.infer.devices import resolve_device
 
 Floats = NDArray[np.floating[Any]]
 
@@ -91,15 +95,17 @@ class SemiSupervisedVAEClassifier(
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
         """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
+        check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
         codes, classes = LabelCodes.fit(y, self.unlabelled)
         check_consistent_length(X, codes)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         X, codes, self.classes_, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
+        prior_shares(self.class_prior, len(self.classes_), None)
         weights = class_weighted(weights, codes, self.classes_, self.class_weight)
         self.inputs_ = infer_inputs(X, self.columns)
         self.columns_ = self.inputs_.to_frame()
-        xs = self.inputs_.encode(X).to(self._device())
+        xs = self.inputs_.encode(X).to(resolve_device(str(self.device)))
         folds = make_folds(
             codes, self.members, self._seed, groups if self.inputs_.continuous else None
         )
@@ -159,21 +165,10 @@ class SemiSupervisedVAEClassifier(
             ).to(xs.device)
             for n in range(len(folds))
         ]
-        anneal = {
-            key: Anneal(start, end, max(1, round(share * self.min_steps)))
-            for key, (start, end, share) in models[0].recommended_anneal.items()
-        }
-        config = EnsembleConfig(
-            max_steps=self.max_steps,
-            min_steps=self.min_steps,
-            batch_size=self.batch_size,
-            labelled_batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            anneal=anneal,
-            seed=self._seed,
-        )
+        config = training_options(self, self._seed, models[0].recommended_anneal)
         self._members = Members(models, folds)
-        history = self._members.fit(xs, codes, weights, config)
+        with progress_bar(self.max_steps, self.verbose) as on_check:
+            history = self._members.fit(xs, codes, weights, config, on_check)
         for model in models:
             model.double()
         self.models_, self.model_ = models, models[0]
@@ -220,22 +215,4 @@ class SemiSupervisedVAEClassifier(
 
     def _prior(self) -> Floats:
         """Return the class shares of predictions, `[K]`."""
-        classes = len(self.classes_)
-        if isinstance(self.class_prior, str):
-            if self.class_prior == "uniform":
-                return np.full(classes, 1 / classes)
-            if self.class_prior == "estimated":
-                return self.class_shares_
-        else:
-            shares = np.asarray(self.class_prior, dtype=np.float64)
-            if shares.shape == (classes,) and (shares > 0).all():
-                return shares / shares.sum()
-        raise ConfigError(
-            f"class_prior is {self.class_prior!r}, expected 'uniform', 'estimated', or {classes} "
-            "positive shares, in the order of classes_"
-        )
-
-    def _device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return prior_shares(self.class_prior, len(self.classes_), self.class_shares_)

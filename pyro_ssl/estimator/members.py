@@ -45,18 +45,18 @@ def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None)
 
     Returns:
         The folds. Rows that are the only ones of their class are held out nowhere. If there are no
-        other rows, all folds keep everything.
+        other rows, or one fold, all folds keep everything.
     """
     if groups is not None:
-        first, copies = np.unique(groups, return_index=True, return_inverse=True)[1:]
-        folds = make_folds(codes[first], count, seed)
+        _, places, copies = np.unique(groups, return_index=True, return_inverse=True)
+        folds = make_folds(codes[places], count, seed)
         each = [(np.isin(copies, f.kept), np.isin(copies, f.held_out)) for f in folds]
         return [Fold(np.flatnonzero(k), np.flatnonzero(h)) for k, h in each]
     labelled = np.flatnonzero(codes >= 0)
     sizes = np.bincount(codes[labelled])
     several = labelled[sizes[codes[labelled]] > 1]
     found = [Fold(labelled, labelled[:0])] * count
-    if not len(several):
+    if not len(several) or count == 1:
         return found
     parts = min(count, int(sizes.max()))
     splitter = StratifiedKFold(parts, shuffle=True, random_state=seed)

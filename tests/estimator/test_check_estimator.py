@@ -1,7 +1,7 @@
 """scikit-learn's own checks of an estimator, for every model.
 
-Trainings are of a few steps, but for the checks that ask for accuracy. model="auto" takes all checks,
-other models those whose outcome can differ by model, or all if PYRO_SSL_ALL_CHECKS is set.
+Trainings are of a few steps, but for the checks that ask for accuracy. model="auto" takes all
+checks, other models those whose outcome can differ by model; all if PYRO_SSL_ALL_CHECKS is set.
 """
 
 import os
@@ -81,7 +81,7 @@ def test_every_model_passes_scikit_learns_checks(model, chosen):
     for one, check in estimator_checks_generator(estimator):
         name = check.func.__name__
         # Variants of a check, with memory that cannot be written, are of the same name.
-        if name in EXPECTED or not ALL and (name not in chosen or name in passed):
+        if name in EXPECTED or (not ALL and (name not in chosen or name in passed)):
             continue
         if name in ASK_FOR_ACCURACY:
             one.set_params(**ACCURATE_BY_MODEL.get(model, ACCURATE))
