@@ -13,7 +13,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
@@ -26,15 +25,16 @@ from pyro_ssl.estimator.candidates import (
 from pyro_ssl.estimator.decision import normalised, reweighed
 from pyro_ssl.estimator.generation import GenerativeMethods
 from pyro_ssl.estimator.inputs import infer_inputs
-from pyro_ssl.estimator.labels import LabelCodes, known_labels
+from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.members import Members, make_folds
-from pyro_ssl.estimator.model_choice import make_model
+from pyro_ssl.estimator.model_choice import make_models
 from pyro_ssl.estimator.parameters import (
     check_parameters,
     prior_shares,
     progress_bar,
     training_options,
 )
+from pyro_ssl.estimator.predictions import PredictionMethods
 from pyro_ssl.estimator.rows import class_costs, class_weighted, training_rows
 from pyro_ssl.infer.devices import resolve_device
 
@@ -46,13 +46,65 @@ _PREFERENCE_OF_CLASSIFIERS = 6.0
 
 
 class SemiSupervisedVAEClassifier(
+    PredictionMethods,
     GenerativeMethods,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
     BaseEstimator,
 ):
-    """A classifier of rows of which few are labelled."""
+    """A classifier by deep generative models, of rows of which few are labelled.
+
+    For tables, documents as sparse counts, and arrays, with tens to thousands of labelled rows and
+    more unlabelled ones, which it learns from too. `members` models of p(x, y, z) are trained at
+    once, each without one part of the labelled rows. Candidates for p(y|x) are the models' q(y|x)
+    and, for model="auto", p(y|x) by Bayes' rule and `classifiers` of the labelled rows alone. The
+    decision is a mixture of them, weighed by their log-loss on labelled rows that each did not
+    see (`decision_`). If most rows are labelled, gradient boosting is hard to beat.
+
+    Equal seeds give equal predictions on one machine. The order of rows makes no difference.
+
+    Args:
+        model: "auto", "m2", "m1m2", "rao_blackwell", "ccvae", a class of models that classify, or
+            a model whose options are taken, for data of its shape.
+        columns: families of columns, by name or one for each; see `Columns.infer`.
+        unlabelled: what stands for an unknown label beside NaN and None; None for -1.
+        class_prior: class shares of predictions: "uniform", "estimated" by the models from all
+            rows, or `[K]` shares in the order of `classes_`.
+        class_weight: costs of errors by label, which multiply the class shares of predictions, and
+            weights in training; "balanced" for training with equally frequent classes.
+        classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
+            regression and a random forest, {} for none.
+        members: number of models.
+        model_options: options of the model in place of defaults for tables.
+        max_steps: most steps of training.
+        min_steps: steps before which the step size does not begin to fall.
+        batch_size: labelled rows a step, and unlabelled ones.
+        learning_rate: Adam's step size.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        n_jobs: processes of the default random forest.
+        random_state: None, a whole number or a RandomState: seed of everything drawn.
+        warm_start: begin the next `fit` with the weights of the last.
+        verbose: above 0 for a progress bar on the standard error stream.
+
+    Attributes:
+        classes_: known labels, sorted, `[K]`.
+        class_shares_: shares of the classes among all rows, as the models estimate them, `[K]`.
+        columns_: what each column was taken for.
+        decision_: the candidates, their figures on held-out rows, and their weights.
+        models_, model_: the trained models, and the first of them.
+        n_iter_, termination_condition_: steps made, and why they ended.
+        history_: `step`, `loss` and `measure` (nats per row) every 100 steps.
+        n_features_in_, feature_names_in_: number of columns, and their names if they are strings.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> y[10:50] = y[60:100] = y[110:] = -1
+        >>> classifier = SemiSupervisedVAEClassifier(max_steps=100, random_state=0).fit(X, y)
+        >>> classifier.predict_proba(X).shape
+        (150, 3)
+    """
 
     def __init__(
         self,
@@ -94,7 +146,17 @@ class SemiSupervisedVAEClassifier(
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
-        """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
+        """Learn from rows of which most may be unlabelled.
+
+        Args:
+            X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing.
+            y: labels `[N]` of at least two classes: numbers, strings or truth values.
+            sample_weight: weights `[N]`; one of n is the same as n equal rows, see `training_rows`.
+
+        Raises:
+            ConfigError: a ValueError, if a parameter cannot work.
+            DataError: a ValueError, if rows or labels cannot be used.
+        """
         check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
         codes, classes = LabelCodes.fit(y, self.unlabelled)
@@ -115,56 +177,30 @@ class SemiSupervisedVAEClassifier(
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
-        """Return p(y|x), `[N, K]`."""
+        """Return p(y|x) under the class shares `class_prior`, `[N, K]`, float64.
+
+        Args:
+            X: rows with the columns of training.
+
+        Raises:
+            DataError: a ValueError, if columns are missing or unknown.
+        """
         check_is_fitted(self)
         X = self._checked(X)  # noqa: N806
         xs = self._encoded(X)
         each = self._say(X, xs)
         mixed = self.decision_rule_.mix(each)
-        prior = self._prior() * class_costs(self.classes_, self.class_weight)
-        prior /= prior.sum()
+        prior = self._prior()
         found = reweighed(mixed, np.full_like(prior, 1 / len(prior)), prior)
         return self._less_certain(found, prior, xs)
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the likeliest label of each row, `[N]`."""
-        check_is_fitted(self)
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return the accuracy among rows whose label is known."""
-        known, labels = known_labels(y, self.unlabelled)
-        guesses = self.predict(X)[known]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(accuracy_score(labels, guesses, sample_weight=weights))
-
-    @property
-    def decision_(self) -> pd.DataFrame:
-        """The candidates, their figures on held-out labelled rows, and their weights."""
-        check_is_fitted(self)
-        return self.decision_rule_.table
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        tags.input_tags.string = True
-        return tags
-
     def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
-        options = dict(self.model_options or {})
-        models = [
-            make_model(
-                self.model,
-                self.inputs_.input_shape,
-                len(self.classes_),
-                self.inputs_.likelihood,
-                options,
-                self._seed + n,
-            ).to(xs.device)
-            for n in range(len(folds))
-        ]
+        seeds = range(self._seed, self._seed + len(folds))
+        models = make_models(
+            self.model, self.inputs_, len(self.classes_), self.model_options or {}, seeds
+        )
+        for model in models:
+            model.to(xs.device)
         config = training_options(self, self._seed, models[0].recommended_anneal)
         self._members = Members(models, folds)
         with progress_bar(self.max_steps, self.verbose) as on_check:
@@ -215,4 +251,6 @@ class SemiSupervisedVAEClassifier(
 
     def _prior(self) -> Floats:
         """Return the class shares of predictions, `[K]`."""
-        return prior_shares(self.class_prior, len(self.classes_), self.class_shares_)
+        costs = class_costs(self.classes_, self.class_weight)
+        found = costs * prior_shares(self.class_prior, len(costs), self.class_shares_)
+        return found / found.sum()

@@ -110,10 +110,8 @@ def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
         keys = [rows.indices[a:b].tobytes() + rows.data[a:b].tobytes() for a, b in parts]
         return pd.util.hash_array(np.array([key.hex() for key in keys], dtype=object))
     columns = {place: _plain(column) for place, column in enumerate(read_table(X).columns)}
-    found: NDArray[np.uint64] = pd.util.hash_pandas_object(
-        pd.DataFrame(columns), index=False
-    ).to_numpy(dtype=np.uint64)
-    return found
+    hashes = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
+    return np.asarray(hashes).astype(np.uint64)
 
 
 def _plain(column: pd.Series) -> NDArray[Any] | pd.Series:
