@@ -35,7 +35,7 @@ from pyro_ssl.estimator.parameters import (
     training_options,
 )
 from pyro_ssl.estimator.predictions import PredictionMethods
-from pyro_ssl.estimator.rows import class_costs, class_weighted, training_rows
+from pyro_ssl.estimator.rows import class_weighted, training_rows
 from pyro_ssl.infer.devices import resolve_device
 
 Floats = NDArray[np.floating[Any]]
@@ -196,11 +196,8 @@ class SemiSupervisedVAEClassifier(
 
     def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
         seeds = range(self._seed, self._seed + len(folds))
-        models = make_models(
-            self.model, self.inputs_, len(self.classes_), self.model_options or {}, seeds
-        )
-        for model in models:
-            model.to(xs.device)
+        options, classes = self.model_options or {}, len(self.classes_)
+        models = make_models(self.model, self.inputs_, classes, options, seeds, xs.device)
         config = training_options(self, self._seed, models[0].recommended_anneal)
         self._members = Members(models, folds)
         with progress_bar(self.max_steps, self.verbose) as on_check:
@@ -248,9 +245,3 @@ class SemiSupervisedVAEClassifier(
             features = self.inputs_.features(X) if self._classifiers else None
             found |= {name: one.predict(features) for name, one in self._classifiers.items()}
         return found
-
-    def _prior(self) -> Floats:
-        """Return the class shares of predictions, `[K]`."""
-        costs = class_costs(self.classes_, self.class_weight)
-        found = costs * prior_shares(self.class_prior, len(costs), self.class_shares_)
-        return found / found.sum()

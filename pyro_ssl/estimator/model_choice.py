@@ -60,7 +60,12 @@ def make_model(
 
 
 def make_models(
-    choice: Any, inputs: Inputs, num_classes: int, options: Mapping[str, Any], seeds: Iterable[int]
+    choice: Any,
+    inputs: Inputs,
+    num_classes: int,
+    options: Mapping[str, Any],
+    seeds: Iterable[int],
+    device: torch.device,
 ) -> list[SSLModel]:
     """Return a model with new weights for each seed; arguments as for `make_model`.
 
@@ -70,9 +75,13 @@ def make_models(
         num_classes: number of classes K.
         options: options of the model.
         seeds: seeds of the weights.
+        device: where the models will be.
     """
     shape, likelihood = inputs.input_shape, inputs.likelihood
-    return [make_model(choice, shape, num_classes, likelihood, options, seed) for seed in seeds]
+    return [
+        make_model(choice, shape, num_classes, likelihood, options, seed).to(device)
+        for seed in seeds
+    ]
 
 
 def _defaults(

@@ -10,6 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from pyro_ssl.estimator.candidates import Decision
 from pyro_ssl.estimator.labels import known_labels
+from pyro_ssl.estimator.parameters import prior_shares
+from pyro_ssl.estimator.rows import class_costs
 
 Floats = NDArray[np.floating[Any]]
 
@@ -18,8 +20,11 @@ class PredictionMethods:
     """Methods of a classifier by its `predict_proba`; see `SemiSupervisedVAEClassifier`."""
 
     unlabelled: Any
+    class_prior: Any
+    class_weight: Any
     # What fit sets.
     classes_: NDArray[Any]
+    class_shares_: Floats
     decision_rule_: Decision
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
@@ -61,3 +66,10 @@ class PredictionMethods:
         tags.input_tags.sparse = True
         tags.input_tags.string = True
         return tags
+
+    def _prior(self) -> Floats:
+        """Return the class shares of predictions, `[K]`."""
+        costs = class_costs(self.classes_, self.class_weight)
+        found: Floats = costs * prior_shares(self.class_prior, len(costs), self.class_shares_)
+        found /= found.sum()
+        return found

@@ -40,19 +40,8 @@ DIFFER_BY_MODEL = {
 ALL = bool(os.environ.get("PYRO_SSL_ALL_CHECKS"))
 
 
-class Unrecorded:
-    """Stands in for `Recorded`, whose recording takes longer than a few steps."""
-
-    def __init__(self, function, inputs):
-        self._function = function
-
-    def __call__(self, *inputs):
-        return tuple(t.detach() for t in self._function(*inputs))
-
-
 @pytest.fixture(autouse=True)
-def _few_steps(monkeypatch):
-    monkeypatch.setattr("pyro_ssl.infer.ensemble.Recorded", Unrecorded)
+def _quick(few_steps):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
