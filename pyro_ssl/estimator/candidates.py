@@ -54,15 +54,23 @@ class Supervised:
     Args:
         estimator: the classifier, which is cloned; it needs `predict_proba`.
         classes: number of classes K.
+        seed: what its `random_state` is where that is None, in parts of it too.
     """
 
-    def __init__(self, estimator: Any, classes: int) -> None:
+    def __init__(self, estimator: Any, classes: int, seed: int = 0) -> None:
         if not hasattr(estimator, "predict_proba"):
             raise ConfigError(
                 f"classifiers has {estimator!r}, expected classifiers with predict_proba: wrap it "
                 "in CalibratedClassifierCV"
             )
-        self.estimator, self.classes = estimator, classes
+        self.classes = classes
+        self.estimator = clone(estimator)
+        states = [
+            key
+            for key, value in self.estimator.get_params().items()
+            if key.split("__")[-1] == "random_state" and value is None
+        ]
+        self.estimator.set_params(**dict.fromkeys(states, seed))
         self.fitted: Any = None
 
     def fit(self, features: Any, codes: Codes, weights: Floats) -> "Supervised":

@@ -14,12 +14,9 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.candidates import (
     Propagated,
     Supervised,
@@ -31,11 +28,18 @@ from pyro_ssl.estimator.candidates import (
 from pyro_ssl.estimator.decision import normalised, reweighed
 from pyro_ssl.estimator.generation import GenerativeMethods
 from pyro_ssl.estimator.inputs import infer_inputs
-from pyro_ssl.estimator.labels import LabelCodes, known_labels
+from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.members import Members, make_folds
-from pyro_ssl.estimator.model_choice import make_model
-from pyro_ssl.infer.annealing import Anneal
-from pyro_ssl.infer.ensemble import EnsembleConfig
+from pyro_ssl.estimator.model_choice import make_models
+from pyro_ssl.estimator.parameters import (
+    check_parameters,
+    prior_shares,
+    progress_bar,
+    training_options,
+)
+from pyro_ssl.estimator.predictions import PredictionMethods
+from pyro_ssl.estimator.rows import class_weighted, training_rows
+from pyro_ssl.infer.devices import resolve_device
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
@@ -49,13 +53,65 @@ _LOG_TEMPERATURE = 1.0
 
 
 class SemiSupervisedVAEClassifier(
+    PredictionMethods,
     GenerativeMethods,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
     BaseEstimator,
 ):
-    """A classifier of rows of which few are labelled."""
+    """A classifier by deep generative models, of rows of which few are labelled.
+
+    For tables, documents as sparse counts, and arrays, with tens to thousands of labelled rows and
+    more unlabelled ones, which it learns from too. `members` models of p(x, y, z) are trained at
+    once, each without one part of the labelled rows. Candidates for p(y|x) are the models' q(y|x)
+    and, for model="auto", p(y|x) by Bayes' rule and `classifiers` of the labelled rows alone. The
+    decision is a mixture of them, weighed by their log-loss on labelled rows that each did not
+    see (`decision_`). If most rows are labelled, gradient boosting is hard to beat.
+
+    Equal seeds give equal predictions on one machine. The order of rows makes no difference.
+
+    Args:
+        model: "auto", "m2", "m1m2", "rao_blackwell", "ccvae", a class of models that classify, or
+            a model whose options are taken, for data of its shape.
+        columns: families of columns, by name or one for each; see `Columns.infer`.
+        unlabelled: what stands for an unknown label beside NaN and None; None for -1.
+        class_prior: class shares of predictions: "uniform", "estimated" by the models from all
+            rows, or `[K]` shares in the order of `classes_`.
+        class_weight: costs of errors by label, which multiply the class shares of predictions, and
+            weights in training; "balanced" for training with equally frequent classes.
+        classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
+            regression and a random forest, {} for none.
+        members: number of models.
+        model_options: options of the model in place of defaults for tables.
+        max_steps: most steps of training.
+        min_steps: steps before which the step size does not begin to fall.
+        batch_size: labelled rows a step, and unlabelled ones.
+        learning_rate: Adam's step size.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        n_jobs: processes of the default random forest.
+        random_state: None, a whole number or a RandomState: seed of everything drawn.
+        warm_start: begin the next `fit` with the weights of the last.
+        verbose: above 0 for a progress bar on the standard error stream.
+
+    Attributes:
+        classes_: known labels, sorted, `[K]`.
+        class_shares_: shares of the classes among all rows, as the models estimate them, `[K]`.
+        columns_: what each column was taken for.
+        decision_: the candidates, their figures on held-out rows, and their weights.
+        models_, model_: the trained models, and the first of them.
+        n_iter_, termination_condition_: steps made, and why they ended.
+        history_: `step`, `loss` and `measure` (nats per row) every 100 steps.
+        n_features_in_, feature_names_in_: number of columns, and their names if they are strings.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> y[10:50] = y[60:100] = y[110:] = -1
+        >>> classifier = SemiSupervisedVAEClassifier(max_steps=100, random_state=0).fit(X, y)
+        >>> classifier.predict_proba(X).shape
+        (150, 3)
+    """
 
     def __init__(
         self,
@@ -97,23 +153,45 @@ class SemiSupervisedVAEClassifier(
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
-        """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
+        """Learn from rows of which most may be unlabelled.
+
+        Args:
+            X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing.
+            y: labels `[N]` of at least two classes: numbers, strings or truth values.
+            sample_weight: weights `[N]`; one of n is the same as n equal rows, see `training_rows`.
+
+        Raises:
+            ConfigError: a ValueError, if a parameter cannot work.
+            DataError: a ValueError, if rows or labels cannot be used.
+        """
+        check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
-        codes, self.classes_ = LabelCodes.fit(y, self.unlabelled)
+        codes, classes = LabelCodes.fit(y, self.unlabelled)
         check_consistent_length(X, codes)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        weights = self._weights(X, codes, sample_weight)
+        X, codes, self.classes_, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
+        prior_shares(self.class_prior, len(self.classes_), None)
+        weights = class_weighted(weights, codes, self.classes_, self.class_weight)
         self.inputs_ = infer_inputs(X, self.columns)
         self.columns_ = self.inputs_.to_frame()
-        xs = self.inputs_.encode(X).to(self._device())
-        folds = make_folds(codes, self.members, self._seed)
+        xs = self.inputs_.encode(X).to(resolve_device(str(self.device)))
+        folds = make_folds(
+            codes, self.members, self._seed, groups if self.inputs_.continuous else None
+        )
         self._fit_members(xs, codes, weights, folds)
         self._fit_decision(X, xs, codes, weights, folds)
         self._fit_bounds(xs)
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
-        """Return p(y|x), `[N, K]`."""
+        """Return p(y|x) under the class shares `class_prior`, `[N, K]`, float64.
+
+        Args:
+            X: rows with the columns of training.
+
+        Raises:
+            DataError: a ValueError, if columns are missing or unknown.
+        """
         check_is_fitted(self)
         X = self._checked(X)  # noqa: N806
         xs = self._encoded(X)
@@ -123,59 +201,14 @@ class SemiSupervisedVAEClassifier(
         found = reweighed(mixed, np.full_like(prior, 1 / len(prior)), prior)
         return self._less_certain(found, prior, xs)
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the likeliest label of each row, `[N]`."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return the accuracy among rows whose label is known."""
-        known, labels = known_labels(y, self.unlabelled)
-        guesses = self.predict(X)[known]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
-        return float(accuracy_score(labels, guesses, sample_weight=weights))
-
-    @property
-    def decision_(self) -> pd.DataFrame:
-        """The candidates, their figures on held-out labelled rows, and their weights."""
-        check_is_fitted(self)
-        return self.decision_rule_.table
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        tags.input_tags.string = True
-        return tags
-
     def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
-        options = dict(self.model_options or {})
-        models = [
-            make_model(
-                self.model,
-                self.inputs_.input_shape,
-                len(self.classes_),
-                self.inputs_.likelihood,
-                options,
-                self._seed + n,
-            ).to(xs.device)
-            for n in range(len(folds))
-        ]
-        anneal = {
-            key: Anneal(start, end, max(1, round(share * self.min_steps)))
-            for key, (start, end, share) in models[0].recommended_anneal.items()
-        }
-        config = EnsembleConfig(
-            max_steps=self.max_steps,
-            min_steps=self.min_steps,
-            batch_size=self.batch_size,
-            labelled_batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            anneal=anneal,
-            seed=self._seed,
-        )
+        seeds = range(self._seed, self._seed + len(folds))
+        options, classes = self.model_options or {}, len(self.classes_)
+        models = make_models(self.model, self.inputs_, classes, options, seeds, xs.device)
+        config = training_options(self, self._seed, models[0].recommended_anneal)
         self._members = Members(models, folds)
-        history = self._members.fit(xs, codes, weights, config)
+        with progress_bar(self.max_steps, self.verbose) as on_check:
+            history = self._members.fit(xs, codes, weights, config, on_check)
         for model in models:
             model.double()
         self.models_, self.model_ = models, models[0]
@@ -202,12 +235,12 @@ class SemiSupervisedVAEClassifier(
                 given = default_classifiers(self.n_jobs, self._seed)
             features, of_folds = self._features(X, xs.double())
             for name, estimator in given.items():
-                one = Supervised(estimator, classes)
+                one = Supervised(estimator, classes, self._seed)
                 said[name] = one.held_out(of_folds, codes, weights, rows, folds)
                 self._classifiers[name] = one.fit(features[rows], codes[rows], weights[rows])
                 implied[name] = shares
             for name, estimator in default_propagation(len(codes)).items():
-                spread = Propagated(estimator, classes)
+                spread = Propagated(estimator, classes, self._seed)
                 said[name] = spread.held_out(of_folds, codes, weights, rows, folds)
                 self._classifiers[name] = spread.fit(features, codes, weights)
                 implied[name] = shares
@@ -242,37 +275,3 @@ class SemiSupervisedVAEClassifier(
             features = self._features(X, xs)[0] if self._classifiers else None
             found |= {name: one.predict(features) for name, one in self._classifiers.items()}
         return found
-
-    def _prior(self) -> Floats:
-        """Return the class shares of predictions, `[K]`."""
-        classes = len(self.classes_)
-        if isinstance(self.class_prior, str):
-            if self.class_prior == "uniform":
-                return np.full(classes, 1 / classes)
-            if self.class_prior == "estimated":
-                return self.class_shares_
-        else:
-            shares = np.asarray(self.class_prior, dtype=np.float64)
-            if shares.shape == (classes,) and (shares > 0).all():
-                return shares / shares.sum()
-        raise ConfigError(
-            f"class_prior is {self.class_prior!r}, expected 'uniform', 'estimated', or {classes} "
-            "positive shares, in the order of classes_"
-        )
-
-    def _weights(self, X: Any, codes: Any, sample_weight: Any) -> Floats:  # noqa: N803
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        known = codes >= 0
-        if self.class_weight is not None:
-            each = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_[codes[known]]
-            )
-            weights[known] *= each[codes[known]]
-        if not (weights[known] > 0).any():
-            raise DataError("sample_weight is zero for all labelled rows")
-        return weights
-
-    def _device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")

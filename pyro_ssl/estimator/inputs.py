@@ -30,13 +30,18 @@ class TableInputs:
         return (len(self.columns.modelled),)
 
     @property
+    def continuous(self) -> bool:
+        """Whether two equal rows are surely copies, since a column has a density."""
+        return any(column.family in ("real", "positive") for column in self.columns.columns)
+
+    @property
     def likelihood(self) -> Likelihood:
         """The family of encoded rows."""
         return self.columns.likelihood
 
     def encode(self, X: Any) -> Tensor:  # noqa: N803
         """Return rows as float32 `[N, C]`, NaN where missing."""
-        return torch.from_numpy(self.columns.encode(X)).float()
+        return torch.from_numpy(self.columns.encode(_dense(X))).float()
 
     def features(self, X: Any, fill: Floats | None = None) -> Any:  # noqa: N803
         """Return rows as other classifiers take them, `[N, D]`, without NaN.
@@ -45,7 +50,8 @@ class TableInputs:
             X: rows.
             fill: encoded rows to take in place of missing entries; 0 if None.
         """
-        return self.columns.design(X, None if fill is None else fill.astype(np.float64))
+        filled = None if fill is None else fill.astype(np.float64)
+        return self.columns.design(_dense(X), filled)
 
     def decode(self, values: Tensor) -> Any:
         """Return encoded rows as the table they came from."""
@@ -87,6 +93,11 @@ class DocumentInputs:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return (self.words,)
+
+    @property
+    def continuous(self) -> bool:
+        """True: documents of the same words are surely copies."""
+        return True
 
     @property
     def likelihood(self) -> Likelihood:
@@ -154,7 +165,7 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
     if sp.issparse(X):
         if _are_counts(X):
             return DocumentInputs.infer(X)
-        return TableInputs(Columns.infer(X.toarray(), columns))
+        return TableInputs(Columns.infer(_dense(X), columns))
     return TableInputs(Columns.infer(X, columns))
 
 
@@ -165,6 +176,10 @@ def inputs_from_dict(state: dict[str, Any]) -> Inputs:
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
     del state["kind"]
     return TableInputs(Columns.from_dict(state))
+
+
+def _dense(X: Any) -> Any:  # noqa: N803
+    return X.toarray() if sp.issparse(X) else X
 
 
 def _are_counts(X: Any) -> bool:  # noqa: N803

@@ -1,5 +1,6 @@
 """Models of one kind, each trained without one part of the labelled rows."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from pyro_ssl.models.base import SSLModel
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
+# Rows that a model is given at once.
+_ROWS = 2000
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -29,23 +33,30 @@ class Fold:
     held_out: Codes
 
 
-def make_folds(codes: Codes, count: int, seed: int) -> list[Fold]:
+def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None) -> list[Fold]:
     """Return folds of the labelled rows, stratified, in which every class keeps a row.
 
     Args:
         codes: labels of all rows, -1 where unknown.
         count: number of folds; fewer if no class has so many rows.
         seed: seed of the shuffling.
+        groups: numbers of the rows, `[N]`, equal for rows that are copies of each other: these are
+            held out together. None if there are no copies.
 
     Returns:
         The folds. Rows that are the only ones of their class are held out nowhere. If there are no
-        other rows, all folds keep everything.
+        other rows, or one fold, all folds keep everything.
     """
+    if groups is not None:
+        _, places, copies = np.unique(groups, return_index=True, return_inverse=True)
+        folds = make_folds(codes[places], count, seed)
+        each = [(np.isin(copies, f.kept), np.isin(copies, f.held_out)) for f in folds]
+        return [Fold(np.flatnonzero(k), np.flatnonzero(h)) for k, h in each]
     labelled = np.flatnonzero(codes >= 0)
     sizes = np.bincount(codes[labelled])
     several = labelled[sizes[codes[labelled]] > 1]
     found = [Fold(labelled, labelled[:0])] * count
-    if not len(several):
+    if not len(several) or count == 1:
         return found
     parts = min(count, int(sizes.max()))
     splitter = StratifiedKFold(parts, shuffle=True, random_state=seed)
@@ -98,15 +109,13 @@ class Members:
 
         holds_out = any(len(fold.held_out) for fold in self.folds)
         has_bound = all(model.learns_from_unlabelled for model in self.models)
-        return fit_ensemble(
-            self.models,
-            xs,
-            ys,
-            members,
-            config,
-            measure if holds_out and has_bound else None,
-            on_check,
-        )
+        measured = measure if holds_out and has_bound else None
+        with warnings.catch_warnings():
+            # Of the recording of a step, which no user can heed.
+            warnings.filterwarnings("ignore", ".*not registered in the param store")
+            warnings.filterwarnings("ignore", ".*torch.jit.trace", FutureWarning)
+            warnings.filterwarnings("ignore", ".*torch.jit.trace", DeprecationWarning)
+            return fit_ensemble(self.models, xs, ys, members, config, measured, on_check)
 
     def log_q(self, xs: Tensor) -> Floats:
         """Return each model's log q(y|x), `[E, N, K]`."""
@@ -119,17 +128,17 @@ class Members:
         """
 
         def bounds(model: SSLModel, rows: Tensor) -> Tensor:
-            found = []
-            for label in range(model.num_classes):
-                ys = torch.full((len(rows),), label, device=rows.device)
-                each = []
-                for sample in range(samples):
-                    with SharedNoise(seed, sample):
-                        each.append(joint_bound(model, rows, ys))
-                found.append(torch.stack(each).logsumexp(0) - np.log(samples))
-            return torch.stack(found, 1)
+            # All labels at once, each with every row.
+            labels = torch.arange(model.num_classes, device=rows.device)
+            many = rows.repeat(len(labels), *[1] * (rows.ndim - 1))
+            ys, each = labels.repeat_interleave(len(rows)), []
+            for sample in range(samples):
+                with SharedNoise(seed, sample):
+                    each.append(joint_bound(model, many, ys))
+            found = torch.stack(each).logsumexp(0) - np.log(samples)
+            return found.reshape(len(labels), len(rows)).T
 
-        return self._each(xs, bounds)
+        return self._each(xs, bounds, max(1, _ROWS // self.models[0].num_classes))
 
     def first(self) -> "Members":
         """Return the first model alone."""
@@ -185,11 +194,13 @@ class Members:
         found: Floats = each / each.sum()
         return found
 
-    def _each(self, xs: Tensor, call: Callable[[SSLModel, Tensor], Tensor]) -> Floats:
+    def _each(
+        self, xs: Tensor, call: Callable[[SSLModel, Tensor], Tensor], size: int = _ROWS
+    ) -> Floats:
         found = []
-        with torch.no_grad():
+        with torch.no_grad(), own_random_state(0, xs.device):
             for model in self.models:
                 model.eval()
-                parts = [call(model, rows) for rows in xs.split(2000)]
+                parts = [call(model, rows) for rows in xs.split(size)]
                 found.append(torch.cat(parts).cpu().double().numpy())
         return np.stack(found)

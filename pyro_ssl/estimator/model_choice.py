@@ -1,12 +1,13 @@
 """The generative model of a classifier: one of the library's, or yours."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.likelihoods import Likelihood
 from pyro_ssl.models import CCVAE, M1M2, M2, RaoBlackwellM2
 from pyro_ssl.models.base import SSLModel
@@ -56,6 +57,31 @@ def make_model(
         features = sum(likelihood.feature_shape(input_shape))
         defaults = _defaults(kind, input_shape, num_classes, likelihood, features)
         return kind(**{**defaults, **options})
+
+
+def make_models(
+    choice: Any,
+    inputs: Inputs,
+    num_classes: int,
+    options: Mapping[str, Any],
+    seeds: Iterable[int],
+    device: torch.device,
+) -> list[SSLModel]:
+    """Return a model with new weights for each seed; arguments as for `make_model`.
+
+    Args:
+        choice: a name, a class or a model.
+        inputs: how inputs are encoded.
+        num_classes: number of classes K.
+        options: options of the model.
+        seeds: seeds of the weights.
+        device: where the models will be.
+    """
+    shape, likelihood = inputs.input_shape, inputs.likelihood
+    return [
+        make_model(choice, shape, num_classes, likelihood, options, seed).to(device)
+        for seed in seeds
+    ]
 
 
 def _defaults(

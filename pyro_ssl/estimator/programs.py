@@ -31,6 +31,12 @@ class SharedNoise(TorchFunctionMode):
             last = args[0].shape[-1:]
             noise = torch.randn(last, generator=self._generator, dtype=torch.float64)
             return args[0].copy_(noise.to(args[0]))
+        if func is torch.randn and len(args) > 1:
+            # Draws of each row, `[..., B, D]`.
+            *draws, rows, last = args
+            shape = (*draws, 1, last)
+            noise = torch.randn(shape, generator=self._generator, dtype=torch.float64)
+            return noise.expand(*draws, rows, last).to(**(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

@@ -1,0 +1,75 @@
+"""What scikit-learn asks of a classifier that has `predict_proba`."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
+
+from pyro_ssl.estimator.candidates import Decision
+from pyro_ssl.estimator.labels import known_labels
+from pyro_ssl.estimator.parameters import prior_shares
+from pyro_ssl.estimator.rows import class_costs
+
+Floats = NDArray[np.floating[Any]]
+
+
+class PredictionMethods:
+    """Methods of a classifier by its `predict_proba`; see `SemiSupervisedVAEClassifier`."""
+
+    unlabelled: Any
+    class_prior: Any
+    class_weight: Any
+    # What fit sets.
+    classes_: NDArray[Any]
+    class_shares_: Floats
+    decision_rule_: Decision
+
+    def predict_proba(self, X: Any) -> Floats:  # noqa: N803
+        """Return p(y|x), `[N, K]`."""
+        raise NotImplementedError
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the likeliest label of each row, `[N]`; arguments as for `predict_proba`."""
+        check_is_fitted(self)
+        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Return the accuracy among rows whose label is known.
+
+        Args:
+            X: rows.
+            y: labels `[N]`; rows of unknown ones do not count.
+            sample_weight: weights of the rows, `[N]`.
+
+        Raises:
+            DataError: if no label is known.
+        """
+        check_is_fitted(self)
+        known, labels = known_labels(y, self.unlabelled)
+        guesses = self.predict(X)[known]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(accuracy_score(labels, guesses, sample_weight=weights))
+
+    @property
+    def decision_(self) -> pd.DataFrame:
+        """The candidates, their figures on held-out labelled rows, and their weights."""
+        check_is_fitted(self)
+        return self.decision_rule_.table
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.string = True
+        return tags
+
+    def _prior(self) -> Floats:
+        """Return the class shares of predictions, `[K]`."""
+        costs = class_costs(self.classes_, self.class_weight)
+        found: Floats = costs * prior_shares(self.class_prior, len(costs), self.class_shares_)
+        found /= found.sum()
+        return found
