@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from scipy.stats import mode
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -17,15 +15,8 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.estimator.candidates import (
-    Propagated,
-    Supervised,
-    decide,
-    default_classifiers,
-    default_propagation,
-    labelled_shares,
-)
-from pyro_ssl.estimator.decision import normalised, reweighed
+from pyro_ssl.estimator.candidates import default_classifiers, default_propagation
+from pyro_ssl.estimator.decision import reweighed
 from pyro_ssl.estimator.generation import GenerativeMethods
 from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes
@@ -39,17 +30,10 @@ from pyro_ssl.estimator.parameters import (
 )
 from pyro_ssl.estimator.predictions import PredictionMethods
 from pyro_ssl.estimator.rows import class_weighted, training_rows
+from pyro_ssl.estimator.weighing import Weighing
 from pyro_ssl.infer.devices import resolve_device
-from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
-
-# Held-out rows that each kind of candidate has in advance: with few labels they weigh the same. The
-# model's two rules share them.
-_PREFERENCE = 3.0
-_RULES = ("q(y|x)", "p(y|x)")
-# A model whose columns are independent given y and z takes each for new evidence: it is too sure.
-_LOG_TEMPERATURE = 1.0
 
 
 class SemiSupervisedVAEClassifier(
@@ -179,7 +163,7 @@ class SemiSupervisedVAEClassifier(
             codes, self.members, self._seed, groups if self.inputs_.continuous else None
         )
         self._fit_members(xs, codes, weights, folds)
-        self._fit_decision(X, xs, codes, weights, folds)
+        self._fit_weighing(xs, codes, weights)
         self._fit_bounds(xs)
         return self
 
@@ -193,10 +177,8 @@ class SemiSupervisedVAEClassifier(
             DataError: a ValueError, if columns are missing or unknown.
         """
         check_is_fitted(self)
-        X = self._checked(X)  # noqa: N806
-        xs = self._encoded(X)
-        each = self._say(X, xs)
-        mixed = self.decision_rule_.mix(each)
+        xs = self._encoded(self._checked(X))
+        mixed = self._weighing.mix(xs)
         prior = self._prior()
         found = reweighed(mixed, np.full_like(prior, 1 / len(prior)), prior)
         return self._less_certain(found, prior, xs)
@@ -217,61 +199,12 @@ class SemiSupervisedVAEClassifier(
         self.termination_condition_ = history.termination
         self._n_features_out = self.transform_dim_
 
-    def _fit_decision(self, X: Any, xs: Any, codes: Any, weights: Any, folds: Any) -> None:  # noqa: N803
-        rows = np.flatnonzero(codes >= 0)
-        classes = len(self.classes_)
-        known = xs[torch.from_numpy(rows)].double()
-        said = {"q(y|x)": normalised(self._members.held_out(self._members.log_q(known), rows))}
+    def _fit_weighing(self, xs: Any, codes: Any, weights: Any) -> None:
+        auto = isinstance(self.model, str) and self.model == "auto"
+        given = self.classifiers if auto else {}
+        if given is None:
+            given = default_classifiers(self.n_jobs, self._seed)
+        spread = default_propagation(len(codes)) if auto else {}
+        weighing = Weighing(self._members, self.inputs_, given, spread, auto, self._seed)
+        self._weighing = weighing.fit(xs.double(), codes, weights)
         self.class_shares_ = self._members.class_shares(xs.double())
-        shares = labelled_shares(codes[rows], classes, weights[rows])
-        implied = {"q(y|x)": shares}
-        self._classifiers: dict[str, Supervised] = {}
-        if self.model == "auto":
-            joint = self._members.held_out(self._members.log_joint(known, 4, self._seed), rows)
-            said["p(y|x)"] = normalised(joint)
-            implied["p(y|x)"] = 0.9 * self._label_prior() + 0.1 / classes
-            given = self.classifiers
-            if given is None:
-                given = default_classifiers(self.n_jobs, self._seed)
-            features, of_folds = self._features(X, xs.double())
-            for name, estimator in given.items():
-                one = Supervised(estimator, classes, self._seed)
-                said[name] = one.held_out(of_folds, codes, weights, rows, folds)
-                self._classifiers[name] = one.fit(features[rows], codes[rows], weights[rows])
-                implied[name] = shares
-            for name, estimator in default_propagation(len(codes)).items():
-                spread = Propagated(estimator, classes, self._seed)
-                said[name] = spread.held_out(of_folds, codes, weights, rows, folds)
-                self._classifiers[name] = spread.fit(features, codes, weights)
-                implied[name] = shares
-        rules = [name for name in _RULES if name in said]
-        preference = dict.fromkeys(said, _PREFERENCE)
-        preference |= dict.fromkeys(rules, _PREFERENCE / len(rules))
-        expected = dict.fromkeys(rules, _LOG_TEMPERATURE)
-        self.decision_rule_ = decide(said, codes[rows], implied, preference, expected)
-
-    def _features(self, X: Any, xs: Any) -> tuple[Any, list[Any]]:  # noqa: N803
-        """Return what classifiers see of rows, and what they see where one model fills them in.
-
-        A model that fills in missing entries has learnt from labels. Rows that are held out are
-        therefore filled in by the model that does not see their labels, as are those a classifier
-        then learns from; in the end all models fill them in together.
-        """
-        families = getattr(self.inputs_.likelihood, "columns", ())
-        coded = [isinstance(family, Categorical | Ordinal) for family in families]
-        fills = self._members.fills(xs, coded)
-        if fills is None:
-            features = self.inputs_.features(X)
-            return features, [features] * len(self.models_)
-        together = np.where(coded, mode(fills, axis=0).mode, fills.mean(0))
-        return self.inputs_.features(X, together), [self.inputs_.features(X, f) for f in fills]
-
-    def _say(self, X: Any, xs: Any) -> dict[str, Floats]:  # noqa: N803
-        """Return what each candidate says of rows, `[N, K]`."""
-        found = {"q(y|x)": normalised(self._members.log_q(xs)).mean(0)}
-        if self.model == "auto":
-            joint = self._members.log_joint(xs, 4, self._seed)
-            found["p(y|x)"] = normalised(joint).mean(0)
-            features = self._features(X, xs)[0] if self._classifiers else None
-            found |= {name: one.predict(features) for name, one in self._classifiers.items()}
-        return found

@@ -132,28 +132,23 @@ class Columns:
         each = [self.columns[n].log_jacobian(values[:, p]) for p, n in enumerate(self.modelled)]
         return np.sum(each, 0)
 
-    def design(self, X: Any, fill: Floats | None = None) -> Floats:  # noqa: N803
-        """Return a table as float64 `[N, D]` for linear classifiers and forests, without NaN.
+    def design(self, values: NDArray[Any], fill: NDArray[Any] | None = None) -> Floats:
+        """Return encoded rows as float64 `[N, D]` for other classifiers, without NaN.
 
-        For each column, in the table's order: real and positive numbers as encoded; of counts
-        log(1 + x), and of ordinal levels the code, both standardised; a binary code less its mean;
-        for other categories an indicator of each. Numbers are clipped to [-10, 10]; missing entries
+        For each column that is not constant, in the table's order: real and positive numbers as
+        encoded; of counts log(1 + x), and of ordinal levels the code, both standardised; a binary
+        code less its mean; for other categories an indicator of each. Numbers are clipped to [-10, 10]; missing entries
         are 0. After them, if the column had missing entries in training, 1 where it is missing.
 
         Args:
-            X: the table.
-            fill: encoded rows `[N, len(modelled)]` to take in place of missing entries.
+            values: encoded rows, `[N, len(modelled)]`.
+            fill: encoded rows to take in place of missing entries.
         """
-        table = self._read(X)
-        values = self._encode(table)
-        place_of = {n: place for place, n in enumerate(self.modelled)}
+        values = self._checked(values)
         found = []
-        for n, (column, series) in enumerate(zip(self.columns, table.columns, strict=True)):
-            if n in place_of:
-                place = place_of[n]
-                found += column.design(values[:, place], None if fill is None else fill[:, place])
-            else:
-                found += column.design(np.where(series.isna(), np.nan, 0.0))
+        for place in np.argsort(self.modelled):
+            instead = None if fill is None else self._checked(fill)[:, place]
+            found += self.columns[self.modelled[place]].design(values[:, place], instead)
         return np.stack(found, 1)
 
     def to_frame(self) -> pd.DataFrame:

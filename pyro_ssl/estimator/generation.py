@@ -64,7 +64,7 @@ class GenerativeMethods:
                 "returns"
             )
         if y is None:
-            ys = np.full(len(latents), int(self._label_prior().argmax()))
+            ys = np.full(len(latents), int(self._members.label_prior().argmax()))
         else:
             ys = self._codes_of(y, len(latents))
         parameter = next(self.model_.parameters())
@@ -212,17 +212,6 @@ class GenerativeMethods:
         excess = np.maximum(0.0, low - self._bounds_of(xs)) / unit
         share = (excess / (1 + excess))[:, None]
         found: Floats = (1 - share) * probabilities + share * prior
-        return found
-
-    def _label_prior(self) -> Floats:
-        """Return p(y) of the models, uniform where they have none, `[K]`."""
-        each = []
-        for model in self.models_:
-            p_y = getattr(model, "p_y", None)
-            like = next(model.parameters())
-            logits = like.new_zeros(len(self.classes_)) if p_y is None else p_y(like)
-            each.append(logits.detach().softmax(-1).cpu().numpy())
-        found: Floats = np.mean(each, 0)
         return found
 
     def _encoded(self, X: Any) -> torch.Tensor:  # noqa: N803

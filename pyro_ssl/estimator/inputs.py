@@ -43,15 +43,14 @@ class TableInputs:
         """Return rows as float32 `[N, C]`, NaN where missing."""
         return torch.from_numpy(self.columns.encode(_dense(X))).float()
 
-    def features(self, X: Any, fill: Floats | None = None) -> Any:  # noqa: N803
-        """Return rows as other classifiers take them, `[N, D]`, without NaN.
+    def features(self, xs: Tensor, fill: Floats | None = None) -> Any:
+        """Return encoded rows as other classifiers take them, `[N, D]`, without NaN.
 
         Args:
-            X: rows.
+            xs: encoded rows.
             fill: encoded rows to take in place of missing entries; 0 if None.
         """
-        filled = None if fill is None else fill.astype(np.float64)
-        return self.columns.design(_dense(X), filled)
+        return self.columns.design(xs.double().cpu().numpy(), fill)
 
     def decode(self, values: Tensor) -> Any:
         """Return encoded rows as the table they came from."""
@@ -114,9 +113,9 @@ class DocumentInputs:
             )
         return torch.from_numpy(rows.toarray().astype(np.float32))
 
-    def features(self, X: Any, fill: Floats | None = None) -> Any:  # noqa: N803
-        """Return tf-idf, sparse `[N, V]`, in rows of length 1."""
-        rows = self._checked(X).astype(np.float64)
+    def features(self, xs: Tensor, fill: Floats | None = None) -> Any:
+        """Return tf-idf of encoded rows, sparse `[N, V]`, in rows of length 1."""
+        rows = sp.csr_matrix(xs.double().cpu().numpy())
         found = sp.csr_matrix(rows.multiply(np.asarray(self.frequencies)))
         norms = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
         return sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ found)

@@ -194,6 +194,17 @@ class Members:
         found: Floats = each / each.sum()
         return found
 
+    def label_prior(self) -> Floats:
+        """Return p(y) of the models, uniform where they have none, `[K]`."""
+        each = []
+        for model in self.models:
+            p_y = getattr(model, "p_y", None)
+            like = next(model.parameters())
+            logits = like.new_zeros(model.num_classes) if p_y is None else p_y(like)
+            each.append(logits.detach().softmax(-1).cpu().numpy())
+        found: Floats = np.mean(each, 0)
+        return found
+
     def _each(
         self, xs: Tensor, call: Callable[[SSLModel, Tensor], Tensor], size: int = _ROWS
     ) -> Floats:

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from pyro_ssl.estimator.candidates import Decision
 from pyro_ssl.estimator.labels import known_labels
 from pyro_ssl.estimator.parameters import prior_shares
 from pyro_ssl.estimator.rows import class_costs
+from pyro_ssl.estimator.weighing import Weighing
 
 Floats = NDArray[np.floating[Any]]
 
@@ -25,7 +25,7 @@ class PredictionMethods:
     # What fit sets.
     classes_: NDArray[Any]
     class_shares_: Floats
-    decision_rule_: Decision
+    _weighing: Weighing
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
         """Return p(y|x), `[N, K]`."""
@@ -58,7 +58,7 @@ class PredictionMethods:
     def decision_(self) -> pd.DataFrame:
         """The candidates, their figures on held-out labelled rows, and their weights."""
         check_is_fitted(self)
-        return self.decision_rule_.table
+        return self._weighing.table
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

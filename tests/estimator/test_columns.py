@@ -223,14 +223,21 @@ def test_the_design_by_hand():
     columns = Columns.infer(frame, {"rank": "ordinal"})
     unit = 1.5**0.5
     expected = [
-        [-unit, 0, 1, 0, 0, 0, 0.75, 0, -(2**0.5)],
-        [0, 0, 0, 0, 1, 0, -0.25, 1, 0],
-        [0, 1, 0, 0, 0, 1, -0.25, 0, 2**0.5],
-        [unit, 0, 0, 1, 0, 0, -0.25, 0, 0],
+        [-unit, 0, 1, 0, 0, 0, 0.75, -(2**0.5)],
+        [0, 0, 0, 0, 1, 0, -0.25, 0],
+        [0, 1, 0, 0, 0, 1, -0.25, 2**0.5],
+        [unit, 0, 0, 1, 0, 0, -0.25, 0],
     ]
-    np.testing.assert_allclose(columns.design(frame), expected, atol=1e-12)
+    values = columns.encode(frame)
+    np.testing.assert_allclose(columns.design(values), expected, atol=1e-12)
+    # Filled in, an entry still counts as missing.
+    fill = np.where(np.isnan(values), 1.0, np.nan)
+    filled = columns.design(values, fill)
+    expected[2][3] = 1
+    expected[2][0] = 1.0
+    np.testing.assert_allclose(filled, expected, atol=1e-12)
     far = frame[:1].assign(real=1e9, rank=2)
-    np.testing.assert_allclose(columns.design(far)[0, 0], 10)
+    np.testing.assert_allclose(columns.design(columns.encode(far))[0, 0], 10)
 
 
 def test_counts_far_from_0_are_modelled_as_real_numbers_and_decoded_as_whole_ones():
@@ -255,7 +262,9 @@ def test_counts_in_the_design_are_standardised_logarithms():
     columns = Columns.infer(counts, ["count"])
     assert columns.columns[0].transform == "none"
     logs = np.log1p(counts)
-    np.testing.assert_allclose(columns.design(counts), (logs - logs.mean()) / logs.std())
+    np.testing.assert_allclose(
+        columns.design(columns.encode(counts)), (logs - logs.mean()) / logs.std()
+    )
 
 
 @pytest.mark.parametrize("table", ["frame", "array"])
@@ -302,7 +311,7 @@ def test_any_table_returns(lists):
     columns.likelihood.check(torch.from_numpy(values))
     restored = columns.decode(values)
     assert np.isfinite(columns.log_jacobian(values)).all()
-    assert np.isfinite(columns.design(frame)).all()
+    assert np.isfinite(columns.design(columns.encode(frame))).all()
     for column in columns.columns:
         raw, found = frame[column.name], restored[column.name]
         known = raw.notna()
