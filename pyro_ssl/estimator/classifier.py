@@ -139,6 +139,7 @@ class SemiSupervisedVAEClassifier(
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
         return tags
 
     def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
