@@ -91,6 +91,8 @@ def _defaults(
     if len(input_shape) > 1:
         small = len(input_shape) == 2 or math.prod(input_shape[1:]) <= _SMALL
         found["channels"] = _CHANNELS if small else _CHANNELS_OF_LARGE
+        # Of the convolutions' outputs, which are many.
+        found["input_dropout"] = 0.5
     return {k: v for k, v in found.items() if k in _parameters(kind)}
 
 

@@ -62,6 +62,7 @@ def test_few_labels_do_at_any_place(fitted):
     assert model.n_features_in_ == np.prod(rows.shape[1:])
     assert list(model.columns_["family"]) == ["real"]
     assert model.model_.channels == 16
+    assert model.model_.input_dropout == 0.5
 
 
 def test_tensors_are_taken_as_arrays(fitted):
