@@ -137,8 +137,9 @@ class Columns:
 
         For each column that is not constant, in the table's order: real and positive numbers as
         encoded; of counts log(1 + x), and of ordinal levels the code, both standardised; a binary
-        code less its mean; for other categories an indicator of each. Numbers are clipped to [-10, 10]; missing entries
-        are 0. After them, if the column had missing entries in training, 1 where it is missing.
+        code less its mean; for other categories an indicator of each. Numbers are clipped to
+        [-10, 10]; missing entries are 0. After them, if the column had missing entries in training,
+        1 where it is missing.
 
         Args:
             values: encoded rows, `[N, len(modelled)]`.

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from pyro_ssl.errors import DataError
+from pyro_ssl.estimator.images import as_numpy, is_array
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
 from pyro_ssl.estimator.programs import complete, generate
@@ -239,7 +240,16 @@ class GenerativeMethods:
         return int(options["latent_dim"])
 
     def _checked(self, X: Any, reset: bool = False) -> Any:  # noqa: N803
-        """Check rows as scikit-learn does; data frames and sparse matrices pass as they are."""
+        """Check rows as scikit-learn does; data frames and sparse matrices pass as they are.
+
+        Of images and signals, `n_features_in_` is the number of values of a row; the values are
+        checked where they are encoded.
+        """
+        if is_array(X):
+            X = as_numpy(X)  # noqa: N806
+            flat = X.reshape(len(X), int(np.prod(X.shape[1:])))
+            validate_data(self, flat, reset=reset, skip_check_array=True)
+            return X
         if hasattr(X, "columns") or type(X).__module__.startswith("polars"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.families import Families
+from pyro_ssl.estimator.images import ArrayInputs, is_array
 from pyro_ssl.likelihoods import Likelihood, Multinomial
 
 Floats = NDArray[np.floating[Any]]
@@ -148,19 +149,27 @@ class DocumentInputs:
         return rows
 
 
-Inputs = TableInputs | DocumentInputs
+Inputs = TableInputs | DocumentInputs | ArrayInputs
 
 
 def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N803
-    """Return how to encode rows for training: a table, or the counts of a sparse matrix.
+    """Return how to encode rows for training: a table, counts, or images and signals.
 
     Args:
-        X: pandas or polars data frame, 2-D array, or sparse matrix.
+        X: pandas or polars data frame, 2-D array, or sparse matrix; an array or tensor of images
+            `[N, C, H, W]` or of signals `[N, C, T]`.
         columns: families of columns that are known; see `Columns.infer`.
 
     Raises:
         DataError: if rows cannot be used.
+        ConfigError: if there are `columns` of images.
     """
+    if is_array(X):
+        if columns is not None:
+            raise ConfigError(
+                f"columns is {columns!r}, but images and signals have none: use columns=None"
+            )
+        return ArrayInputs.infer(X)
     if sp.issparse(X):
         if _are_counts(X):
             return DocumentInputs.infer(X)
@@ -173,6 +182,8 @@ def inputs_from_dict(state: dict[str, Any]) -> Inputs:
     state = dict(state)
     if state.get("kind") == "documents":
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
+    if state.get("kind") == "images":
+        return ArrayInputs.from_dict(state)
     del state["kind"]
     return TableInputs(Columns.from_dict(state))
 

@@ -1,6 +1,7 @@
 """The generative model of a classifier: one of the library's, or yours."""
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ NAMED: dict[str, type[SSLModel]] = {
 }
 # Where a row has more features than this, networks of 64 units are too narrow.
 _NARROW = 256
+# Channels of the first convolution, of rows of at most so many pixels or signals, and of others.
+_CHANNELS, _SMALL, _CHANNELS_OF_LARGE = 16, 256, 8
 
 
 def make_model(
@@ -54,7 +57,7 @@ def make_model(
                 f"model is {choice!r}, expected one of {', '.join(NAMED)}, a class of models that "
                 "classify, or a model"
             )
-        features = sum(likelihood.feature_shape(input_shape))
+        features = math.prod(likelihood.feature_shape(input_shape))
         defaults = _defaults(kind, input_shape, num_classes, likelihood, features)
         return kind(**{**defaults, **options})
 
@@ -91,7 +94,7 @@ def _defaults(
     likelihood: Likelihood,
     features: int,
 ) -> dict[str, Any]:
-    """Return options that suit tables, of those that a class takes."""
+    """Return options that suit tables, images or signals, of those that a class takes."""
     narrow = features <= _NARROW
     width = 64 if narrow else 128
     latent = min(5, max(1, features // 2)) if narrow else 10
@@ -111,6 +114,11 @@ def _defaults(
     found |= {"input_shape": input_shape, "likelihood": likelihood, "style_dim": latent}
     if issubclass(kind, CCVAE):
         found["num_samples"] = 10
+    if len(input_shape) > 1:
+        small = len(input_shape) == 2 or math.prod(input_shape[1:]) <= _SMALL
+        found["channels"] = _CHANNELS if small else _CHANNELS_OF_LARGE
+        # Of the convolutions' outputs, which are many.
+        found["input_dropout"] = 0.5
     return {k: v for k, v in found.items() if k in _parameters(kind)}
 
 

@@ -65,6 +65,7 @@ class PredictionMethods:
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
         return tags
 
     def _prior(self) -> Floats:

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.estimator.images import is_array
 from pyro_ssl.estimator.tables import read_table
 
 Codes = NDArray[np.int64]
@@ -109,6 +110,8 @@ def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
         parts = zip(rows.indptr[:-1], rows.indptr[1:], strict=True)
         keys = [rows.indices[a:b].tobytes() + rows.data[a:b].tobytes() for a, b in parts]
         return pd.util.hash_array(np.array([key.hex() for key in keys], dtype=object))
+    if is_array(X):
+        X = X.reshape(len(X), -1)  # noqa: N806
     columns = {place: _plain(column) for place, column in enumerate(read_table(X).columns)}
     hashes = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
     return np.asarray(hashes).astype(np.uint64)

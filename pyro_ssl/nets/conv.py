@@ -1,17 +1,19 @@
-"""Between an image and the fully connected networks: flattening, or convolutions.
+"""Between an image or a signal and the fully connected networks: flattening, or convolutions.
 
-An image encoder maps images to vectors, an image decoder vectors to images. Both accept leading
-batch dimensions of any number and return their input's dtype, as all networks do.
+An encoder maps images to vectors, a decoder vectors to images. Both accept leading batch dimensions
+of any number and return their input's dtype, as all networks do. Convolutions are of an image
+(channels, height, width) or of a signal (channels, length), of any size.
 """
 
 import math
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.mlp import ACTIVATIONS
+from pyro_ssl.nets.strided import doubled, halved
 from pyro_ssl.options import check_at_least, check_one_of
 
 # Convolutions halve the image until its sides are at most this long.
@@ -61,12 +63,13 @@ class FlatDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions that halve an image until its sides are at most 8 pixels.
+    """Convolutions that halve an image until its sides are at most 8 pixels, or a signal likewise.
 
-    Kernels are 4 by 4; an activation follows each convolution.
+    Kernels are 4 by 4, or 4 long; an activation follows each convolution. Half of an odd side is
+    rounded up: the image gets zeros at its lower and right border, of one pixel.
 
     Args:
-        input_shape: channels, height and width.
+        input_shape: channels, height and width, or channels and length.
         channels: channels after the first convolution; each further one doubles them, up to eight
             times that number.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
@@ -75,34 +78,39 @@ class ConvEncoder(nn.Module):
         out_features: length of the vector that an image becomes.
 
     Raises:
-        ConfigError: if images of that shape cannot be halved so often.
+        ConfigError: if the shape is none of these, or the activation is not for convolutions.
     """
 
     def __init__(
         self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
     ) -> None:
         super().__init__()
-        widths, (height, width) = _plan(input_shape, channels, activation)
+        widths, sizes = _plan(input_shape, channels, activation)
         self.activation = activation
+        self._sides = len(sizes[0])
+        kind = nn.Conv1d if self._sides == 1 else nn.Conv2d
         self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, kernel_size=4, stride=2, padding=1)
+            kind(i, o, kernel_size=4, stride=2, padding=1)
             for i, o in pairwise([input_shape[0], *widths])
         )
-        self.out_features = widths[-1] * height * width
+        self.out_features = widths[-1] * math.prod(sizes[-1])
 
     def forward(self, xs: Tensor) -> Tensor:
-        """Return vectors `[..., out_features]` of images `[..., channels, height, width]`."""
-        hs, activate = xs.reshape(-1, *xs.shape[-3:]), ACTIVATIONS[self.activation]
+        """Return vectors `[..., out_features]` of images `[..., *input_shape]`."""
+        lead = xs.shape[: -self._sides - 1]
+        hs, activate = xs.reshape(-1, *xs.shape[len(lead) :]), ACTIVATIONS[self.activation]
         for layer in self.layers:
-            hs = activate(layer(hs))
-        return hs.reshape(*xs.shape[:-3], self.out_features).to(xs.dtype)
+            hs = activate(halved(_evened(hs, self._sides), layer))
+        return hs.reshape(*lead, self.out_features).to(xs.dtype)
 
 
 class ConvDecoder(nn.Module):
     """The layers of `ConvEncoder` in reverse order: an activation, then a convolution, each time.
 
+    Where a side of the encoder's image was odd, the last pixels are cut off.
+
     Args:
-        input_shape: channels, height and width of the image.
+        input_shape: channels, height and width of the image, or channels and length of the signal.
         channels: those of `ConvEncoder`'s first convolution.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
@@ -117,20 +125,22 @@ class ConvDecoder(nn.Module):
         self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
     ) -> None:
         super().__init__()
-        widths, (height, width) = _plan(input_shape, channels, activation)
+        widths, sizes = _plan(input_shape, channels, activation)
         self.activation = activation
-        self.smallest = (widths[-1], height, width)
+        self.smallest = (widths[-1], *sizes[-1])
         self.in_features = math.prod(self.smallest)
+        self._sizes = sizes[-2::-1]
+        kind = nn.ConvTranspose1d if len(sizes[0]) == 1 else nn.ConvTranspose2d
         self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(i, o, kernel_size=4, stride=2, padding=1)
+            kind(i, o, kernel_size=4, stride=2, padding=1)
             for i, o in pairwise([*widths[::-1], input_shape[0]])
         )
 
     def forward(self, hs: Tensor) -> Tensor:
-        """Return images `[..., channels, height, width]` of vectors `[..., in_features]`."""
+        """Return images `[..., *input_shape]` of vectors `[..., in_features]`."""
         images, activate = hs.reshape(-1, *self.smallest), ACTIVATIONS[self.activation]
-        for layer in self.layers:
-            images = layer(activate(images))
+        for layer, sides in zip(self.layers, self._sizes, strict=True):
+            images = _cut(doubled(activate(images), layer), sides)
         return images.reshape(*hs.shape[:-1], *images.shape[1:]).to(hs.dtype)
 
 
@@ -163,24 +173,34 @@ def image_nets(
 
 def _plan(
     input_shape: tuple[int, ...], channels: int, activation: str
-) -> tuple[list[int], tuple[int, int]]:
-    """Return the channels of each halving, and the height and width that are left."""
+) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Return the channels of each halving, and the sides at first and after each."""
     if activation == "maxout":
         raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
     check_one_of("activation", activation, [name for name in ACTIVATIONS if name != "maxout"])
     check_at_least("channels", channels, 1)
-    if len(input_shape) != 3:
+    if len(input_shape) not in (2, 3):
         raise ConfigError(
-            f"input_shape is {input_shape}, convolutions expect (channels, height, width)"
+            f"input_shape is {input_shape}, convolutions expect (channels, height, width) of an "
+            "image or (channels, length) of a signal: use channels=None"
         )
-    sides = torch.Size(input_shape[1:])
+    sizes = [tuple(input_shape[1:])]
     widths: list[int] = []
-    while not widths or max(sides) > _SMALLEST:
-        if sides[0] % 2 or sides[1] % 2:
-            raise ConfigError(
-                f"input_shape is {input_shape}: its sides cannot be halved until they are at most "
-                f"{_SMALLEST}; pad the images, to 32 or 64 say"
-            )
-        sides = torch.Size(side // 2 for side in sides)
+    while not widths or max(sizes[-1]) > _SMALLEST:
+        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
         widths.append(channels * 2 ** min(len(widths), _DOUBLINGS))
-    return widths, (sides[0], sides[1])
+    return widths, sizes
+
+
+def _evened(images: Tensor, sides: int) -> Tensor:
+    """Return images whose last `sides` dimensions are even, by a border of zeros at their end."""
+    odd = [side % 2 for side in images.shape[-sides:]]
+    return F.pad(images, [n for o in reversed(odd) for n in (0, o)]) if any(odd) else images
+
+
+def _cut(images: Tensor, sides: tuple[int, ...]) -> Tensor:
+    """Return the beginning of each of the images' last dimensions, of these lengths."""
+    for dim, side in enumerate(sides, -len(sides)):
+        if images.shape[dim] != side:
+            images = images.narrow(dim, 0, side)
+    return images

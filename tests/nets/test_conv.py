@@ -1,11 +1,17 @@
+import math
+
 import pytest
 import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.conv import ConvDecoder, ConvEncoder, image_nets
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 128, 128), (1, 8, 8), (2, 16, 24)]
+SHAPES += [(1, 1, 1), (2, 2, 3), (3, 5, 7), (5, 31, 17), (1, 1, 100)]
+SHAPES += [(1, 1), (2, 7), (3, 11), (5, 100)]
 
 
 @pytest.mark.parametrize("channels", [None, 4])
@@ -36,15 +42,34 @@ def test_sides_are_halved_until_they_are_small(shape, smallest):
     assert channels == [32, 64, 128][: len(channels)]
 
 
-def test_every_pixel_reaches_the_vector_and_every_number_the_image():
+@pytest.mark.parametrize(
+    ("shape", "smallest"),
+    [
+        ((2, 31, 17), (64, 8, 5)),
+        ((1, 9, 2), (32, 5, 1)),
+        ((1, 1, 1), (32, 1, 1)),
+        ((2, 100), (256, 7)),
+        ((1, 7), (32, 4)),
+    ],
+    ids=str,
+)
+def test_half_of_an_odd_side_is_rounded_up(shape, smallest):
+    assert ConvDecoder(shape).smallest == smallest
+    assert ConvEncoder(shape).out_features == math.prod(smallest)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), *SHAPES[-9:]], ids=str)
+def test_every_pixel_reaches_the_vector_and_every_number_the_image(shape):
     torch.manual_seed(0)
-    encoder, decoder = image_nets((1, 28, 28), True, "softplus")
-    xs = torch.rand(1, 28, 28, requires_grad=True)
+    encoder, decoder = image_nets(shape, True, "softplus")
+    xs = torch.rand(shape, requires_grad=True)
     encoder(xs).sum().backward()
     assert (xs.grad != 0).all()
     hs = torch.rand(decoder.in_features, requires_grad=True)
     decoder(hs).sum().backward()
     assert (hs.grad != 0).all()
+    for network in (encoder, decoder):
+        assert all((p.grad != 0).any() for p in network.parameters())
 
 
 def test_layers_and_activations_by_hand():
@@ -62,6 +87,45 @@ def test_layers_and_activations_by_hand():
     torch.testing.assert_close(decoder(vectors), images)
 
 
+@pytest.mark.parametrize("shape", [(2, 9, 13), (3, 27)], ids=str)
+def test_odd_sides_are_padded_by_zeros_and_cut_by_hand(shape):
+    torch.manual_seed(0)
+    encoder, decoder = image_nets(shape, True, "softplus")
+    convolve, back = F.conv2d, F.conv_transpose2d
+    if len(shape) == 2:
+        convolve, back = F.conv1d, F.conv_transpose1d
+    hs = xs = torch.rand(3, *shape)
+    sizes = [shape[1:]]
+    for layer in encoder.layers:
+        even = torch.zeros(*hs.shape[:2], *(side + side % 2 for side in hs.shape[2:]))
+        even[(..., *(slice(side) for side in hs.shape[2:]))] = hs
+        hs = F.softplus(convolve(even, layer.weight, layer.bias, stride=2, padding=1))
+        sizes.append(hs.shape[2:])
+    torch.testing.assert_close(encoder(xs), hs.flatten(1))
+    vectors = torch.randn(3, decoder.in_features)
+    images = vectors.view(3, *decoder.smallest)
+    for layer, sides in zip(decoder.layers, sizes[-2::-1], strict=True):
+        images = back(F.softplus(images), layer.weight, layer.bias, stride=2, padding=1)
+        images = images[(..., *(slice(side) for side in sides))]
+    torch.testing.assert_close(decoder(vectors), images)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7), (1, 11), (1, 28, 28)], ids=str)
+def test_several_at_once_are_each_alone(shape):
+    torch.manual_seed(0)
+    xs = torch.randn(3, 4, *shape, dtype=torch.float64)
+    coders = [nn.Sequential(*image_nets(shape, 2, "softplus")).double() for _ in range(3)]
+    stacked, _ = stack_module_state(coders)
+    together = vmap(lambda state, rows: functional_call(coders[0], state, rows))(stacked, xs)
+    together.square().sum().backward()
+    for n, coder in enumerate(coders):
+        alone = coder(xs[n])
+        torch.testing.assert_close(together[n], alone)
+        alone.square().sum().backward()
+        for name, parameter in coder.named_parameters():
+            torch.testing.assert_close(stacked[name].grad[n], parameter.grad)
+
+
 def test_autocast_reaches_neither_end():
     encoder, decoder = image_nets((1, 16, 16), True, "relu")
     with torch.autocast("cpu", torch.bfloat16):
@@ -73,7 +137,7 @@ def test_autocast_reaches_neither_end():
     ("shape", "activation", "named"),
     [
         ((784,), "relu", "channels, height, width"),
-        ((1, 30, 30), "relu", "pad the images"),
+        ((1, 2, 3, 4), "relu", "channels, length"),
         ((1, 28, 28), "maxout", "maxout"),
         ((1, 28, 28), "sin", "activation is 'sin', expected one of relu"),
     ],
