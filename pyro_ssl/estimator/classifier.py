@@ -26,11 +26,10 @@ from pyro_ssl.estimator.candidates import (
     labelled_shares,
 )
 from pyro_ssl.estimator.decision import normalised, reweighed
-from pyro_ssl.estimator.generation import GenerativeMethods
-from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes, known_labels
-from pyro_ssl.estimator.members import Members, make_folds
+from pyro_ssl.estimator.members import Members
 from pyro_ssl.estimator.model_choice import make_model
+from pyro_ssl.estimator.streams import StreamMethods
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
 
@@ -42,7 +41,7 @@ _PREFERENCE_OF_CLASSIFIERS = 6.0
 
 
 class SemiSupervisedVAEClassifier(
-    GenerativeMethods,
+    StreamMethods,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
@@ -92,16 +91,15 @@ class SemiSupervisedVAEClassifier(
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
         """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
         X = self._checked(X, reset=True)  # noqa: N806
-        codes, self.classes_ = LabelCodes.fit(y, self.unlabelled)
+        codes, classes = LabelCodes.fit(y, self.unlabelled)
         check_consistent_length(X, codes)
+        self._begin(X, classes)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         weights = self._weights(X, codes, sample_weight)
-        self.inputs_ = infer_inputs(X, self.columns)
-        self.columns_ = self.inputs_.to_frame()
-        xs = self.inputs_.encode(X).to(self._device())
-        folds = make_folds(codes, self.members, self._seed)
+        xs, features = self.inputs_.encode(X).to(self._device()), self.inputs_.features(X)
+        folds = self._keep_labelled(xs, features, codes, weights, sample_weight)
         self._fit_members(xs, codes, weights, folds)
-        self._fit_decision(X, xs, codes, weights, folds)
+        self._fit_decision(features, xs, codes, weights, folds)
         self._fit_bounds(xs)
         return self
 
@@ -141,7 +139,9 @@ class SemiSupervisedVAEClassifier(
         tags.input_tags.string = True
         return tags
 
-    def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
+    def _fit_members(
+        self, xs: Any, codes: Any, weights: Any, folds: Any, share: float = 1.0
+    ) -> None:
         options = dict(self.model_options or {})
         models = [
             make_model(
@@ -155,16 +155,16 @@ class SemiSupervisedVAEClassifier(
             for n in range(len(folds))
         ]
         anneal = {
-            key: Anneal(start, end, max(1, round(share * self.min_steps)))
-            for key, (start, end, share) in models[0].recommended_anneal.items()
+            key: Anneal(start, end, max(1, round(part * self.min_steps)))
+            for key, (start, end, part) in models[0].recommended_anneal.items()
         }
         config = EnsembleConfig(
-            max_steps=self.max_steps,
-            min_steps=self.min_steps,
+            max_steps=max(1, round(share * self.max_steps)),
+            min_steps=round(share * self.min_steps),
             batch_size=self.batch_size,
             labelled_batch_size=self.batch_size,
             learning_rate=self.learning_rate,
-            anneal=anneal,
+            anneal={} if self._go_on(models) else anneal,
             seed=self._seed,
         )
         self._members = Members(models, folds)
@@ -177,7 +177,7 @@ class SemiSupervisedVAEClassifier(
         self.termination_condition_ = history.termination
         self._n_features_out = self.transform_dim_
 
-    def _fit_decision(self, X: Any, xs: Any, codes: Any, weights: Any, folds: Any) -> None:  # noqa: N803
+    def _fit_decision(self, features: Any, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
         rows = np.flatnonzero(codes >= 0)
         classes = len(self.classes_)
         known = xs[torch.from_numpy(rows)].double()
@@ -194,7 +194,6 @@ class SemiSupervisedVAEClassifier(
             given = self.classifiers
             if given is None:
                 given = default_classifiers(self.n_jobs, self._seed)
-            features = self.inputs_.features(X)
             for name, estimator in given.items():
                 one = Supervised(estimator, classes)
                 said[name] = one.held_out(features, codes, weights, rows, folds)
