@@ -29,7 +29,7 @@ from pyro_ssl.estimator.decision import normalised, reweighed
 from pyro_ssl.estimator.labels import LabelCodes, known_labels
 from pyro_ssl.estimator.members import Members
 from pyro_ssl.estimator.model_choice import make_model
-from pyro_ssl.estimator.streams import StreamMethods
+from pyro_ssl.estimator.stored import StoredMethods
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
 
@@ -41,7 +41,7 @@ _PREFERENCE_OF_CLASSIFIERS = 6.0
 
 
 class SemiSupervisedVAEClassifier(
-    StreamMethods,
+    StoredMethods,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,

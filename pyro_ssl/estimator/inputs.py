@@ -56,7 +56,7 @@ class TableInputs:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"kind": "table", **self.columns.to_dict()}
+        return self.columns.to_dict()
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,8 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
 
 def inputs_from_dict(state: dict[str, Any]) -> Inputs:
     """Return the inputs that `to_dict` was called on."""
-    state = dict(state)
     if state.get("kind") == "documents":
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
-    del state["kind"]
     return TableInputs(Columns.from_dict(state))
 
 

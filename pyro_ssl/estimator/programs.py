@@ -31,7 +31,13 @@ class SharedNoise(TorchFunctionMode):
             last = args[0].shape[-1:]
             noise = torch.randn(last, generator=self._generator, dtype=torch.float64)
             return args[0].copy_(noise.to(args[0]))
-        return func(*args, **(kwargs or {}))
+        found = func(*args, **(kwargs or {}))
+        if func is torch.randn and found.dim() > 1:
+            # Of several draws [S, B, D], as `CCVAE` takes them, each has noise of its own.
+            shape = (*found.shape[:-2], 1, found.shape[-1])
+            noise = torch.randn(shape, generator=self._generator, dtype=torch.float64)
+            found = found.copy_(noise.to(found))
+        return found
 
 
 class _FreeInputs(Messenger):
