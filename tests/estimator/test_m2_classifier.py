@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
-from sklearn.neural_network import MLPClassifier as SklearnMLP
 
 from pyro_ssl.data import load_dataset
 from pyro_ssl.errors import DataError
@@ -27,12 +26,16 @@ def digits():
 
 def test_unlabelled_rows_help_over_the_labelled_alone(digits):
     xs, ys, test_xs, test_ys = digits
-    options = {"members": 3, "max_steps": 300, "min_steps": 200}
+    options = {"members": 2, "max_steps": 300, "min_steps": 200}
+    options |= {"hidden_dims": (64,), "latent_dim": 5}
     # Features need not be in [0, 1].
-    ours = M2Classifier(**options).fit(16 * xs, ys).score(16 * test_xs, test_ys)
-    theirs = SklearnMLP((64,), max_iter=500, random_state=0).fit(xs[:50], ys[:50])
-    assert ours > theirs.score(test_xs, test_ys)
-    assert ours > 0.82
+    scores = [
+        M2Classifier(**options).fit(16 * xs[:rows], ys[:rows]).score(16 * test_xs, test_ys)
+        for rows in (len(xs), 50)
+    ]
+    # A standard error of the difference is about 0.02.
+    assert scores[0] > scores[1] + 0.02
+    assert scores[0] > 0.8
 
 
 def test_is_an_alias(digits):
