@@ -91,7 +91,7 @@ def held_out_by(classifier):
 def test_a_stream_comes_near_one_fit():
     xs, _, partial = numbers(1000)
     test_xs, test_ys, _ = numbers(1000, seed=1)
-    options = {"members": 2, "max_steps": 120, "min_steps": 60, "random_state": 0}
+    options = SHORT | {"max_steps": 120, "min_steps": 60}
     whole = SemiSupervisedVAEClassifier(**options).fit(xs, partial).score(test_xs, test_ys)
     stream, before = SemiSupervisedVAEClassifier(**options), {}
     for part in np.split(np.arange(1000), 5):
