@@ -19,6 +19,16 @@ def write_text(text: str, path: Path) -> None:
         temporary.write_text(text)
 
 
+def write_bytes(content: bytes, path: Path) -> None:
+    """Replace the file `path` by `content` in one step.
+
+    Raises:
+        ResultsError: if the file cannot be written.
+    """
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_state(state: Mapping[Any, Any], path: Path) -> None:
     """Replace the file `path` by a mapping of tensors and plain values in one step.
 

@@ -22,6 +22,7 @@ def small(code: str) -> str:
         ("labels=100", "labels=50"),
         ("epochs=20", "epochs=2"),
         ("range(20)", "range(2)"),
+        ("max_steps=1000", "max_steps=40, members=2"),
     ):
         code = code.replace(printed, tested)
     return code
@@ -50,7 +51,7 @@ def test_scikit_learn_block_runs_as_printed():
     X = np.random.default_rng(0).random((40, 12))  # noqa: N806
     y = np.where(np.arange(40) < 10, np.arange(40) % 2, -1)
     scope = {"X": X, "y": y, "X_new": X[:3]}
-    exec(block("M2Classifier("), scope)
+    exec(small(block("M2Classifier(")), scope)
     assert scope["classifier"].predict_proba(X).shape == (40, 2)
 
 

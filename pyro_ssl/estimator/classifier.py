@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -15,22 +14,12 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.estimator.candidates import default_classifiers, default_propagation
 from pyro_ssl.estimator.decision import reweighed
-from pyro_ssl.estimator.generation import GenerativeMethods
-from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.labels import LabelCodes
-from pyro_ssl.estimator.members import Members, make_folds
-from pyro_ssl.estimator.model_choice import make_models
-from pyro_ssl.estimator.parameters import (
-    check_parameters,
-    prior_shares,
-    progress_bar,
-    training_options,
-)
+from pyro_ssl.estimator.parameters import check_parameters, prior_shares
 from pyro_ssl.estimator.predictions import PredictionMethods
 from pyro_ssl.estimator.rows import class_weighted, training_rows
-from pyro_ssl.estimator.weighing import Weighing
+from pyro_ssl.estimator.stored import StoredMethods
 from pyro_ssl.infer.devices import resolve_device
 
 Floats = NDArray[np.floating[Any]]
@@ -38,7 +27,7 @@ Floats = NDArray[np.floating[Any]]
 
 class SemiSupervisedVAEClassifier(
     PredictionMethods,
-    GenerativeMethods,
+    StoredMethods,
     ClassNamePrefixFeaturesOutMixin,
     ClassifierMixin,
     TransformerMixin,
@@ -153,18 +142,13 @@ class SemiSupervisedVAEClassifier(
         codes, classes = LabelCodes.fit(y, self.unlabelled)
         check_consistent_length(X, codes)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        X, codes, self.classes_, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
-        prior_shares(self.class_prior, len(self.classes_), None)
-        weights = class_weighted(weights, codes, self.classes_, self.class_weight)
-        self.inputs_ = infer_inputs(X, self.columns)
-        self.columns_ = self.inputs_.to_frame()
+        X, codes, classes, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
+        prior_shares(self.class_prior, len(classes), None)
+        self._begin(X, classes)
         xs = self.inputs_.encode(X).to(resolve_device(str(self.device)))
-        folds = make_folds(
-            codes, self.members, self._seed, groups if self.inputs_.continuous else None
-        )
-        self._fit_members(xs, codes, weights, folds)
-        self._fit_weighing(xs, codes, weights)
-        self._fit_bounds(xs)
+        folds = self._keep_labelled(xs, codes, weights, groups)
+        weights = class_weighted(weights, codes, classes, self.class_weight)
+        self._learn(xs, codes, weights, folds)
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
@@ -182,29 +166,3 @@ class SemiSupervisedVAEClassifier(
         prior = self._prior()
         found = reweighed(mixed, np.full_like(prior, 1 / len(prior)), prior)
         return self._less_certain(found, prior, xs)
-
-    def _fit_members(self, xs: Any, codes: Any, weights: Any, folds: Any) -> None:
-        seeds = range(self._seed, self._seed + len(folds))
-        options, classes = self.model_options or {}, len(self.classes_)
-        models = make_models(self.model, self.inputs_, classes, options, seeds, xs.device)
-        config = training_options(self, self._seed, models[0].recommended_anneal)
-        self._members = Members(models, folds)
-        with progress_bar(self.max_steps, self.verbose) as on_check:
-            history = self._members.fit(xs, codes, weights, config, on_check)
-        for model in models:
-            model.double()
-        self.models_, self.model_ = models, models[0]
-        self.n_iter_ = history.steps
-        self.history_ = pd.DataFrame(history.rows)
-        self.termination_condition_ = history.termination
-        self._n_features_out = self.transform_dim_
-
-    def _fit_weighing(self, xs: Any, codes: Any, weights: Any) -> None:
-        auto = isinstance(self.model, str) and self.model == "auto"
-        given = self.classifiers if auto else {}
-        if given is None:
-            given = default_classifiers(self.n_jobs, self._seed)
-        spread = default_propagation(len(codes)) if auto else {}
-        weighing = Weighing(self._members, self.inputs_, given, spread, auto, self._seed)
-        self._weighing = weighing.fit(xs.double(), codes, weights)
-        self.class_shares_ = self._members.class_shares(xs.double())

@@ -67,7 +67,7 @@ class TableInputs:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"kind": "table", **self.columns.to_dict()}
+        return self.columns.to_dict()
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,10 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
 
 def inputs_from_dict(state: dict[str, Any]) -> Inputs:
     """Return the inputs that `to_dict` was called on."""
-    state = dict(state)
     if state.get("kind") == "documents":
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
     if state.get("kind") == "images":
         return ArrayInputs.from_dict(state)
-    del state["kind"]
     return TableInputs(Columns.from_dict(state))
 
 

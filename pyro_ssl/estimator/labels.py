@@ -85,6 +85,33 @@ def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDA
     return ~unknown, known
 
 
+def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArray[np.int64]:
+    """Return the places of labels among given classes, -1 where unknown, `[N]`.
+
+    Args:
+        y: labels `[N]`, all of which may be unknown; see `known_labels`.
+        classes: the classes, sorted, `[K]`.
+        unlabelled: what stands for an unknown label.
+
+    Raises:
+        DataError: if a label is none of the classes, or labels cannot be used.
+    """
+    labels = _one_column(y)
+    found = np.full(len(labels), -1, dtype=np.int64)
+    if (pd.isna(labels) | _marked(labels, unlabelled)).all():
+        return found
+    known, values = known_labels(labels, unlabelled)
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    odd = [v for v in dict.fromkeys(values.tolist()) if v not in codes]
+    if odd:
+        raise DataError(
+            f"y has the labels {odd[:5]}, expected some of classes, {classes.tolist()}: give all "
+            "labels as classes at the first call"
+        )
+    found[known] = [codes[v] for v in values.tolist()]
+    return found
+
+
 def _one_column(y: Any) -> NDArray[Any]:
     """Return labels as an array of one dimension, of objects where entries may be missing."""
     if y is None:

@@ -1,133 +1,141 @@
-"""A scikit-learn classifier for your own arrays."""
+"""The former classifier by M2, now an alias."""
 
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 
-from pyro_ssl.data import SSLData, split_labels
-from pyro_ssl.errors import DataError
-from pyro_ssl.infer import FitConfig, fit
-from pyro_ssl.metrics import predict_in_chunks
-from pyro_ssl.models import M2
+# Parameters that have no effect any more, and what to do in their place.
+_FORMER = {
+    "epochs": "give max_steps and min_steps, numbers of steps",
+    "validation": "leave it out: each member is judged by labelled rows that it does not see",
+    "binarise": "leave it out: columns of two values are modelled as such, others as numbers",
+    "batch_norm": "leave it out: members are trained at once, without batch norm",
+}
+_OPTIONS = ("latent_dim", "hidden_dims", "input_dropout", "alpha")
 
 
-class M2Classifier(ClassifierMixin, BaseEstimator):
-    """M2 as a semi-supervised classifier, with scikit-learn's interface.
+class M2Classifier(SemiSupervisedVAEClassifier):
+    """An alias of `SemiSupervisedVAEClassifier(model="m2")` that takes former parameters too.
 
-    As in `sklearn.semi_supervised`, a label of -1 means unknown. The constructor stores the
-    parameters, and `fit` validates them.
+    New code should use that class, and `model="auto"`, which also weighs classifiers of the
+    labelled rows alone against the model. Features need not be in [0, 1] any more.
 
     Args:
-        latent_dim: dimensions of the latent.
+        latent_dim: option of `M2`, as are the next, which `model_options` would hold; None for
+            what suits the data.
         hidden_dims: widths of the hidden layers.
-        batch_norm: batch norm in the classifier.
+        batch_norm: has no effect any more.
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean classification term beside the bound per example, in nats.
-        epochs: passes over the rows, known or unknown, that need more steps.
-        batch_size: unlabelled rows a step, and labelled ones, each at most as many as there are.
-        learning_rate: Adam's step size at the start; it falls to 0 along a half cosine.
-        validation: labelled rows set aside to choose the epoch on; 0 keeps the last epoch.
-        binarise: draw features from a Bernoulli each time a row is visited.
+        epochs: has no effect any more; `max_steps` and `min_steps` have.
+        batch_size: labelled, and unlabelled, rows a step.
+        learning_rate: the step size at the start.
+        validation: has no effect any more.
+        binarise: has no effect any more.
         device: where to train, as torch names it.
-        random_state: seed of weights, validation rows and noise.
-
-    Attributes:
-        classes_: known labels, sorted, `[K]`.
-        model_: the trained `M2`.
-        history_: the course of the training, a `pyro_ssl.infer.History`.
-        n_features_in_: number of features.
+        random_state: seed, as scikit-learn takes it.
+        columns: this and all others: see `SemiSupervisedVAEClassifier`.
+        unlabelled: see there.
+        class_prior: see there.
+        class_weight: see there.
+        members: see there.
+        max_steps: see there.
+        min_steps: see there.
+        n_jobs: see there.
+        warm_start: see there.
+        verbose: see there.
     """
 
     def __init__(
         self,
-        latent_dim: int = 50,
-        hidden_dims: tuple[int, ...] = (500, 500),
-        batch_norm: bool = True,
-        input_dropout: float = 0.5,
-        alpha: float = 15.0,
-        epochs: int = 60,
-        batch_size: int = 200,
+        latent_dim: int | None = None,
+        hidden_dims: tuple[int, ...] | None = None,
+        batch_norm: bool | None = None,
+        input_dropout: float | None = None,
+        alpha: float | None = None,
+        epochs: int | None = None,
+        batch_size: int = 64,
         learning_rate: float = 3e-3,
-        validation: int = 0,
-        binarise: bool = True,
+        validation: int | None = None,
+        binarise: bool | None = None,
         device: str = "cpu",
-        random_state: int = 0,
+        random_state: Any = 0,
+        *,
+        columns: Mapping[Any, str] | Sequence[str | None] | None = None,
+        unlabelled: Any = None,
+        class_prior: Any = "uniform",
+        class_weight: Any = None,
+        members: int = 5,
+        max_steps: int = 1500,
+        min_steps: int = 400,
+        n_jobs: int | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
     ) -> None:
+        super().__init__(
+            "m2",
+            columns=columns,
+            unlabelled=unlabelled,
+            class_prior=class_prior,
+            class_weight=class_weight,
+            members=members,
+            max_steps=max_steps,
+            min_steps=min_steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            device=device,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+        )
         self.latent_dim = latent_dim
         self.hidden_dims = hidden_dims
         self.batch_norm = batch_norm
         self.input_dropout = input_dropout
         self.alpha = alpha
         self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
         self.validation = validation
         self.binarise = binarise
-        self.device = device
-        self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "M2Classifier":  # noqa: N803
-        """Train on features `X` `[N, F]` in [0, 1] and labels `y` `[N]`, -1 where unknown.
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Options of `M2` among the parameters."""
+        each = {name: getattr(self, name) for name in _OPTIONS}
+        return {name: value for name, value in each.items() if value is not None}
 
-        Raises:
-            DataError: if features or labels have a wrong shape or value.
-            ConfigError: if a parameter cannot work.
-        """
-        features, labels = validate_data(self, X, y)
-        known = labels != -1
-        if not known.any():
-            raise DataError("y is -1 throughout, expected some known labels")
-        self.classes_, codes = np.unique(labels[known], return_inverse=True)
-        ys = np.full(len(labels), -1, dtype=np.int64)
-        ys[known] = codes
-        data = self._split(torch.from_numpy(features).float(), ys).to(self.device)
-        if not data.num_labelled:
-            raise DataError(
-                f"validation={self.validation} leaves no labelled rows to train on: use fewer"
-            )
-        with torch.random.fork_rng():
-            torch.manual_seed(self.random_state)
-            self.model_ = M2(
-                (features.shape[1],),
-                len(self.classes_),
-                latent_dim=self.latent_dim,
-                hidden_dims=self.hidden_dims,
-                batch_norm=self.batch_norm,
-                input_dropout=self.input_dropout,
-                alpha=self.alpha,
-            ).to(self.device)
-        config = FitConfig(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            learning_rate_schedule="cosine",
-            binarise=self.binarise,
-            seed=self.random_state,
-        )
-        self.history_ = fit(self.model_, data, config)
+    @model_options.setter
+    def model_options(self, value: Any) -> None:
+        """Ignore what the constructor of the class it is based on sets."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "M2Classifier":  # noqa: N803
+        """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
+        self._tell_former()
+        super().fit(X, y, sample_weight)
         return self
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:  # noqa: N803
-        """Return q(y|x), `[N, K]`, columns in the order of `classes_`."""
-        check_is_fitted(self)
-        features = torch.from_numpy(validate_data(self, X, reset=False)).float()
-        return predict_in_chunks(self.model_, features.to(self.device)).cpu().numpy()
+    def partial_fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+    ) -> "M2Classifier":
+        """Learn from one part of a stream; see `SemiSupervisedVAEClassifier.partial_fit`."""
+        self._tell_former()
+        super().partial_fit(X, y, classes, sample_weight)
+        return self
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Return the likeliest label of each row, `[N]`."""
-        return self.classes_[self.predict_proba(X).argmax(-1)]
-
-    def _split(self, xs: torch.Tensor, ys: NDArray[np.int64]) -> SSLData:
-        """Set validation rows aside from the labelled ones."""
-        known = np.flatnonzero(ys >= 0)
-        split = split_labels(
-            ys[known], len(self.classes_), None, self.validation, self.random_state
-        )
-        validation = known[split.validation]
-        kept = np.setdiff1d(np.arange(len(ys)), validation)
-        data = SSLData.from_arrays(xs[kept], torch.from_numpy(ys[kept]), len(self.classes_))
-        return data.with_validation(xs[validation], torch.from_numpy(ys[validation]))
+    def _tell_former(self) -> None:
+        """Warn once of all parameters given that have no effect any more."""
+        given = {name: getattr(self, name) for name in _FORMER}
+        told = [f"{k}={v!r} ({_FORMER[k]})" for k, v in given.items() if v is not None]
+        if told:
+            warnings.warn(
+                "M2Classifier is now SemiSupervisedVAEClassifier(model='m2'), in which these have "
+                f"no effect: {'; '.join(told)}",
+                FutureWarning,
+                stacklevel=3,
+            )

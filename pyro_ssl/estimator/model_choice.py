@@ -1,5 +1,6 @@
 """The generative model of a classifier: one of the library's, or yours."""
 
+import copy
 import inspect
 import math
 from collections.abc import Iterable, Mapping
@@ -34,7 +35,7 @@ def make_model(
     options: Mapping[str, Any],
     seed: int,
 ) -> SSLModel:
-    """Return a model with new weights.
+    """Return a model with new weights, and with copies of networks among its options.
 
     Args:
         choice: a name of `NAMED`, a class, or a model whose options are taken.
@@ -59,7 +60,7 @@ def make_model(
             )
         features = math.prod(likelihood.feature_shape(input_shape))
         defaults = _defaults(kind, input_shape, num_classes, likelihood, features)
-        return kind(**{**defaults, **options})
+        return kind(**{**defaults, **copy.deepcopy(dict(options))})
 
 
 def make_models(
@@ -142,4 +143,4 @@ def _like(model: SSLModel, input_shape: tuple[int, ...], num_classes: int) -> SS
             f"classes, but the encoded data has {tuple(input_shape)} and {num_classes}: give its "
             "class, or a model for this data"
         )
-    return type(model)(**model.options)
+    return type(model)(**copy.deepcopy(model.options))

@@ -44,7 +44,10 @@ def check_parameters(estimator: Any) -> None:
 
 
 def training_options(
-    estimator: Any, seed: int, anneal: Mapping[str, tuple[float, float, float]]
+    estimator: Any,
+    seed: int,
+    anneal: Mapping[str, tuple[float, float, float]],
+    share: float = 1.0,
 ) -> EnsembleConfig:
     """Return how a classifier's models are trained.
 
@@ -52,16 +55,17 @@ def training_options(
         estimator: the classifier.
         seed: seed of minibatches and noise.
         anneal: what the model recommends: first value, last value, share of `min_steps`.
+        share: steps, as a share of the classifier's.
     """
     return EnsembleConfig(
-        max_steps=int(estimator.max_steps),
-        min_steps=int(estimator.min_steps),
+        max_steps=max(1, round(share * estimator.max_steps)),
+        min_steps=round(share * estimator.min_steps),
         batch_size=int(estimator.batch_size),
         labelled_batch_size=int(estimator.batch_size),
         learning_rate=float(estimator.learning_rate),
         anneal={
-            key: Anneal(start, end, max(1, round(share * estimator.min_steps)))
-            for key, (start, end, share) in anneal.items()
+            key: Anneal(start, end, max(1, round(part * estimator.min_steps)))
+            for key, (start, end, part) in anneal.items()
         },
         seed=seed,
     )

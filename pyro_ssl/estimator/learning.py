@@ -1,0 +1,100 @@
+"""What every fit of a classifier does with encoded rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_ssl.estimator.candidates import default_classifiers, default_propagation
+from pyro_ssl.estimator.generation import GenerativeMethods
+from pyro_ssl.estimator.members import Fold, Members
+from pyro_ssl.estimator.model_choice import make_models
+from pyro_ssl.estimator.parameters import progress_bar, training_options
+from pyro_ssl.estimator.warm_start import set_state, state_of
+from pyro_ssl.estimator.weighing import Weighing
+
+Codes = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+
+
+class LearningMethods(GenerativeMethods):
+    """Training of models and weighing of candidates; see `SemiSupervisedVAEClassifier`."""
+
+    # Parameters.
+    model: Any
+    model_options: Any
+    classifiers: Mapping[str, Any] | None
+    max_steps: int
+    n_jobs: int | None
+    verbose: int
+
+    # What fit sets.
+    history_: pd.DataFrame
+    n_iter_: int
+    termination_condition_: str
+    _weighing: Weighing
+    # Rows, labels and weights that scikit-learn's classifiers learnt from.
+    _taught: tuple[Tensor, Codes, Floats]
+    # Models to go on from in the present fit.
+    _start: list[Any] | None
+
+    def _learn(
+        self, xs: Tensor, codes: Codes, weights: Floats, folds: Sequence[Fold], share: float = 1.0
+    ) -> None:
+        """Train the models, and weigh the candidates.
+
+        Args:
+            xs: encoded rows, float32.
+            codes: their labels, -1 where unknown.
+            weights: of the rows.
+            folds: of the labelled rows.
+            share: steps of this training, as a share of those of `fit`.
+        """
+        self._fit_members(xs, codes, weights, folds, share)
+        auto = isinstance(self.model, str) and self.model == "auto"
+        weighing = self._make_weighing(len(codes) if auto else None)
+        self._weighing = weighing.fit(xs.double(), codes, weights)
+        rows = np.arange(len(codes)) if weighing.propagated else np.flatnonzero(codes >= 0)
+        self._taught = xs[rows].cpu(), codes[rows], weights[rows]
+        self.class_shares_ = self._members.class_shares(xs.double())
+        self._fit_bounds(xs)
+
+    def _make_weighing(self, rows: int | None) -> Weighing:
+        """Return the candidates for so many rows; those of the model alone if None."""
+        auto = rows is not None
+        given = self.classifiers if auto else {}
+        if given is None:
+            given = default_classifiers(self.n_jobs, self._seed)
+        spread = {} if rows is None else default_propagation(rows)
+        return Weighing(self._members, self.inputs_, given, spread, auto, self._seed)
+
+    def _fit_members(
+        self, xs: Tensor, codes: Codes, weights: Floats, folds: Sequence[Fold], share: float
+    ) -> None:
+        seeds = range(self._seed, self._seed + len(folds))
+        options, classes = self.model_options or {}, len(self.classes_)
+        models = make_models(self.model, self.inputs_, classes, options, seeds, xs.device)
+        anneal = {} if self._go_on(models) else models[0].recommended_anneal
+        config = training_options(self, self._seed, anneal, share)
+        self._members = Members(models, folds)
+        with progress_bar(config.max_steps, self.verbose) as on_check:
+            history = self._members.fit(xs, codes, weights, config, on_check)
+        for model in models:
+            model.double()
+        self.models_, self.model_ = models, models[0]
+        self.n_iter_ = history.steps
+        self.history_ = pd.DataFrame(history.rows)
+        self.termination_condition_ = history.termination
+        self._n_features_out = self.transform_dim_
+
+    def _go_on(self, models: Sequence[Any]) -> bool:
+        """Give new models the weights of those to go on from; return whether there are any."""
+        if self._start is None:
+            return False
+        for new, old in zip(models, self._start, strict=True):
+            set_state(new, state_of(old))
+        self._start = None
+        return True
