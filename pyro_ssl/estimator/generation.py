@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -24,7 +25,7 @@ _DRAWS = 40
 _SAMPLES = 4
 
 
-class GenerativeMethods:
+class GenerativeMethods(TransformerMixin):
     """Methods of a classifier by p(x, y, z) of its models; see `SemiSupervisedVAEClassifier`."""
 
     # What fit sets.

@@ -171,7 +171,7 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
             )
         return ArrayInputs.infer(X)
     if sp.issparse(X):
-        if _are_counts(X):
+        if are_counts(X):
             return DocumentInputs.infer(X)
         return TableInputs(Columns.infer(_dense(X), columns))
     return TableInputs(Columns.infer(X, columns))
@@ -190,7 +190,8 @@ def _dense(X: Any) -> Any:  # noqa: N803
     return X.toarray() if sp.issparse(X) else X
 
 
-def _are_counts(X: Any) -> bool:  # noqa: N803
+def are_counts(X: Any) -> bool:  # noqa: N803
+    """Return whether a sparse matrix holds whole numbers >= 0 alone."""
     data = X.tocsr().data
     whole = bool(len(data)) and bool(np.isfinite(data).all())
     return whole and data.min() >= 0 and bool((data == np.rint(data)).all())

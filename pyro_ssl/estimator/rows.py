@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.images import is_array
+from pyro_ssl.estimator.inputs import are_counts
 from pyro_ssl.estimator.tables import read_table
 
 Codes = NDArray[np.int64]
@@ -21,6 +22,8 @@ Floats = NDArray[np.floating[Any]]
 
 # Rows above which whole numbers are weights like others, and are not repeated.
 _MOST_ROWS = 1_000_000
+# How pandas calls objects that are all numbers.
+_NUMBERS = ("integer", "floating", "mixed-integer-float")
 
 
 class TrainingRows(NamedTuple):
@@ -103,6 +106,8 @@ def _copies(weights: Floats, groups: Codes) -> Codes | None:
 
 def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
     """Return a hash of each row's values, `[N]`; numbers of any dtype count as float64."""
+    if sp.issparse(X) and not are_counts(X):
+        X = X.toarray()  # noqa: N806
     if sp.issparse(X):
         rows = sp.csr_matrix(X, dtype=np.float64, copy=True)
         rows.sum_duplicates()
@@ -122,6 +127,8 @@ def _plain(column: pd.Series) -> NDArray[Any] | pd.Series:
     if pd.api.types.is_numeric_dtype(column.dtype) or column.dtype == bool:
         # Zero has a sign that makes no difference.
         return column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS:
+        return np.array([np.nan if pd.isna(v) else v for v in column], dtype=np.float64) + 0.0
     return column.reset_index(drop=True)
 
 

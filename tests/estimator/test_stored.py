@@ -18,6 +18,7 @@ from torch import nn
 import pyro_ssl.files
 from pyro_ssl.errors import CheckpointError, ConfigError, ResultsError
 from pyro_ssl.estimator import SemiSupervisedVAEClassifier
+from pyro_ssl.estimator.stored_supervised import supervised_of
 from pyro_ssl.models import M2
 
 SHORT = {"members": 2, "max_steps": 40, "min_steps": 20, "random_state": 0}
