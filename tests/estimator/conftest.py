@@ -16,7 +16,7 @@ class Unrecorded:
 @pytest.fixture
 def few_steps(monkeypatch):
     """Make trainings of few steps quick."""
-    monkeypatch.setattr("pyro_ssl.infer.ensemble.Recorded", Unrecorded)
+    monkeypatch.setattr("pyro_ssl.infer.ensemble_gradients.Recorded", Unrecorded)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*are taken for missing")
         yield
