@@ -14,10 +14,10 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from pyro_ssl.estimator.decision import reweighed
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.parameters import check_parameters, prior_shares
 from pyro_ssl.estimator.predictions import PredictionMethods
+from pyro_ssl.estimator.probabilities import reweighed
 from pyro_ssl.estimator.rows import class_weighted, training_rows
 from pyro_ssl.estimator.stored import StoredMethods
 from pyro_ssl.infer.devices import resolve_device

@@ -1,113 +1,127 @@
-"""How candidates are weighed: calibration, and a mixture by held-out labelled rows."""
+"""What is made of candidates: each calibrated, and all mixed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
 
-Floats = NDArray[np.floating[Any]]
+from pyro_ssl.estimator.probabilities import (
+    class_balanced,
+    floored,
+    log_loss,
+    mixture_weights,
+    normalised,
+    reweighed,
+    shares_of,
+    temperature,
+)
+
 Codes = NDArray[np.int64]
-
-# No candidate is so sure that one held-out row could decide against it.
-_LEAST = 1e-3
-_LOG_TEMPERATURES = np.linspace(-1.4, 3.0, 89)
-_ROUNDS = 200
+Floats = NDArray[np.floating[Any]]
 
 
-def normalised(logs: Floats) -> Floats:
-    """Return probabilities `[..., K]` of logarithms, up to a constant, `[..., K]`."""
-    shifted = np.exp(logs - logs.max(-1, keepdims=True))
-    found: Floats = shifted / shifted.sum(-1, keepdims=True)
-    return found
+@dataclass(frozen=True)
+class Calibration:
+    """How a candidate's probabilities become those of equally frequent classes.
+
+    Attributes:
+        shares: the classes' shares that are implied in them, `[K]`.
+        temperature: their logarithms are divided by it.
+    """
+
+    shares: Floats
+    temperature: float = 1.0
+
+    def __call__(self, probabilities: Floats) -> Floats:
+        """Return calibrated probabilities `[..., K]` of equally frequent classes."""
+        uniform = np.full_like(self.shares, 1 / len(self.shares))
+        even = reweighed(floored(probabilities), self.shares, uniform)
+        return normalised(np.log(even) / self.temperature)
 
 
-def floored(probabilities: Floats) -> Floats:
-    """Return probabilities mixed with a little of the uniform distribution."""
-    classes = probabilities.shape[-1]
-    found: Floats = (1 - _LEAST) * probabilities + _LEAST / classes
-    return found
+@dataclass(frozen=True)
+class Decision:
+    """What is made of the candidates.
+
+    Attributes:
+        names: of the candidates.
+        calibrations: one for each.
+        weights: in the mixture, `[C]`; their sum is 1.
+        table: the candidates' figures on held-out labelled rows.
+    """
+
+    names: tuple[str, ...]
+    calibrations: tuple[Calibration, ...]
+    weights: Floats
+    table: pd.DataFrame
+
+    def mix(self, each: Mapping[str, Floats]) -> Floats:
+        """Return p(y|x) for equally frequent classes, `[N, K]`, of the candidates' own."""
+        calibrated = [
+            weight * calibration(each[name])
+            for name, calibration, weight in zip(
+                self.names, self.calibrations, self.weights, strict=True
+            )
+            if weight > 0
+        ]
+        return np.sum(calibrated, 0)
 
 
-def reweighed(probabilities: Floats, old: Floats, new: Floats) -> Floats:
-    """Return p(y|x) under the class shares `new` of p(y|x) under `old`; shares are `[K]`."""
-    found: Floats = probabilities * (new / old)
-    return found / found.sum(-1, keepdims=True)
-
-
-def shares_of(codes: Codes, classes: int, weights: Floats | None = None) -> Floats:
-    """Return the classes' shares of labelled rows, one row of each class added, `[K]`."""
-    counts = np.bincount(codes, weights, classes) + 1.0
-    found: Floats = counts / counts.sum()
-    return found
-
-
-def class_balanced(codes: Codes, classes: int) -> Floats:
-    """Return weights of rows, `[L]`, with which classes count the same; their sum is L."""
-    counts = np.bincount(codes, minlength=classes)
-    weights = 1.0 / counts[codes]
-    found: Floats = weights * (len(codes) / weights.sum())
-    return found
-
-
-def log_loss(probabilities: Floats, codes: Codes, weights: Floats) -> float:
-    """Return the weighted mean of -log p of the labels, in nats."""
-    each = -np.log(probabilities[np.arange(len(codes)), codes])
-    return float((weights * each).sum() / weights.sum())
-
-
-def temperature(
-    probabilities: Floats,
+def decide(
+    held_out: Mapping[str, Floats],
     codes: Codes,
-    weights: Floats,
-    expected: float = 0.0,
-    strength: float = 3.0,
-) -> float:
-    """Return the temperature T with which p^(1/T), normalised, predicts held-out labels best.
-
-    Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
-    section 4.2; here with a normal prior of log T, so that few rows change little.
+    implied: Mapping[str, Floats],
+    preference: Mapping[str, float],
+    log_temperature: Mapping[str, float] | None = None,
+) -> Decision:
+    """Weigh candidates by what they say of held-out labelled rows.
 
     Args:
-        probabilities: of held-out rows, `[L, K]`, positive.
-        codes: their labels, `[L]`.
-        weights: the rows' weights, `[L]`.
-        expected: mean of the prior of log T.
-        strength: its precision.
-    """
-    logs = np.log(probabilities)
-    rows = np.arange(len(codes))
-    losses = []
-    for log_t in _LOG_TEMPERATURES:
-        scaled = logs * np.exp(-log_t)
-        peak = scaled.max(-1)
-        norms = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
-        loss = (weights * (norms - scaled[rows, codes])).sum()
-        losses.append(loss + 0.5 * strength * (log_t - expected) ** 2)
-    return float(np.exp(_LOG_TEMPERATURES[int(np.argmin(losses))]))
-
-
-def mixture_weights(
-    probabilities: Floats, codes: Codes, weights: Floats, preference: Sequence[float]
-) -> Floats:
-    """Return the weights `[C]` of candidates in a mixture, by what they say of held-out labels.
-
-    They maximise the labels' log-probability under the mixture plus the logarithm of a Dirichlet
-    prior, by expectation maximisation: stacking (Wolpert 1992; Yao, Vehtari, Simpson, Gelman 2018),
-    with a prior that decides where labelled rows are few.
-
-    Args:
-        probabilities: of held-out rows by each candidate, `[C, L, K]`.
+        held_out: p(y|x) of the labelled rows by each candidate, `[L, K]`, NaN where a row was held
+            out nowhere.
         codes: the rows' labels, `[L]`.
-        weights: the rows' weights, `[L]`.
-        preference: rows that each candidate has in advance, `[C]`.
+        implied: the classes' shares implied in each candidate's probabilities, `[K]`.
+        preference: rows that each candidate has in advance.
+        log_temperature: logarithm of the temperature expected of a candidate; 0 where it is not
+            given.
     """
-    prior = np.asarray(preference, dtype=np.float64)
-    each = probabilities[:, np.arange(len(codes)), codes]
-    shares = prior / prior.sum()
-    for _ in range(_ROUNDS):
-        joint = shares[:, None] * each
-        responsible = joint / joint.sum(0)
-        shares = (responsible * weights).sum(-1) + prior
-        shares = shares / shares.sum()
-    return shares
+    names = tuple(held_out)
+    classes = next(iter(held_out.values())).shape[1]
+    known = np.all([np.isfinite(p).all(1) for p in held_out.values()], 0)
+    codes = codes[known]
+    weights = class_balanced(codes, classes) if len(codes) else np.zeros(0)
+    calibrations, said, rows = [], [], []
+    for name in names:
+        plain = Calibration(implied[name])
+        even = plain(held_out[name][known])
+        found = temperature(even, codes, weights, (log_temperature or {}).get(name, 0.0))
+        calibrations.append(Calibration(implied[name], found))
+        said.append(normalised(np.log(even) / found))
+        rows.append({"candidate": name, **_figures(said[-1], codes, weights), "temperature": found})
+    prior = [preference[name] for name in names]
+    mixed = mixture_weights(np.stack(said), codes, weights, prior)
+    table = pd.DataFrame(rows).assign(preference=prior, weight=mixed, held_out_rows=len(codes))
+    return Decision(names, tuple(calibrations), mixed, table)
+
+
+def _figures(probabilities: Floats, codes: Codes, weights: Floats) -> dict[str, float]:
+    names = ("log_loss", "balanced_accuracy", "accuracy")
+    if not len(codes):
+        return dict.fromkeys(names, np.nan)
+    guesses = probabilities.argmax(1)
+    values = (
+        log_loss(probabilities, codes, weights),
+        float(((guesses == codes) * weights).sum() / weights.sum()),
+        accuracy_score(codes, guesses),
+    )
+    return dict(zip(names, map(float, values), strict=True))
+
+
+def labelled_shares(codes: Codes, classes: int, weights: Floats) -> Floats:
+    """Return the classes' shares that a classifier of labelled rows implies, `[K]`."""
+    scaled = weights * (len(codes) / weights.sum())
+    return shares_of(codes, classes, scaled)

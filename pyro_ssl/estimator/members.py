@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from pyro_ssl.estimator.decision import normalised
+from pyro_ssl.estimator.probabilities import normalised
 from pyro_ssl.estimator.programs import SharedNoise, complete
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble import EnsembleConfig, EnsembleHistory, Member, fit_ensemble

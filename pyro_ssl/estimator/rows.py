@@ -151,7 +151,7 @@ def class_weighted(
     found = weights.copy()
     if isinstance(class_weight, str) and class_weight == "balanced":
         totals = np.bincount(codes[known], weights[known], len(classes))
-        found[known] *= (totals.sum() / (len(classes) * totals))[codes[known]]
+        found[known] *= totals.sum() / (len(classes) * totals[codes[known]])
     else:
         found[known] *= class_costs(classes, class_weight)[codes[known]]
     if not (found[known] > 0).any():

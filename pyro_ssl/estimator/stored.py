@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
 from pyro_ssl.errors import CheckpointError, PyroSSLError
 from pyro_ssl.estimator.as_json import decoded, encoded
-from pyro_ssl.estimator.candidates import Calibration, Decision
 from pyro_ssl.estimator.folder import read_folder, write_folder
 from pyro_ssl.estimator.inputs import inputs_from_dict
 from pyro_ssl.estimator.members import Fold, Members
 from pyro_ssl.estimator.reservoir import Reservoir
+from pyro_ssl.estimator.stored_decision import (
+    decision_decoded,
+    decision_encoded,
+    table_decoded,
+    table_encoded,
+)
 from pyro_ssl.estimator.stored_models import (
     restored_models,
     restored_parameters,
@@ -75,8 +79,8 @@ class StoredMethods(StreamMethods):
             "columns": [encoded("a column's name", n) for n in self._names()],
             "plain": {name: encoded(name, getattr(self, name)) for name in _PLAIN},
             "classes": encoded("classes_", self.classes_),
-            "history": _table_encoded(self.history_),
-            "decision": _decision_encoded(self._weighing.decision),
+            "history": table_encoded(self.history_),
+            "decision": decision_encoded(self._weighing.decision),
             "classifiers": {
                 name: encoded(f"classifier {name!r}", one.estimator)
                 for name, one in supervised_of(self._weighing).items()
@@ -153,7 +157,7 @@ class StoredMethods(StreamMethods):
         names = [decoded(n) for n in values["columns"]]
         if names:
             found.feature_names_in_ = np.array(names, dtype=object)
-        found.history_ = _table_decoded(values["history"])
+        found.history_ = table_decoded(values["history"])
         found.class_shares_ = arrays["class_shares"]
         found._training_bounds = arrays["training_bounds"]
         found._typical = torch.from_numpy(arrays["typical"])
@@ -170,7 +174,7 @@ class StoredMethods(StreamMethods):
         found._weighing = Weighing(
             found._members, found.inputs_, estimators, spread, bayes, found._seed
         )
-        found._weighing.decision = _decision_decoded(decision, arrays)
+        found._weighing.decision = decision_decoded(decision, arrays)
         found._weighing.teach(*found._on_device())
         said = {name: arrays[f"said/{name}"] for name in values["classifiers"]}
         check_restored(found._weighing, found._taught, said, values["versions"])
@@ -234,27 +238,3 @@ def _short(array: Any) -> Any:
     with np.errstate(over="ignore"):
         short = array.astype(np.float32)
     return short if np.array_equal(short, array, equal_nan=True) else array
-
-
-def _table_encoded(table: pd.DataFrame) -> dict[str, Any]:
-    return {str(name): encoded("a table", table[name].to_list()) for name in table}
-
-
-def _table_decoded(columns: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame({name: decoded(values) for name, values in columns.items()})
-
-
-def _decision_encoded(decision: Decision) -> dict[str, Any]:
-    return {
-        "names": list(decision.names),
-        "temperatures": [c.temperature for c in decision.calibrations],
-        "table": _table_encoded(decision.table),
-    }
-
-
-def _decision_decoded(state: dict[str, Any], arrays: dict[str, Any]) -> Decision:
-    names = tuple(state["names"])
-    pairs = zip(names, state["temperatures"], strict=True)
-    calibrations = tuple(Calibration(arrays[f"shares/{name}"], t) for name, t in pairs)
-    table = _table_decoded(state["table"])
-    return Decision(names, calibrations, arrays["decision_weights"], table)

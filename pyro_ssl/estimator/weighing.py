@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import mode
 from torch import Tensor
 
-from pyro_ssl.estimator.candidates import (
-    Decision,
-    Propagated,
-    Supervised,
-    decide,
-    labelled_shares,
-)
-from pyro_ssl.estimator.decision import normalised
+from pyro_ssl.estimator.candidates import Propagated, Supervised
+from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
+from pyro_ssl.estimator.probabilities import normalised
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Codes = NDArray[np.int64]

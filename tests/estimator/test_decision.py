@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from pyro_ssl.estimator.candidates import Calibration, decide, labelled_shares
-from pyro_ssl.estimator.decision import (
+from pyro_ssl.estimator.decision import Calibration, decide, labelled_shares
+from pyro_ssl.estimator.probabilities import (
     class_balanced,
     floored,
     log_loss,

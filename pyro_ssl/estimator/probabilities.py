@@ -1,0 +1,113 @@
+"""How candidates are weighed: calibration, and a mixture by held-out labelled rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Codes = NDArray[np.int64]
+
+# No candidate is so sure that one held-out row could decide against it.
+_LEAST = 1e-3
+_LOG_TEMPERATURES = np.linspace(-1.4, 3.0, 89)
+_ROUNDS = 200
+
+
+def normalised(logs: Floats) -> Floats:
+    """Return probabilities `[..., K]` of logarithms, up to a constant, `[..., K]`."""
+    shifted = np.exp(logs - logs.max(-1, keepdims=True))
+    found: Floats = shifted / shifted.sum(-1, keepdims=True)
+    return found
+
+
+def floored(probabilities: Floats) -> Floats:
+    """Return probabilities mixed with a little of the uniform distribution."""
+    classes = probabilities.shape[-1]
+    found: Floats = (1 - _LEAST) * probabilities + _LEAST / classes
+    return found
+
+
+def reweighed(probabilities: Floats, old: Floats, new: Floats) -> Floats:
+    """Return p(y|x) under the class shares `new` of p(y|x) under `old`; shares are `[K]`."""
+    found: Floats = probabilities * (new / old)
+    return found / found.sum(-1, keepdims=True)
+
+
+def shares_of(codes: Codes, classes: int, weights: Floats | None = None) -> Floats:
+    """Return the classes' shares of labelled rows, one row of each class added, `[K]`."""
+    counts = np.bincount(codes, weights, classes) + 1.0
+    found: Floats = counts / counts.sum()
+    return found
+
+
+def class_balanced(codes: Codes, classes: int) -> Floats:
+    """Return weights of rows, `[L]`, with which classes count the same; their sum is L."""
+    counts = np.bincount(codes, minlength=classes)
+    weights = 1.0 / counts[codes]
+    found: Floats = weights * (len(codes) / weights.sum())
+    return found
+
+
+def log_loss(probabilities: Floats, codes: Codes, weights: Floats) -> float:
+    """Return the weighted mean of -log p of the labels, in nats."""
+    each = -np.log(probabilities[np.arange(len(codes)), codes])
+    return float((weights * each).sum() / weights.sum())
+
+
+def temperature(
+    probabilities: Floats,
+    codes: Codes,
+    weights: Floats,
+    expected: float = 0.0,
+    strength: float = 3.0,
+) -> float:
+    """Return the temperature T with which p^(1/T), normalised, predicts held-out labels best.
+
+    Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
+    section 4.2; here with a normal prior of log T, so that few rows change little.
+
+    Args:
+        probabilities: of held-out rows, `[L, K]`, positive.
+        codes: their labels, `[L]`.
+        weights: the rows' weights, `[L]`.
+        expected: mean of the prior of log T.
+        strength: its precision.
+    """
+    logs = np.log(probabilities)
+    rows = np.arange(len(codes))
+    losses = []
+    for log_t in _LOG_TEMPERATURES:
+        scaled = logs * np.exp(-log_t)
+        peak = scaled.max(-1)
+        norms = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
+        loss = (weights * (norms - scaled[rows, codes])).sum()
+        losses.append(loss + 0.5 * strength * (log_t - expected) ** 2)
+    return float(np.exp(_LOG_TEMPERATURES[int(np.argmin(losses))]))
+
+
+def mixture_weights(
+    probabilities: Floats, codes: Codes, weights: Floats, preference: Sequence[float]
+) -> Floats:
+    """Return the weights `[C]` of candidates in a mixture, by what they say of held-out labels.
+
+    They maximise the labels' log-probability under the mixture plus the logarithm of a Dirichlet
+    prior, by expectation maximisation: stacking (Wolpert 1992; Yao, Vehtari, Simpson, Gelman 2018),
+    with a prior that decides where labelled rows are few.
+
+    Args:
+        probabilities: of held-out rows by each candidate, `[C, L, K]`.
+        codes: the rows' labels, `[L]`.
+        weights: the rows' weights, `[L]`.
+        preference: rows that each candidate has in advance, `[C]`.
+    """
+    prior = np.asarray(preference, dtype=np.float64)
+    each = probabilities[:, np.arange(len(codes)), codes]
+    shares = prior / prior.sum()
+    for _ in range(_ROUNDS):
+        joint = shares[:, None] * each
+        responsible = joint / joint.sum(0)
+        shares = (responsible * weights).sum(-1) + prior
+        shares = shares / shares.sum()
+    return shares
