@@ -1,7 +1,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -45,14 +44,6 @@ def test_models_of_other_likelihoods_are_made_as_printed():
     exec(block("StudentT("), scope)
     model = scope["M2"]((4,), 3, likelihood=scope["Mixed"](("gaussian",) * 4))
     assert model.likelihood.takes_missing
-
-
-def test_scikit_learn_block_runs_as_printed():
-    X = np.random.default_rng(0).random((40, 12))  # noqa: N806
-    y = np.where(np.arange(40) < 10, np.arange(40) % 2, -1)
-    scope = {"X": X, "y": y, "X_new": X[:3]}
-    exec(small(block("M2Classifier(")), scope)
-    assert scope["classifier"].predict_proba(X).shape == (40, 2)
 
 
 def test_your_own_data_runs_as_printed():

@@ -49,8 +49,8 @@ class SemiSupervisedVAEClassifier(
             a model whose options are taken, for data of its shape.
         columns: families of columns, by name or one for each; see `Columns.infer`.
         unlabelled: what stands for an unknown label beside NaN and None; None for -1.
-        class_prior: class shares of predictions: "uniform", "estimated" by the models from all
-            rows, or `[K]` shares in the order of `classes_`.
+        class_prior: class shares of predictions: "uniform", "estimated" from all rows, or shares
+            `[K]` in the order of `classes_`.
         class_weight: costs of errors by label, which multiply the class shares of predictions, and
             weights in training; "balanced" for training with equally frequent classes.
         classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
@@ -69,7 +69,7 @@ class SemiSupervisedVAEClassifier(
 
     Attributes:
         classes_: known labels, sorted, `[K]`.
-        class_shares_: shares of the classes among all rows, as the models estimate them, `[K]`.
+        class_shares_: shares of the classes among all rows, estimated, `[K]`.
         columns_: what each column was taken for.
         decision_: the candidates, their figures on held-out rows, and their weights.
         models_, model_: the trained models, and the first of them.

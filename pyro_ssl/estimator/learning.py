@@ -59,7 +59,7 @@ class LearningMethods(GenerativeMethods):
         self._weighing = weighing.fit(xs.double(), codes, weights)
         rows = np.arange(len(codes)) if weighing.propagated else np.flatnonzero(codes >= 0)
         self._taught = xs[rows].cpu(), codes[rows], weights[rows]
-        self.class_shares_ = self._members.class_shares(xs.double())
+        self.class_shares_ = weighing.class_shares(xs.double(), weights)
         self._fit_bounds(xs)
 
     def _make_weighing(self, rows: int | None) -> Weighing:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from pyro_ssl.estimator.probabilities import normalised
 from pyro_ssl.estimator.programs import SharedNoise, complete
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble import EnsembleConfig, EnsembleHistory, Member, fit_ensemble
@@ -187,12 +186,6 @@ class Members:
             return torch.where(rows.isnan(), torch.where(is_code, likeliest, mean), rows)
 
         return self._each(xs, fill)
-
-    def class_shares(self, xs: Tensor) -> Floats:
-        """Return the classes' shares among rows that the models estimate, `[K]`."""
-        each = normalised(self.log_q(xs)).mean((0, 1))
-        found: Floats = each / each.sum()
-        return found
 
     def label_prior(self) -> Floats:
         """Return p(y) of the models, uniform where they have none, `[K]`."""

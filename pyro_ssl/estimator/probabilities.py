@@ -13,6 +13,8 @@ Codes = NDArray[np.int64]
 _LEAST = 1e-3
 _LOG_TEMPERATURES = np.linspace(-1.4, 3.0, 89)
 _ROUNDS = 200
+# Rows of the prior of class shares, as a share of all rows.
+_PRIOR_ROWS = 0.05
 
 
 def normalised(logs: Floats) -> Floats:
@@ -110,4 +112,25 @@ def mixture_weights(
         responsible = joint / joint.sum(0)
         shares = (responsible * weights).sum(-1) + prior
         shares = shares / shares.sum()
+    return shares
+
+
+def estimated_shares(probabilities: Floats, weights: Floats) -> Floats:
+    """Return the classes' shares under which the rows are most probable, `[K]`.
+
+    Source: Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a priori
+    probabilities", Neural Computation 14, 2002, section 2.2; here with a Dirichlet prior, as many
+    rows as a twentieth of them, spread evenly: the procedure alone may end with no rows of a class.
+
+    Args:
+        probabilities: of rows, for equally frequent classes, `[N, K]`.
+        weights: the rows' weights, `[N]`.
+    """
+    classes = probabilities.shape[1]
+    shares, prior = np.full(classes, 1 / classes), _PRIOR_ROWS / classes
+    part = weights / weights.sum()
+    for _ in range(_ROUNDS):
+        joint = probabilities * shares
+        responsible = joint / joint.sum(1, keepdims=True)
+        shares = (part @ responsible + prior) / (1 + _PRIOR_ROWS)
     return shares

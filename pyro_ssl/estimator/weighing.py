@@ -14,7 +14,7 @@ from pyro_ssl.estimator.candidates import Propagated, Supervised
 from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
-from pyro_ssl.estimator.probabilities import normalised
+from pyro_ssl.estimator.probabilities import estimated_shares, normalised
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Codes = NDArray[np.int64]
@@ -27,6 +27,8 @@ Q, BAYES = "q(y|x)", "p(y|x)"
 _PREFERENCE = 3.0
 # A model whose columns are independent given y and z takes each for new evidence: it is too sure.
 _LOG_TEMPERATURE = 1.0
+# Rows by which class shares are estimated, at most.
+_ROWS = 5000
 # Draws of the latents for Bayes' rule.
 _SAMPLES = 4
 
@@ -116,6 +118,12 @@ class Weighing:
     def mix(self, xs: Tensor) -> Floats:
         """Return p(y|x) of encoded rows for equally frequent classes, `[N, K]`."""
         return self.decision.mix(self.say(xs))
+
+    def class_shares(self, xs: Tensor, weights: Floats) -> Floats:
+        """Return the classes' shares among encoded rows, or a sample of many, `[K]`."""
+        rows = np.random.default_rng(self.seed).permutation(len(xs))[:_ROWS]
+        chosen = xs[torch.from_numpy(rows).to(xs.device)]
+        return estimated_shares(self.mix(chosen), weights[rows])
 
     @property
     def table(self) -> pd.DataFrame:

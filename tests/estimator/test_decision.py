@@ -5,6 +5,7 @@ from scipy.optimize import minimize
 from pyro_ssl.estimator.decision import Calibration, decide, labelled_shares
 from pyro_ssl.estimator.probabilities import (
     class_balanced,
+    estimated_shares,
     floored,
     log_loss,
     mixture_weights,
@@ -127,3 +128,27 @@ def test_rows_that_were_held_out_nowhere_do_not_count():
     nothing = decide({"a": np.full((100, 3), np.nan)}, CODES, shares, preference)
     assert nothing.weights == [1.0]
     assert nothing.table["held_out_rows"].item() == 0
+
+
+def test_estimated_shares_are_those_of_the_largest_posterior():
+    rng = np.random.default_rng(0)
+    true = np.array([0.7, 0.2, 0.1])
+    codes = rng.choice(3, 4000, p=true)
+    probabilities = normalised(rng.normal(size=(4000, 3)) + 3 * np.eye(3)[codes])
+    # The scores' log-odds: softmax of x / 1 with unit noise and a shift of 3 is p ** 3.
+    probabilities = normalised(3 * np.log(probabilities))
+    weights = np.ones(4000)
+    found = estimated_shares(probabilities, weights)
+
+    def loss(logs):
+        shares = normalised(logs)
+        likelihood = np.log(probabilities @ shares).mean()
+        return -likelihood - 0.05 / 3 * np.log(shares).sum()
+
+    best = normalised(minimize(loss, np.zeros(3), method="BFGS").x)
+    np.testing.assert_allclose(found, best, atol=1e-3)
+    # Four standard errors, and the prior's share.
+    np.testing.assert_allclose(found, (true + 0.05 / 3) / 1.05, atol=0.03)
+    heavy = np.where(codes == 2, 9.0, 1.0)
+    expected = np.bincount(codes, heavy) / heavy.sum()
+    np.testing.assert_allclose(estimated_shares(probabilities, heavy), expected, atol=0.04)
