@@ -132,7 +132,9 @@ class Columns:
         each = [self.columns[n].log_jacobian(values[:, p]) for p, n in enumerate(self.modelled)]
         return np.sum(each, 0)
 
-    def design(self, values: NDArray[Any], fill: NDArray[Any] | None = None) -> Floats:
+    def design(
+        self, values: NDArray[Any], fill: NDArray[Any] | None = None, logs: bool = True
+    ) -> Floats:
         """Return encoded rows as float64 `[N, D]` for other classifiers, without NaN.
 
         For each column that is not constant, in the table's order: real and positive numbers as
@@ -144,12 +146,14 @@ class Columns:
         Args:
             values: encoded rows, `[N, len(modelled)]`.
             fill: encoded rows to take in place of missing entries.
+            logs: take logarithms where encoding does; otherwise the numbers, standardised.
         """
         values = self._checked(values)
         found = []
         for place in np.argsort(self.modelled):
             instead = None if fill is None else self._checked(fill)[:, place]
-            found += self.columns[self.modelled[place]].design(values[:, place], instead)
+            column = self.columns[self.modelled[place]]
+            found += column.design(values[:, place], instead, logs)
         return np.stack(found, 1)
 
     def to_frame(self) -> pd.DataFrame:

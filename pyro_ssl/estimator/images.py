@@ -115,7 +115,7 @@ class ArrayInputs:
         """Whether two rows that are equal are copies of each other."""
         return True
 
-    def features(self, xs: Tensor, fill: Floats | None = None) -> Floats:
+    def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Floats:
         """Return what `array_features` makes of encoded rows, `[N, D]`; nothing is filled in."""
         parts = [array_features(rows) for rows in xs.cpu().split(_BLOCK)]
         found: Floats = torch.cat(parts).numpy()

@@ -128,8 +128,9 @@ def _numeric(column: Column, numbers: Floats, family: str, stated: bool) -> Colu
         if (far or _kurtosis(known) > _KURTOSIS) and not is_time(column.dtype):
             known = np.arcsinh((known - centre) / spread)
             column = replace(column, transform="asinh", centre=centre, spread=spread)
+    loc, spread = _moments(numbers[~np.isnan(numbers)])
     mean, deviation = _moments(known)
-    return replace(column, shift=mean, scale=deviation)
+    return replace(column, shift=mean, scale=deviation, raw_shift=loc, raw_scale=spread)
 
 
 def _count(column: Column, known: Floats, stated: bool) -> tuple[Column, Floats]:

@@ -44,14 +44,15 @@ class TableInputs:
         """Return rows as float32 `[N, C]`, NaN where missing."""
         return torch.from_numpy(self.columns.encode(_dense(X))).float()
 
-    def features(self, xs: Tensor, fill: Floats | None = None) -> Any:
+    def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Any:
         """Return encoded rows as other classifiers take them, `[N, D]`, without NaN.
 
         Args:
             xs: encoded rows.
             fill: encoded rows to take in place of missing entries; 0 if None.
+            logs: take logarithms where encoding does; otherwise the numbers, standardised.
         """
-        return self.columns.design(xs.double().cpu().numpy(), fill)
+        return self.columns.design(xs.double().cpu().numpy(), fill, logs)
 
     def decode(self, values: Tensor) -> Any:
         """Return encoded rows as the table they came from."""
@@ -114,7 +115,7 @@ class DocumentInputs:
             )
         return torch.from_numpy(rows.toarray().astype(np.float32))
 
-    def features(self, xs: Tensor, fill: Floats | None = None) -> Any:
+    def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Any:
         """Return tf-idf of encoded rows, sparse `[N, V]`, in rows of length 1."""
         rows = sp.csr_matrix(xs.double().cpu().numpy())
         found = sp.csr_matrix(rows.multiply(np.asarray(self.frequencies)))

@@ -49,6 +49,8 @@ class Column:
         spread: the asinh's unit.
         shift: mean of what is standardised: of t(x); of log(1 + x), of a count; of codes.
         scale: standard deviation of it.
+        raw_shift: mean of the numbers themselves, where t is a logarithm.
+        raw_scale: their standard deviation.
         constant: the number in all rows of a constant column; None if it has `categories`, or if
             all entries are missing.
         missing: share of missing entries.
@@ -66,6 +68,8 @@ class Column:
     spread: float = 1.0
     shift: float = 0.0
     scale: float = 1.0
+    raw_shift: float = 0.0
+    raw_scale: float = 1.0
     constant: float | None = None
     missing: float = 0.0
     parsed: bool = False
@@ -151,7 +155,7 @@ class Column:
             logs -= np.log(self.spread / 2) + far + np.log1p(np.exp(-2 * far))
         return np.where(np.isnan(values), 0.0, logs)
 
-    def design(self, values: Floats, fill: Floats | None = None) -> list[Floats]:
+    def design(self, values: Floats, fill: Floats | None = None, logs: bool = True) -> list[Floats]:
         """Return columns `[N]` for other classifiers, of encoded values; see `Columns.design`."""
         missing = 1.0 - ~np.isnan(values)
         if fill is not None:
@@ -163,6 +167,8 @@ class Column:
         elif not self._is_real and self.family != "constant":
             numbers = np.log1p(values) if self.family == "count" else values
             found = [(numbers - self.shift) / self.scale]
+        elif self._is_real and not logs and self.transform in ("log", "log1p"):
+            found = [(self._raw(values) - self.raw_shift) / self.raw_scale]
         elif self._is_real:
             found = [values]
         found = [np.where(known, np.clip(column, -_CLIP, _CLIP), 0.0) for column in found]

@@ -82,12 +82,12 @@ class Weighing:
             joint = members.log_joint(known, _SAMPLES, self.seed)
             said[BAYES] = normalised(members.held_out(joint, rows))
             implied[BAYES] = 0.9 * members.label_prior() + 0.1 / classes
-        if self.supervised or self.propagated:
-            together, each = self._features(xs)
-            for name, one in (self.supervised | self.propagated).items():
+        for kind, fills in self._with_fills(xs):
+            each = [self._features(xs, kind, fill) for fill in fills[1:]]
+            for name, one in kind.items():
                 said[name] = one.held_out(each, codes, weights, rows, members.folds)
                 implied[name] = shares
-            self._teach(together, codes, weights)
+        self.teach(xs, codes, weights)
         rules = [name for name in (Q, BAYES) if name in said]
         preference = dict.fromkeys(said, _PREFERENCE)
         preference |= dict.fromkeys(rules, _PREFERENCE / len(rules))
@@ -96,12 +96,18 @@ class Weighing:
         return self
 
     def teach(self, xs: Tensor, codes: Codes, weights: Floats) -> None:
-        """Let the classifiers learn again, from the rows that `fit` was given.
+        """Let the classifiers learn, from rows as `fit` is given them.
 
         If none of them learns from all rows, the labelled ones do.
         """
-        if self.supervised or self.propagated:
-            self._teach(self._features(xs)[0], codes, weights)
+        rows = np.flatnonzero(codes >= 0)
+        for kind, (together, *_) in self._with_fills(xs):
+            features = self._features(xs, kind, together)
+            for one in kind.values():
+                if isinstance(one, Propagated):
+                    one.fit(features, codes, weights)
+                else:
+                    one.fit(features[rows], codes[rows], weights[rows])
 
     def say(self, xs: Tensor) -> dict[str, Floats]:
         """Return what each candidate says of encoded rows, `[N, K]`."""
@@ -109,10 +115,9 @@ class Weighing:
         if self.bayes:
             joint = self.members.log_joint(xs, _SAMPLES, self.seed)
             found[BAYES] = normalised(joint).mean(0)
-        if self.supervised or self.propagated:
-            features = self._features(xs)[0]
-            for name, one in (self.supervised | self.propagated).items():
-                found[name] = one.predict(features)
+        for kind, (together, *_) in self._with_fills(xs):
+            features = self._features(xs, kind, together)
+            found |= {name: one.predict(features) for name, one in kind.items()}
         return found
 
     def mix(self, xs: Tensor) -> Floats:
@@ -130,25 +135,30 @@ class Weighing:
         """The candidates, their figures on held-out labelled rows, and their weights."""
         return self.decision.table
 
-    def _teach(self, features: Any, codes: Codes, weights: Floats) -> None:
-        rows = np.flatnonzero(codes >= 0)
-        for one in self.supervised.values():
-            one.fit(features[rows], codes[rows], weights[rows])
-        for spread in self.propagated.values():
-            spread.fit(features, codes, weights)
+    def _with_fills(self, xs: Tensor) -> list[tuple[dict[str, Any], list[Floats | None]]]:
+        """Return the kinds of classifiers, each with what missing entries are filled in with.
 
-    def _features(self, xs: Tensor) -> tuple[Any, list[Any]]:
-        """Return what classifiers see of rows, and what they see where one model fills them in.
-
-        A model that fills in missing entries has learnt from labels. Rows that are held out are
-        therefore filled in by the model that does not see their labels, as are those a classifier
-        then learns from; in the end all models fill them in together.
+        The first filling is that of all models together, and then each model's follows. A model
+        that fills in missing entries has learnt from labels. Rows that are held out are therefore
+        filled in by the model that does not see their labels, as are those a classifier then
+        learns from; in the end all models fill them in together.
         """
+        kinds: list[dict[str, Any]] = [k for k in (self.supervised, self.propagated) if k]
+        if not kinds:
+            return []
         families = getattr(self.inputs.likelihood, "columns", ())
         coded = [isinstance(family, Categorical | Ordinal) for family in families]
-        fills = self.members.fills(xs, coded)
-        if fills is None:
-            features = self.inputs.features(xs)
-            return features, [features] * len(self.members.models)
-        together = np.where(coded, mode(fills, axis=0).mode, fills.mean(0))
-        return self.inputs.features(xs, together), [self.inputs.features(xs, f) for f in fills]
+        each = self.members.fills(xs, coded)
+        if each is None:
+            fills: list[Floats | None] = [None] * (len(self.members.models) + 1)
+        else:
+            fills = [np.where(coded, mode(each, axis=0).mode, each.mean(0)), *each]
+        return [(kind, fills) for kind in kinds]
+
+    def _features(self, xs: Tensor, kind: dict[str, Any], fill: Floats | None) -> Any:
+        """Return what a kind of classifiers sees: those of labelled rows no logarithms.
+
+        They are what scikit-learn's usual pipelines would make of the same table, so that the
+        decision never rests on how columns were transformed.
+        """
+        return self.inputs.features(xs, fill, logs=kind is self.propagated)
