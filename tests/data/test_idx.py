@@ -69,7 +69,7 @@ def tree(root):
         {"spelling": str.upper},
         {"spelling": "{}.gz".format},
     ],
-    ids=str,
+    ids=lambda how: "-".join(getattr(v, "__name__", k) for k, v in how.items()) or "plain",
 )
 def test_names_of_files_put_there_by_hand(tmp_path, name, options):
     write(tmp_path / TITLES[name] / "raw", **options)
