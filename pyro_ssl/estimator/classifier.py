@@ -1,6 +1,7 @@
 """A scikit-learn classifier for your own data."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ class SemiSupervisedVAEClassifier(
         random_state: None, a whole number or a RandomState: seed of everything drawn.
         warm_start: begin the next `fit` with the weights of the last.
         verbose: above 0 for a progress bar on the standard error stream.
+        checkpoint: a file in which a long training keeps its state every 100 steps. If it is
+            there, the same `fit` goes on from it; after the training it is deleted.
 
     Attributes:
         classes_: known labels, sorted, `[K]`.
@@ -106,6 +109,7 @@ class SemiSupervisedVAEClassifier(
         random_state: Any = None,
         warm_start: bool = False,
         verbose: int = 0,
+        checkpoint: str | Path | None = None,
     ) -> None:
         self.model = model
         self.columns = columns
@@ -124,6 +128,7 @@ class SemiSupervisedVAEClassifier(
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
         """Learn from rows of which most may be unlabelled.

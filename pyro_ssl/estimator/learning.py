@@ -1,6 +1,7 @@
 """What every fit of a classifier does with encoded rows."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class LearningMethods(GenerativeMethods):
     """Training of models and weighing of candidates; see `SemiSupervisedVAEClassifier`."""
 
     # Parameters.
+    checkpoint: Any
     model: Any
     model_options: Any
     classifiers: Mapping[str, Any] | None
@@ -80,8 +82,11 @@ class LearningMethods(GenerativeMethods):
         anneal = {} if self._go_on(models) else models[0].recommended_anneal
         config = training_options(self, self._seed, anneal, share)
         self._members = Members(models, folds)
+        kept = None if self.checkpoint is None else Path(self.checkpoint)
         with progress_bar(config.max_steps, self.verbose) as on_check:
-            history = self._members.fit(xs, codes, weights, config, on_check)
+            history = self._members.fit(xs, codes, weights, config, on_check, kept)
+        if kept is not None:
+            kept.unlink(missing_ok=True)
         for model in models:
             model.double()
         self.models_, self.model_ = models, models[0]

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,18 @@ class Members:
         weights: Floats,
         config: EnsembleConfig,
         on_check: Callable[[int], None] | None = None,
+        checkpoint: Path | None = None,
     ) -> EnsembleHistory:
-        """Train all models on encoded rows `[N, ...]` with labels `[N]` and weights `[N]`."""
+        """Train all models on encoded rows `[N, ...]` with labels `[N]` and weights `[N]`.
+
+        Args:
+            xs: the rows.
+            codes: their labels, -1 where unknown.
+            weights: of the rows.
+            config: options of the training.
+            on_check: called with the number of steps made.
+            checkpoint: a file to keep the state in, and to go on from if it is there.
+        """
         everything = np.arange(len(codes))
         members = [
             Member(fold.kept, np.setdiff1d(everything, fold.kept), weights) for fold in self.folds
@@ -114,7 +125,10 @@ class Members:
             warnings.filterwarnings("ignore", ".*not registered in the param store")
             warnings.filterwarnings("ignore", ".*torch.jit.trace", FutureWarning)
             warnings.filterwarnings("ignore", ".*torch.jit.trace", DeprecationWarning)
-            return fit_ensemble(self.models, xs, ys, members, config, measured, on_check)
+            resume = checkpoint is not None and checkpoint.exists()
+            return fit_ensemble(
+                self.models, xs, ys, members, config, measured, on_check, checkpoint, resume
+            )
 
     def log_q(self, xs: Tensor) -> Floats:
         """Return each model's log q(y|x), `[E, N, K]`."""
