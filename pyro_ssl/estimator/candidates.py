@@ -24,18 +24,21 @@ _MOST_PROPAGATED = 10_000
 _NEIGHBOURS = 7
 
 
-def default_classifiers(n_jobs: int | None, seed: int) -> dict[str, Any]:
-    """Return the classifiers of labelled rows alone that a model is weighed against."""
-    linear = LogisticRegression(max_iter=1000)
-    forest = RandomForestClassifier(200, n_jobs=n_jobs, random_state=seed)
-    return {"logistic regression": linear, "random forest": forest}
+def default_classifiers(rows: int, n_jobs: int | None, seed: int) -> dict[str, Any]:
+    """Return the classifiers that a model of so many rows is weighed against."""
+    found = {
+        "logistic regression": LogisticRegression(max_iter=1000),
+        "random forest": RandomForestClassifier(200, n_jobs=n_jobs, random_state=seed),
+    }
+    if _NEIGHBOURS < rows <= _MOST_PROPAGATED:
+        found["label spreading"] = LabelSpreading(kernel="knn", n_neighbors=_NEIGHBOURS)
+    return found
 
 
-def default_propagation(rows: int) -> dict[str, Any]:
-    """Return the semi-supervised classifiers that a model of so many rows is weighed against."""
-    if not _NEIGHBOURS < rows <= _MOST_PROPAGATED:
-        return {}
-    return {"label spreading": LabelSpreading(kernel="knn", n_neighbors=_NEIGHBOURS)}
+def learns_from_all_rows(estimator: Any) -> bool:
+    """Return whether a classifier, or the last of a pipeline, is a semi-supervised one."""
+    last = getattr(estimator, "steps", [("", estimator)])[-1][1]
+    return type(last).__module__.startswith("sklearn.semi_supervised")
 
 
 class Supervised:

@@ -36,12 +36,13 @@ class SemiSupervisedVAEClassifier(
 ):
     """A classifier by deep generative models, of rows of which few are labelled.
 
-    For tables, documents as sparse counts, and arrays, with tens to thousands of labelled rows and
-    more unlabelled ones, which it learns from too. `members` models of p(x, y, z) are trained at
-    once, each without one part of the labelled rows. Candidates for p(y|x) are the models' q(y|x)
-    and, for model="auto", p(y|x) by Bayes' rule and `classifiers` of the labelled rows alone. The
-    decision is a mixture of them, weighed by their log-loss on labelled rows that each did not
-    see (`decision_`). If most rows are labelled, gradient boosting is hard to beat.
+    For tables, documents as sparse counts, images and signals, with tens to thousands of labelled
+    rows and more unlabelled ones, which it learns from too. `members` models of p(x, y, z) are
+    trained at once, each without one part of the labelled rows. Candidates for p(y|x) are the
+    models' q(y|x) and, for model="auto", p(y|x) by Bayes' rule and `classifiers`, which see missing
+    entries as the models fill them in. Each is calibrated by a temperature; the decision is a
+    mixture of them, weighed by what they say of labelled rows that they did not see (`decision_`).
+    If most rows are labelled, gradient boosting is hard to beat.
 
     Equal seeds give equal predictions on one machine. The order of rows makes no difference.
 
@@ -55,7 +56,8 @@ class SemiSupervisedVAEClassifier(
         class_weight: costs of errors by label, which multiply the class shares of predictions, and
             weights in training; "balanced" for training with equally frequent classes.
         classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
-            regression and a random forest, {} for none.
+            regression and a random forest of the labelled rows, and label spreading; {} for none.
+            Those of `sklearn.semi_supervised` learn from all rows.
         members: number of models.
         model_options: options of the model in place of defaults for tables.
         max_steps: most steps of training.

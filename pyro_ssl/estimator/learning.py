@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_ssl.estimator.candidates import default_classifiers, default_propagation
+from pyro_ssl.estimator.candidates import default_classifiers
 from pyro_ssl.estimator.generation import GenerativeMethods
 from pyro_ssl.estimator.members import Fold, Members
 from pyro_ssl.estimator.model_choice import make_models
@@ -69,9 +69,8 @@ class LearningMethods(GenerativeMethods):
         auto = rows is not None
         given = self.classifiers if auto else {}
         if given is None:
-            given = default_classifiers(self.n_jobs, self._seed)
-        spread = {} if rows is None else default_propagation(rows)
-        return Weighing(self._members, self.inputs_, given, spread, auto, self._seed)
+            given = default_classifiers(rows or 0, self.n_jobs, self._seed)
+        return Weighing(self._members, self.inputs_, given, auto, self._seed)
 
     def _fit_members(
         self, xs: Tensor, codes: Codes, weights: Floats, folds: Sequence[Fold], share: float

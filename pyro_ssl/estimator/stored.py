@@ -85,7 +85,6 @@ class StoredMethods(StreamMethods):
                 name: encoded(f"classifier {name!r}", one.estimator)
                 for name, one in supervised_of(self._weighing).items()
             },
-            "propagated": list(self._weighing.propagated),
             "bayes": self._weighing.bayes,
             "kept": {
                 name: [kept.capacity, kept.seed, kept.seen]
@@ -169,11 +168,8 @@ class StoredMethods(StreamMethods):
             columns = {k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)}
             setattr(found, name, Reservoir(capacity, seed, columns, seen))
         estimators = {name: decoded(e) for name, e in values["classifiers"].items()}
-        spread = {name: estimators.pop(name) for name in values["propagated"]}
         bayes, decision = values["bayes"], values["decision"]
-        found._weighing = Weighing(
-            found._members, found.inputs_, estimators, spread, bayes, found._seed
-        )
+        found._weighing = Weighing(found._members, found.inputs_, estimators, bayes, found._seed)
         found._weighing.decision = decision_decoded(decision, arrays)
         found._weighing.teach(*found._on_device())
         said = {name: arrays[f"said/{name}"] for name in values["classifiers"]}
@@ -183,11 +179,8 @@ class StoredMethods(StreamMethods):
     def _again(self) -> Weighing:
         """Return the candidates, the classifiers among them fitted again."""
         old = self._weighing
-        given, spread = (
-            {name: one.estimator for name, one in kind.items()}
-            for kind in (old.supervised, old.propagated)
-        )
-        found = Weighing(self._members, self.inputs_, given, spread, old.bayes, self._seed)
+        given = {name: one.estimator for name, one in supervised_of(old).items()}
+        found = Weighing(self._members, self.inputs_, given, old.bayes, self._seed)
         found.teach(*self._on_device())
         return found
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import mode
 from torch import Tensor
 
-from pyro_ssl.estimator.candidates import Propagated, Supervised
+from pyro_ssl.estimator.candidates import Propagated, Supervised, learns_from_all_rows
 from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
@@ -39,12 +39,13 @@ class Weighing:
     Args:
         members: the trained models.
         inputs: how rows are encoded.
-        classifiers: scikit-learn's classifiers of labelled rows, by name.
-        propagated: those that learn from all rows.
+        classifiers: scikit-learn's classifiers, by name.
         bayes: whether Bayes' rule is a candidate.
         seed: seed of all that is random.
 
     Attributes:
+        supervised: classifiers of labelled rows alone.
+        propagated: those that learn from all rows.
         decision: calibration and weights of the candidates; set by `fit`.
     """
 
@@ -55,14 +56,16 @@ class Weighing:
         members: Members,
         inputs: Inputs,
         classifiers: Mapping[str, Any],
-        propagated: Mapping[str, Any],
         bayes: bool,
         seed: int,
     ) -> None:
         self.members, self.inputs, self.bayes, self.seed = members, inputs, bayes, seed
         classes = members.models[0].num_classes
-        self.supervised = {n: Supervised(e, classes, seed) for n, e in classifiers.items()}
-        self.propagated = {n: Propagated(e, classes, seed) for n, e in propagated.items()}
+        spread = {n: e for n, e in classifiers.items() if learns_from_all_rows(e)}
+        self.propagated = {n: Propagated(e, classes, seed) for n, e in spread.items()}
+        self.supervised = {
+            n: Supervised(e, classes, seed) for n, e in classifiers.items() if n not in spread
+        }
 
     def fit(self, xs: Tensor, codes: Codes, weights: Floats) -> "Weighing":
         """Let all candidates learn, and weigh them by the labelled rows that each did not see.
