@@ -22,9 +22,10 @@ Floats = NDArray[np.floating[Any]]
 
 # The model's two rules: its classifier, and Bayes' rule.
 Q, BAYES = "q(y|x)", "p(y|x)"
-# Held-out rows that each kind of candidate has in advance: with few labels they weigh the same. The
-# model's two rules share them.
-_PREFERENCE = 3.0
+# Held-out rows that each candidate has in advance, and that decide where labels are few: those that
+# learn from labelled rows alone, and those that take classes for clusters, of which the model's two
+# rules share theirs. Chosen on the tuning tables of benchmarks.tables.
+_SUPERVISED, _CLUSTERS = 4.0, 2.0
 # A model whose columns are independent given y and z takes each for new evidence: it is too sure.
 _LOG_TEMPERATURE = 1.0
 # Rows by which class shares are estimated, at most.
@@ -92,8 +93,9 @@ class Weighing:
                 implied[name] = shares
         self.teach(xs, codes, weights)
         rules = [name for name in (Q, BAYES) if name in said]
-        preference = dict.fromkeys(said, _PREFERENCE)
-        preference |= dict.fromkeys(rules, _PREFERENCE / len(rules))
+        preference = dict.fromkeys(said, _CLUSTERS)
+        preference |= dict.fromkeys(rules, _CLUSTERS / len(rules))
+        preference |= dict.fromkeys(self.supervised, _SUPERVISED)
         expected = dict.fromkeys(rules, _LOG_TEMPERATURE)
         self.decision = decide(said, codes[rows], implied, preference, expected)
         return self
