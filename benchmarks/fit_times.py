@@ -59,7 +59,8 @@ def measure(name: str) -> dict[str, object]:
     """Fit once, and return seconds, MB above the imports, steps, and the data's MB."""
     import torch
 
-    from pyro_ssl import SemiSupervisedVAEClassifier, __version__
+    from pyro_ssl import SemiSupervisedVAEClassifier
+    from pyro_ssl.versions import environment
 
     xs, ys = table(name)
     before = _peak()
@@ -73,7 +74,7 @@ def measure(name: str) -> dict[str, object]:
         "data_mb": round(xs.nbytes / 2**20, 2),
         "steps": fitted.n_iter_,
         "threads": torch.get_num_threads(),
-        "version": __version__,
+        "commit": environment()["commit"],
     }
 
 
