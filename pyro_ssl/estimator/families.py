@@ -31,12 +31,12 @@ def families_of(families: Families | None, names: tuple[Any, ...]) -> list[str |
         numbered = isinstance(key, int) and 0 <= key < len(names)
         if key not in names and not numbered:
             raise ConfigError(
-                f"families names the column {key!r}, expected one of {', '.join(map(repr, names))}"
+                f"a family was stated for the column {key!r}, expected one of "
+                f"{', '.join(map(repr, names))}"
             )
         if family not in FAMILIES:
             raise ConfigError(
-                f"families says {family!r} for column {key!r}, expected one of "
-                f"{', '.join(FAMILIES)}"
+                f"{family!r} was stated for column {key!r}, expected one of {', '.join(FAMILIES)}"
             )
         given[names.index(key) if key in names else key] = family
     return given

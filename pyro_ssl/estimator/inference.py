@@ -59,9 +59,7 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
             base, ordered=bool(series.cat.ordered), levels=tuple(distinct(series, name)[0])
         )
     if family == "ordinal" and numbers is not None and is_time(dtype):
-        raise DataError(
-            f"families says 'ordinal' for column {name!r}, which holds times: take 'real'"
-        )
+        raise DataError(f"'ordinal' was stated for column {name!r}, which holds times: take 'real'")
     stated = family is not None
     if family is None:
         family = _family_of_numbers(numbers, base) if numbers is not None else None
@@ -105,7 +103,7 @@ def _forced_numbers(series: pd.Series, name: Any, family: str) -> Floats:
     odd = series.notna().to_numpy() & np.isnan(numbers)
     if odd.any():
         raise DataError(
-            f"families says {family!r} for column {name!r}, which has {series[odd].iloc[0]!r} in "
+            f"{family!r} was stated for column {name!r}, which has {series[odd].iloc[0]!r} in "
             f"row {int(odd.argmax())}: expected numbers; take 'categorical', or make it NaN"
         )
     return numbers
@@ -150,7 +148,7 @@ def _check_support(column: Column, known: Floats) -> None:
     if column.family in ("positive", "count") and len(wrong):
         expected = "whole numbers >= 0" if column.family == "count" else "numbers above 0"
         raise DataError(
-            f"families says {column.family!r} for column {column.name!r}, which has {wrong[0]:g}, "
+            f"{column.family!r} was stated for column {column.name!r}, which has {wrong[0]:g}, "
             f"expected {expected}: take 'real', or make such entries NaN"
         )
 
@@ -170,7 +168,7 @@ def _coded(column: Column, series: pd.Series, numbers: Floats | None, family: st
         family = "ordinal" if column.ordered else family
     if family == "binary" and len(categories) != 2:
         raise DataError(
-            f"families says 'binary' for column {column.name!r}, which has {len(categories)} "
+            f"'binary' was stated for column {column.name!r}, which has {len(categories)} "
             "distinct entries, expected 2: take 'categorical'"
         )
     column = replace(column, family=family, categories=categories, missing=missing)
@@ -188,7 +186,7 @@ def _sorted(
     if family == "ordinal" or (family is None and column.ordered):
         if not column.levels and any(isinstance(v, str) for v in values):
             raise DataError(
-                f"families says 'ordinal' for column {column.name!r}, which holds strings: make it "
+                f"'ordinal' was stated for column {column.name!r}, which holds strings: make it "
                 "a pandas categorical, whose categories are in order, or numbers"
             )
         return tuple(values) if column.levels and len(observed) > 1 else tuple(sorted(observed))

@@ -1,5 +1,6 @@
 """Labels of which some are unknown, as scikit-learn's classifiers are given them."""
 
+import warnings
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from pyro_ssl.errors import DataError
 
 # Ways to say that a label is unknown.
 _WAYS = "give unknown labels as None, or as -1 in an array of dtype object, or state unlabelled="
+# What people write for an unknown label.
+_UNKNOWN = ("", "?", "unknown", "unlabelled", "unlabeled", "missing", "na", "n/a", "none", "nan")
 # What NumPy writes into an array of strings for a missing label.
 _WRITTEN = ("nan", "None", "<NA>", "NaT")
 
@@ -190,3 +193,10 @@ def _check_strings(known: NDArray[Any], labels: NDArray[Any], unlabelled: Any) -
                 f"{text!r} if it is unknown; if it is a class, state another marker, such as "
                 'unlabelled="Unknown"'
             )
+    looks = sorted({text for text in known.tolist() if str(text).strip().lower() in _UNKNOWN})
+    if looks:
+        warnings.warn(
+            f"y has the label {looks[0]!r}, which is taken for a class like the others: if it "
+            f"stands for an unknown label, state unlabelled={looks[0]!r}",
+            stacklevel=4,
+        )

@@ -170,7 +170,7 @@ def test_families_are_checked():
     frame = pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 4]})
     assert Columns.infer(frame, {"b": "count", 0: "ordinal"}).columns[0].family == "ordinal"
     assert Columns.infer(frame, [None, "count"]).columns[1].family == "count"
-    with pytest.raises(ConfigError, match="names the column 'c', expected one of 'a', 'b'"):
+    with pytest.raises(ConfigError, match="stated for the column 'c', expected one of 'a', 'b'"):
         Columns.infer(frame, {"c": "real"})
     with pytest.raises(ConfigError, match="says 'gauss' for column 'a', expected one of real"):
         Columns.infer(frame, {"a": "gauss"})

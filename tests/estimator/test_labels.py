@@ -1,5 +1,8 @@
 """Which labels are unknown, and the classes of the others."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,3 +95,14 @@ def test_series_of_polars():
     assert (codes.tolist(), classes.tolist()) == ([1, -1, 0], [1, 3])
     codes, classes = LabelCodes.fit(pl.Series(["b", None, "a"], dtype=pl.Categorical))
     assert (codes.tolist(), classes.tolist()) == ([1, -1, 0], ["a", "b"])
+
+
+@pytest.mark.parametrize("marker", ["Unknown", "?", " ", "n/a"])
+def test_a_class_that_looks_unknown_is_named_in_a_warning(marker):
+    labels = ["a", "b", marker]
+    with pytest.warns(UserWarning, match=f"state unlabelled='{re.escape(marker)}'"):
+        assert len(LabelCodes.fit(labels).classes_) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert LabelCodes.fit(labels, unlabelled=marker).classes_.tolist() == ["a", "b"]
+        LabelCodes.fit(["a", "b", None])
