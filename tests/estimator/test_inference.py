@@ -172,7 +172,7 @@ def test_families_are_checked():
     assert Columns.infer(frame, [None, "count"]).columns[1].family == "count"
     with pytest.raises(ConfigError, match="stated for the column 'c', expected one of 'a', 'b'"):
         Columns.infer(frame, {"c": "real"})
-    with pytest.raises(ConfigError, match="'gauss' was stated for column 'a', expected one of real"):
+    with pytest.raises(ConfigError, match="'gauss' was stated for column 'a', expected"):
         Columns.infer(frame, {"a": "gauss"})
     with pytest.raises(ConfigError, match="one for each of 2 columns"):
         Columns.infer(frame, ["real"])
