@@ -77,6 +77,10 @@ class Supervised:
         self.fitted.fit(features, codes, **options)
         return self
 
+    def learn(self, features: Any, codes: Codes, weights: Floats, labelled: Codes) -> None:
+        """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
+        self.fit(features[labelled], codes[labelled], weights[labelled])
+
     def predict(self, features: Any) -> Floats:
         """Return p(y|x) of rows, `[N, K]`."""
         found = np.zeros((features.shape[0], self.classes))
@@ -103,7 +107,7 @@ class Supervised:
         found = np.full((len(rows), self.classes), np.nan)
         for fold, of_fold in zip(folds, features, strict=True):
             if len(fold.held_out):
-                self.fit(of_fold[fold.kept], codes[fold.kept], weights[fold.kept])
+                self.learn(of_fold, codes, weights, fold.kept)
                 places = np.searchsorted(rows, fold.held_out)
                 found[places] = self.predict(of_fold[fold.held_out])
         return found
@@ -112,24 +116,11 @@ class Supervised:
 class Propagated(Supervised):
     """A semi-supervised scikit-learn classifier, which learns from all rows, -1 being unknown."""
 
-    def held_out(
-        self,
-        features: Sequence[Any],
-        codes: Codes,
-        weights: Floats,
-        rows: Codes,
-        folds: Sequence[Fold],
-    ) -> Floats:
-        """Return p(y|x) of each labelled row by a fit that does not know its label, `[L, K]`."""
-        found = np.full((len(rows), self.classes), np.nan)
-        for fold, of_fold in zip(folds, features, strict=True):
-            if len(fold.held_out):
-                known = np.full(len(codes), -1)
-                known[fold.kept] = codes[fold.kept]
-                self.fit(of_fold, known, weights)
-                places = np.searchsorted(rows, fold.held_out)
-                found[places] = self.predict(of_fold[fold.held_out])
-        return found
+    def learn(self, features: Any, codes: Codes, weights: Floats, labelled: Codes) -> None:
+        """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
+        known = np.full(len(codes), -1)
+        known[labelled] = codes[labelled]
+        self.fit(features, known, weights)
 
     def fit(self, features: Any, codes: Codes, weights: Floats) -> "Propagated":
         """Learn from all rows: features `[N, D]`, labels `[N]`, -1 where unknown."""

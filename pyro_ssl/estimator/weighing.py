@@ -1,6 +1,6 @@
 """The candidates for p(y|x), learnt, weighed against each other, and mixed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,13 @@ class Weighing:
             joint = members.log_joint(known, _SAMPLES, self.seed)
             said[BAYES] = normalised(members.held_out(joint, rows))
             implied[BAYES] = 0.9 * members.label_prior() + 0.1 / classes
-        for kind, fills in self._with_fills(xs):
-            each = [self._features(xs, kind, fill) for fill in fills[1:]]
+        fills = self._fills(xs)
+        for kind in (self.supervised, self.propagated):
+            together, *each = self._features(xs, kind, fills)
             for name, one in kind.items():
                 said[name] = one.held_out(each, codes, weights, rows, members.folds)
                 implied[name] = shares
-        self.teach(xs, codes, weights)
+                one.learn(together, codes, weights, rows)
         rules = [name for name in (Q, BAYES) if name in said]
         preference = dict.fromkeys(said, _CLUSTERS)
         preference |= dict.fromkeys(rules, _CLUSTERS / len(rules))
@@ -105,14 +106,11 @@ class Weighing:
 
         If none of them learns from all rows, the labelled ones do.
         """
-        rows = np.flatnonzero(codes >= 0)
-        for kind, (together, *_) in self._with_fills(xs):
-            features = self._features(xs, kind, together)
+        rows, fills = np.flatnonzero(codes >= 0), self._fills(xs)[:1]
+        for kind in (self.supervised, self.propagated):
+            (together,) = self._features(xs, kind, fills)
             for one in kind.values():
-                if isinstance(one, Propagated):
-                    one.fit(features, codes, weights)
-                else:
-                    one.fit(features[rows], codes[rows], weights[rows])
+                one.learn(together, codes, weights, rows)
 
     def say(self, xs: Tensor) -> dict[str, Floats]:
         """Return what each candidate says of encoded rows, `[N, K]`."""
@@ -120,9 +118,10 @@ class Weighing:
         if self.bayes:
             joint = self.members.log_joint(xs, _SAMPLES, self.seed)
             found[BAYES] = normalised(joint).mean(0)
-        for kind, (together, *_) in self._with_fills(xs):
-            features = self._features(xs, kind, together)
-            found |= {name: one.predict(features) for name, one in kind.items()}
+        fills = self._fills(xs)[:1]
+        for kind in (self.supervised, self.propagated):
+            (together,) = self._features(xs, kind, fills)
+            found |= {name: one.predict(together) for name, one in kind.items()}
         return found
 
     def mix(self, xs: Tensor) -> Floats:
@@ -140,30 +139,32 @@ class Weighing:
         """The candidates, their figures on held-out labelled rows, and their weights."""
         return self.decision.table
 
-    def _with_fills(self, xs: Tensor) -> list[tuple[dict[str, Any], list[Floats | None]]]:
-        """Return the kinds of classifiers, each with what missing entries are filled in with.
+    def _fills(self, xs: Tensor) -> list[Floats | None]:
+        """Return what missing entries are taken for: by all models together, then by each.
 
-        The first filling is that of all models together, and then each model's follows. A model
-        that fills in missing entries has learnt from labels. Rows that are held out are therefore
-        filled in by the model that does not see their labels, as are those a classifier then
-        learns from; in the end all models fill them in together.
+        A model that fills in missing entries has learnt from labels. Rows that are held out are
+        therefore filled in by the model that does not see their labels, as are those a classifier
+        then learns from; in the end all models fill them in together.
         """
-        kinds: list[dict[str, Any]] = [k for k in (self.supervised, self.propagated) if k]
-        if not kinds:
-            return []
         families = getattr(self.inputs.likelihood, "columns", ())
         coded = [isinstance(family, Categorical | Ordinal) for family in families]
-        each = self.members.fills(xs, coded)
+        needed = self.supervised or self.propagated
+        each = self.members.fills(xs, coded) if needed else None
         if each is None:
-            fills: list[Floats | None] = [None] * (len(self.members.models) + 1)
-        else:
-            fills = [np.where(coded, mode(each, axis=0).mode, each.mean(0)), *each]
-        return [(kind, fills) for kind in kinds]
+            return [None] * (len(self.members.models) + 1)
+        return [np.where(coded, mode(each, axis=0).mode, each.mean(0)), *each]
 
-    def _features(self, xs: Tensor, kind: dict[str, Any], fill: Floats | None) -> Any:
-        """Return what a kind of classifiers sees: those of labelled rows no logarithms.
+    def _features(
+        self, xs: Tensor, kind: Mapping[str, Any], fills: Sequence[Floats | None]
+    ) -> list[Any]:
+        """Return what a kind of classifiers sees with each filling: no logarithms if supervised.
 
-        They are what scikit-learn's usual pipelines would make of the same table, so that the
+        Those are what scikit-learn's usual pipelines would make of the same table, so that the
         decision never rests on how columns were transformed.
         """
-        return self.inputs.features(xs, fill, logs=kind is self.propagated)
+        if not kind:
+            return [None] * len(fills)
+        logs = kind is self.propagated
+        if fills[0] is None:
+            return [self.inputs.features(xs, None, logs)] * len(fills)
+        return [self.inputs.features(xs, fill, logs) for fill in fills]
