@@ -51,6 +51,8 @@ def _mapped(weight: Tensor) -> bool:
 
 
 class _Halved(torch.autograd.Function):
+    """A convolution of stride 2, whose gradient is made of convolutions."""
+
     generate_vmap_rule = True
 
     @staticmethod
@@ -69,6 +71,8 @@ class _Halved(torch.autograd.Function):
 
 
 class _Doubled(torch.autograd.Function):
+    """A transposed convolution of stride 2, likewise."""
+
     generate_vmap_rule = True
 
     @staticmethod
