@@ -58,28 +58,33 @@ def grid(
                 yield Fit(name, number, draw, share, seed, method)
 
 
+def part_of(fit: Fit) -> tuple[Part, np.ndarray]:
+    """Return the rows of a fit, and the labels of its test rows."""
+    inputs, ys = load(fit.dataset)
+    inputs = remove_entries(inputs, fit.missing, fit.split)
+    train, test, partial = split(ys, fit.labels, fit.draw, fit.split)
+    rows = inputs.iloc if isinstance(inputs, pd.DataFrame) else inputs
+    return Part(rows[train], partial, rows[test], fit.split), ys[test]
+
+
 def run(fit: Fit, commit: str | None) -> list[dict[str, Any]]:
     """Return the rows of one fit, with the columns `COLUMNS`.
 
     The split's number seeds everything: its rows and labels, the entries removed, the method. The
     seconds are those of the fit and of the prediction of the test rows.
     """
-    inputs, ys = load(fit.dataset)
-    inputs = remove_entries(inputs, fit.missing, fit.split)
-    train, test, partial = split(ys, fit.labels, fit.draw, fit.split)
-    rows = inputs.iloc if isinstance(inputs, pd.DataFrame) else inputs
-    part = Part(rows[train], partial, rows[test], fit.split)
+    part, ys = part_of(fit)
     started = time.perf_counter()
     with warnings.catch_warnings():
         # Of scikit-learn's: columns without a known entry, and nothing left without a label.
         warnings.simplefilter("ignore")
         found = METHODS[fit.method](part)
     seconds = round(time.perf_counter() - started, 3)
-    known = int((partial >= 0).sum())
-    told = {"labelled": known, "unlabelled": len(partial) - known}
+    known = int((part.partial >= 0).sum())
+    told = {"labelled": known, "unlabelled": len(part.partial) - known}
     return [
         asdict(fit)
-        | {"method": fit.method + suffix, **told, **measures(probabilities, ys[test])}
+        | {"method": fit.method + suffix, **told, **measures(probabilities, ys)}
         | {"seconds": seconds, "commit": commit}
         for suffix, probabilities in found.items()
     ]

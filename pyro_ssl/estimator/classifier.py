@@ -56,7 +56,8 @@ class SemiSupervisedVAEClassifier(
         class_weight: costs of errors by label, which multiply the class shares of predictions, and
             weights in training; "balanced" for training with equally frequent classes.
         classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
-            regression and a random forest of the labelled rows, and label spreading; {} for none.
+            regression, a random forest and extra trees of the labelled rows, and label spreading;
+            {} for none.
             Those of `sklearn.semi_supervised` learn from all rows.
         members: number of models.
         model_options: options of the model in place of defaults for tables.
@@ -65,7 +66,7 @@ class SemiSupervisedVAEClassifier(
         batch_size: labelled rows a step, and unlabelled ones.
         learning_rate: Adam's step size.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        n_jobs: processes of the default random forest.
+        n_jobs: processes of the default forests.
         random_state: None, a whole number or a RandomState: seed of everything drawn.
         warm_start: begin the next `fit` with the weights of the last.
         verbose: above 0 for a progress bar on the standard error stream.

@@ -1,7 +1,7 @@
 """The candidates for p(y|x), learnt, weighed against each other, and mixed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,19 +19,30 @@ from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
+Preference = dict[str, float]
 
 # The model's two rules: its classifier, and Bayes' rule.
 Q, BAYES = "q(y|x)", "p(y|x)"
-# Held-out rows that each candidate has in advance, and that decide where labels are few: those that
-# learn from labelled rows alone, and those that take classes for clusters, of which the model's two
-# rules share theirs. Chosen on the tuning tables of benchmarks.tables.
-_SUPERVISED, _CLUSTERS = 4.0, 2.0
+# Held-out rows that each candidate has in advance, and that decide where labels are few: see
+# `Weighing.preference`. Chosen on the tuning tables by benchmarks.tables.tuning.
+SUPERVISED, CLUSTERS = 4.0, 2.0
 # A model whose columns are independent given y and z takes each for new evidence: it is too sure.
-_LOG_TEMPERATURE = 1.0
+LOG_TEMPERATURE = 1.0
 # Rows by which class shares are estimated, at most.
 _ROWS = 5000
 # Draws of the latents for Bayes' rule.
 _SAMPLES = 4
+
+
+class Evidence(NamedTuple):
+    """What a decision rests on, see `decide`."""
+
+    held_out: Mapping[str, Floats]
+    """p(y|x) of the labelled rows by each candidate, `[L, K]`."""
+    codes: Codes
+    """Their labels, `[L]`."""
+    implied: Mapping[str, Floats]
+    """The classes' shares implied in each candidate's probabilities, `[K]`."""
 
 
 class Weighing:
@@ -48,9 +59,11 @@ class Weighing:
         supervised: classifiers of labelled rows alone.
         propagated: those that learn from all rows.
         decision: calibration and weights of the candidates; set by `fit`.
+        evidence: what it rests on; set by `fit`, and not stored.
     """
 
     decision: Decision
+    evidence: Evidence
 
     def __init__(
         self,
@@ -93,13 +106,22 @@ class Weighing:
                 said[name] = one.held_out(each, codes, weights, rows, members.folds)
                 implied[name] = shares
                 one.learn(together, codes, weights, rows)
-        rules = [name for name in (Q, BAYES) if name in said]
-        preference = dict.fromkeys(said, _CLUSTERS)
-        preference |= dict.fromkeys(rules, _CLUSTERS / len(rules))
-        preference |= dict.fromkeys(self.supervised, _SUPERVISED)
-        expected = dict.fromkeys(rules, _LOG_TEMPERATURE)
-        self.decision = decide(said, codes[rows], implied, preference, expected)
+        self.evidence = Evidence(said, codes[rows], implied)
+        expected = {name: LOG_TEMPERATURE for name in (Q, BAYES) if name in said}
+        self.decision = decide(*self.evidence, self.preference(), expected)
         return self
+
+    def preference(self, supervised: float = SUPERVISED, clusters: float = CLUSTERS) -> Preference:
+        """Return the held-out rows that each candidate has in advance.
+
+        Args:
+            supervised: of each that learns from labelled rows alone.
+            clusters: of each that takes classes for clusters; the model's two rules share theirs.
+        """
+        rules = (Q, BAYES) if self.bayes else (Q,)
+        found = dict.fromkeys(rules, clusters / len(rules))
+        found |= dict.fromkeys(self.supervised, supervised)
+        return found | dict.fromkeys(self.propagated, clusters)
 
     def teach(self, xs: Tensor, codes: Codes, weights: Floats) -> None:
         """Let the classifiers learn, from rows as `fit` is given them.
