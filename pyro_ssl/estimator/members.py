@@ -60,7 +60,11 @@ def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None)
         return found
     parts = min(count, int(sizes.max()))
     splitter = StratifiedKFold(parts, shuffle=True, random_state=seed)
-    for n, (_, places) in enumerate(splitter.split(several, codes[several])):
+    with warnings.catch_warnings():
+        # Of classes with fewer rows than there are folds, which is provided for below.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parted = list(splitter.split(several, codes[several]))
+    for n, (_, places) in enumerate(parted):
         held_out = several[places]
         # Two rows of a class may be in one fold: the class then keeps one of them.
         kept = np.setdiff1d(labelled, held_out)
