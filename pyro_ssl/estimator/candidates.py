@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.utils.validation import has_fit_parameter
@@ -22,8 +22,7 @@ Floats = NDArray[np.floating[Any]]
 _MOST_PROPAGATED = 10_000
 # Neighbours in that graph.
 _NEIGHBOURS = 7
-# Trees of each forest.
-_TREES = 100
+_TREES = 200
 
 
 def default_classifiers(rows: int, n_jobs: int | None, seed: int) -> dict[str, Any]:
@@ -31,7 +30,6 @@ def default_classifiers(rows: int, n_jobs: int | None, seed: int) -> dict[str, A
     found = {
         "logistic regression": LogisticRegression(max_iter=1000),
         "random forest": RandomForestClassifier(_TREES, n_jobs=n_jobs, random_state=seed),
-        "extra trees": ExtraTreesClassifier(_TREES, n_jobs=n_jobs, random_state=seed),
     }
     if _NEIGHBOURS < rows <= _MOST_PROPAGATED:
         found["label spreading"] = LabelSpreading(kernel="knn", n_neighbors=_NEIGHBOURS)

@@ -1,6 +1,6 @@
 """A scikit-learn classifier for your own data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,19 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_consistent_length,
+    check_is_fitted,
+)
 
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.parameters import check_parameters, prior_shares
 from pyro_ssl.estimator.predictions import PredictionMethods
 from pyro_ssl.estimator.probabilities import reweighed
 from pyro_ssl.estimator.rows import class_weighted, training_rows
+from pyro_ssl.estimator.sampling import Kept, RowSample
 from pyro_ssl.estimator.stored import StoredMethods
 from pyro_ssl.infer.devices import resolve_device
 
@@ -56,17 +62,18 @@ class SemiSupervisedVAEClassifier(
         class_weight: costs of errors by label, which multiply the class shares of predictions, and
             weights in training; "balanced" for training with equally frequent classes.
         classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
-            regression, a random forest and extra trees of the labelled rows, and label spreading;
-            {} for none.
+            regression and a random forest of the labelled rows, and label spreading; {} for none.
             Those of `sklearn.semi_supervised` learn from all rows.
         members: number of models.
         model_options: options of the model in place of defaults for tables.
         max_steps: most steps of training.
         min_steps: steps before which the step size does not begin to fall.
         batch_size: labelled rows a step, and unlabelled ones.
+        max_rows: rows of each kind, labelled and unlabelled, that are kept of more, drawn
+            uniformly; None for all. A model meets at most `max_steps * batch_size` of each.
         learning_rate: Adam's step size.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        n_jobs: processes of the default forests.
+        n_jobs: processes of the default random forest.
         random_state: None, a whole number or a RandomState: seed of everything drawn.
         warm_start: begin the next `fit` with the weights of the last.
         verbose: above 0 for a progress bar on the standard error stream.
@@ -106,6 +113,7 @@ class SemiSupervisedVAEClassifier(
         max_steps: int = 1200,
         min_steps: int = 400,
         batch_size: int = 64,
+        max_rows: int | None = 100_000,
         learning_rate: float = 3e-3,
         device: str = "auto",
         n_jobs: int | None = None,
@@ -125,6 +133,7 @@ class SemiSupervisedVAEClassifier(
         self.max_steps = max_steps
         self.min_steps = min_steps
         self.batch_size = batch_size
+        self.max_rows = max_rows
         self.learning_rate = learning_rate
         self.device = device
         self.n_jobs = n_jobs
@@ -147,8 +156,40 @@ class SemiSupervisedVAEClassifier(
         """
         check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
-        codes, classes = LabelCodes.fit(y, self.unlabelled)
-        check_consistent_length(X, codes)
+        sample = RowSample(self.max_rows, self.unlabelled)
+        if y is not None:
+            check_consistent_length(X, y)
+        sample.add(X, y)
+        kept = sample.rows()
+        if sample_weight is not None and len(kept.places) < _num_samples(X):
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = weights[kept.places]
+        return self._fit_kept(kept, sample_weight)
+
+    def fit_parts(self, parts: Iterable[tuple[Any, Any]]) -> "SemiSupervisedVAEClassifier":
+        """Learn from rows that come in parts, in one pass; as `fit` would from all of them.
+
+        The memory needed is that of a part, and of the rows kept, see `max_rows`. All parts have
+        the columns of the first; data frames should have its dtypes.
+
+        Args:
+            parts: rows and labels, as for `fit`; those of a part may all be unknown.
+
+        Raises:
+            ConfigError: as for `fit`.
+            DataError: as for `fit`; if there are no parts.
+        """
+        check_parameters(self)
+        sample = RowSample(self.max_rows, self.unlabelled)
+        for number, (rows, labels) in enumerate(parts):
+            rows = self._checked(rows, reset=number == 0)
+            check_consistent_length(rows, labels)
+            sample.add(rows, labels)
+        return self._fit_kept(sample.rows(), None)
+
+    def _fit_kept(self, kept: Kept, sample_weight: Any) -> "SemiSupervisedVAEClassifier":
+        X = kept.X  # noqa: N806
+        codes, classes = LabelCodes.fit(kept.y, self.unlabelled)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         X, codes, classes, weights, groups = training_rows(X, codes, classes, sample_weight)  # noqa: N806
         prior_shares(self.class_prior, len(classes), None)
@@ -156,7 +197,8 @@ class SemiSupervisedVAEClassifier(
         xs = self.inputs_.encode(X).to(resolve_device(str(self.device)))
         folds = self._keep_labelled(xs, codes, weights, groups)
         weights = class_weighted(weights, codes, classes, self.class_weight)
-        self._learn(xs, codes, weights, folds)
+        standing_for = 1 / np.maximum(kept.shares, 1e-9)
+        self._learn(xs, codes, weights, folds, standing_for=standing_for)
         return self
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803

@@ -75,9 +75,9 @@ def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDA
         DataError: if there are no labels, none is known, they are of several kinds or columns, or
             if, with no marker stated, strings look like unknown labels.
     """
-    labels = _one_column(y)
-    unknown = pd.isna(labels) | _marked(labels, unlabelled)
-    known = labels[~unknown]
+    labels = one_column(y)
+    is_label = is_known(labels, unlabelled)
+    known = labels[is_label]
     if not len(known):
         raise DataError(
             f"y has no known label among {len(labels)}, expected at least one of each class"
@@ -85,7 +85,7 @@ def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDA
     if known.dtype.kind not in "biufUS":
         known = _of_one_kind(known)
     _check_strings(known, labels, unlabelled)
-    return ~unknown, known
+    return is_label, known
 
 
 def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArray[np.int64]:
@@ -99,9 +99,9 @@ def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArra
     Raises:
         DataError: if a label is none of the classes, or labels cannot be used.
     """
-    labels = _one_column(y)
+    labels = one_column(y)
     found = np.full(len(labels), -1, dtype=np.int64)
-    if (pd.isna(labels) | _marked(labels, unlabelled)).all():
+    if not is_known(labels, unlabelled).any():
         return found
     known, values = known_labels(labels, unlabelled)
     codes = {label: code for code, label in enumerate(classes.tolist())}
@@ -115,8 +115,17 @@ def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArra
     return found
 
 
-def _one_column(y: Any) -> NDArray[Any]:
-    """Return labels as an array of one dimension, of objects where entries may be missing."""
+def is_known(labels: NDArray[Any], unlabelled: Any = None) -> NDArray[np.bool_]:
+    """Return which labels, as `one_column` returns them, are known; see `known_labels`."""
+    return ~(pd.isna(labels) | _marked(labels, unlabelled))
+
+
+def one_column(y: Any) -> NDArray[Any]:
+    """Return labels as an array of one dimension, of objects where entries may be missing.
+
+    Raises:
+        DataError: if there are none, or several columns.
+    """
     if y is None:
         raise DataError("The classifier requires y to be passed, but the target y is None")
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:

@@ -44,7 +44,13 @@ class LearningMethods(GenerativeMethods):
     _start: list[Any] | None
 
     def _learn(
-        self, xs: Tensor, codes: Codes, weights: Floats, folds: Sequence[Fold], share: float = 1.0
+        self,
+        xs: Tensor,
+        codes: Codes,
+        weights: Floats,
+        folds: Sequence[Fold],
+        share: float = 1.0,
+        standing_for: Floats | None = None,
     ) -> None:
         """Train the models, and weigh the candidates.
 
@@ -54,6 +60,8 @@ class LearningMethods(GenerativeMethods):
             weights: of the rows.
             folds: of the labelled rows.
             share: steps of this training, as a share of those of `fit`.
+            standing_for: rows that an unlabelled row, and that a labelled one, stands for; None for
+                one.
         """
         self._fit_members(xs, codes, weights, folds, share)
         auto = isinstance(self.model, str) and self.model == "auto"
@@ -61,7 +69,8 @@ class LearningMethods(GenerativeMethods):
         self._weighing = weighing.fit(xs.double(), codes, weights)
         rows = np.arange(len(codes)) if weighing.propagated else np.flatnonzero(codes >= 0)
         self._taught = xs[rows].cpu(), codes[rows], weights[rows]
-        self.class_shares_ = weighing.class_shares(xs.double(), weights)
+        counts = weights if standing_for is None else weights * standing_for[(codes >= 0) * 1]
+        self.class_shares_ = weighing.class_shares(xs.double(), counts)
         self._fit_bounds(xs)
 
     def _make_weighing(self, rows: int | None) -> Weighing:

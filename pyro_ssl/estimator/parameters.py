@@ -31,6 +31,9 @@ def check_parameters(estimator: Any) -> None:
         whole = isinstance(value, Integral) and (name == "verbose" or not isinstance(value, bool))
         if not whole or value < least:
             raise ConfigError(f"{name} is {value!r}, expected a whole number, at least {least}")
+    most = getattr(estimator, "max_rows", None)
+    if most is not None and (not isinstance(most, Integral) or isinstance(most, bool) or most < 1):
+        raise ConfigError(f"max_rows is {most!r}, expected None, or a whole number, at least 1")
     rate = estimator.learning_rate
     if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < float(rate) < math.inf:
         raise ConfigError(f"learning_rate is {rate!r}, expected a positive number")

@@ -77,7 +77,7 @@ def test_one_file_has_all_trials(tmp_path, monkeypatch, capsys):
     assert set(rows["split"]) == {11}
     assert rows["balanced_accuracy"].between(0, 1).all()
     summary = pd.read_csv(tmp_path / "tables_summary.csv")
-    assert len(summary) == len(rows) == len(list(tuning.trials(["a"] * 6)))
+    assert len(summary) == len(rows) == len(list(tuning.trials(["a"] * 5)))
     assert "worst_margin" in capsys.readouterr().out
 
 
