@@ -45,7 +45,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2, if the command line makes no sense; with 0, after `--help`.
     """
-    command = tyro.cli(_commands(), prog=_NAME, description=_ABOUT, args=args, config=_MARKERS)
+    command = tyro.cli(
+        _commands(), prog=_NAME, description=_ABOUT, args=args, config=_MARKERS or None
+    )
     run = _runner(command)
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=UserWarning)
