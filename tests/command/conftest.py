@@ -10,7 +10,7 @@ from pyro_ssl.command.main import main
 from tests.estimator.conftest import Unrecorded
 
 # What makes a training quick.
-QUICK = ("--model", "m2", "--members", "2", "--max-steps", "20", "--quiet")
+QUICK = ("--model", "m2", "--members", "2", "--max-steps", "8", "--quiet")
 
 
 def make_table(rows: int = 120, seed: int = 0) -> pd.DataFrame:

@@ -75,8 +75,8 @@ def test_arrays_that_do_not_fit(tmp_path, rows, labels, message):
     np.save(tmp_path / "x.npy", rows)
     if labels is not None:
         np.save(tmp_path / "y.npy", labels)
+    reader = NumpyFiles(tmp_path / "x.npy", None if labels is None else tmp_path / "y.npy")
     with pytest.raises(DataError, match=message):
-        reader = NumpyFiles(tmp_path / "x.npy", None if labels is None else tmp_path / "y.npy")
         [*ArraySource(RECIPE, reader).parts()]
 
 
@@ -90,7 +90,7 @@ def test_folders_that_do_not_fit(tmp_path):
         [*ArraySource(RECIPE, NumpyFiles(tmp_path / "xs", None)).parts()]
     save(tmp_path / "xs" / "1.npy", XS)
     save(tmp_path / "all.npy", YS)
-    with pytest.raises(DataError, match="10 labels, expected 20|y has shape"):
+    with pytest.raises(DataError, match=r"10 labels, expected 20|y has shape"):
         [*ArraySource(RECIPE, NumpyFiles(tmp_path / "xs", tmp_path / "all.npy")).parts()]
 
 

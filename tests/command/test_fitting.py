@@ -11,7 +11,7 @@ from pyro_ssl.command import delimited
 from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 from tests.command.conftest import QUICK, make_table, partly
 
-OPTIONS = {"model": "m2", "members": 2, "max_steps": 20, "random_state": 0}
+OPTIONS = {"model": "m2", "members": 2, "max_steps": 8, "random_state": 0}
 
 
 def classifier(**options):
@@ -79,7 +79,7 @@ def test_the_options_reach_the_estimator(fitted, cli, tmp_path):
     loaded = SemiSupervisedVAEClassifier.load(tmp_path / "m")
     assert loaded.columns_["column"].tolist() == ["age", "size", "colour", "when"]
     assert loaded.columns_["family"][0] == "real"
-    assert (loaded.random_state, loaded.members, loaded.max_steps) == (3, 2, 20)
+    assert (loaded.random_state, loaded.members, loaded.max_steps) == (3, 2, 8)
     np.testing.assert_array_equal(loaded.class_prior, [0.2, 0.8])
     assert (loaded.checkpoint, loaded.verbose) == (None, 0)
 

@@ -134,6 +134,6 @@ def test_a_table_names_images_from_its_folder(folder, monkeypatch, tmp_path_fact
 def test_tables_that_lack_something(folder, content, message):
     (folder / "list.csv").write_text(content)
     recipe = Recipe("images", label_column="kind", image_column="path")
+    table = DelimitedFile(folder / "list.csv", None, None)
     with pytest.raises(DataError, match=message):
-        table = DelimitedFile(folder / "list.csv", None, None)
         ImageSource.for_training(recipe, images_in_table(table, recipe))
