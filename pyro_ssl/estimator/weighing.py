@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_ssl.estimator.candidates import Propagated, Supervised, learns_from_all_rows
 from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
-from pyro_ssl.estimator.members import Members
+from pyro_ssl.estimator.members import Fold, Members
 from pyro_ssl.estimator.probabilities import estimated_shares, normalised
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
@@ -99,11 +99,19 @@ class Weighing:
             joint = members.log_joint(known, _SAMPLES, self.seed)
             said[BAYES] = normalised(members.held_out(joint, rows))
             implied[BAYES] = 0.9 * members.label_prior() + 0.1 / classes
+        folds = members.folds
+        if not self.propagated:
+            # The others are of no use, and may be many.
+            folds = [
+                Fold(np.searchsorted(rows, fold.kept), np.searchsorted(rows, fold.held_out))
+                for fold in folds
+            ]
+            xs, codes, weights, rows = known, codes[rows], weights[rows], np.arange(len(rows))
         fills = self._fills(xs)
         for kind in (self.supervised, self.propagated):
             together, *each = self._features(xs, kind, fills)
             for name, one in kind.items():
-                said[name] = one.held_out(each, codes, weights, rows, members.folds)
+                said[name] = one.held_out(each, codes, weights, rows, folds)
                 implied[name] = shares
                 one.learn(together, codes, weights, rows)
         self.evidence = Evidence(said, codes[rows], implied)
