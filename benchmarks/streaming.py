@@ -56,7 +56,8 @@ def write_table(file: Path, rows: int, labels: float, seed: int = 0) -> None:
         frame = pd.DataFrame(values, columns=[f"x{n}" for n in range(18)])
         frame["events"] = rng.poisson(2 + ys)
         frame["kind"] = np.array(["u", "v", "w"])[(ys + (rng.random(count) < 0.5)) % 3]
-        frame["label"] = np.where(rng.random(count) < labels, np.array(_CLASSES)[ys], None)
+        known = rng.random(count) < labels
+        frame["label"] = pd.Series(np.array(_CLASSES)[ys], dtype=object).where(known, None)
         table = pa.Table.from_pandas(frame, preserve_index=False)
         writer = writer or pq.ParquetWriter(file, table.schema)
         writer.write_table(table)
