@@ -10,6 +10,7 @@ import pytest
 
 from experiments import label_fraction_sweep, mnist_m2
 from experiments.engine import backends
+from tests.experiments.test_sweep import TINY
 
 OPTIONS = ["--dataset", "digits", "--labels", "20", "--validation", "100", "--hidden-dims", "8"]
 OPTIONS += ["--latent-dim", "2", "--batch-size", "100", "--device", "cpu", "--no-baseline"]
@@ -78,13 +79,14 @@ def test_options_of_a_sweep_are_computed_at_once(cluster, tmp_path, monkeypatch)
         compute(run, tasks, config)
 
     monkeypatch.setattr("experiments.engine.runner.compute", spy)
-    arguments = "--dataset digits --proportions .02 .05 --seeds 0 1 --epochs 1 --models m2".split()
-    arguments += ["--validation", "100", "--device", "cpu", "--results-root", str(tmp_path)]
+    arguments = [*TINY.split(), "--proportions", "0.02", "0.05", "--models", "m2"]
+    arguments += ["--results-root", str(tmp_path)]
     on_cluster = ["--backend", "dask", "--address", cluster.scheduler_address]
     assert label_fraction_sweep.main([*arguments, *on_cluster]) == 0
     assert sent == [4]
     table = pd.read_csv(tmp_path / "label_fraction_sweep" / "sweep-digits.csv")
-    assert len(table) == 4
+    # Each with its classifier of labelled rows alone.
+    assert len(table) == 8
 
 
 def test_what_lies_there_unfinished_is_not_taken_for_the_sweeps(tmp_path, capsys):
