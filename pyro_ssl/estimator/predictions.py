@@ -65,7 +65,8 @@ class PredictionMethods:
     def held_out_(self) -> HeldOut | None:
         """What is said of labelled rows by models that did not see their labels.
 
-        Its probabilities are under the class shares `class_prior`, as those of `predict_proba`.
+        Its probabilities are under the class shares `class_prior`, as those of `predict_proba`,
+        which in addition is less certain of novel rows.
         There may be no rows, if no class has two labelled ones. None after `load`: files do not
         hold it.
         """

@@ -10,24 +10,33 @@ from sklearn.metrics import confusion_matrix
 from pyro_ssl import plots
 from pyro_ssl.estimator.weighing import HeldOut
 from pyro_ssl.report.intervals import BINS, calibration_error
-from pyro_ssl.report.markup import Html, count, element, percent, picture, scrolling, section
+from pyro_ssl.report.markup import (
+    Html,
+    count,
+    element,
+    percent,
+    picture,
+    scrolling,
+    section,
+)
+from pyro_ssl.report.names import SHORT, class_names, shortened
 from pyro_ssl.report.summary import FEW
 
 # Held-out rows without which no reliability diagram is drawn.
 _LEAST = 20
 # Confusions told in words.
 _TOLD = 3
-# Characters of names that need no room.
-_SHORT = 3
+# Characters of names that head a row, or are told in a sentence.
+_ROW, _SENTENCE = 24, 40
 # Shades of cells: those from here on have white text.
-_DARK = 0.5
+_DARK = 0.9
 
 
 def confusions(classifier: Any, held_out: HeldOut | None) -> Html:
     """Return the confusion matrix of held-out rows."""
     if held_out is None or not len(held_out.codes):
         return Html("")
-    names = [str(name) for name in classifier.classes_.tolist()]
+    names, short = class_names(classifier)
     guesses = held_out.probabilities.argmax(1)
     found = confusion_matrix(held_out.codes, guesses, labels=np.arange(len(names)))
     caption = "Rows: label. Columns: decision"
@@ -36,7 +45,7 @@ def confusions(classifier: Any, held_out: HeldOut | None) -> Html:
         "Which classes are confused",
         f"{count(len(guesses), 'held-out labelled row')}, by label and by what was decided.",
         _told(found, names),
-        scrolling(_matrix(found, names, caption), caption),
+        scrolling(_matrix(found, names, short, caption), caption),
     )
 
 
@@ -85,8 +94,9 @@ def _told(found: NDArray[Any], names: list[str]) -> Html:
     wrong = found * (1 - np.eye(len(found), dtype=found.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:_TOLD]
     pairs = [divmod(int(place), len(found)) for place in order]
+    called = [shortened(name, _SENTENCE) for name in names]
     told = [
-        f"{names[label]} taken for {names[guess]} "
+        f"{called[label]} taken for {called[guess]} "
         f"({wrong[label, guess]:,} of {found[label].sum():,})"
         for label, guess in pairs
         if wrong[label, guess]
@@ -96,11 +106,11 @@ def _told(found: NDArray[Any], names: list[str]) -> Html:
     return element("p", f"Most frequent mistakes: {'; '.join(told)}.", class_="names")
 
 
-def _matrix(found: NDArray[Any], names: list[str], caption: str) -> Html:
-    # Long names are written upwards.
-    kind = "upwards" if max(map(len, names)) > _SHORT else None
+def _matrix(found: NDArray[Any], names: list[str], short: list[str], caption: str) -> Html:
+    kind = "upwards" if max(map(len, short)) > SHORT else None
     heads = [
-        element("th", element("span", name), scope="col", title=name, class_=kind) for name in names
+        element("th", element("span", head), scope="col", title=name, class_=kind)
+        for head, name in zip(short, names, strict=True)
     ]
     top = element(
         "tr",
@@ -128,7 +138,7 @@ def _row(code: int, counts: NDArray[Any], name: str) -> Html:
     right = counts[code] / total if total else float("nan")
     return element(
         "tr",
-        element("th", name, scope="row", title=name),
+        element("th", shortened(name, _ROW), scope="row", title=name),
         *cells,
         element("td", f"{total:,}", class_="sum"),
         element("td", percent(right), class_="sum"),

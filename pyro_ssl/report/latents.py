@@ -10,9 +10,13 @@ from sklearn.decomposition import PCA
 from pyro_ssl import plots
 from pyro_ssl.plots import ClassMarker
 from pyro_ssl.report.markup import Html, count, element, number, percent, picture, section
+from pyro_ssl.report.names import class_names, shortened
 from pyro_ssl.report.rows import ReportRows
 
 Floats = NDArray[np.floating[Any]]
+
+# Characters of a class's name in the legend.
+_CHARACTERS = 40
 
 
 def latent_map(classifier: Any, rows: ReportRows) -> Html:
@@ -26,7 +30,7 @@ def latent_map(classifier: Any, rows: ReportRows) -> Html:
         f"{count(len(found))}, {rows.source}. {labelled:,} are labelled, and coloured by their "
         "class; others are small and grey."
     )
-    names = classifier.classes_.tolist()
+    names, _ = class_names(classifier)
     alt = (
         f"Scatter plot of {count(len(found))} by two principal components of their latents, "
         f"labelled ones in the colours and shapes of their {count(len(names), 'class')}."
@@ -84,10 +88,10 @@ def _plane(found: Floats) -> tuple[Floats, str]:
     return parts.transform(found), told
 
 
-def _legend(names: list[Any], codes: NDArray[np.int64]) -> Html:
+def _legend(names: list[str], codes: NDArray[np.int64]) -> Html:
     """Return the classes that labelled rows have, each beside its mark."""
     shown = [
-        element("li", _mark(marker), element("span", name))
+        element("li", _mark(marker), element("span", shortened(name, _CHARACTERS), title=name))
         for code, (name, marker) in enumerate(
             zip(names, plots.class_markers(len(names)), strict=True)
         )

@@ -177,17 +177,17 @@ def _imputation(classifier: Any, rows: ReportRows) -> Html:
     if numbers:
         better = sum(c.model < c.simple for c in numbers)
         parts.append(
-            f"Of {count(len(numbers), 'column')} of numbers, {better:,} came nearer than by the "
-            "column's mean. Errors are root mean squares, in standard deviations of the column as "
-            "modelled; the mean's is about 1."
+            "Columns of numbers that came nearer than by the column's mean: "
+            f"{better:,} of {len(numbers):,}. Errors are root mean squares, in standard deviations "
+            "of the column as modelled; the mean's is about 1."
         )
         listed = [_listed(c, min(c.model / 2, 1.0), number) for c in numbers[:_LISTED]]
         parts.append(table("Numbers: error, lower is better", _heads("mean"), listed))
     if coded:
         better = sum(c.model > c.simple for c in coded)
         parts.append(
-            f"Of {count(len(coded), 'column')} of categories, {better:,} were guessed more often "
-            "than by the most frequent category."
+            "Columns of categories that were guessed more often than by the most frequent one: "
+            f"{better:,} of {len(coded):,}."
         )
         listed = [_listed(c, c.model, percent) for c in coded[:_LISTED]]
         heads = _heads("most frequent category")

@@ -45,7 +45,8 @@ th { font-weight: 600; }
 tbody th { font-weight: 500; }
 tbody th > span { display: inline-block; max-width: 15rem; overflow-wrap: break-word; }
 td { max-width: 24rem; overflow-wrap: break-word; }
-.settings td:nth-child(2) { min-width: 12rem; overflow-wrap: anywhere;
+.columns td:last-child { min-width: 12rem; }
+.settings td:nth-child(2) { min-width: 10rem; overflow-wrap: anywhere;
   font-family: ui-monospace, monospace; }
 .track { display: block; width: 6.5rem; height: .35rem; margin-top: .15rem; background: var(--line);
   border-radius: .2rem; }
@@ -58,7 +59,7 @@ td { max-width: 24rem; overflow-wrap: break-word; }
 .matrix thead th { padding: .2rem .1rem; text-align: center; }
 .matrix thead th:first-child { text-align: left; }
 .matrix thead .sum { padding-left: .6rem; text-align: right; }
-.matrix tbody th { position: sticky; left: 0; background: var(--page); max-width: 11rem;
+.matrix tbody th { position: sticky; left: 0; background: var(--page); max-width: 14rem;
   min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .matrix td { text-align: center; vertical-align: middle; min-width: 1.8rem; height: 1.7rem;
   background: rgb(var(--red) / calc(var(--share, 0) * .9)); }

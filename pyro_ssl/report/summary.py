@@ -79,7 +79,7 @@ def decision(classifier: Any, held_out: HeldOut | None) -> Html:
         "The decision",
         _meaning(found),
         table(f"Candidates, judged by {judged_by}", heads, rows),
-        element("p", " ".join(_explained(names)), class_="note"),
+        element("p", " ".join(_explained(names, _is_even(classifier))), class_="note"),
     )
 
 
@@ -157,11 +157,22 @@ def _meaning(found: Any) -> str:
     )
 
 
-def _explained(names: list[str]) -> list[str]:
+def _is_even(classifier: Any) -> bool:
+    """Return whether predictions suppose that all classes are equally frequent."""
+    prior = classifier._prior()
+    return bool(np.allclose(prior, 1 / len(prior)))
+
+
+def _explained(names: list[str], even: bool) -> list[str]:
     known = [f"{name} is {_RULES[name]}." for name in names if name in _RULES]
     others = [name for name in names if name not in _RULES]
     if others:
         known.append(f"The others are scikit-learn's: {', '.join(others)}.")
+    if not even:
+        known.append(
+            "Candidates are judged as if all classes were equally frequent, their mixture under "
+            "the class shares and costs of predictions."
+        )
     return [
         *known,
         "Log-loss is the mean of \u2212log p of the true class in nats, classes counting the same; "

@@ -20,6 +20,7 @@ from pyro_ssl.report.markup import (
     section,
     table,
 )
+from pyro_ssl.report.names import class_names, shortened
 
 # Columns that are listed, and characters of their categories.
 _COLUMNS, _CHARACTERS = 200, 120
@@ -30,16 +31,17 @@ def class_shares(classifier: Any) -> Html:
     codes = classifier._taught[1]
     counts = np.bincount(codes[codes >= 0], minlength=len(classifier.classes_))
     labelled = counts / counts.sum()
+    names, _ = class_names(classifier)
     rows = [
         [name, f"{rows:,}", bar(share, percent(share)), bar(estimated, percent(estimated))]
         for name, rows, share, estimated in zip(
-            classifier.classes_.tolist(), counts, labelled, classifier.class_shares_, strict=True
+            names, counts, labelled, classifier.class_shares_, strict=True
         )
     ]
     gap = np.abs(labelled - classifier.class_shares_)
     widest = int(gap.argmax())
     told = (
-        f"Labelled and estimated shares differ most for {classifier.classes_[widest]}: "
+        f"Labelled and estimated shares differ most for {shortened(names[widest], 40)}: "
         f"{percent(labelled[widest])} of the labelled rows, "
         f"{percent(classifier.class_shares_[widest])} of all rows as estimated."
     )
@@ -126,7 +128,7 @@ def columns(classifier: Any) -> Html:
         told += f" The first {_COLUMNS} are listed."
     rows = [_column(row) for row in found.head(_COLUMNS).to_dict("records")]
     heads = ("Column", "Taken for", "Missing", "Modelled as", "Categories")
-    shown = table("Columns, in their order", heads, rows)
+    shown = table("Columns, in their order", heads, rows, "columns")
     note = element("p", "If one is not, state its family: columns={name: family}.", class_="note")
     return section("columns", "The columns as read", told, shown, note)
 

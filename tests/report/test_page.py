@@ -56,7 +56,7 @@ def test_everything_from_the_data_is_escaped(tmp_path):
     page, raw = report(tmp_path, make(xs, y, columns={f"kind {EVIL}": "categorical"}), xs, y)
     # `Checked` refuses elements of scripts; here the names are to be seen as they are.
     assert "<script" not in raw
-    assert page.tables["Classes and their shares"][1][0] == EVIL
+    assert page.tables["Classes and their shares"][1][0] == f"1. {EVIL}"
     listed = [row[0] for row in page.tables["Columns, in their order"]]
     assert f"kind {EVIL}" in listed
     # Were it to happen, nothing would run.
@@ -84,6 +84,17 @@ def test_figures_are_those_of_held_out_rows(tmp_path):
     assert mixture[2] == right
     losses = -np.log(said[np.arange(len(codes)), codes])
     assert mixture[4] == f"{np.mean([losses[codes == k].mean() for k in (0, 1)]):.2f}"
+
+
+def test_class_shares_of_predictions_are_those_of_the_figures(tmp_path):
+    xs, y = table()
+    shares = [0.999, 0.001]
+    page, _ = report(tmp_path, make(xs, y, class_prior=shares), xs, y)
+    matrix = page.tables["Rows: label. Columns: decision"]
+    # Nearly all rows are decided for the first class.
+    assert int(matrix[2][1].replace("·", "0")) > int(matrix[2][2].replace("·", "0"))
+    assert "under the class shares and costs" in page.text
+    assert "equally frequent, so do not count" not in page.text
 
 
 def test_a_single_candidate_is_no_mixture(tmp_path):
