@@ -11,7 +11,7 @@ from scipy.stats import mode
 from torch import Tensor
 
 from pyro_ssl.estimator.candidates import Propagated, Supervised, learns_from_all_rows
-from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
+from pyro_ssl.estimator.decision import Decision, decide, judged, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Fold, Members
 from pyro_ssl.estimator.probabilities import estimated_shares, normalised
@@ -43,6 +43,19 @@ class Evidence(NamedTuple):
     """Their labels, `[L]`."""
     implied: Mapping[str, Floats]
     """The classes' shares implied in each candidate's probabilities, `[K]`."""
+
+
+class HeldOut(NamedTuple):
+    """What a decision says of labelled rows, each judged by candidates that did not see its label.
+
+    Its few weights and temperatures were chosen by these very rows, so that figures of it are a
+    little better than those of other rows.
+    """
+
+    codes: Codes
+    """Their labels, as places among the classes, `[H]`."""
+    probabilities: Floats
+    """p(y|x), `[H, K]`."""
 
 
 class Weighing:
@@ -163,6 +176,18 @@ class Weighing:
         rows = np.random.default_rng(self.seed).permutation(len(xs))[:_ROWS]
         chosen = xs[torch.from_numpy(rows).to(xs.device)]
         return estimated_shares(self.mix(chosen), weights[rows])
+
+    def held_out(self) -> HeldOut | None:
+        """Return what the mixture says of held-out rows, for equally frequent classes.
+
+        None if that is not known: files do not hold it.
+        """
+        evidence = getattr(self, "evidence", None)
+        if evidence is None:
+            return None
+        rows = judged(evidence.held_out)
+        said = {name: each[rows] for name, each in evidence.held_out.items()}
+        return HeldOut(evidence.codes[rows], self.decision.mix(said))
 
     @property
     def table(self) -> pd.DataFrame:
