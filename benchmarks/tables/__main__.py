@@ -5,7 +5,8 @@ labels are known: 5, 10 or 25 of each class (`even`), or as many drawn from all 
 (`random`); of all entries none or 30 % are removed. No method is tuned to a data set; methods.py
 says where they differ from scikit-learn's defaults. Each fit is a row of tables.csv in OUTPUT, and
 those that are there are not computed again.
-tables_summary.csv has means, deviations and 95 % intervals over splits. Run it with
+tables_summary.csv has means, deviations and 95 % intervals over splits, tables.md the comparison,
+tables_short.csv what README shows of it. Run it with
 OMP_NUM_THREADS=1 where several processes share the cores.
 """
 
@@ -19,8 +20,8 @@ import tyro
 
 from benchmarks.tables import fits
 from benchmarks.tables.data import DATASETS, DRAWS
-from benchmarks.tables.methods import METHODS, available
-from benchmarks.tables.summary import report, summarise
+from benchmarks.tables.methods import METHODS, OURS, available
+from benchmarks.tables.summary import report, short, summarise
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.files import write_text
 from pyro_ssl.versions import environment
@@ -119,6 +120,9 @@ def main(args: Sequence[str] | None = None) -> None:
     rows = fits.read(file)
     if len(rows):
         write_text(summarise(rows).to_csv(index=False), file.with_name("tables_summary.csv"))
+        write_text(report(rows), file.with_name("tables.md"))
+        if (rows["method"] == OURS).any():
+            write_text(short(rows).to_csv(index=False), file.with_name("tables_short.csv"))
         print(report(rows))
     if failed:
         sys.exit(f"{failed} fits failed, see above; they are tried again by the next run")

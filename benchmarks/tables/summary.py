@@ -119,6 +119,35 @@ def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def short(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
+    """Return a README's form: mean balanced accuracies in percent, a row for each method.
+
+    Means are over settings of means over splits; only settings and splits that `ours` has count,
+    and methods that have all of them.
+
+    Returns:
+        `method`, and a column for each share of missing entries and group of data sets; the best
+        on all data sets first.
+    """
+    keys = [*CELL, "split"]
+    done = rows.loc[rows["method"] == ours, keys]
+    rows = rows.merge(done, on=keys)
+    columns = {}
+    for share, part in rows.groupby("missing"):
+        for group, names in GROUPS.items():
+            chosen = part[part["dataset"].isin(names)]
+            whole = chosen.groupby("method").size() == len(
+                done.merge(chosen[keys]).drop_duplicates()
+            )
+            cells = chosen.groupby(["method", *CELL])["balanced_accuracy"].mean()
+            mean = cells.groupby("method").mean()
+            title = group if share == 0 else f"{group}, {share:.0%} missing"
+            columns[title] = 100 * mean[whole.reindex(mean.index)]
+    table = pd.DataFrame(columns).round(1)
+    table = table.sort_values(list(columns)[-1], ascending=False, na_position="last")
+    return table.rename_axis("method").reset_index()
+
+
 def report(rows: pd.DataFrame, ours: str = OURS) -> str:
     """Return the comparison as Markdown, for tuning tables, test tables and all.
 

@@ -169,5 +169,5 @@ class M1Source:
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         options |= {name: getattr(config, name) for name in _SHARED}
         options |= {"seeds": (seed,), "tag": self.m1.tag, "resume": True, "bound_samples": (1, 50)}
-        options |= {"two_dimensional": False, "quiet": config.quiet or config.jobs > 1}
+        options |= {"two_dimensional": False, "quiet": config.quiet}
         return self.comparison(self.options(**options))

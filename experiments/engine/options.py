@@ -89,6 +89,11 @@ class RunOptions:
     """Seeds, one run each; a seed draws the label split, the weights and the noise."""
     jobs: int = option(1, recorded=False)
     """Seeds trained side by side, each in a process with its share of the processor's cores."""
+    backend: Literal["processes", "dask", "ray"] = option("processes", recorded=False)
+    """Where runs are computed: in processes here, or by the workers of a dask or ray cluster, which
+    see the folders of data and results under the same paths."""
+    address: str | None = option(None, recorded=False)
+    """Address of the cluster, such as tcp://HOST:8786; none for one that is started here."""
     device: str = option("auto", recorded=False)
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -66,6 +66,10 @@ class RunFolder:
         self.path = path
         self.config = json.loads(json.dumps(config))
 
+    def in_folder(self, path: Path) -> "RunFolder":
+        """Return the same under another path."""
+        return RunFolder(path, self.config)
+
     def claim(self, seeds: Sequence[int], overwrite: bool) -> None:
         """Make the folder this configuration's; a folder without any seed's files is free.
 

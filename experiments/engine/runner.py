@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from joblib import Parallel, delayed
 
+from experiments.engine.backends import check_backend, compute, for_workers, side_by_side
 from experiments.engine.options import Options, RunOptions, check_run_options
 from experiments.engine.results import RunFolder, print_results
 from pyro_ssl.errors import ConfigError, PyroSSLError
@@ -174,40 +174,67 @@ def _command_to_resume(args: Sequence[str] | None) -> str:
 
 
 def run_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Run one comparison after the other; whatever is wrong with any shows before the first."""
+    """Run all comparisons, which share the options of runs.
+
+    Whatever is wrong with any shows before the first. Runs that are computed side by side are
+    those of all comparisons at once.
+    """
+    if side_by_side(comparisons[0].config):
+        _run_side_by_side(comparisons)
+        return
     if len(comparisons) > 1:
         for comparison in comparisons:
             _first_seed(comparison)
     for comparison in comparisons:
-        _run(comparison)
-
-
-def _run(comparison: Comparison) -> None:
-    """Train, test and write every seed, then print the results."""
-    config, first = comparison.config, _first_seed(comparison)
-    run_in_main_process(partial(_claim, first.folders, config))
-    if config.jobs == 1:
-        for seed in config.seeds:
+        first = _first_seed(comparison)
+        run_in_main_process(partial(_claim, first.folders, comparison.config))
+        for seed in comparison.config.seeds:
             _run_seed(replace(first, seed=seed))
-    else:
-        # Each process loads the rows itself, and has its share of the cores from joblib.
-        first = replace(first, dataset=None)
-        runs = [replace(first, seed=seed) for seed in config.seeds]
-        Parallel(n_jobs=config.jobs)(delayed(_run_seed)(run) for run in runs)
+        _report(first)
+
+
+def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
+    firsts = [replace(_first_seed(comparison), dataset=None) for comparison in comparisons]
+    for first in firsts:
+        _claim(first.folders, first.config)
+    config = comparisons[0].config
+    runs = []
+    for first in firsts:
+        for seed in first.config.seeds:
+            for folder in first.folders.values():
+                folder.begin(seed, first.config.resume)
+            runs.append(_for_worker(replace(first, seed=seed)))
+    compute(_run_seed, runs, config)
+    for first in firsts:
+        _report(first)
+
+
+def _for_worker(run: SeedRun) -> SeedRun:
+    """Return a run for a process elsewhere, which loads the rows and writes to the same files."""
+    config = replace(run.config, **for_workers(run.config))
+    folders = {name: f.in_folder(f.path.resolve()) for name, f in run.folders.items()}
+    return replace(run, comparison=replace(run.comparison, config=config), folders=folders)
+
+
+def _report(first: SeedRun) -> None:
     if is_main():
-        print_results(first.folders.values(), config.seeds)
-        if comparison.after is not None:
-            comparison.after()
+        print_results(first.folders.values(), first.config.seeds)
+        if first.comparison.after is not None:
+            first.comparison.after()
 
 
 def _first_seed(comparison: Comparison) -> SeedRun:
     """Return the run of the first seed, after raising whatever is wrong with the options."""
     config = comparison.config
     check_run_options(config)
+    check_backend(config)
     if devices.launched_by_torchrun() and not comparison.shared:
         raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
-    if devices.launched_by_torchrun() and config.jobs > 1:
-        raise ConfigError(f"jobs is {config.jobs}, but torchrun's processes share one run")
+    if devices.launched_by_torchrun() and side_by_side(config):
+        raise ConfigError(
+            f"jobs is {config.jobs} and backend {config.backend}, but torchrun's processes share "
+            "one run"
+        )
     # Asked now: the source tree may move on while this process trains on what it loaded.
     code = environment()
     processes = process_share().processes

@@ -132,7 +132,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
         total=total,
         desc=f"{display_name(contender.name)} seed {seed}",
         unit="step",
-        disable=options.quiet or options.jobs > 1,
+        disable=options.quiet,
     ) as bar:
 
         def on_epoch(progress: Progress) -> None:

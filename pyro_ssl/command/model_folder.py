@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,18 +77,19 @@ class FitFolder:
         Args:
             classifier: the fitted classifier.
             recipe: how its data was read.
-            about: further plain values about the data.
+            about: further plain values about the data, the number of `rows` among them.
 
         Raises:
             ResultsError: if a file cannot be written.
         """
+        from pyro_ssl.report import write_report
+
         new, former = self.partial / _NEW, self.partial / _FORMER
         shutil.rmtree(new, ignore_errors=True)
         classifier.save(new)
         write_text(classifier.history_.to_csv(index=False), new / HISTORY)
         data = {"format": FORMAT, "reading": recipe.to_dict(), **about, "versions": environment()}
         write_text(json.dumps(data, indent=1, ensure_ascii=False), new / DATA)
-        _write_report(new, classifier)
         try:
             if self.model.exists():
                 self.model.rename(former)
@@ -98,6 +97,8 @@ class FitFolder:
         except OSError as error:
             raise ResultsError(f"{self.model} cannot be written: {error}") from error
         shutil.rmtree(self.partial, ignore_errors=True)
+        # Last, since it reads what is finished: no fault of it can cost the model.
+        write_report(self.model, classifier, rows=about["rows"])
 
 
 @contextmanager
@@ -170,12 +171,6 @@ def _check_free(model: Path, overwrite: bool) -> None:
         raise ResultsError(
             f"{model} holds a model: say --overwrite to replace it, or give another name"
         )
-
-
-def _write_report(folder: Path, classifier: "SemiSupervisedVAEClassifier") -> None:
-    """Write the report of a fit, where the library has one."""
-    if find_spec("pyro_ssl.report") is not None:
-        import_module("pyro_ssl.report").write_report(folder, classifier)
 
 
 def checked_output(out: Path, data: Path) -> Path:

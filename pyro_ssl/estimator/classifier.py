@@ -85,6 +85,7 @@ class SemiSupervisedVAEClassifier(
         class_shares_: shares of the classes among all rows, estimated, `[K]`.
         columns_: what each column was taken for.
         decision_: the candidates, their figures on held-out rows, and their weights.
+        held_out_: labels of held-out rows, and what the mixture says of them; None after `load`.
         models_, model_: the trained models, and the first of them.
         n_iter_, termination_condition_: steps made, and why they ended.
         history_: `step`, `loss` and `measure` (nats per row) every 100 steps.

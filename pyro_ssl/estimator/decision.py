@@ -91,7 +91,7 @@ def decide(
     """
     names = tuple(held_out)
     classes = next(iter(held_out.values())).shape[1]
-    known = np.all([np.isfinite(p).all(1) for p in held_out.values()], 0)
+    known = judged(held_out)
     codes = codes[known]
     weights = class_balanced(codes, classes) if len(codes) else np.zeros(0)
     calibrations, said, rows = [], [], []
@@ -106,6 +106,12 @@ def decide(
     mixed = mixture_weights(np.stack(said), codes, weights, prior)
     table = pd.DataFrame(rows).assign(preference=prior, weight=mixed, held_out_rows=len(codes))
     return Decision(names, tuple(calibrations), mixed, table)
+
+
+def judged(held_out: Mapping[str, Floats]) -> NDArray[np.bool_]:
+    """Return which labelled rows every candidate was judged by, `[L]`; see `decide`."""
+    found: NDArray[np.bool_] = np.all([np.isfinite(p).all(1) for p in held_out.values()], 0)
+    return found
 
 
 def _figures(probabilities: Floats, codes: Codes, weights: Floats) -> dict[str, float]:

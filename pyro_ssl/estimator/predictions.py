@@ -10,8 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from pyro_ssl.estimator.labels import known_labels
 from pyro_ssl.estimator.parameters import prior_shares
+from pyro_ssl.estimator.probabilities import reweighed
 from pyro_ssl.estimator.rows import class_costs
-from pyro_ssl.estimator.weighing import Weighing
+from pyro_ssl.estimator.weighing import HeldOut, Weighing
 
 Floats = NDArray[np.floating[Any]]
 
@@ -59,6 +60,23 @@ class PredictionMethods:
         """The candidates, their figures on held-out labelled rows, and their weights."""
         check_is_fitted(self)
         return self._weighing.table
+
+    @property
+    def held_out_(self) -> HeldOut | None:
+        """What is said of labelled rows by models that did not see their labels.
+
+        Its probabilities are under the class shares `class_prior`, as those of `predict_proba`,
+        which in addition is less certain of novel rows.
+        There may be no rows, if no class has two labelled ones. None after `load`: files do not
+        hold it.
+        """
+        check_is_fitted(self)
+        found = self._weighing.held_out()
+        if found is None:
+            return None
+        prior = self._prior()
+        even = np.full_like(prior, 1 / len(prior))
+        return HeldOut(found.codes, reweighed(found.probabilities, even, prior))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

@@ -45,9 +45,13 @@ class _Part(NamedTuple):
         if chosen.all():
             return self
         rows = np.flatnonzero(chosen)
-        labels = one_column(self.y)[rows]
-        others = (values[rows] for values in self[2:])
-        return _Part(_safe_indexing(self.X, rows), labels, *others)
+        return _Part(
+            _safe_indexing(self.X, rows),
+            one_column(self.y)[rows],
+            self.places[rows],
+            self.keys[rows],
+            self.kinds[rows],
+        )
 
 
 class RowSample:

@@ -11,9 +11,9 @@ from scipy.stats import mode
 from torch import Tensor
 
 from pyro_ssl.estimator.candidates import Propagated, Supervised, learns_from_all_rows
-from pyro_ssl.estimator.decision import Decision, decide, labelled_shares
+from pyro_ssl.estimator.decision import Decision, decide, judged, labelled_shares
 from pyro_ssl.estimator.inputs import Inputs
-from pyro_ssl.estimator.members import Members
+from pyro_ssl.estimator.members import Fold, Members
 from pyro_ssl.estimator.probabilities import estimated_shares, normalised
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
@@ -43,6 +43,19 @@ class Evidence(NamedTuple):
     """Their labels, `[L]`."""
     implied: Mapping[str, Floats]
     """The classes' shares implied in each candidate's probabilities, `[K]`."""
+
+
+class HeldOut(NamedTuple):
+    """What a decision says of labelled rows, each judged by candidates that did not see its label.
+
+    Its few weights and temperatures were chosen by these very rows, so that figures of it are a
+    little better than those of other rows.
+    """
+
+    codes: Codes
+    """Their labels, as places among the classes, `[H]`."""
+    probabilities: Floats
+    """p(y|x), `[H, K]`."""
 
 
 class Weighing:
@@ -99,11 +112,19 @@ class Weighing:
             joint = members.log_joint(known, _SAMPLES, self.seed)
             said[BAYES] = normalised(members.held_out(joint, rows))
             implied[BAYES] = 0.9 * members.label_prior() + 0.1 / classes
+        folds = members.folds
+        if not self.propagated:
+            # The others are of no use, and may be many.
+            folds = [
+                Fold(np.searchsorted(rows, fold.kept), np.searchsorted(rows, fold.held_out))
+                for fold in folds
+            ]
+            xs, codes, weights, rows = known, codes[rows], weights[rows], np.arange(len(rows))
         fills = self._fills(xs)
         for kind in (self.supervised, self.propagated):
             together, *each = self._features(xs, kind, fills)
             for name, one in kind.items():
-                said[name] = one.held_out(each, codes, weights, rows, members.folds)
+                said[name] = one.held_out(each, codes, weights, rows, folds)
                 implied[name] = shares
                 one.learn(together, codes, weights, rows)
         self.evidence = Evidence(said, codes[rows], implied)
@@ -155,6 +176,18 @@ class Weighing:
         rows = np.random.default_rng(self.seed).permutation(len(xs))[:_ROWS]
         chosen = xs[torch.from_numpy(rows).to(xs.device)]
         return estimated_shares(self.mix(chosen), weights[rows])
+
+    def held_out(self) -> HeldOut | None:
+        """Return what the mixture says of held-out rows, for equally frequent classes.
+
+        None if that is not known: files do not hold it.
+        """
+        evidence = getattr(self, "evidence", None)
+        if evidence is None:
+            return None
+        rows = judged(evidence.held_out)
+        said = {name: each[rows] for name, each in evidence.held_out.items()}
+        return HeldOut(evidence.codes[rows], self.decision.mix(said))
 
     @property
     def table(self) -> pd.DataFrame:

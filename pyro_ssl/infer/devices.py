@@ -15,6 +15,9 @@ from torch import distributed
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.processes import leave_processes
 
+# Where the processes of several nodes find each other: torchrun's own default.
+_RENDEZVOUS_PORT = 29400
+
 
 def resolve_device(name: str) -> torch.device:
     """Return the device called `name`: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -109,7 +112,11 @@ def launched_by_torchrun() -> bool:
 def launcher() -> list[str]:
     """Return the beginning of the command that started this process: Python, or `torchrun`."""
     if launched_by_torchrun():
-        return ["torchrun", f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']}"]
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // here
+        first = f"--rdzv-endpoint={os.environ['MASTER_ADDR']}:{_RENDEZVOUS_PORT}"
+        several = [f"--nnodes={nodes}", "--rdzv-backend=c10d", first] if nodes > 1 else []
+        return ["torchrun", *several, f"--nproc-per-node={here}"]
     return [sys.executable]
 
 

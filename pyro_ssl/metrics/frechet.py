@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from pyro_ssl.errors import DataError
 from pyro_ssl.models import MLPClassifier
@@ -70,6 +69,9 @@ class FrechetDistance:
     def __init__(
         self, reference: Tensor, features: ClassifierFeatures | None = None, at_once: int = 500
     ) -> None:
+        # Imported here because it takes a second and 200 MB, which few programs want.
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
         self.at_once, self.grey_ok = at_once, features is not None
         if features is None:
             weights = inception_weights()

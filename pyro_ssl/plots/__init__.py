@@ -8,6 +8,14 @@ from pyro_ssl.plots.characteristics import (
     interventions,
     style_walks,
 )
+from pyro_ssl.plots.classifiers import (
+    ClassMarker,
+    bound_distribution,
+    class_markers,
+    latent_map,
+    signal_reconstructions,
+    training_course,
+)
 from pyro_ssl.plots.comparison import kl_by_site, losses, validation_accuracy
 from pyro_ssl.plots.curves import kl_by_dimension, learning_curves, reliability
 from pyro_ssl.plots.fractions import by_label_fraction, interval_by_labels
@@ -30,13 +38,16 @@ __all__ = [
     "CLASS_CONDITIONAL",
     "BitMixtureState",
     "Bottleneck",
+    "ClassMarker",
     "analogies",
     "approximation_errors",
     "bit_mixtures",
     "bottlenecks",
+    "bound_distribution",
     "by_label_fraction",
     "characteristic_walks",
     "class_manifolds",
+    "class_markers",
     "class_samples",
     "class_swaps",
     "class_variances",
@@ -46,6 +57,7 @@ __all__ = [
     "interventions",
     "kl_by_dimension",
     "kl_by_site",
+    "latent_map",
     "latent_positions",
     "learning_curves",
     "losses",
@@ -55,6 +67,8 @@ __all__ = [
     "reconstructions",
     "reliability",
     "save_animation",
+    "signal_reconstructions",
     "style_walks",
+    "training_course",
     "validation_accuracy",
 ]

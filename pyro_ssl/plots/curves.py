@@ -130,5 +130,6 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     top.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
     top.legend(frameon=False)
     bottom.bar(edges[:-1], counts, width=1 / bins, align="edge", edgecolor="white")
-    bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1))
+    # A bar of one row has a height too.
+    bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1), ylim=(0.5, None))
     return figure

@@ -41,9 +41,15 @@ def partly(table: pd.DataFrame, known: int = 24, column: str = "y") -> pd.DataFr
     return table.assign(**{column: table[column].where(table.index < known, "")})
 
 
+def make_quick(monkeypatch):
+    """Neither record steps nor write reports, which take longer than a short training."""
+    monkeypatch.setattr("pyro_ssl.infer.ensemble_gradients.Recorded", Unrecorded)
+    monkeypatch.setattr("pyro_ssl.report.write_report", lambda *args, **options: None)
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("pyro_ssl.infer.ensemble_gradients.Recorded", Unrecorded)
+    make_quick(monkeypatch)
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def fitted(tmp_path_factory) -> Path:
     make_table().to_csv(folder / "truth.csv", index=False)
     partly(make_table()).to_csv(folder / "data.csv", index=False)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pyro_ssl.infer.ensemble_gradients.Recorded", Unrecorded)
+        make_quick(patched)
         options = ["--label-column", "y", "--drop", "id", "-o", str(folder / "model"), *QUICK]
         assert main(["fit", str(folder / "data.csv"), *options]) == 0
     return folder

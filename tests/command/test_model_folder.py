@@ -1,11 +1,9 @@
 import json
 import os
-import sys
 
 import pytest
 
-from pyro_ssl.command import model_folder
-from pyro_ssl.command.model_folder import fit_folder
+from pyro_ssl.command.model_folder import fit_folder, load_model
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from tests.command.conftest import QUICK
 
@@ -103,14 +101,21 @@ def test_a_place_that_cannot_be_written(fitted, cli, tmp_path):
     assert "cannot be written" in err
 
 
-def test_a_report_is_written_where_the_library_has_one(fitted, cli, tmp_path, monkeypatch):
-    class Report:
-        @staticmethod
-        def write_report(folder, classifier):
-            (folder / "report.html").write_text(f"{len(classifier.classes_)} classes")
+def test_the_report_is_in_the_folder(fitted, tmp_path):
+    classifier, recipe = load_model(fitted / "model")
+    with fit_folder(tmp_path / "m", False, False) as folder:
+        folder.finish(classifier, recipe, {"rows": 120})
+    assert contents(tmp_path / "m") == {*contents(fitted / "model"), "report.html"}
+    assert "120" in (tmp_path / "m" / "report.html").read_text()
 
-    monkeypatch.setattr(model_folder, "find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "pyro_ssl.report", Report)
-    out = tmp_path / "m"
-    assert cli("fit", fitted / "data.csv", *COLUMNS, "-o", out, *QUICK)[0] == 0
-    assert (out / "report.html").read_text() == "2 classes"
+
+def test_a_report_that_fails_does_not_cost_the_model(fitted, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr("pyro_ssl.report.write_report", fail)
+    classifier, recipe = load_model(fitted / "model")
+    folder = fit_folder(tmp_path / "m", False, False)
+    with pytest.raises(RuntimeError, match="no picture"), folder as opened:
+        opened.finish(classifier, recipe, {"rows": 120})
+    assert contents(tmp_path) == {f"m/{name}" for name in contents(fitted / "model")}

@@ -27,27 +27,27 @@ def rows_and_labels(count=300, seed=0):
     return frame, labels
 
 
-def parted(X, y, sizes):
+def parted(xs, y, sizes):
     first = 0
     for size in sizes:
-        yield X[first : first + size], y[first : first + size]
+        yield xs[first : first + size], y[first : first + size]
         first += size
 
 
 @pytest.mark.parametrize("sizes", [[300], [1, 299], [100, 100, 100], [7] * 43])
 @pytest.mark.parametrize("most", [1, 20, 200, None])
 def test_parts_make_no_difference(sizes, most):
-    X, y = rows_and_labels()
+    xs, y = rows_and_labels()
     sample = RowSample(most)
-    for part in parted(X, y, sizes):
+    for part in parted(xs, y, sizes):
         sample.add(*part)
     found = sample.rows()
     known = pd.notna(y)
     expected = RowSample(most)
-    expected.add(X, y)
+    expected.add(xs, y)
     np.testing.assert_array_equal(found.places, expected.rows().places)
     pd.testing.assert_frame_equal(
-        found.X.reset_index(drop=True), X.iloc[found.places].reset_index(drop=True)
+        found.X.reset_index(drop=True), xs.iloc[found.places].reset_index(drop=True)
     )
     assert list(found.y) == list(y[found.places])
     counts = (~known).sum(), known.sum()
@@ -57,11 +57,11 @@ def test_parts_make_no_difference(sizes, most):
 
 
 def test_few_rows_are_given_back_as_they_are():
-    X, y = rows_and_labels()
+    xs, y = rows_and_labels()
     sample = RowSample(300)
-    sample.add(X, y)
+    sample.add(xs, y)
     found = sample.rows()
-    assert found.X is X
+    assert found.X is xs
     assert found.y is y
 
 
@@ -126,53 +126,53 @@ def test_no_parts_are_refused():
 
 
 def test_a_fit_in_parts_is_that_of_all_rows():
-    X, y = rows_and_labels()
+    xs, y = rows_and_labels()
     for most in (40, None):
         options = {**BRIEF, "max_rows": most}
-        whole = SemiSupervisedVAEClassifier(**options).fit(X, y)
-        parts = SemiSupervisedVAEClassifier(**options).fit_parts(parted(X, y, [50, 0 + 120, 130]))
-        np.testing.assert_array_equal(whole.predict_proba(X), parts.predict_proba(X))
+        whole = SemiSupervisedVAEClassifier(**options).fit(xs, y)
+        parts = SemiSupervisedVAEClassifier(**options).fit_parts(parted(xs, y, [50, 0 + 120, 130]))
+        np.testing.assert_array_equal(whole.predict_proba(xs), parts.predict_proba(xs))
         np.testing.assert_array_equal(whole.class_shares_, parts.class_shares_)
-        np.testing.assert_array_equal(whole.novelty(X), parts.novelty(X))
+        np.testing.assert_array_equal(whole.novelty(xs), parts.novelty(xs))
         pd.testing.assert_frame_equal(whole.columns_, parts.columns_)
         assert list(parts.feature_names_in_) == ["a", "kind"]
 
 
 def test_parts_may_have_no_known_label_but_not_other_columns():
-    X, y = rows_and_labels()
-    parts = [(X[:100], y[:100]), (X[100:150], np.full(50, None)), (X[150:], y[150:])]
+    xs, y = rows_and_labels()
+    parts = [(xs[:100], y[:100]), (xs[100:150], np.full(50, None)), (xs[150:], y[150:])]
     SemiSupervisedVAEClassifier(**BRIEF).fit_parts(parts)
     with pytest.raises(ValueError, match="feature names"):
-        SemiSupervisedVAEClassifier(**BRIEF).fit_parts([parts[0], (X[["a"]], y)])
+        SemiSupervisedVAEClassifier(**BRIEF).fit_parts([parts[0], (xs[["a"]], y)])
 
 
 def test_weights_are_those_of_the_rows_kept():
-    X, y = rows_and_labels()
+    xs, y = rows_and_labels()
     options = {**BRIEF, "max_rows": 40}
     sample = RowSample(40)
-    sample.add(X, y)
+    sample.add(xs, y)
     places = sample.rows().places
     weights = np.random.default_rng(1).uniform(0.5, 2, size=300)
-    found = SemiSupervisedVAEClassifier(**options).fit(X, y, weights)
-    kept = X.iloc[places].reset_index(drop=True)
+    found = SemiSupervisedVAEClassifier(**options).fit(xs, y, weights)
+    kept = xs.iloc[places].reset_index(drop=True)
     expected = SemiSupervisedVAEClassifier(**BRIEF).fit(kept, y[places], weights[places])
-    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+    np.testing.assert_array_equal(found.predict_proba(xs), expected.predict_proba(xs))
 
 
 def test_class_shares_are_those_of_all_rows():
     rng = np.random.default_rng(0)
     codes = (rng.random(4000) < 0.9).astype(int)
-    X = rng.normal(size=(4000, 3)) + 6 * codes[:, None]
+    xs = rng.normal(size=(4000, 3)) + 6 * codes[:, None]
     # All labels known are of class 0, but for a few.
     y = np.where((codes == 0) | (rng.random(4000) < 0.005), codes, -1)
     options = {"max_steps": 200, "min_steps": 100, "members": 2, "random_state": 0}
-    found = SemiSupervisedVAEClassifier(**options, max_rows=300).fit(X, y)
+    found = SemiSupervisedVAEClassifier(**options, max_rows=300).fit(xs, y)
     # Of the rows kept half are of class 0; of all rows a tenth.
     assert found.class_shares_[0] == pytest.approx(0.1, abs=0.05)
 
 
 @pytest.mark.parametrize("most", [0, True, 1.5])
 def test_max_rows_is_checked(most):
-    X, y = rows_and_labels()
+    xs, y = rows_and_labels()
     with pytest.raises(ConfigError, match="max_rows"):
-        SemiSupervisedVAEClassifier(max_rows=most).fit(X, y)
+        SemiSupervisedVAEClassifier(max_rows=most).fit(xs, y)

@@ -1,0 +1,147 @@
+"""HTML in which every text is escaped, whoever it comes from."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+# Elements without content.
+_VOID = ("br", "img")
+# Dots per inch of pictures of pixels.
+_DPI = 144
+
+
+class Html(str):
+    """Text that is HTML already; any other is escaped."""
+
+    __slots__ = ()
+
+
+def escaped(value: Any) -> Html:
+    """Return a value as HTML that shows it."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def element(tag: str, *children: Any, **attributes: Any) -> Html:
+    """Return an element.
+
+    Args:
+        tag: its name.
+        children: its content: HTML, or values that are escaped.
+        attributes: their names have "_" for "-", and may end in "_"; those that are None are left
+            out.
+    """
+    named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
+    shown = "".join(f' {k}="{escaped(v)}"' for k, v in named.items() if v is not None)
+    if tag in _VOID:
+        return Html(f"<{tag}{shown}>")
+    return Html(f"<{tag}{shown}>{joined(children)}</{tag}>")
+
+
+def joined(parts: Iterable[Any]) -> Html:
+    """Return parts one after the other."""
+    return Html("".join(map(escaped, parts)))
+
+
+def section(name: str, title: str, *parts: Any) -> Html:
+    """Return a section of the page.
+
+    Args:
+        name: what links point at.
+        title: its heading.
+        parts: what it holds; texts become paragraphs.
+    """
+    heading = f"{name}-title"
+    paragraphs = [p if isinstance(p, Html) else element("p", p) for p in parts if p]
+    title_ = element("h2", title, id=heading)
+    return element("section", title_, *paragraphs, id=name, aria_labelledby=heading)
+
+
+def table(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]], kind: str = "") -> Html:
+    """Return a table that scrolls in a box of its own if it is wide.
+
+    Args:
+        caption: what it shows.
+        head: headings of the columns.
+        rows: their cells; the first of each is its heading. Cells may be `cell`s.
+        kind: a CSS class.
+    """
+    top = element("tr", *[element("th", name, scope="col") for name in head])
+    body = [
+        # The names' box breaks names that are too long, and no others.
+        element("tr", element("th", element("span", first), scope="row"), *map(_cell, rest))
+        for first, *rest in rows
+    ]
+    whole = element(
+        "table",
+        element("caption", caption),
+        element("thead", top),
+        element("tbody", *body),
+        class_=kind or None,
+    )
+    return scrolling(whole, caption)
+
+
+def scrolling(content: Html, label: str) -> Html:
+    """Return wide content in a box that scrolls, by keyboard too."""
+    return element("div", content, class_="wide", role="region", tabindex="0", aria_label=label)
+
+
+def _cell(value: Any) -> Html:
+    return value if isinstance(value, Html) and value.startswith("<td") else element("td", value)
+
+
+def bar(share: float, shown: str) -> Html:
+    """Return a number with a bar of a share in [0, 1] of the cell's width."""
+    length = element("span", class_="bar", style=f"width:{100 * share:.1f}%")
+    return element("td", shown, element("span", length, class_="track", aria_hidden="true"))
+
+
+def picture(figure: Figure, alt: str, caption: str, pixels: bool = False) -> Html:
+    """Return a figure within the page.
+
+    Args:
+        figure: the figure.
+        alt: what is to be seen in it, for those who do not see it.
+        caption: what stands below it.
+        pixels: whether it consists of pixels, rather than of lines.
+    """
+    buffer = io.BytesIO()
+    # Equal figures are equal files.
+    with matplotlib.rc_context({"svg.hashsalt": "pyro_ssl"}):
+        if pixels:
+            figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        else:
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+    kind = "png" if pixels else "svg+xml"
+    source = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    image = element("img", src=source, alt=alt, width=width, height=height)
+    return element("figure", image, element("figcaption", caption))
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage; only 0 and 1 as 0 % and 100 %; a missing one as a dash."""
+    if share != share:
+        return "\u2013"
+    whole = f"{100 * share:.0f}"
+    if whole == "0" and share > 0:
+        whole = "<\u00a01"
+    if whole == "100" and share < 1:
+        whole = ">\u00a099"
+    return f"{whole}\u00a0%"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with so many decimals; a missing one as a dash."""
+    return "\u2013" if value != value else f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def count(rows: int, noun: str = "row") -> str:
+    """Return how many there are, such as "1 row" or "2,000 rows"."""
+    plural = noun if rows == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{rows:,} {plural}"

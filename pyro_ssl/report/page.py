@@ -1,0 +1,113 @@
+"""A report on a fitted classifier as one page, which needs no network and runs no code."""
+
+import re
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from pyro_ssl.files import write_bytes
+from pyro_ssl.report.closing import limits, settings
+from pyro_ssl.report.held_out import confusions, reliability
+from pyro_ssl.report.latents import latent_map, novelty
+from pyro_ssl.report.markup import Html, element, joined
+from pyro_ssl.report.restored import restored
+from pyro_ssl.report.rows import choose_rows
+from pyro_ssl.report.style import CSS
+from pyro_ssl.report.summary import decision, headline
+from pyro_ssl.report.training import class_shares, columns, course
+
+REPORT = "report.html"
+
+# Nothing may be loaded, and no code run, whatever the data holds.
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>$title</title>
+<style>$css</style>
+</head>
+<body>
+$header
+$contents
+<main>
+$sections
+</main>
+</body>
+</html>
+""")
+_HEADING = re.compile(r'<section id="([a-z]+)"[^>]*><h2[^>]*>(.*?)</h2>')
+
+
+def write_report(
+    folder: str | Path,
+    classifier: Any,
+    X: Any = None,  # noqa: N803
+    y: Any = None,
+    rows: int | None = None,
+) -> Path:
+    """Write `report.html`, what there is to know of a fitted classifier, into a folder.
+
+    It has the decision's accuracy on held-out labelled rows, its candidates, a confusion matrix and
+    a reliability diagram of these rows, class shares, learning curves, the columns as read, a map
+    of the latents, reconstructions or an imputation check, novelty, limits, settings and versions.
+    Parts that need what the classifier does not have are left out; one that was loaded from files
+    lacks what was said of each held-out row. **Rows of the data can be seen in it.**
+
+    Args:
+        folder: where it is written, such as the one that `save` wrote; a former report is replaced.
+        classifier: a fitted `SemiSupervisedVAEClassifier`.
+        X: the rows that it learnt from, or some of them; at most 1,000 are looked at. None for
+            those that the classifier kept.
+        y: their labels, `[N]`, some of them unknown; None if all are.
+        rows: number of rows that it learnt from, if X has only some of them.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        DataError: if rows or labels cannot be used.
+        ResultsError: if the file cannot be written.
+    """
+    check_is_fitted(classifier)
+    chosen = choose_rows(classifier, X, y, rows)
+    held_out = classifier.held_out_
+    sections = [
+        decision(classifier, held_out),
+        confusions(classifier, held_out),
+        reliability(held_out),
+        class_shares(classifier),
+        course(classifier),
+        columns(classifier),
+        latent_map(classifier, chosen),
+        restored(classifier, chosen),
+        novelty(classifier),
+        settings(classifier),
+        limits(classifier),
+    ]
+    body = Html("\n".join(part for part in sections if part))
+    page = _PAGE.substitute(
+        title="Report on a classifier",
+        css=CSS,
+        header=headline(classifier, chosen, held_out),
+        contents=_contents(body),
+        sections=body,
+    )
+    path = Path(folder) / REPORT
+    # Lone surrogates, which names may have, are no text.
+    write_bytes(page.encode("utf-8", "replace"), path)
+    return path
+
+
+def _contents(body: Html) -> Html:
+    """Return links to the sections."""
+    links = [
+        element("li", element("a", Html(title), href=f"#{name}"))
+        for name, title in _HEADING.findall(body)
+    ]
+    return element("nav", element("ul", joined(links)), aria_label="Contents")

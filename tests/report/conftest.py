@@ -1,0 +1,1 @@
+from tests.estimator.conftest import few_steps  # noqa: F401
