@@ -1,6 +1,7 @@
 """Parquet and Feather files, and folders of Parquet files, read in parts by pyarrow."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pyro_ssl.errors import DataError
 
 # Entries of a part, and its most rows.
 _ENTRIES, _ROWS = 1_000_000, 50_000
+# Bytes of each column that are read at once.
+_BUFFER = 1 << 16
 # What pandas calls an index without a name.
 _INDEX = re.compile(r"__index_level_\d+__")
 
@@ -50,9 +53,13 @@ class ArrowData:
             parted = [field for field in first.schema if field.name not in schema.names]
             for field in parted:
                 schema = schema.append(field)
-            self._dataset = ds.dataset(names, schema=schema, **how)
+            fragments = [*ds.dataset(names, schema=schema, **how).get_fragments()]
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
+        self._kind, self._schema = kind, schema
+        # Values in the names of a file's folders.
+        each = (ds.get_partition_keys(fragment.partition_expression) for fragment in fragments)
+        self._keys = dict(zip(self.files, each, strict=True))
         kept = [field for field in schema if not _INDEX.fullmatch(field.name)]
         self.names = [field.name for field in kept]
         twice = [n for n in self.names if self.names.count(n) > 1]
@@ -68,26 +75,45 @@ class ArrowData:
         Raises:
             DataError: if there are no rows, or they cannot be read.
         """
-        pa, ds = pyarrow("pyarrow"), pyarrow("pyarrow.dataset")
+        pa = pyarrow("pyarrow")
         rows = max(1, min(_ROWS, _ENTRIES // max(1, len(self.names))))
         odd = [name for name, kind in self._types.items() if not kind]
-        # Read ahead no further than needed: what is read must fit into memory.
-        how: dict[str, Any] = {"batch_size": rows, "batch_readahead": 1, "fragment_readahead": 1}
-        if self._dataset.format.default_extname == "parquet":
-            how["fragment_scan_options"] = ds.ParquetFragmentScanOptions(
-                pre_buffer=False, use_buffered_stream=True
+        if odd:
+            warnings.warn(
+                f"{self.path}: the columns {odd} of lists or bytes are left out", stacklevel=2
             )
         names = [name for name in self.names if name not in odd]
+        fields = [self._schema.field(name) for name in names]
         some = False
         try:
-            for batch in self._dataset.to_batches(columns=names, **how):
-                if batch.num_rows:
-                    some = True
-                    yield self._frame(batch, pa)
+            for file, keys in self._keys.items():
+                for batch in self._batches(file, [n for n in names if n not in keys], rows):
+                    if batch.num_rows:
+                        some = True
+                        yield self._frame(_completed(batch, fields, keys, pa), pa)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.path} cannot be read: {error}") from error
         if not some:
             raise DataError(f"{self.path} has no rows, expected at least 2")
+
+    def _batches(self, file: Path, names: list[str], rows: int) -> Iterator[Any]:
+        """Return the columns of one file in batches.
+
+        A scan of the data set would read ahead by a gigabyte while its reader is busy.
+        """
+        if self._kind == "parquet":
+            with pyarrow("pyarrow.parquet").ParquetFile(
+                file, pre_buffer=False, buffer_size=_BUFFER
+            ) as opened:
+                yield from opened.iter_batches(rows, columns=names, use_threads=False)
+            return
+        pa = pyarrow("pyarrow")
+        with pa.memory_map(str(file)) as source:
+            reader = pa.ipc.open_file(source)
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number).select(names)
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
 
     def _frame(self, batch: Any, pa: Any) -> pd.DataFrame:
         types = {pa.bool_(): pd.BooleanDtype()}
@@ -106,6 +132,19 @@ class ArrowData:
             elif isinstance(frame[name].dtype, pd.CategoricalDtype):
                 frame[name] = frame[name].astype(object)
         return frame
+
+
+def _completed(batch: Any, fields: list[Any], keys: dict[str, Any], pa: Any) -> Any:
+    """Return a batch with the fields of all files: of their types, and with `keys`."""
+    columns = []
+    for field in fields:
+        if field.name in keys:
+            value = pa.scalar(keys[field.name], field.type)
+            columns.append(pa.repeat(value, batch.num_rows))
+        else:
+            column = batch.column(field.name)
+            columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, [field.name for field in fields])
 
 
 def _files(path: Path) -> list[Path]:

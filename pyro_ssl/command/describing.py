@@ -35,7 +35,7 @@ def run(options: Describe) -> None:
         known = are_known(part.labels, source.recipe.unlabelled)
         unknown += int((~known).sum())
         labels.update(map(text_of, part.labels[known].tolist()))
-    table, kept = _columns(first, options)
+    table, kept = _columns(first, families_of(options.columns, source.recipe.kind))
     print(f"{options.data}: {rows} rows" + (f", columns by the first {kept}" * (kept < rows)))
     print(table.to_string(index=False, max_colwidth=60))
     if labels:
@@ -44,8 +44,8 @@ def run(options: Describe) -> None:
         print(counts.to_string())
 
 
-def _columns(parts: list[Part], options: Describe) -> tuple[pd.DataFrame, int]:
+def _columns(parts: list[Part], families: Any) -> tuple[pd.DataFrame, int]:
     from pyro_ssl.estimator.inputs import infer_inputs
 
     rows: Any = joined(parts)[0]
-    return infer_inputs(rows, families_of(options.columns)).to_frame(), len(rows)
+    return infer_inputs(rows, families).to_frame(), len(rows)

@@ -55,7 +55,7 @@ def run(options: Evaluate) -> None:
     found["classes"] = classifier.classes_.tolist()
     _show(found)
     if options.out is not None:
-        write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", options.out)
+        write_text(json.dumps(found, indent=1) + "\n", options.out)
 
 
 class Figures:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pyro_ssl.errors import ConfigError
 
 
-def families_of(stated: Sequence[str]) -> dict[str | int, str] | None:
+def families_of(stated: Sequence[str], kind: str) -> dict[str | int, str] | None:
     """Return families by column, of texts NAME=FAMILY; None if there are none.
 
-    A name that is a whole number is also the number of an array's column.
+    Args:
+        stated: the texts.
+        kind: what rows are, see `Recipe`; columns of an "array" have numbers as names.
 
     Raises:
         ConfigError: if a text has another form, or a column is named twice.
@@ -18,7 +20,8 @@ def families_of(stated: Sequence[str]) -> dict[str | int, str] | None:
         name, sign, family = text.rpartition("=")
         if not sign or not name:
             raise ConfigError(f"columns has {text!r}, expected NAME=FAMILY, such as age=real")
-        if name in found:
+        key = int(name) if kind == "array" and name.isdecimal() else name
+        if key in found:
             raise ConfigError(f"columns has {name!r} twice: state its family once")
-        found[name] = family
+        found[key] = family
     return found or None

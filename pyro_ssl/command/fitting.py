@@ -9,7 +9,7 @@ import numpy as np
 from pyro_ssl.command.digests import digest_of
 from pyro_ssl.command.families import families_of
 from pyro_ssl.command.formats import format_of
-from pyro_ssl.command.labels import are_known, marker_among
+from pyro_ssl.command.labels import are_known, check_no_fractions, marker_among
 from pyro_ssl.command.model_folder import fit_folder
 from pyro_ssl.command.options import Fit
 from pyro_ssl.command.sources import Source, open_for_training
@@ -40,7 +40,8 @@ def run(options: Fit) -> None:
         said = {name: v for name, v in asdict(options).items() if name not in _FREE}
         folder.begin({**said, "data": digest["sha256"]})
         rows = _Counted(source)
-        classifier = make_classifier(options, marker_among(source, options.unlabelled))
+        marker = marker_among(source, options.unlabelled)
+        classifier = make_classifier(options, source.recipe.kind, marker)
         classifier.set_params(checkpoint=folder.state)
         fit_in_parts(classifier, rows)
         # Neither belongs to the model, and a path would be wrong elsewhere.
@@ -53,11 +54,12 @@ def run(options: Fit) -> None:
     print(f"of {len(classifier.classes_)} classes: {shown}")
 
 
-def make_classifier(options: Fit, unlabelled: Any) -> "SemiSupervisedVAEClassifier":
+def make_classifier(options: Fit, kind: str, unlabelled: Any) -> "SemiSupervisedVAEClassifier":
     """Return the classifier that options describe.
 
     Args:
         options: the options.
+        kind: what rows are, see `Recipe`.
         unlabelled: what stands for an unknown label, as the data holds it; None for nothing.
 
     Raises:
@@ -67,7 +69,7 @@ def make_classifier(options: Fit, unlabelled: Any) -> "SemiSupervisedVAEClassifi
 
     return SemiSupervisedVAEClassifier(
         options.model,
-        columns=families_of(options.columns),
+        columns=families_of(options.columns, kind),
         unlabelled=unlabelled,
         class_prior=_prior(options.class_prior),
         members=options.members,
@@ -100,6 +102,7 @@ class _Counted:
             self.rows += len(part)
             known = are_known(part.labels, self._source.recipe.unlabelled)
             self.labelled += int(known.sum())
+            check_no_fractions(part.labels[known], self._source.recipe.label_column)
             yield part.rows, part.labels
         if not self.labelled:
             raise DataError(

@@ -68,6 +68,26 @@ def check_codes(codes: NDArray[np.int64], labels: NDArray[Any], classes: NDArray
         )
 
 
+def check_no_fractions(labels: NDArray[Any], column: str | None) -> None:
+    """Check that labels that are text are not all numbers, some of them with a fraction.
+
+    The estimator refuses such numbers; as text each would be a class of its own.
+
+    Raises:
+        DataError: if they are.
+    """
+    if not len(labels) or not isinstance(labels[0], str):
+        return
+    numbers = pd.to_numeric(pd.Series(labels, dtype=object), errors="coerce").to_numpy(np.float64)
+    odd = np.flatnonzero(numbers != np.rint(numbers))
+    if len(odd) and not np.isnan(numbers).any():
+        raise DataError(
+            f"the labels{f' in the column {column!r}' if column else ''} are continuous, such as "
+            f"{labels[odd[0]]}, expected classes: give the column of these, or make classes of "
+            "ranges of the numbers"
+        )
+
+
 def class_named(text: str, classes: NDArray[Any]) -> Any:
     """Return the class that is written so.
 

@@ -89,7 +89,7 @@ class FitFolder:
         classifier.save(new)
         write_text(classifier.history_.to_csv(index=False), new / HISTORY)
         data = {"format": FORMAT, "reading": recipe.to_dict(), **about, "versions": environment()}
-        write_text(json.dumps(data, indent=1, ensure_ascii=False), new / DATA)
+        write_text(json.dumps(data, indent=1), new / DATA)
         try:
             if self.model.exists():
                 self.model.rename(former)
@@ -109,9 +109,9 @@ def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder
         ResultsError: if the model folder or an unfinished fit is in the way, or nothing can be
             written there.
     """
+    if not model.name or model.name == "..":
+        raise ResultsError(f"out is {model}, expected the name of a folder to make")
     partial = model.with_name(f"{model.name}.partial")
-    if not model.name:
-        raise ResultsError(f"{model} has no name, expected that of a folder to make")
     _check_free(model, overwrite)
     if partial.exists() and not resume:
         raise ResultsError(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pyro_ssl.command.main import main
-from tests.estimator.conftest import Unrecorded
+from tests.estimator.conftest import Unrecorded, few_steps  # noqa: F401
 
 # What makes a training quick.
 QUICK = ("--model", "m2", "--members", "2", "--max-steps", "8", "--quiet")

@@ -51,6 +51,7 @@ CASES = {
     "1 row": (content("a,y\n1,u\n"), LABELS, "at least 2 classes"),
     "1 class": (content("a,y\n1,u\n2,u\n3,\n"), LABELS, "at least 2 classes"),
     "no label": (content("a,y\n1,\n2,NA\n"), LABELS, "no label is known among 2 rows"),
+    "continuous": (content("a,y\n1,0.5\n2,1\n3,2\n"), LABELS, "continuous, such as 0.5"),
     "constant": (content("a,y\n1,u\n1,v\n1,\n"), LABELS, "two distinct entries"),
     "infinity": (content("a,y\n1,u\n2,v\ninf,\n"), LABELS, "infinity"),
     "extension": (content("a,y\n1,u\n", "data.xlsx"), LABELS, "the suffix '.xlsx'"),
@@ -64,6 +65,7 @@ CASES = {
     "prior": (csv(), (*LABELS, "--class-prior", "even"), "class_prior is 'even'"),
     "shares": (csv(), (*LABELS, "--class-prior", "1", "2", "3"), "2 positive shares"),
     "steps": (csv(), (*LABELS, "--max-steps", "0"), "max_steps is 0"),
+    "itself": (csv(), (*LABELS, "-o", "."), "expected the name of a folder"),
     "labels": (csv(), (*LABELS, "--labels", "y.npy"), "is no .npy data"),
     "size": (csv(), (*LABELS, "--image-size", "8"), "--image-column too"),
     "columns of images": (images((8, 8), (8, 8)), LABELS, "no effect on a folder of images"),
@@ -75,7 +77,7 @@ def test_fit_says_what_is_wrong_in_one_line(name, cli, tmp_path):
     write, options, message = CASES[name]
     (tmp_path / "in").mkdir()
     data = write(tmp_path / "in")
-    code, out, err = cli("fit", data, *QUICK, *options, "-o", tmp_path / "out" / "m")
+    code, out, err = cli("fit", data, *QUICK, "-o", tmp_path / "out" / "m", *options)
     assert (code, out) == (1, ""), err
     last = err.splitlines()[-1]
     assert last.startswith("pyro-ssl: error: ")

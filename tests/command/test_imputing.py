@@ -82,7 +82,8 @@ def test_arrays(cli, tmp_path):
     xs = rng.normal(size=(60, 3)) + 2 * ys[:, None]
     xs[::7, 1] = np.nan
     np.savez(tmp_path / "data.npz", X=xs, y=np.where(np.arange(60) < 20, ys, -1))
-    assert cli("fit", tmp_path / "data.npz", "-o", tmp_path / "m", *QUICK)[0] == 0
+    columns = ("--columns", "1=real")
+    assert cli("fit", tmp_path / "data.npz", "-o", tmp_path / "m", *columns, *QUICK)[0] == 0
     code, _, err = cli("impute", tmp_path / "m", tmp_path / "data.npz", "-o", tmp_path / "i.csv")
     assert (code, "expected .npy" in err) == (1, True)
     assert cli("impute", tmp_path / "m", tmp_path / "data.npz", "-o", tmp_path / "i.npy")[0] == 0
