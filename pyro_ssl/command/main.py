@@ -1,13 +1,16 @@
 """Reads the command line, runs a command, and turns errors into exit codes.
 
 Exit codes: 0 fine; 1 data, options or files cannot be used, with one line on the standard error
-stream; 2 a command line that makes no sense; 130 interrupted.
+stream; 2 a command line that makes no sense; 130 interrupted; 143 terminated.
 """
 
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Union
 
@@ -43,13 +46,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command of a command line, `sys.argv`'s if None; return the exit code.
 
     Raises:
-        SystemExit: with code 2, if the command line makes no sense; with 0, after `--help`.
+        SystemExit: with code 2, if the command line makes no sense; with 0, after `--help`; with
+            143, if the process is terminated, once temporary files are gone.
     """
     command = tyro.cli(
         _commands(), prog=_NAME, description=_ABOUT, args=args, config=_MARKERS or None
     )
     run = _runner(command)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _ending_cleanly():
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = _show_warning()
         try:
@@ -66,6 +70,24 @@ def main(args: Sequence[str] | None = None) -> int:
         except MemoryError:
             return _failed("out of memory: give less data, or a lower --max-rows", 1)
     return 0
+
+
+@contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Let a signal to terminate unwind the program, so that nothing half written stays."""
+
+    def end(*_: Any) -> None:
+        raise SystemExit(143)
+
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may handle signals.
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _commands() -> Any:

@@ -1,6 +1,9 @@
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +76,23 @@ def test_an_interrupt_is_code_130(monkeypatch, capsys):
 
     assert running(monkeypatch, interrupt) == 130
     assert capsys.readouterr().err == "pyro-ssl: error: interrupted\n"
+
+
+def test_termination_unwinds_and_the_former_handler_is_back(monkeypatch):
+    former, unwound = signal.getsignal(signal.SIGTERM), []
+
+    def terminated(_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            unwound.append(True)
+
+    with pytest.raises(SystemExit) as end:
+        running(monkeypatch, terminated)
+    assert end.value.code == 143
+    assert unwound
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_faults_of_ours_keep_their_traceback(monkeypatch):
