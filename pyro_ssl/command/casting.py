@@ -87,8 +87,7 @@ def blanked(column: pd.Series, missing: Sequence[str]) -> pd.Series:
         kept = [c for c in column.cat.categories if c not in {"", *missing}]
         return column.cat.set_categories(kept)
     if _is_text(column):
-        column = column.astype(object)
-        return column.where(column.notna() & ~column.isin(["", *missing]), np.nan)
+        return _replaced(column, column.isna() | column.isin(["", *missing]), np.nan)
     return column
 
 
@@ -110,8 +109,7 @@ def cast(column: pd.Series, kind: str) -> pd.Series:
 def as_text(column: pd.Series) -> pd.Series:
     """Return a column as objects: texts, and NaN where missing. Whole numbers have no point."""
     if _is_text(column):
-        column = column.astype(object)
-        return column.where(column.notna(), np.nan)
+        return _replaced(column, column.isna(), np.nan)
     known = column.notna().to_numpy()
     found = np.full(len(column), np.nan, dtype=object)
     found[known] = [_text_of(value) for value in column[known].tolist()]
@@ -125,7 +123,7 @@ def _as_numbers(column: pd.Series, kind: str) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
     odd = column.notna() & numbers.isna()
     if odd.any():
-        return numbers.astype(object).where(~odd, column)
+        return _replaced(numbers, odd, column[odd].to_numpy())
     values = numbers.to_numpy()
     known = values[~np.isnan(values)]
     if kind == "whole" and (np.abs(known) < _EXACT).all() and (known == np.rint(known)).all():
@@ -159,6 +157,13 @@ def _as_truth(column: pd.Series) -> pd.Series:
     texts = column.map(lambda v: codes.get(v.strip().lower(), v), na_action="ignore")
     plain = texts[texts.notna()].map(lambda v: isinstance(v, bool)).all()
     return texts.astype("boolean") if plain else texts.astype(object)
+
+
+def _replaced(column: pd.Series, chosen: pd.Series, entries: Any) -> pd.Series:
+    """Return a column as objects, some entries replaced; `where` may turn objects into numbers."""
+    found = column.to_numpy(dtype=object, na_value=np.nan).copy()
+    found[chosen.to_numpy()] = entries
+    return pd.Series(found, index=column.index, name=column.name, dtype=object)
 
 
 def _is_text(column: pd.Series) -> bool:

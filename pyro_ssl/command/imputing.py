@@ -72,7 +72,9 @@ def filled(
 
 def _with(column: pd.Series, instead: pd.Series, gaps: Any) -> pd.Series:
     """Return a column with other entries where there are gaps, of its dtype if that holds them."""
-    mixed = column.astype(object).where(~gaps, instead.astype(object))
+    entries = column.to_numpy(dtype=object).copy()
+    entries[gaps] = instead.to_numpy(dtype=object)[gaps]
+    mixed = pd.Series(entries, dtype=object)
     try:
         return mixed.astype(column.dtype)
     except (TypeError, ValueError):

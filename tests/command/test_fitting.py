@@ -20,12 +20,17 @@ def classifier(**options):
 
 def as_pandas_reads(file):
     """Rows and labels as a user of the estimator would have them."""
-    frame = pd.read_csv(file, dtype={"id": str, "code": str, "y": str}, parse_dates=["when"])
+    frame = pd.read_csv(
+        file,
+        dtype={"id": str, "code": str, "y": str},
+        parse_dates=["when"],
+        float_precision="round_trip",
+    )
     return frame.drop(columns=["id", "y"]), frame["y"]
 
 
 def probabilities(file):
-    found = pd.read_csv(file)
+    found = pd.read_csv(file, float_precision="round_trip")
     return found.filter(like="probability_").to_numpy()
 
 
@@ -35,7 +40,7 @@ def test_a_csv_gives_the_classifier_of_the_estimator(fitted, cli, tmp_path):
     out = tmp_path / "predictions.csv"
     assert cli("predict", fitted / "model", fitted / "data.csv", "-o", out) == (0, "", "")
     np.testing.assert_array_equal(probabilities(out), direct.predict_proba(rows))
-    found = pd.read_csv(out, dtype={"label": str})
+    found = pd.read_csv(out, dtype={"label": str}, float_precision="round_trip")
     assert found["label"].tolist() == direct.predict(rows).tolist()
     np.testing.assert_array_equal(found["novelty"], direct.novelty(rows))
     loaded = SemiSupervisedVAEClassifier.load(fitted / "model")

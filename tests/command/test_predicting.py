@@ -121,10 +121,12 @@ def test_every_format_holds_the_same_predictions(fitted, cli, tmp_path, suffix, 
     out = tmp_path / f"p{suffix}"
     assert cli("predict", fitted / "model", tmp_path / "new.csv", "-o", out)[0] == 0
     found = {
-        ".tsv": lambda f: pd.read_csv(f, sep="\t", dtype={"label": str}),
+        ".tsv": lambda f: pd.read_csv(
+            f, sep="\t", dtype={"label": str}, float_precision="round_trip"
+        ),
         ".parquet": pd.read_parquet,
         ".feather": pd.read_feather,
-    }.get(suffix, lambda f: pd.read_csv(f, dtype={"label": str}))(out)
+    }.get(suffix, lambda f: pd.read_csv(f, dtype={"label": str}, float_precision="round_trip"))(out)
     assert found["label"].tolist() == plain["label"].tolist()
     np.testing.assert_array_equal(found["novelty"], plain["novelty"].astype(float))
 

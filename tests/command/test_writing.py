@@ -14,7 +14,9 @@ FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x,y", None, 'q"'], "c": [0.1, None,
 def read(path):
     reader = {".parquet": pd.read_parquet, ".feather": pd.read_feather}.get(path.suffix)
     separator = "\t" if ".tsv" in path.name else ","
-    return reader(path) if reader else pd.read_csv(path, sep=separator)
+    return (
+        reader(path) if reader else pd.read_csv(path, sep=separator, float_precision="round_trip")
+    )
 
 
 @pytest.mark.parametrize("suffix", TABLES)
