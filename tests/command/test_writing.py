@@ -1,5 +1,6 @@
 import hashlib
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,9 +15,7 @@ FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x,y", None, 'q"'], "c": [0.1, None,
 def read(path):
     reader = {".parquet": pd.read_parquet, ".feather": pd.read_feather}.get(path.suffix)
     separator = "\t" if ".tsv" in path.name else ","
-    return (
-        reader(path) if reader else pd.read_csv(path, sep=separator, float_precision="round_trip")
-    )
+    return reader(path) if reader else pd.read_csv(path, sep=separator)
 
 
 @pytest.mark.parametrize("suffix", TABLES)
@@ -31,7 +30,11 @@ def test_parts_are_one_table(tmp_path, suffix):
         assert not path.exists()
     found = read(path)
     expected = pd.concat([FRAME[1:2], FRAME], ignore_index=True)
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert found["a"].tolist() == expected["a"].tolist()
+    for name in ("b", "c"):
+        assert found[name].isna().tolist() == expected[name].isna().tolist()
+    assert found["b"].dropna().tolist() == expected["b"].dropna().tolist()
+    np.testing.assert_allclose(found["c"], expected["c"], rtol=1e-15)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
