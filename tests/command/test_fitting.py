@@ -168,3 +168,28 @@ def test_images_in_folders_and_in_a_table_give_the_same_model(cli, tmp_path):
     assert (code, "16 (24 without a label)" in shown) == (0, True)
     code, _, err = cli("impute", tmp_path / "m1", tmp_path / "images", "-o", tmp_path / "i.csv")
     assert (code, "no missing entries" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "classes"),
+    [
+        (pd.Series([0, 1, None, -1] * 20, dtype="Int64"), (), [0, 1]),
+        (pd.Series([-1, 1, None, 9] * 20, dtype="Int64"), ("--unlabelled", "9"), [-1, 1]),
+        (pd.Series([0.0, 2.0, None, -1.0] * 20), (), [0.0, 2.0]),
+        (pd.Series([True, False, None, None] * 20, dtype="boolean"), (), [False, True]),
+    ],
+)
+def test_labels_of_typed_files_keep_their_type(cli, tmp_path, labels, options, classes):
+    pytest.importorskip("pyarrow")
+    xs = np.random.default_rng(0).normal(size=(80, 2))
+    frame = pd.DataFrame(xs, columns=["a", "b"]).assign(y=labels)
+    frame.to_parquet(tmp_path / "data.parquet")
+    args = ("--label-column", "y", *options, "-o", tmp_path / "m", *QUICK)
+    code, out, err = cli("fit", tmp_path / "data.parquet", *args)
+    assert (code, "80 rows, 40 of them labelled" in out) == (0, True), err
+    assert SemiSupervisedVAEClassifier.load(tmp_path / "m").classes_.tolist() == classes
+    out = tmp_path / "p.parquet"
+    assert cli("predict", tmp_path / "m", tmp_path / "data.parquet", "-o", out)[0] == 0
+    assert set(pd.read_parquet(out)["label"]) <= set(classes)
+    code, shown, _ = cli("evaluate", tmp_path / "m", tmp_path / "data.parquet")
+    assert (code, "rows              40 (40 without" in shown) == (0, True)
