@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         MultiLabelM2,
         PyroModel,
         RaoBlackwellM2,
+        RegressionM2,
         SSLModel,
         add_term,
     )
@@ -123,6 +124,7 @@ _MODULES = {
         "MultiLabelM2",
         "PyroModel",
         "RaoBlackwellM2",
+        "RegressionM2",
         "SSLModel",
         "add_term",
     ),
