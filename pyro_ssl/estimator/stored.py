@@ -10,9 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from pyro_ssl.errors import CheckpointError, PyroSSLError
 from pyro_ssl.estimator.as_json import decoded, encoded
+from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.folder import read_folder, write_folder
 from pyro_ssl.estimator.inputs import inputs_from_dict
-from pyro_ssl.estimator.members import Fold, Members
+from pyro_ssl.estimator.members import Fold
 from pyro_ssl.estimator.reservoir import Reservoir
 from pyro_ssl.estimator.stored_decision import (
     decision_decoded,
@@ -149,7 +150,7 @@ class StoredMethods(StreamMethods):
                 setattr(found, name, decoded(value))
         nothing = np.empty(0, dtype=np.int64)
         found.models_, found.model_ = [m.to(_device_of(found)) for m in models], models[0]
-        found._members = Members(models, [Fold(nothing, nothing)] * len(models))
+        found._members = ClassMembers(models, [Fold(nothing, nothing)] * len(models))
         found.classes_ = decoded(values["classes"])
         found.inputs_ = inputs_from_dict(values["inputs"])
         found.columns_ = found.inputs_.to_frame()
