@@ -58,7 +58,8 @@ def test_rows_have_an_order_of_their_own_and_weights_are_repeats():
     for a, b in zip(weighted, repeated, strict=True):
         np.testing.assert_array_equal(a, b)
     # Rows without a label that are equal are copies of each other, too.
-    copies = training_targets(np.zeros((3, 2)), np.array([1.0, np.nan, np.nan]), [1, 1.5, 1])
+    labels = np.array([1.0, 1.0, np.nan, np.nan])
+    copies = training_targets(np.zeros((4, 2)), labels, [1, 1, 1.5, 1])
     assert len(set(copies.groups)) == 2
 
 
