@@ -3,7 +3,7 @@
 Each variant of the models' options is fitted once to each split; then its decision is made anew
 with other preferences, without one candidate at a time, and with one alone.
 `python -m benchmarks.regression.tuning` writes a row for each fit and trial to
-results/tuning/regression.csv. Run it with OMP_NUM_THREADS=1 where several processes share the cores.
+results/tuning/regression.csv. Run it with OMP_NUM_THREADS=1 where several processes share cores.
 """
 
 import itertools

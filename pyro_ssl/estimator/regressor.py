@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pyro_ssl.estimator.inputs import infer_inputs
 from pyro_ssl.estimator.parameters import check_parameters
-from pyro_ssl.estimator.regression.learning import RegressionMethods
+from pyro_ssl.estimator.regression.stored import StoredRegressionMethods
 from pyro_ssl.estimator.regression.targets import Scaling, real_labels, training_targets
 from pyro_ssl.infer.devices import resolve_device
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 class SemiSupervisedVAERegressor(
-    RegressionMethods,
+    StoredRegressionMethods,
     ClassNamePrefixFeaturesOutMixin,
     RegressorMixin,
     TransformerMixin,

@@ -38,6 +38,7 @@ class RegressionWeighing:
 
     Attributes:
         supervised: regressors of labelled rows alone.
+        propagated: those that learn from all rows: scikit-learn has none.
         decision: calibration and weights of the candidates; set by `fit`.
         evidence: what it rests on: what candidates say of the held-out rows, the labels, and the
             weights of the rows; set by `fit`, and not stored.
@@ -56,6 +57,7 @@ class RegressionWeighing:
     ) -> None:
         self.members, self.inputs, self.bayes, self.seed = members, inputs, bayes, seed
         self.supervised = {name: Regressed(one, seed) for name, one in regressors.items()}
+        self.propagated: dict[str, Any] = {}
 
     def fit(self, xs: Tensor, ys: Floats, weights: Floats, unit: float) -> "RegressionWeighing":
         """Let all candidates learn, and weigh them by the labelled rows that each did not see.

@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import check_estimator
 
-from pyro_ssl.errors import ConfigError, DataError
-from pyro_ssl.estimator import SemiSupervisedVAERegressor
+from pyro_ssl.errors import CheckpointError, ConfigError, DataError
+from pyro_ssl.estimator import SemiSupervisedVAEClassifier, SemiSupervisedVAERegressor
 from pyro_ssl.models import M2, RegressionM2
 from tests.estimator.regression.conftest import SMALL, table
 
@@ -174,3 +174,23 @@ def test_few_or_equal_labels_are_enough(ys, regressor):
     mean, deviation = regressor.fit(frame, labels).predict(frame, return_std=True)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
+
+
+def test_folders_hold_it_whole(data, regressor, tmp_path):
+    frame, ys, known = data
+    fitted = regressor.set_params(regressors=None).fit(frame, known)
+    fitted.save(tmp_path / "model")
+    again = SemiSupervisedVAERegressor.load(tmp_path / "model")
+    assert again.get_params() == fitted.get_params()
+    for name in ("transform", "score_samples", "novelty"):
+        np.testing.assert_array_equal(getattr(again, name)(frame), getattr(fitted, name)(frame))
+    both = (one.predict(frame, return_std=True) for one in (again, fitted))
+    np.testing.assert_array_equal(*both)
+    pd.testing.assert_frame_equal(again.impute(frame), fitted.impute(frame))
+    pd.testing.assert_frame_equal(again.decision_, fitted.decision_)
+    assert again.scaling_ == fitted.scaling_
+    assert again.score(frame, ys) == fitted.score(frame, ys)
+    assert list(again.feature_names_in_) == list(frame)
+    again.save(tmp_path / "again")
+    with pytest.raises(CheckpointError, match="'pyro_ssl regressor 1', expected pyro_ssl classif"):
+        SemiSupervisedVAEClassifier.load(tmp_path / "model")
