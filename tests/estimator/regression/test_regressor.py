@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold, cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError
@@ -194,3 +195,13 @@ def test_folders_hold_it_whole(data, regressor, tmp_path):
     again.save(tmp_path / "again")
     with pytest.raises(CheckpointError, match="'pyro_ssl regressor 1', expected pyro_ssl classif"):
         SemiSupervisedVAEClassifier.load(tmp_path / "model")
+
+
+def test_cross_validation_counts_known_labels_alone(data, regressor):
+    frame, _, known = data
+    folds = KFold(3, shuffle=True, random_state=0)
+    scores = cross_val_score(regressor, frame, known, cv=folds)
+    assert np.isfinite(scores).all()
+    train, test = next(folds.split(frame))
+    first = clone(regressor).fit(frame.iloc[train], known[train])
+    assert scores[0] == pytest.approx(first.score(frame.iloc[test], known[test]))
