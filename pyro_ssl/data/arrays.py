@@ -66,16 +66,20 @@ def mapped(path: str | Path) -> Tensor:
         ) from error
 
 
-def as_labels(ys: Any, name: str) -> Tensor:
+def as_labels(ys: Any, name: str, real: torch.dtype | None = None) -> Tensor:
     """Return labels or attributes as int64, whatever integers they were; booleans become 0 and 1.
 
     Args:
         ys: a tensor, an array, a pandas object or a list.
         name: what to call them in an error.
+        real: the dtype of labels that are real numbers, NaN where unknown; None for integers.
 
     Raises:
-        DataError: if they are no integers: continuous, unknown by NaN, or text.
+        DataError: if they are not such labels: no numbers, or, for integers, continuous or unknown
+            by NaN.
     """
+    if real is not None:
+        return _real_labels(ys, name).to(real)
     found = as_tensor(ys, name, _CLASSES)
     if not found.numel():
         return found.long()
@@ -89,20 +93,11 @@ def as_labels(ys: Any, name: str) -> Tensor:
     return labels
 
 
-def as_real_labels(ys: Any, name: str) -> Tensor:
-    """Return labels that are real numbers, NaN where unknown, as floating-point numbers.
-
-    Args:
-        ys: a tensor, an array, a pandas object or a list.
-        name: what to call them in an error.
-
-    Raises:
-        DataError: if they are no real numbers.
-    """
+def _real_labels(ys: Any, name: str) -> Tensor:
     found = as_tensor(ys, name, _REAL)
     if found.is_complex() or found.dtype == torch.bool:
         raise DataError(f"{name} has dtype {found.dtype}, {_REAL}")
-    return found if found.is_floating_point() else found.to(torch.get_default_dtype())
+    return found
 
 
 def _refuse_floats(ys: Tensor, name: str) -> None:

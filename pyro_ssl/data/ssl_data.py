@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.arrays import as_labels, as_real_labels, as_tensor, mapped
+from pyro_ssl.data.arrays import as_labels, as_tensor, mapped
 from pyro_ssl.data.checks import (
     check_attributes,
     check_inputs,
@@ -41,7 +41,7 @@ class SSLData:
         validation_ys: their labels `[N_v]`, or attributes `[N_v, L]` as for `labelled_ys`.
         real_valued: inputs are any real numbers, not only those in [0, 1].
         missing: NaN stands for a missing value, for a likelihood that accepts it, see `Mixed`.
-        real_labels: labels are real numbers, floating, for `RegressionM2`; `num_classes` is then 1.
+        real_labels: labels are real numbers, which get the inputs' dtype; `num_classes` is 1.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -84,12 +84,13 @@ class SSLData:
     def _convert(self) -> None:
         """Make a tensor of every part that is none."""
         found = {"labelled_xs": as_tensor(self.labelled_xs, "labelled_xs")}
-        labels = as_real_labels if self.real_labels else as_labels
+        real = found["labelled_xs"].dtype if self.real_labels else None
         for name in ("labelled_ys", "unlabelled_xs", "validation_xs", "validation_ys"):
             values = getattr(self, name)
             if values is None and name != "labelled_ys":
                 values = found[f"labelled_{name[-2:]}"][:0]
-            found[name] = (labels if name.endswith("ys") else as_tensor)(values, name)
+            is_label = name.endswith("ys")
+            found[name] = as_labels(values, name, real) if is_label else as_tensor(values, name)
             if not (isinstance(values, Tensor) or name == "unlabelled_xs"):
                 found[name] = found[name].to(found["labelled_xs"].device)
         for name, tensor in found.items():
@@ -188,13 +189,12 @@ class SSLData:
         xs = as_tensor(xs, "xs")
         check_inputs(xs, tuple(xs.shape[1:]), "xs", real_ok=real_valued, missing_ok=missing)
         none = torch.zeros(len(xs), dtype=xs.dtype if real_labels else torch.int64)
-        if ys is None:
-            ys = torch.full_like(none, unknown_of(none))
-        ys = (as_real_labels if real_labels else as_labels)(ys, "ys").to(xs.device)
+        ys = torch.full_like(none, unknown_of(none)) if ys is None else ys
+        ys = as_labels(ys, "ys", xs.dtype if real_labels else None).to(xs.device)
         if num_classes is not None:
             num_classes = check_num_classes(num_classes)
         if real_labels:
-            ys, num_classes = ys.to(xs.dtype), 1
+            num_classes = 1
             check_real_labels(ys, len(xs))
         elif ys.dim() == 2:
             check_attributes(ys, len(xs), num_classes or ys.shape[1])

@@ -97,7 +97,7 @@ class RegressionM2(PyroModel):
         activation: str = "relu",
         batch_norm: bool = False,
         input_dropout: float = 0.0,
-        alpha: float = 10.0,
+        alpha: float = 3.0,
         min_scale: float = 0.1,
         channels: int | None = None,
         likelihood: str | Likelihood = "gaussian",

@@ -231,6 +231,10 @@ def test_real_labels_are_unknown_where_nan_and_have_the_dtype_of_the_inputs():
     assert torch.equal(data.unlabelled_xs, xs[[1, 3]])
     assert data.num_classes == 1
     assert not data.multi_label
+    data = data.with_validation(xs[:2], np.array([1.5, 2.0]))
+    assert data.validation_ys.dtype == torch.float32
+    with pytest.raises(DataError, match=r"torch\.bool, expected real numbers"):
+        SSLData.from_arrays(xs, [True, False] * 2, real_valued=True, real_labels=True)
     none = SSLData.from_arrays(xs, None, real_valued=True, real_labels=True)
     assert (none.num_labelled, none.labelled_ys.dtype) == (0, torch.float32)
     with pytest.raises(DataError, match=r"labelled_ys\[0\] is nan"):
