@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         M2Classifier,
         SemiSupervisedSplit,
         SemiSupervisedVAEClassifier,
+        SemiSupervisedVAERegressor,
     )
     from pyro_ssl.infer import (
         Anneal,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         MultiLabelM2,
         PyroModel,
         RaoBlackwellM2,
+        RegressionM2,
         SSLModel,
         add_term,
     )
@@ -74,7 +76,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
-    "pyro_ssl.estimator": ("M2Classifier", "SemiSupervisedSplit", "SemiSupervisedVAEClassifier"),
+    "pyro_ssl.estimator": (
+        "M2Classifier",
+        "SemiSupervisedSplit",
+        "SemiSupervisedVAEClassifier",
+        "SemiSupervisedVAERegressor",
+    ),
     "pyro_ssl.infer": (
         "Anneal",
         "FitConfig",
@@ -123,6 +130,7 @@ _MODULES = {
         "MultiLabelM2",
         "PyroModel",
         "RaoBlackwellM2",
+        "RegressionM2",
         "SSLModel",
         "add_term",
     ),

@@ -58,6 +58,15 @@ def test_your_own_data_runs_as_printed():
     assert accuracy > float(promised[1]) / 100
 
 
+def test_a_real_label_runs_as_printed(capsys):
+    code = block("SemiSupervisedVAERegressor(")
+    short = "SemiSupervisedVAERegressor(random_state=0, max_steps=40, members=2)"
+    scope = {}
+    exec(code.replace("SemiSupervisedVAERegressor(random_state=0)", short), scope)
+    assert scope["regressor"].score(scope["X"], scope["y"]) > 0.3
+    assert "Gaussian process" in capsys.readouterr().out
+
+
 def test_pandas_block_reads_the_committed_results(monkeypatch, capsys):
     monkeypatch.chdir(README.parent)
     if not list(Path("results").glob("mnist_m2/m2-mnist-100/seed_0.csv")):

@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.modes import evaluating
 
@@ -64,7 +64,7 @@ class _Means(Messenger):
 
 
 @torch.no_grad()
-def generate(model: SSLModel, like: Tensor, ys: Tensor) -> Tensor:
+def generate(model: PyroModel, like: Tensor, ys: Tensor) -> Tensor:
     """Draw latents and inputs from p(x, z | y), `[B, *input_shape]`.
 
     Args:
@@ -79,7 +79,7 @@ def generate(model: SSLModel, like: Tensor, ys: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complete(
-    model: SSLModel, xs: Tensor, ys: Tensor, draw_latents: bool, draw_inputs: bool
+    model: PyroModel, xs: Tensor, ys: Tensor, draw_latents: bool, draw_inputs: bool
 ) -> Tensor:
     """Return inputs by p(x|y,z), `[B, *input_shape]`, with z from q(z|x,y).
 
@@ -102,7 +102,7 @@ def complete(
         return _mean_inputs(model, replayed, batch)
 
 
-def _mean_inputs(model: SSLModel, program: Any, batch: Batch) -> Tensor:
+def _mean_inputs(model: PyroModel, program: Any, batch: Batch) -> Tensor:
     """Return the mean of p(x|.), as the model's likelihood takes it of the decoder's outputs."""
     found: list[Tensor] = []
     lower = getattr(model, "vae", model)
@@ -130,7 +130,7 @@ def _inputs_of(trace: Any) -> Tensor:
 class _quiet:  # noqa: N801
     """Evaluation mode, without Pyro's store and validation."""
 
-    def __init__(self, model: SSLModel) -> None:
+    def __init__(self, model: PyroModel) -> None:
         self._contexts = (
             evaluating(model),
             pyro.get_param_store().scope(),

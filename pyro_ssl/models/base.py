@@ -37,6 +37,7 @@ class PyroModel(nn.Module):
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
+        real_labels: whether labels are real numbers; the model then has `predict`.
         likelihood: the family of p(x|.), which decides what inputs the model takes.
         recommended_anneal: what `fit` anneals unless told otherwise: for each key of
             `FitConfig.anneal` the first value, the last value, and the share of the run's steps
@@ -47,6 +48,7 @@ class PyroModel(nn.Module):
     """
 
     learns_from_unlabelled = True
+    real_labels = False
     likelihood: Likelihood = Bernoulli()
     likelihood_parameters: nn.Parameter | None
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {}

@@ -17,6 +17,7 @@ from pyro_ssl.models import (
     MultiLabelCCVAE,
     MultiLabelM2,
     RaoBlackwellM2,
+    RegressionM2,
 )
 from pyro_ssl.models.rows import Batch
 
@@ -43,6 +44,8 @@ MODELS = {
         style_dim=2, num_samples=5, **SIZES | {"num_classes": 2}
     ),
     "VAE": lambda: VAE(**LOWER),
+    "RegressionM2": lambda: RegressionM2(**LOWER, input_dropout=0.3),
+    "MixedRegressionM2": lambda: RegressionM2(**LOWER | {"likelihood": MIXED}),
 }
 # Whose programs change buffers, read values, or draw what vmap does not know.
 UNMAPPED = {
@@ -97,6 +100,8 @@ def problem(name="M2", count=3, rows=40, dtype=torch.float64):
         xs[torch.rand_like(xs) < 0.2] = torch.nan
     if getattr(first, "multi_label", False):
         ys = torch.stack([ys, torch.arange(rows) // 2 % 2], 1)
+    if first.real_labels:
+        ys = ys.to(dtype) - 0.7
     labelled = [np.arange(2 * e, 10 + e) for e in range(count)]
     members = [Member(of, np.setdiff1d(np.arange(rows - e), of)) for e, of in enumerate(labelled)]
     return models, xs, ys, members

@@ -54,6 +54,10 @@ def data_for(model, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     shape = (60, *model.input_shape)
     xs = torch.rand(shape, generator=generator, dtype=dtype).round().clamp(min=0.1)
+    if model.real_labels:
+        ys = torch.linspace(-1, 1, 60, dtype=dtype)
+        kinds = {"real_valued": True, "real_labels": True}
+        return SSLData(xs[:12], ys[:12], xs[12:], 1, xs[40:], ys[40:], **kinds)
     if not isinstance(model, SSLModel):
         return SSLData.unlabelled(xs, xs[:20], model.takes_real_values)
     classes = model.num_classes
