@@ -15,7 +15,7 @@ def write_text(text: str, path: Path) -> None:
     Raises:
         ResultsError: if the file cannot be written.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -25,7 +25,7 @@ def write_bytes(content: bytes, path: Path) -> None:
     Raises:
         ResultsError: if the file cannot be written.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -37,20 +37,34 @@ def write_state(state: Mapping[Any, Any], path: Path) -> None:
     """
     import torch
 
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         torch.save(dict(state), temporary)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, which takes its place once it is written."""
+def replacing(
+    path: Path, failures: tuple[type[Exception], ...] = (OSError, RuntimeError)
+) -> Iterator[Path]:
+    """Yield a temporary file beside `path`, which takes its place once it is written.
+
+    After any error the temporary file is gone.
+
+    Args:
+        path: the file.
+        failures: errors that say that it cannot be written; others pass as they are.
+
+    Raises:
+        ResultsError: if it cannot be written.
+    """
     # Several processes may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        raise ResultsError(f"{path} cannot be written: {error}") from error
+        if isinstance(error, failures):
+            raise ResultsError(f"{path} cannot be written: {error}") from error
+        raise

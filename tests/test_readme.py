@@ -1,7 +1,12 @@
 import re
+import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from sklearn.datasets import load_wine
+
+from pyro_ssl.command.main import main
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -56,6 +61,26 @@ def test_your_own_data_runs_as_printed():
     promised = re.search(r"with an accuracy above (\d+) %", README.read_text())
     assert promised is not None
     assert accuracy > float(promised[1]) / 100
+
+
+def test_the_two_commands_run_as_printed(monkeypatch, tmp_path):
+    (commands,) = re.findall(r"```\n(pyro-ssl fit .*?)```", README.read_text(), re.DOTALL)
+    wine = load_wine(as_frame=True).frame.rename(columns={"target": "grape"})
+    known = wine.groupby("grape").sample(5, random_state=0).index
+    labels = wine["grape"].astype(str).where(wine.index.isin(known))
+    wine.assign(grape=labels).to_csv(tmp_path / "wine.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    quick = {"fit": ["--max-steps", "40", "--members", "2", "--quiet"]}
+    for line in commands.splitlines():
+        _, *args = shlex.split(line, comments=True)
+        assert main([*args, *quick.get(args[0], [])]) == 0
+    found = pd.read_csv("predictions.csv")
+    assert (found["label"] == wine["grape"])[labels.isna()].mean() > 0.8
+    text = README.read_text()
+    names = set(re.findall(r"`(\w+\.(?:json|csv|html))`", text[text.index("**The model folder") :]))
+    assert {"model.json", "data.json", "history.csv", "report.html"} <= names
+    written = {path.name for path in Path("wine-model").iterdir()}
+    assert {n for n in written if not n.startswith("weights-")} <= names
 
 
 def test_a_real_label_runs_as_printed(capsys):

@@ -1,7 +1,9 @@
 """Image files: which files of a folder are some, and their pixels as they are shown."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".
 
 # Formats whose mode "I" stands for 16 bits.
 _SIXTEEN_BITS = {"PNG", "PPM"}
+
+# Modes without colours, but for how many bits they have.
+_GREY = {"1", "L", "LA", "La", "I"}
 
 _HIDDEN = {"@eaDir", "__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"}
 
@@ -54,23 +59,58 @@ def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
     Raises:
         DataError: naming a file that cannot be read as an image.
     """
-    from PIL import Image
     from torchvision.transforms import functional
 
     images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
     for image, file in zip(images, files, strict=True):
-        try:
-            with Image.open(file) as picture:
-                colour = _as_shown(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{file} cannot be read as an image ({error}): remove it, or convert it to an RGB "
-                "image of 8 bits"
-            ) from error
+        with _opened(file) as picture:
+            colour = _as_shown(picture)
         side = min(colour.size) if crop is None else crop
         square = functional.center_crop(colour, [side, side])
         image.copy_(functional.pil_to_tensor(functional.resize(square, [size, size])))
     return images
+
+
+class SeenSize(NamedTuple):
+    """What an image's file says before its pixels are read.
+
+    Attributes:
+        width: pixels, as it is shown.
+        height: pixels, as it is shown.
+        grey: whether it has no colours.
+    """
+
+    width: int
+    height: int
+    grey: bool
+
+
+def seen_size(file: Path) -> SeenSize:
+    """Return the size of an image.
+
+    Raises:
+        DataError: if the file cannot be read as an image.
+    """
+    with _opened(file) as picture:
+        width, height = picture.size
+        if _orientation(picture) in (5, 6, 7, 8):
+            width, height = height, width
+        return SeenSize(width, height, picture.mode.partition(";")[0] in _GREY)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Give a Pillow image, and what goes wrong with it as an error that names the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            yield picture
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{file} cannot be read as an image ({error}): remove it, or convert it to an RGB "
+            "image of 8 bits"
+        ) from error
 
 
 def _as_shown(picture: Any) -> Any:

@@ -1,0 +1,186 @@
+"""The folder of a fitted model: how it comes to be in one step, and what is read from it."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyro_ssl.command.recipe import FORMAT, Recipe
+from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
+from pyro_ssl.files import write_text
+from pyro_ssl.versions import environment
+
+if TYPE_CHECKING:
+    from pyro_ssl.estimator import SemiSupervisedVAEClassifier
+
+MODEL, DATA, HISTORY = "model.json", "data.json", "history.csv"
+_RUN, _STATE, _NEW, _FORMER = "run.json", "training.pt", "new", "former"
+
+
+@dataclass(frozen=True)
+class FitFolder:
+    """Where a fit keeps what it has so far: a folder `NAME.partial` beside the model folder.
+
+    It holds `run.json`, which tells this fit apart from others, and the state of the training. At
+    the end the model is written to a folder in it, which then becomes the model folder by being
+    renamed. If another one has to make way, that is two renames, and a kill between them leaves
+    both in the folder `NAME.partial`, as `new` and `former`.
+
+    Attributes:
+        model: the model folder.
+        partial: the folder beside it.
+        resume: whether to go on with an earlier fit.
+    """
+
+    model: Path
+    partial: Path
+    resume: bool
+
+    @property
+    def state(self) -> Path:
+        """The file of the training's state."""
+        return self.partial / _STATE
+
+    def begin(self, run: Mapping[str, Any]) -> None:
+        """Note what tells the fit apart, or check that it is the same as that to go on with.
+
+        Args:
+            run: plain values by name.
+
+        Raises:
+            ConfigError: if an earlier fit, to go on with, differs.
+        """
+        file = self.partial / _RUN
+        if not (self.resume and file.exists()):
+            write_text(json.dumps(run, indent=1), file)
+            return
+        try:
+            then = json.loads(file.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{file} is damaged ({error}): delete {self.partial}") from error
+        differing = [name for name in run if then.get(name) != json.loads(json.dumps(run[name]))]
+        if differing:
+            raise ConfigError(
+                f"{self.partial} is of a fit with other {', '.join(differing)}: give them as they "
+                "were, or delete that folder to begin anew"
+            )
+
+    def finish(
+        self, classifier: "SemiSupervisedVAEClassifier", recipe: Recipe, about: Mapping[str, Any]
+    ) -> None:
+        """Write the model folder.
+
+        Args:
+            classifier: the fitted classifier.
+            recipe: how its data was read.
+            about: further plain values about the data, the number of `rows` among them.
+
+        Raises:
+            ResultsError: if a file cannot be written.
+        """
+        from pyro_ssl.report import write_report
+
+        new, former = self.partial / _NEW, self.partial / _FORMER
+        shutil.rmtree(new, ignore_errors=True)
+        classifier.save(new)
+        write_text(classifier.history_.to_csv(index=False), new / HISTORY)
+        data = {"format": FORMAT, "reading": recipe.to_dict(), **about, "versions": environment()}
+        write_text(json.dumps(data, indent=1), new / DATA)
+        try:
+            if self.model.exists():
+                self.model.rename(former)
+            new.rename(self.model)
+        except OSError as error:
+            raise ResultsError(f"{self.model} cannot be written: {error}") from error
+        shutil.rmtree(self.partial, ignore_errors=True)
+        # Last, since it reads what is finished: no fault of it can cost the model.
+        write_report(self.model, classifier, rows=about["rows"])
+
+
+@contextmanager
+def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder]:
+    """Give the folders of a fit, and leave no `NAME.partial` behind but one to go on from.
+
+    Raises:
+        ResultsError: if the model folder or an unfinished fit is in the way, or nothing can be
+            written there.
+    """
+    if not model.name or model.name == "..":
+        raise ResultsError(f"out is {model}, expected the name of a folder to make")
+    partial = model.with_name(f"{model.name}.partial")
+    _check_free(model, overwrite)
+    if partial.exists() and not resume:
+        raise ResultsError(
+            f"{partial} is left of a fit that was cut short: say --resume to go on with it, or "
+            "delete it to begin anew"
+        )
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        (partial / ".writable").touch()
+        (partial / ".writable").unlink()
+    except OSError as error:
+        raise ResultsError(f"{partial} cannot be written: {error}") from error
+    folder = FitFolder(model, partial, resume)
+    try:
+        yield folder
+    except BaseException as error:
+        # An interrupted training can go on; an error would only come again.
+        cut_short = not isinstance(error, Exception)
+        if not (folder.state.exists() and (cut_short or resume)):
+            shutil.rmtree(partial, ignore_errors=True)
+        elif cut_short:
+            warnings.warn(f"{partial} keeps the training: --resume goes on with it", stacklevel=2)
+        raise
+
+
+def load_model(path: Path) -> tuple["SemiSupervisedVAEClassifier", Recipe]:
+    """Return a classifier, and how its data was read.
+
+    Raises:
+        CheckpointError: if the folder is missing or damaged, or `fit` did not write it.
+    """
+    from pyro_ssl.estimator import SemiSupervisedVAEClassifier
+
+    file = path / DATA
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"there is no {file}: expected a model folder that pyro-ssl fit wrote"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}): copy the folder again") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{file} has no format {FORMAT!r}: upgrade pyro_ssl, or fit again")
+    recipe = Recipe.from_dict(state.get("reading", {}))
+    return SemiSupervisedVAEClassifier.load(path), recipe
+
+
+def _check_free(model: Path, overwrite: bool) -> None:
+    if not model.exists() or (model.is_dir() and not any(model.iterdir())):
+        return
+    if not (model / MODEL).exists():
+        raise ResultsError(
+            f"{model} is there, and is no model folder: give another name, or move it away"
+        )
+    if not overwrite:
+        raise ResultsError(
+            f"{model} holds a model: say --overwrite to replace it, or give another name"
+        )
+
+
+def checked_output(out: Path, data: Path) -> Path:
+    """Return the file to write, checked to be another than those that are read.
+
+    Raises:
+        DataError: if writing it would destroy the data.
+    """
+    if out.exists() and data.exists() and out.samefile(data):
+        raise DataError(f"{out} is the data itself: give another file for the output")
+    if out.is_dir():
+        raise ResultsError(f"{out} is a folder, expected a file's name")
+    return out

@@ -1,0 +1,67 @@
+"""How data was read for training, so that new data is read in the same way."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from pyro_ssl.command.options import MISSING, Applying, Reading
+from pyro_ssl.errors import CheckpointError
+
+FORMAT = "pyro_ssl data 1"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How rows are read; the options are those of the command `fit`.
+
+    Attributes:
+        kind: what a row is: columns of a table, a part of an array, or an image.
+        columns: of a table, the type of each column that is learnt from, by name, in order; see
+            `casting.TYPES`.
+        channels: of images, 1 if all were grey, else 3.
+    """
+
+    kind: Literal["table", "array", "images"]
+    label_column: str | None = None
+    unlabelled: str | None = None
+    missing: tuple[str, ...] = MISSING
+    drop: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str | None = None
+    image_column: str | None = None
+    image_size: int | None = None
+    channels: int = 3
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: Reading, kind: Literal["table", "array", "images"]) -> "Recipe":
+        """Return what the options of a command say."""
+        given = {f.name for f in fields(Reading)} & {f.name for f in fields(cls)}
+        return cls(kind, **{name: getattr(options, name) for name in given})
+
+    def changed(self, options: Applying) -> "Recipe":
+        """Return the recipe with what the options of a command say of another file."""
+        names = ("separator", "encoding", "image_column", "label_column")
+        stated = {n: v for n in names if (v := getattr(options, n, None)) is not None}
+        return replace(self, **stated)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, for `from_dict`."""
+        found = asdict(self)
+        # A list of pairs keeps the order wherever it is read.
+        return found | {"columns": [list(pair) for pair in self.columns.items()]}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe that `to_dict` was called on.
+
+        Raises:
+            CheckpointError: if there are other keys.
+        """
+        if not isinstance(state, Mapping) or set(state) != {f.name for f in fields(cls)}:
+            raise CheckpointError(
+                "data.json does not say how the data was read: it is damaged, or of another "
+                "version of pyro_ssl; fit again"
+            )
+        given = {k: tuple(v) if k in ("missing", "drop") else v for k, v in state.items()}
+        return cls(**given | {"columns": dict(state["columns"])})
