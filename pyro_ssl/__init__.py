@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from pyro_ssl.likelihoods import (
         Bernoulli,
         Categorical,
+        Conditional,
         Gaussian,
+        GeneCounts,
         Laplace,
         Likelihood,
         LogNormal,
@@ -90,7 +92,9 @@ _MODULES = {
     "pyro_ssl.likelihoods": (
         "Bernoulli",
         "Categorical",
+        "Conditional",
         "Gaussian",
+        "GeneCounts",
         "Laplace",
         "Likelihood",
         "LogNormal",

@@ -108,9 +108,9 @@ def _mean_inputs(model: SSLModel, program: Any, batch: Batch) -> Tensor:
     lower = getattr(model, "vae", model)
     original = lower._p_x_of
 
-    def listening(outputs: Tensor) -> Any:
-        found.append(lower._mean_of(outputs))
-        return original(outputs)
+    def listening(outputs: Tensor, covariates: Tensor | None = None) -> Any:
+        found.append(lower._mean_of(outputs, covariates))
+        return original(outputs, covariates)
 
     lower._p_x_of = listening  # type: ignore[method-assign]
     try:

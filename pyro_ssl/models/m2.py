@@ -92,8 +92,8 @@ class M2(SSLModel):
             `[N, F]`), and returns `[N, K]`; batch norm and dropout are then not the model's.
         encoder: likewise, called with such inputs and labels `[N, K]`, one-hot or points of the
             simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
-        decoder: likewise, called with latents `[N, D]` and labels `[N, K]`; returns
-            `[N, *output_shape]` of the likelihood (with `channels`, `[N, F]`, see `ConvDecoder`).
+        decoder: likewise, called with latents `[N, D]` (and `conditions` of covariates) and labels
+            `[N, K]`; returns `[N, *output_shape]` (with `channels`, `[N, F]`, see `ConvDecoder`).
 
     Raises:
         ConfigError: if an option, or a given network's call, cannot work.
@@ -103,6 +103,7 @@ class M2(SSLModel):
         sums_labels: whether training sums over unknown labels, which can be done in chunks.
     """
 
+    takes_covariates = True
     scores_per_class = 1
     sums_labels = True
     # At first y is to learn the class, not z.
@@ -137,8 +138,7 @@ class M2(SSLModel):
         check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
         self.latent_dim, self.latent_noise = latent_dim, latent_noise
         self.alpha, self.class_chunk = alpha, class_chunk
-        self.hidden_dims, self.channels = tuple(hidden_dims), channels
-        self.activation = activation
+        self.hidden_dims, self.activation, self.channels = tuple(hidden_dims), activation, channels
         self.batch_norm, self.input_dropout = as_batch_norm(batch_norm), input_dropout
         self._set_label_prior(label_prior)
 
@@ -160,7 +160,7 @@ class M2(SSLModel):
                 z = pyro.sample("z", prior)
                 if self.training and self.latent_noise > 0:
                     z = z + self.latent_noise * torch.randn_like(z)
-                self._observe_inputs(rows.xs, self._p_x(z, y))
+                self._observe_inputs(rows.xs, self._p_x(z, y, self._covariates(rows.xs)))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
@@ -214,37 +214,37 @@ class M2(SSLModel):
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
-    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
-        """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
+    def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
 
         Args:
             zs: latents `[B, D]`.
             ys: labels `[B]`, or points of the simplex `[B, K]`, floating.
+            covariates: c, `[B, C]`, if the likelihood has any.
         """
         with evaluating(self):
-            return self._mean_of(self._outputs(zs, ys))
+            return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, self.p_y.complete_any(ys))
+        return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:
         chunk = chunk_of_summed(ys, self.class_chunk)
-        outputs = in_class_chunks(partial(self.encoder, features), chunk, ys)
-        return normal_of(outputs).to_event(1)
+        return normal_of(in_class_chunks(partial(self.encoder, features), chunk, ys)).to_event(1)
 
     def _encoded(self, xs: Tensor) -> Tensor:
         """Return what classifier and encoder see of inputs, `[B, F]`."""
         return self.image_encoder(self._features(xs))
 
-    def _p_x(self, zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
+    def _p_x(self, zs: Tensor, ys: Tensor, given: Tensor | None = None) -> dist.TorchDistribution:
         def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-            return self._p_x_of(self._outputs(zs, ys))
+            return self._p_x_of(self._outputs(zs, ys, given), given)
 
         return in_likelihood_chunks(family, zs, ys, self.class_chunk, self.input_shape)
 
-    def _outputs(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def _outputs(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
-        return self.image_decoder(self.decoder(zs, ys))
+        return self.image_decoder(self.decoder(self._beside(zs, covariates), ys))
