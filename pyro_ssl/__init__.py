@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         M2Classifier,
         SemiSupervisedSplit,
         SemiSupervisedVAEClassifier,
+        from_anndata,
     )
     from pyro_ssl.infer import (
         Anneal,
@@ -76,7 +77,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
-    "pyro_ssl.estimator": ("M2Classifier", "SemiSupervisedSplit", "SemiSupervisedVAEClassifier"),
+    "pyro_ssl.estimator": (
+        "M2Classifier",
+        "SemiSupervisedSplit",
+        "SemiSupervisedVAEClassifier",
+        "from_anndata",
+    ),
     "pyro_ssl.infer": (
         "Anneal",
         "FitConfig",

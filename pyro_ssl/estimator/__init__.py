@@ -4,6 +4,7 @@ from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.m2_classifier import M2Classifier
+from pyro_ssl.estimator.single_cells import from_anndata
 from pyro_ssl.estimator.split import SemiSupervisedSplit
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "M2Classifier",
     "SemiSupervisedSplit",
     "SemiSupervisedVAEClassifier",
+    "from_anndata",
 ]

@@ -1,5 +1,6 @@
 """What a trained model makes of rows, by its programs."""
 
+import inspect
 import zlib
 from typing import Any
 
@@ -100,6 +101,23 @@ def complete(
             with _FreeInputs(mean=False):
                 return _inputs_of(poutine.trace(replayed).get_trace(batch))
         return _mean_inputs(model, replayed, batch)
+
+
+@torch.no_grad()
+def decoded(model: SSLModel, zs: Tensor, ys: Tensor, covariates: Tensor | None) -> Tensor:
+    """Return the means of p(x|y,z), `[B, *input_shape]`, by the model's `decode`.
+
+    Args:
+        model: the model.
+        zs: latents `[B, D]`.
+        ys: labels `[B]`, for models whose latents do not hold the label, as those of CCVAE do.
+        covariates: `[B, C]`; None if the model has none.
+    """
+    decode: Any = model.decode
+    needed = [p for p in inspect.signature(decode).parameters.values() if p.default is p.empty]
+    options = {} if covariates is None else {"covariates": covariates}
+    found: Tensor = decode(*(zs, ys)[: len(needed)], **options)
+    return found
 
 
 def _mean_inputs(model: SSLModel, program: Any, batch: Batch) -> Tensor:

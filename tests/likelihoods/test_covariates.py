@@ -103,7 +103,7 @@ def test_covariates_outside_their_families_are_named():
     ):
         family.check(xs)
     xs[4, 3], xs[2, 1] = 1.0, -1.0
-    with pytest.raises(DataError, match="value -1 in row 2, .*Poisson takes counts"):
+    with pytest.raises(DataError, match=r"value -1 in row 2, .*Poisson takes counts"):
         family.check(xs)
 
 

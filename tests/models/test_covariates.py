@@ -17,7 +17,6 @@ from pyro_ssl.likelihoods import (
     Gaussian,
     GeneCounts,
     Mixed,
-    NegativeBinomial,
 )
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import M1M2, M2, VAE, GeneratorVAE, SSLModel
