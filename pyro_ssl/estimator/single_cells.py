@@ -101,7 +101,10 @@ class AnnDataRows(CellRows):
         """Write what a trained classifier says of these cells into their AnnData object.
 
         It sets `obs["<key>_label"]`, the likeliest label of every cell, a categorical;
-        `obs["<key>_probability"]`, its probability; `obsm["X_<key>"]`, latent means, float32.
+        `obs["<key>_probability"]`, its probability; `obsm["<key>_probabilities"]`, those of all
+        labels, in the order of the categories; and `obsm["X_<key>"]`, latent means, float32. The
+        latents of M2 are independent of its labels: they tell how cells of one type differ, and
+        together with the probabilities they are a map of all cells.
 
         Args:
             classifier: the classifier, trained.
@@ -122,6 +125,7 @@ class AnnDataRows(CellRows):
         labels = classifier.classes_[probabilities.argmax(1)]
         adata.obs[f"{key}_label"] = pd.Categorical(labels, list(classifier.classes_))
         adata.obs[f"{key}_probability"] = probabilities.max(1)
+        adata.obsm[f"{key}_probabilities"] = probabilities
         adata.obsm[f"X_{key}"] = latents
 
 

@@ -46,10 +46,10 @@ class M2(SSLModel):
             + alpha/N_l (sum of log q(y|x) over labelled rows)
 
     and so does a training loop with `RowWeights` around both programs. Without it, a call sums over
-    its rows, and alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times
-    this one. The defaults suit MNIST with 100 labels, see the README. With
-    `batch_norm=True` the statistics are those of all rows of a call, so that in training mode a
-    mixed call is not exactly the sum of its labelled and its unlabelled part.
+    its rows; alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times this
+    one. The defaults suit MNIST with 100 labels. With `batch_norm=True` the statistics are those of
+    all rows of a call, so that in training mode a mixed call is not exactly the sum of its labelled
+    and its unlabelled part.
 
     Give known labels as `ys`. Do not condition the model on "y": the guide would still enumerate
     it, which is another, wrong objective, and Pyro only warns.
@@ -61,15 +61,16 @@ class M2(SSLModel):
     the label enters the first layer of encoder and decoder by an added embedding (the same
     function as concatenating a one-hot label); two hidden layers of rectified linear units by
     default, where the paper has softplus; convolutions that classifier and encoder share, other
-    likelihoods and label priors, batch norm and input dropout in the classifier are options;
-    scales are softplus of the network's output plus 1e-4, not the exponential of a log-variance; no
-    prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
+    likelihoods and label priors, batch norm and input dropout in the classifier are options; scales
+    are softplus of the output plus 1e-4, not the exponential of a log-variance; no prior on the
+    weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
         num_classes: number of classes K.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
+        decoder_dims: those of the decoder where they differ; () for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: batch norm in the classifier: True takes the statistics of all rows, False is
             none; `"separate"` takes those of labelled and of unlabelled rows apart, and classifies
@@ -129,6 +130,7 @@ class M2(SSLModel):
         classifier: nn.Module | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        decoder_dims: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
@@ -136,18 +138,17 @@ class M2(SSLModel):
         check_not_negative("alpha", alpha)
         check_not_negative("latent_noise", latent_noise)
         check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
-        self.latent_dim, self.latent_noise = latent_dim, latent_noise
-        self.alpha, self.class_chunk = alpha, class_chunk
-        self.hidden_dims, self.activation, self.channels = tuple(hidden_dims), activation, channels
-        self.batch_norm, self.input_dropout = as_batch_norm(batch_norm), input_dropout
+        self.latent_dim, self.latent_noise, self.alpha = latent_dim, latent_noise, alpha
+        self.class_chunk, self.channels, self.activation = class_chunk, channels, activation
+        self.hidden_dims, self.batch_norm = tuple(hidden_dims), as_batch_norm(batch_norm)
+        self.input_dropout, self.decoder_dims = input_dropout, decoder_dims and tuple(decoder_dims)
         self._set_label_prior(label_prior)
-
         make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
         self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
         scores, norm = self.scores_per_class * num_classes, self.batch_norm
         self.classifier = make.encoder(classifier, "classifier", scores, None, norm, input_dropout)
         self.encoder = make.encoder(encoder, "encoder", 2 * latent_dim, num_classes)
-        self.decoder = make.decoder(decoder, latent_dim, num_classes)
+        self.decoder = make.decoder(decoder, latent_dim, num_classes, False, self.decoder_dims)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
@@ -180,8 +181,7 @@ class M2(SSLModel):
             else:
                 scores = all_scores[rows.index]
             with rows.plate():
-                y = self._label_in_guide(rows, scores)
-                pyro.sample("z", self._q_z(of_rows, y))
+                pyro.sample("z", self._q_z(of_rows, self._label_in_guide(rows, scores)))
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""

@@ -84,13 +84,16 @@ class NetworkMaker:
         inputs: int,
         num_labels: int | None = None,
         batch_norm: bool = False,
+        hidden_dims: Sequence[int] | None = None,
     ) -> nn.Module:
         """Return a network that maps latents, `inputs` of them; see `encoder` for the rest.
 
-        After the latents come the `conditions` of covariates, if the likelihood has any.
+        After the latents come the `conditions` of covariates, if the likelihood has any. The widths
+        `hidden_dims` are those of the encoder, reversed, if they are None.
         """
         inputs += self._conditions
         if given is not None:
             return GivenNetwork(given, (inputs,), self._made, num_labels, "decoder")
         options = num_labels, self._activation, batch_norm
-        return MLP(inputs, self._hidden_dims[::-1], math.prod(self._made), *options)
+        dims = self._hidden_dims[::-1] if hidden_dims is None else hidden_dims
+        return MLP(inputs, dims, math.prod(self._made), *options)

@@ -1,0 +1,48 @@
+"""The benchmark of single cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import cells
+
+
+@pytest.fixture
+def config(tmp_path):
+    return cells.Config(seeds=(0,), cells=200, genes=20, labels=3, max_steps=5,
+                        results_root=str(tmp_path))  # fmt: skip
+
+
+def test_a_task_labels_so_many_cells_of_each_type(config):
+    task = cells.make_task(config, 0)
+    assert np.bincount(task.labels[task.known]).tolist() == [3] * 10
+    np.testing.assert_array_equal(task.labels[task.known], task.cells.types[task.known])
+    assert task.features.shape == (200, 22)
+    assert (cells.make_task(config, 1).labels != task.labels).any()
+
+
+def test_methods_see_no_label_but_those_of_the_labelled_cells(config):
+    task = cells.make_task(config, 0)
+    hidden = cells.Cells(
+        task.cells.counts, np.where(task.known, task.cells.types, 0), task.cells.batches,
+        task.cells.shares,
+    )  # fmt: skip
+    blind = cells.Task(hidden, task.labels, task.features, task.seed)
+    for name in ("logistic regression", "random forest", "label spreading"):
+        method = cells.METHODS[name]
+        np.testing.assert_array_equal(method(task, 5), method(blind, 5))
+
+
+def test_the_table_has_a_row_for_each_seed_and_method(config, tmp_path):
+    names = ["pyro_ssl, generative model alone", "logistic regression", "label spreading"]
+    names += ["logistic regression, all labels"]
+    sizes = ["--cells", "200", "--genes", "20", "--labels", "3", "--max-steps", "5"]
+    places = ["--results-root", str(tmp_path)]
+    cells.main(["--seeds", "0", "1", "--methods", *names, *sizes, *places])
+    table = pd.read_csv(tmp_path / "cells.csv")
+    assert table.groupby("method").size().to_dict() == dict.fromkeys(names, 2)
+    assert table["accuracy_%"].between(0, 100).all()
+    assert "commit" in table
+    shown = (tmp_path / "cells.md").read_text()
+    assert "benchmarks.cells" in shown
+    assert all(name in shown for name in names)
