@@ -30,6 +30,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from experiments.engine.tables import to_markdown
 from pyro_ssl.data import Cells, draw_cells
+from pyro_ssl.estimator.single_cells import AnnDataRows
 from pyro_ssl.files import write_text
 from pyro_ssl.versions import environment
 
@@ -52,8 +53,8 @@ class Config:
     """Number of genes."""
     labels: int = 20
     """Labelled cells a type."""
-    max_steps: int = 1200
-    """Most steps of our training."""
+    max_steps: int | None = None
+    """Most steps of our training; None for the default of `AnnDataRows.classifier`."""
     methods: tuple[str, ...] = ()
     """Names of methods, for some of them; all if empty."""
     results_root: str = "results/benchmarks"
@@ -96,32 +97,29 @@ def make_task(config: Config, seed: int) -> Task:
     return Task(cells, labels, features, seed)
 
 
-def annotate(task: Task, max_steps: int, **options: Any) -> Codes:
-    """Return the types that our classifier finds, `[N]`, from an AnnData object or what is like it.
+def annotate(task: Task, max_steps: int | None) -> Codes:
+    """Return the types that our classifier finds, `[N]`.
 
     Args:
         task: cells and labels.
-        max_steps: most steps of training.
-        options: parameters of the classifier.
+        max_steps: most steps of training; None for the default.
     """
-    from pyro_ssl.estimator.single_cells import AnnDataRows
-
     cells, names = task.cells, np.arange(len(task.labels)).astype(str).astype(object)
     genes = [f"gene{n}" for n in range(cells.counts.shape[1])]
     known = [int(k) if k >= 0 else None for k in task.labels]
     rows = AnnDataRows(
         cells.counts, genes, cells.batches.astype(str), None, np.array(known, dtype=object), names
     )
-    parameters = {"max_steps": max_steps, "random_state": task.seed} | options
-    parameters["min_steps"] = min(400, max_steps)
-    found: Codes = rows.classifier(**parameters).fit(rows, rows.y).predict(rows)
+    parameters = {} if max_steps is None else {"max_steps": max_steps, "min_steps": 0}
+    classifier = rows.classifier(random_state=task.seed, **parameters)
+    found: Codes = classifier.fit(rows, rows.y).predict(rows)
     return found
 
 
-def _of_labelled(make: Callable[[int], Any]) -> Callable[[Task, int], Codes]:
+def _of_labelled(make: Callable[[int], Any]) -> Callable[[Task, int | None], Codes]:
     """Return a method that learns from labelled cells alone."""
 
-    def run(task: Task, max_steps: int) -> Codes:
+    def run(task: Task, max_steps: int | None) -> Codes:
         fitted = make(task.seed).fit(task.features[task.known], task.labels[task.known])
         found: Codes = fitted.predict(task.features)
         return found
@@ -129,7 +127,7 @@ def _of_labelled(make: Callable[[int], Any]) -> Callable[[Task, int], Codes]:
     return run
 
 
-def spread_labels(task: Task, max_steps: int) -> Codes:
+def spread_labels(task: Task, max_steps: int | None) -> Codes:
     """Return types by label spreading on principal components."""
     components = min(_COMPONENTS, task.features.shape[1])
     reduced = PCA(components, random_state=task.seed).fit_transform(task.features)
@@ -138,7 +136,7 @@ def spread_labels(task: Task, max_steps: int) -> Codes:
     return found
 
 
-def by_all_labels(task: Task, max_steps: int) -> Codes:
+def by_all_labels(task: Task, max_steps: int | None) -> Codes:
     """Return types of the other cells by logistic regression that sees most of their labels."""
     others = ~task.known
     found = task.cells.types.copy()
@@ -147,9 +145,8 @@ def by_all_labels(task: Task, max_steps: int) -> Codes:
     return found
 
 
-METHODS: dict[str, Callable[[Task, int], Codes]] = {
+METHODS: dict[str, Callable[[Task, int | None], Codes]] = {
     "pyro_ssl": annotate,
-    "pyro_ssl, generative model alone": lambda task, steps: annotate(task, steps, classifiers={}),
     "logistic regression": _of_labelled(lambda seed: LogisticRegression(max_iter=1000)),
     "logistic regression, strength by cross-validation": _of_labelled(
         lambda seed: LogisticRegressionCV(Cs=7, cv=5, max_iter=1000)
