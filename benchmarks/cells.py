@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import tyro
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -28,10 +29,11 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
-from experiments.engine.tables import to_markdown
+from experiments.engine.tables import mean_and_spread, to_markdown
 from pyro_ssl.data import Cells, draw_cells
 from pyro_ssl.estimator.single_cells import AnnDataRows
 from pyro_ssl.files import write_text
+from pyro_ssl.infer.devices import describe_device
 from pyro_ssl.versions import environment
 
 Codes = NDArray[np.int64]
@@ -183,25 +185,14 @@ def measure(config: Config) -> list[dict[str, object]]:
     return rows
 
 
-def summary(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Return mean and standard deviation over the seeds, a row a method."""
-    table = pd.DataFrame(rows)
-    grouped = table.groupby("method", sort=False)
-    found = pd.DataFrame({"method": list(grouped.groups)})
-    for column in ("accuracy_%", "balanced_accuracy_%"):
-        mean, deviation = grouped[column].mean(), grouped[column].std()
-        found[column] = [f"{m:.1f} +- {d:.1f}" for m, d in zip(mean, deviation, strict=True)]
-    found["core_seconds"] = grouped["core_seconds"].mean().round(1).to_numpy()
-    return found
-
-
 def main(args: Sequence[str] | None = None) -> None:
     """Run the benchmark with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
     rows, folder = measure(config), Path(config.results_root)
-    table = pd.DataFrame(rows).assign(**{k: str(v) for k, v in environment().items()})
+    known = {"device": describe_device(torch.device("cpu")), **environment()}
+    table = pd.DataFrame(rows).assign(**{key: str(value) for key, value in known.items()})
     write_text(table.to_csv(index=False), folder / "cells.csv")
-    shown = summary(rows)
+    shown = mean_and_spread(table, "method", ("accuracy_%", "balanced_accuracy_%", "core_seconds"))
     seeds = ", ".join(map(str, config.seeds))
     note = f"Written by `python -m benchmarks.cells`: seeds {seeds}; {config.cells} cells, "
     note += f"{config.genes} genes, {config.labels} labels a type."
