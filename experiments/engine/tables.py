@@ -123,6 +123,11 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
             text = with_table(text, name, to_markdown(short))
+    return _with_benchmarks(text, root)
+
+
+def _with_benchmarks(text: str, root: Path) -> str:
+    """Return a README's `text` with its tables of benchmarks brought up to date."""
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:

@@ -130,10 +130,13 @@ class CellInputs:
                 f"X is a {type(X).__name__}, but this classifier learnt from cells: give what "
                 "pyro_ssl.from_anndata returns"
             )
-        found = [self._counts(X).toarray(), X.sizes[:, None]]
+        genes = len(self.genes)
+        found = np.empty((len(X), *self.input_shape), dtype=np.float32)
+        found[:, :genes] = self._counts(X).astype(np.float32).toarray()
+        found[:, genes] = X.sizes
         if self.batches:
-            found.append(self._codes(X)[:, None])
-        return torch.from_numpy(np.concatenate(found, 1).astype(np.float32))
+            found[:, -1] = self._codes(X)
+        return torch.from_numpy(found)
 
     def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Floats:
         """Return normalised logarithms of encoded cells, standardised, and indicators of batches.

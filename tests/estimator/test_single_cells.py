@@ -230,6 +230,19 @@ def test_columns_of_cells_are_refused_and_warm_starts_compare_genes():
         classifier.fit(others, others.y)
 
 
+@pytest.mark.usefixtures("few_steps")
+def test_cells_come_in_parts_too():
+    counts, obs, var = tables()
+    cells = pyro_ssl.from_anndata(stand_in(counts, obs, var), **KEYS)
+    stream = cells.classifier(model="m2", **FEW)
+    stream.partial_fit(cells[:40], cells.y[:40], classes=["B cell", "T cell", "monocyte"])
+    before = stream.predict_proba(cells)
+    stream.partial_fit(cells[40:], cells.y[40:])
+    after = stream.predict_proba(cells)
+    assert np.isfinite(after).all()
+    assert np.abs(after - before).max() > 1e-6
+
+
 def test_rows_are_indexed_as_scikit_learn_does():
     counts, _, var = tables()
     rows = CellRows(counts, var.index, ["a", "b"] * 40)
