@@ -62,6 +62,11 @@ class RowMethods:
         if isinstance(X, CellRows):
             # Genes are found by their names: cells may have others too.
             return validate_data(self, X, reset=True, skip_check_array=True) if reset else X
+        if hasattr(X, "obs") and hasattr(X, "layers"):
+            raise DataError(
+                "X is an AnnData object: give cells = pyro_ssl.from_anndata(adata, label_key), and "
+                "their labels cells.y"
+            )
         if hasattr(X, "columns") or type(X).__module__.startswith("polars"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

@@ -85,8 +85,8 @@ class M2(SSLModel):
         channels: let classifier and encoder see the image through one `ConvEncoder` whose first
             convolution has so many channels (`input_dropout` is then of its outputs), and let the
             decoder end in a `ConvDecoder`; None for fully connected networks.
-        likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`;
-            see `pyro_ssl.likelihoods`. Networks see its `features` of an input.
+        likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`.
+            Networks see its `features`; with covariates c (`Conditional`) all is given c: q(y|x,c).
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
         classifier: a network instead of the library's. It is called with inputs
             `[N, *feature_shape]` of the likelihood (with `channels`, the `ConvEncoder`'s outputs

@@ -117,6 +117,12 @@ def test_what_obs_lacks_is_named(make):
         CellInputs.infer(CellRows(counts, ["gene0"] * 12))
 
 
+def test_an_anndata_object_itself_is_refused(make):
+    counts, obs, var = tables()
+    with pytest.raises(DataError, match=r"give cells = pyro_ssl.from_anndata\(adata"):
+        SemiSupervisedVAEClassifier().fit(make(counts, obs, var), obs["cell_type"])
+
+
 def test_missing_labels_are_unknown_too(make):
     counts, obs, var = tables()
     labels = obs["cell_type"].astype(object).where(obs["cell_type"] != "Unknown")

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from pyro.infer import Predictive, TraceEnum_ELBO
 from torch.nn import functional as F
 
-from pyro_ssl.data import SSLData
+from pyro_ssl.data import SSLData, draw_cells
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig, fit, load_model, save_model
@@ -186,6 +187,32 @@ def test_decoding_for_another_batch_changes_the_values_only_through_the_batch():
     torch.testing.assert_close(
         model.decode(zs, ys, given)[:, :2], model.decode(zs, ys, other)[:, :2]
     )
+
+
+def test_the_effect_of_a_batch_is_found():
+    """Of cells drawn with a factor for each gene and batch: these factors, in every type."""
+    drawn = draw_cells(600, 40, types=3, seed=0)
+    columns = drawn.counts, drawn.counts.sum(1), drawn.batches
+    xs = torch.from_numpy(np.column_stack(columns)).float()
+    ys = torch.from_numpy(drawn.types).clone()
+    ys[60:] = -1
+    likelihood = Conditional(GeneCounts(target=400.0), (Categorical(2),))
+    sizes = {"latent_dim": 4, "hidden_dims": (32,), "decoder_dims": (), "likelihood": likelihood}
+    torch.manual_seed(0)
+    model = M2((42,), 3, **oracle.PLAIN | sizes)
+    config = FitConfig(
+        epochs=25, batch_size=60, learning_rate=0.02, binarise=False, compile="never"
+    )
+    fit(model, SSLData.from_arrays(xs, ys, 3, real_valued=True), config)
+    zs, labels = torch.zeros(3, 4), torch.arange(3)
+    given = (torch.tensor([[1.0, batch]]).expand(3, 2) for batch in (0.0, 1.0))
+    first, second = (model.decode(zs, labels, c)[:, :40].log() for c in given)
+    found, truth = (second - first).numpy(), np.log(drawn.shares[:, 1] / drawn.shares[:, 0])
+    # Factors are known up to one that all genes have in common.
+    found -= found.mean(1, keepdims=True)
+    truth -= truth.mean(1, keepdims=True)
+    assert truth.std() > 0.6
+    assert np.abs(found - truth).mean() < 0.12
 
 
 def test_the_classifier_sees_the_batch():
