@@ -29,7 +29,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
-from experiments.engine.tables import mean_and_spread, to_markdown
+from experiments.engine.tables import cells_summary, to_markdown
 from pyro_ssl.data import Cells, draw_cells
 from pyro_ssl.estimator.single_cells import AnnDataRows
 from pyro_ssl.files import write_text
@@ -192,7 +192,7 @@ def main(args: Sequence[str] | None = None) -> None:
     known = {"device": describe_device(torch.device("cpu")), **environment()}
     table = pd.DataFrame(rows).assign(**{key: str(value) for key, value in known.items()})
     write_text(table.to_csv(index=False), folder / "cells.csv")
-    shown = mean_and_spread(table, "method", ("accuracy_%", "balanced_accuracy_%", "core_seconds"))
+    shown = cells_summary(table)
     seeds = ", ".join(map(str, config.seeds))
     note = f"Written by `python -m benchmarks.cells`: seeds {seeds}; {config.cells} cells, "
     note += f"{config.genes} genes, {config.labels} labels a type."

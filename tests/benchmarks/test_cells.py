@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import cells
+from experiments.engine.tables import with_tables
 
 
 @pytest.fixture
@@ -46,3 +47,26 @@ def test_the_table_has_a_row_for_each_seed_and_method(config, tmp_path):
     shown = (tmp_path / "cells.md").read_text()
     assert "benchmarks.cells" in shown
     assert all(name in shown for name in names)
+
+
+def test_the_readmes_table_has_means_and_spreads_over_seeds(tmp_path):
+    table = pd.DataFrame(
+        {
+            "method": ["ours", "logistic regression"] * 2,
+            "seed": [0, 0, 1, 1],
+            "accuracy_%": [81.0, 70.0, 85.0, 72.0],
+            "balanced_accuracy_%": [81.0, 71.0, 81.0, 73.0],
+            "core_seconds": [3.0, 1.0, 5.0, 1.0],
+            "device": "a processor",
+        }
+    )
+    (tmp_path / "benchmarks").mkdir()
+    table.to_csv(tmp_path / "benchmarks" / "cells.csv", index=False)
+    marks = "".join(
+        f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("results", "benchmark cells")
+    )
+    none = pd.DataFrame({"run": pd.Series(dtype=str), "test_accuracy_%": pd.Series(dtype=str)})
+    lines = with_tables(marks, none, tmp_path).splitlines()
+    assert "| ours | 83.0 +- 2.8 | 12.0 +- 1.4 | 81.0 +- 0.0 | 4.0 +- 1.4 |" in lines
+    assert "| logistic regression | 71.0 +- 1.4 | 0.0 +- 0.0 | 72.0 +- 1.4 | 1.0 +- 0.0 |" in lines
+    assert "a processor." in lines
