@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SemiSupervisedSplit,
         SemiSupervisedVAEClassifier,
         SemiSupervisedVAERegressor,
+        from_anndata,
     )
     from pyro_ssl.infer import (
         Anneal,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from pyro_ssl.likelihoods import (
         Bernoulli,
         Categorical,
+        Conditional,
         Gaussian,
+        GeneCounts,
         Laplace,
         Likelihood,
         LogNormal,
@@ -81,6 +84,7 @@ _MODULES = {
         "SemiSupervisedSplit",
         "SemiSupervisedVAEClassifier",
         "SemiSupervisedVAERegressor",
+        "from_anndata",
     ),
     "pyro_ssl.infer": (
         "Anneal",
@@ -97,7 +101,9 @@ _MODULES = {
     "pyro_ssl.likelihoods": (
         "Bernoulli",
         "Categorical",
+        "Conditional",
         "Gaussian",
+        "GeneCounts",
         "Laplace",
         "Likelihood",
         "LogNormal",

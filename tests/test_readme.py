@@ -107,3 +107,15 @@ def test_commands_of_the_readme_exist():
         assert f"\n{target}:" in makefile
     for module in re.findall(r"python -m (experiments\.\w+)", text):
         assert (README.parent / f"{module.replace('.', '/')}.py").exists()
+
+
+def test_single_cells_are_annotated_as_printed():
+    pytest.importorskip("anndata", reason="anndata is not installed: pip install '.[cells]'")
+    code, scope = block("from_anndata("), {}
+    quick = code.replace("classifier(random", "classifier(max_steps=20, members=2, random")
+    assert quick != code
+    exec(quick, scope)
+    written = scope["adata"]
+    assert set(written.obs["pyro_ssl_label"]) <= set(written.obs["type"])
+    assert written.obs["pyro_ssl_probability"].between(0, 1).all()
+    assert len(written.obsm["X_pyro_ssl"]) == 1000

@@ -5,6 +5,7 @@ from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.m2_classifier import M2Classifier
 from pyro_ssl.estimator.regressor import SemiSupervisedVAERegressor
+from pyro_ssl.estimator.single_cells import from_anndata
 from pyro_ssl.estimator.split import SemiSupervisedSplit
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "SemiSupervisedSplit",
     "SemiSupervisedVAEClassifier",
     "SemiSupervisedVAERegressor",
+    "from_anndata",
 ]

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from pyro_ssl.errors import DataError
+from pyro_ssl.estimator.cells import CellRows
 from pyro_ssl.estimator.images import as_numpy, is_array
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
@@ -26,7 +28,7 @@ class RowMethods:
         return self.inputs_.encode(X).to(parameter.device, parameter.dtype)
 
     def _checked(self, X: Any, reset: bool = False) -> Any:  # noqa: N803
-        """Check rows as scikit-learn does; data frames and sparse matrices pass as they are.
+        """Check rows as scikit-learn does; data frames, sparse matrices and cells pass as they are.
 
         Of images and signals, `n_features_in_` is the number of values of a row; the values are
         checked where they are encoded.
@@ -36,6 +38,14 @@ class RowMethods:
             flat = X.reshape(len(X), int(np.prod(X.shape[1:])))
             validate_data(self, flat, reset=reset, skip_check_array=True)
             return X
+        if isinstance(X, CellRows):
+            # Genes are found by their names: cells may have others too.
+            return validate_data(self, X, reset=True, skip_check_array=True) if reset else X
+        if hasattr(X, "obs") and hasattr(X, "layers"):
+            raise DataError(
+                "X is an AnnData object: give cells = pyro_ssl.from_anndata(adata, label_key), and "
+                "their labels cells.y"
+            )
         if hasattr(X, "columns") or type(X).__module__.startswith("polars"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

@@ -11,21 +11,23 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from pyro_ssl.errors import DataError
 from pyro_ssl.estimator.bounds import ClassBoundMethods
 from pyro_ssl.estimator.completion import CompletionMethods
-from pyro_ssl.estimator.programs import complete, generate
+from pyro_ssl.estimator.programs import complete, decoded, generate
 
 
 class GenerativeMethods(CompletionMethods, ClassBoundMethods):
     """Methods of a classifier by p(x, y, z) of its models; see `SemiSupervisedVAEClassifier`."""
 
-    def inverse_transform(self, Z: Any, y: Any = None) -> Any:  # noqa: N803
+    def inverse_transform(self, Z: Any, y: Any = None, like: Any = None) -> Any:  # noqa: N803
         """Return the means of p(x|y,z) of latents `[N, D]`, as rows like those of training.
 
         Args:
             Z: latents.
             y: labels `[N]`; None for the likeliest classes under p(y).
+            like: rows `[N, C]`, or one, whose covariates are taken (batch, size of a cell), for a
+                model that has any; None for one that has none.
 
         Raises:
-            DataError: if latents have another dimension, or a label is no class.
+            DataError: if latents have another dimension, a label is no class, or `like` is lacking.
         """
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64)
@@ -41,13 +43,23 @@ class GenerativeMethods(CompletionMethods, ClassBoundMethods):
         parameter = next(self.model_.parameters())
         zs = torch.from_numpy(latents).to(parameter)
         labels = torch.from_numpy(ys).to(parameter.device)
-        with torch.no_grad():
-            try:
-                values = self.model_.decode(zs, labels)
-            except TypeError:
-                # CCVAE's latents hold the label.
-                values = self.model_.decode(zs)
+        values = decoded(self.model_, zs, labels, self._covariates_like(like, len(zs)))
         return self.inputs_.decode(values)
+
+    def _covariates_like(self, like: Any, rows: int) -> torch.Tensor | None:
+        """Return the covariates of rows `like`, `[N, C]`; None if the model has none."""
+        number = getattr(self.inputs_.likelihood, "num_covariates", 0)
+        if not number:
+            return None
+        if like is None:
+            raise DataError(
+                "like is None, but the model conditions on covariates: give rows like those of "
+                "training whose covariates are to be taken, one or as many as there are latents"
+            )
+        found = self._encoded(self._checked(like))[:, -number:]
+        if len(found) not in (1, rows):
+            raise DataError(f"like has {len(found)} rows, expected 1, or {rows} as Z has")
+        return found.expand(rows, -1)
 
     def sample(self, y: Any = None, n: int = 1, random_state: Any = None) -> Any:
         """Draw rows from p(x|y).

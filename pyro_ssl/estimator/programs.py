@@ -1,5 +1,6 @@
 """What a trained model makes of rows, by its programs."""
 
+import inspect
 import zlib
 from typing import Any
 
@@ -102,15 +103,32 @@ def complete(
         return _mean_inputs(model, replayed, batch)
 
 
+@torch.no_grad()
+def decoded(model: PyroModel, zs: Tensor, ys: Tensor, covariates: Tensor | None) -> Tensor:
+    """Return the means of p(x|y,z), `[B, *input_shape]`, by the model's `decode`.
+
+    Args:
+        model: the model.
+        zs: latents `[B, D]`.
+        ys: labels `[B]`, for models whose latents do not hold the label, as those of CCVAE do.
+        covariates: `[B, C]`; None if the model has none.
+    """
+    decode: Any = model.decode
+    needed = [p for p in inspect.signature(decode).parameters.values() if p.default is p.empty]
+    options = {} if covariates is None else {"covariates": covariates}
+    found: Tensor = decode(*(zs, ys)[: len(needed)], **options)
+    return found
+
+
 def _mean_inputs(model: PyroModel, program: Any, batch: Batch) -> Tensor:
     """Return the mean of p(x|.), as the model's likelihood takes it of the decoder's outputs."""
     found: list[Tensor] = []
     lower = getattr(model, "vae", model)
     original = lower._p_x_of
 
-    def listening(outputs: Tensor) -> Any:
-        found.append(lower._mean_of(outputs))
-        return original(outputs)
+    def listening(outputs: Tensor, covariates: Tensor | None = None) -> Any:
+        found.append(lower._mean_of(outputs, covariates))
+        return original(outputs, covariates)
 
     lower._p_x_of = listening  # type: ignore[method-assign]
     try:

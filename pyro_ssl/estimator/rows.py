@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.estimator.cells import CellRows
 from pyro_ssl.estimator.images import is_array
 from pyro_ssl.estimator.inputs import are_counts
 from pyro_ssl.estimator.tables import read_table
@@ -128,7 +129,9 @@ def _copies(weights: Floats, groups: Codes) -> Codes | None:
 
 def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
     """Return a hash of each row's values, `[N]`; numbers of any dtype count as float64."""
-    if sp.issparse(X) and not are_counts(X):
+    if isinstance(X, CellRows):
+        X = X.plain()  # noqa: N806
+    elif sp.issparse(X) and not are_counts(X):
         X = X.toarray()  # noqa: N806
     if sp.issparse(X):
         rows = sp.csr_matrix(X, dtype=np.float64, copy=True)

@@ -12,6 +12,7 @@ from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint, load_model
 from pyro_ssl.infer.svi import pyro_elbo
 from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.likelihoods import Conditional, Gaussian
 from pyro_ssl.models import M1M2, M2, VAE, BernoulliVAE, SSLModel
 from tests.infer.problems import blobs, small_m2
 from tests.infer.test_fit import StopError, same_weights, without_seconds
@@ -20,6 +21,9 @@ from tests.models.test_base import MODELS, SIZES
 # The table's models, and those whose options make another program of them.
 VARIANTS = {
     "M2, batch norm and dropout": lambda: M2(batch_norm=True, input_dropout=0.3, **SIZES),
+    "M2, covariates": lambda: M2(
+        likelihood=Conditional(Gaussian(), (Gaussian(),)), **SIZES | {"input_shape": (4,)}
+    ),
     "M1M2, both layers": lambda: M1M2(
         m1={"input_shape": (1, 2, 3), "latent_dim": 3, "hidden_dims": (5,), "batch_norm": True},
         num_classes=4,
