@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         M2Classifier,
         SemiSupervisedSplit,
         SemiSupervisedVAEClassifier,
+        SemiSupervisedVAERegressor,
+        from_anndata,
     )
     from pyro_ssl.infer import (
         Anneal,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from pyro_ssl.likelihoods import (
         Bernoulli,
         Categorical,
+        Conditional,
         Gaussian,
+        GeneCounts,
         Laplace,
         Likelihood,
         LogNormal,
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
         MultiLabelM2,
         PyroModel,
         RaoBlackwellM2,
+        RegressionM2,
         SSLModel,
         add_term,
     )
@@ -74,7 +79,13 @@ if TYPE_CHECKING:
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
-    "pyro_ssl.estimator": ("M2Classifier", "SemiSupervisedSplit", "SemiSupervisedVAEClassifier"),
+    "pyro_ssl.estimator": (
+        "M2Classifier",
+        "SemiSupervisedSplit",
+        "SemiSupervisedVAEClassifier",
+        "SemiSupervisedVAERegressor",
+        "from_anndata",
+    ),
     "pyro_ssl.infer": (
         "Anneal",
         "FitConfig",
@@ -90,7 +101,9 @@ _MODULES = {
     "pyro_ssl.likelihoods": (
         "Bernoulli",
         "Categorical",
+        "Conditional",
         "Gaussian",
+        "GeneCounts",
         "Laplace",
         "Likelihood",
         "LogNormal",
@@ -123,6 +136,7 @@ _MODULES = {
         "MultiLabelM2",
         "PyroModel",
         "RaoBlackwellM2",
+        "RegressionM2",
         "SSLModel",
         "add_term",
     ),

@@ -16,7 +16,7 @@ def write_text(text: str, path: Path) -> None:
         ResultsError: if the file cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(content: bytes, path: Path) -> None:

@@ -83,6 +83,15 @@ def test_the_two_commands_run_as_printed(monkeypatch, tmp_path):
     assert {n for n in written if not n.startswith("weights-")} <= names
 
 
+def test_a_real_label_runs_as_printed(capsys):
+    code = block("SemiSupervisedVAERegressor(")
+    short = "SemiSupervisedVAERegressor(random_state=0, max_steps=40, members=2)"
+    scope = {}
+    exec(code.replace("SemiSupervisedVAERegressor(random_state=0)", short), scope)
+    assert scope["regressor"].score(scope["X"], scope["y"]) > 0.3
+    assert "Gaussian process" in capsys.readouterr().out
+
+
 def test_pandas_block_reads_the_committed_results(monkeypatch, capsys):
     monkeypatch.chdir(README.parent)
     if not list(Path("results").glob("mnist_m2/m2-mnist-100/seed_0.csv")):
@@ -98,3 +107,15 @@ def test_commands_of_the_readme_exist():
         assert f"\n{target}:" in makefile
     for module in re.findall(r"python -m (experiments\.\w+)", text):
         assert (README.parent / f"{module.replace('.', '/')}.py").exists()
+
+
+def test_single_cells_are_annotated_as_printed():
+    pytest.importorskip("anndata", reason="anndata is not installed: pip install '.[cells]'")
+    code, scope = block("from_anndata("), {}
+    quick = code.replace("classifier(random", "classifier(max_steps=20, members=2, random")
+    assert quick != code
+    exec(quick, scope)
+    written = scope["adata"]
+    assert set(written.obs["pyro_ssl_label"]) <= set(written.obs["type"])
+    assert written.obs["pyro_ssl_probability"].between(0, 1).all()
+    assert len(written.obsm["X_pyro_ssl"]) == 1000

@@ -11,20 +11,19 @@ OMP_NUM_THREADS=1 where several processes share the cores.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tyro
 
+from benchmarks.attempts import attempts
 from benchmarks.tables import fits
 from benchmarks.tables.data import DATASETS, DRAWS
 from benchmarks.tables.methods import METHODS, OURS, available
 from benchmarks.tables.summary import report, short, summarise
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.files import write_text
-from pyro_ssl.versions import environment
 
 
 @dataclass(frozen=True)
@@ -67,26 +66,6 @@ def check(config: Config) -> None:
         raise ConfigError(f"--methods has {missing_here}, which this version does not have")
 
 
-def attempt(fit: fits.Fit, commit: str | None) -> tuple[fits.Fit, list[dict[str, Any]], str]:
-    """Return a fit, its rows, and the error if it failed: others should go on."""
-    try:
-        return fit, fits.run(fit, commit), ""
-    except Exception as error:
-        return fit, [], f"{type(error).__name__}: {error}"
-
-
-def attempts(
-    todo: list[fits.Fit], jobs: int
-) -> Iterator[tuple[fits.Fit, list[dict[str, Any]], str]]:
-    """Yield each fit when it has ended."""
-    from joblib import Parallel, delayed
-
-    # Asked once: the code that runs is the code that was imported.
-    commit = environment()["commit"]
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(attempt)(fit, commit) for fit in todo)
-
-
 def compute(config: Config, file: Path) -> int:
     """Append the rows that are not there yet, and return the number of fits that failed."""
     there = fits.done(fits.read(file))
@@ -100,7 +79,7 @@ def compute(config: Config, file: Path) -> int:
     )
     todo = [fit for fit in wanted if fit not in there]
     failed = 0
-    for number, (fit, rows, error) in enumerate(attempts(todo, config.jobs), 1):
+    for number, (fit, rows, error) in enumerate(attempts(fits.run, todo, config.jobs), 1):
         if error:
             failed += 1
             print(f"{fit} failed: {error}", file=sys.stderr, flush=True)

@@ -125,20 +125,24 @@ def measures(probabilities: np.ndarray, ys: np.ndarray) -> dict[str, float]:
     }
 
 
-def read(file: Path) -> pd.DataFrame:
+def read(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     """Return the rows of a file of fits, none if there is no file.
+
+    Args:
+        file: the file.
+        columns: those that it has.
 
     Raises:
         ResultsError: if the file has other columns.
     """
     if not file.is_file() or file.stat().st_size == 0:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return pd.DataFrame(columns=list(columns))
     with open(file) as opened:
         # A row that is being written, or that was cut off, is not there.
         lines = [line for line in opened if line.endswith("\n")]
     table = pd.read_csv(io.StringIO("".join(lines)))
-    if tuple(table.columns) != COLUMNS:
-        raise ResultsError(f"{file} has the columns {list(table)}, expected {list(COLUMNS)}")
+    if tuple(table.columns) != tuple(columns):
+        raise ResultsError(f"{file} has the columns {list(table)}, expected {list(columns)}")
     return table
 
 
@@ -147,7 +151,7 @@ def done(table: pd.DataFrame) -> set[Fit]:
     return {Fit(*values) for values in table[list(KEY)].itertuples(index=False, name=None)}
 
 
-def append(rows: list[dict[str, Any]], file: Path) -> None:
+def append(rows: list[dict[str, Any]], file: Path, columns: Sequence[str] = COLUMNS) -> None:
     """Append rows to a file of fits in one step, to which other processes may append too."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+b") as opened:
@@ -158,7 +162,7 @@ def append(rows: list[dict[str, Any]], file: Path) -> None:
             # A row that a kill has cut off; or there is none yet.
             opened.truncate(whole.rfind(b"\n") + 1)
         header = b"\n" not in whole
-        text = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, header=header)
+        text = pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, header=header)
         opened.write(text.encode())
         opened.flush()
         os.fsync(opened.fileno())

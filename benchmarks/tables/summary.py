@@ -1,5 +1,7 @@
 """What the fits show: means over splits, and how our classifier compares with the baselines."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -12,22 +14,26 @@ from experiments.engine.tables import to_markdown
 GROUPS = {"tuning tables": TUNING, "test tables": TEST, "all": (*TUNING, *TEST)}
 
 
-def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise(
+    rows: pd.DataFrame, cell: Sequence[str] = CELL, measures: Sequence[str] = MEASURES
+) -> pd.DataFrame:
     """Return a row for each setting and method: of each measure mean, deviation and interval.
 
     Args:
         rows: the fits.
+        cell: the columns that tell settings apart.
+        measures: those to summarise.
 
     Returns:
-        `CELL`, method, n, the number of splits, and MEASURE, MEASURE_std, with n - 1 in the
+        `cell`, method, n, the number of splits, and MEASURE, MEASURE_std, with n - 1 in the
         denominator, MEASURE_low and MEASURE_high, the 95 % interval of the mean by Student's t.
         Deviation and interval of a single split are missing.
     """
-    groups = rows.groupby([*CELL, "method"], sort=False)
+    groups = rows.groupby([*cell, "method"], sort=False)
     table = groups.size().rename("n").to_frame()
     table[["labelled", "unlabelled"]] = groups[["labelled", "unlabelled"]].mean()
     reach = pd.Series(stats.t.ppf(0.975, table["n"] - 1), table.index) / np.sqrt(table["n"])
-    for name in MEASURES:
+    for name in measures:
         mean, deviation = groups[name].mean(), groups[name].std()
         table[name], table[f"{name}_std"] = mean, deviation
         table[f"{name}_low"] = mean - reach * deviation
@@ -36,7 +42,11 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(
-    rows: pd.DataFrame, ours: str = OURS, measure: str = "balanced_accuracy"
+    rows: pd.DataFrame,
+    ours: str = OURS,
+    measure: str = "balanced_accuracy",
+    cell: Sequence[str] = CELL,
+    simple: Sequence[str] = SIMPLE,
 ) -> pd.DataFrame:
     """Return a row for each setting that `ours` has fits of: how it compares with the baselines.
 
@@ -46,16 +56,18 @@ def compare(
         rows: the fits.
         ours: the method to compare; methods whose name begins with "ours" are no baselines.
         measure: of quality, the higher the better.
+        cell: the columns that tell settings apart.
+        simple: baselines that ours has to keep up with.
 
     Returns:
-        `CELL` and: `ours`, its mean; `best`, the baseline with the highest mean over splits, and
+        `cell` and: `ours`, its mean; `best`, the baseline with the highest mean over splits, and
         `best_mean`; `lead`, the difference of these means, and `error`, its standard error, from
         the differences in each split; `close`, whether ours is best, or behind by at most one
-        standard error; `margin`, the lead over the better of `SIMPLE`.
+        standard error; `margin`, the lead over the better of `simple`.
     """
-    wide = rows.pivot_table(index=[*CELL, "split"], columns="method", values=measure)
+    wide = rows.pivot_table(index=[*cell, "split"], columns="method", values=measure)
     found = []
-    for cell, frame in wide.groupby(level=list(CELL), sort=False):
+    for setting, frame in wide.groupby(level=list(cell), sort=False):
         if ours not in frame or frame[ours].isna().all():
             continue
         frame = frame[frame[ours].notna()].dropna(axis=1)
@@ -66,12 +78,12 @@ def compare(
         difference = frame[ours] - frame[best]
         lead = float(np.mean(difference))
         error = float(stats.sem(difference)) if len(difference) > 1 else 0.0
-        simple = max((others[name] for name in SIMPLE if name in others), default=np.nan)
+        usual = max((others[name] for name in simple if name in others), default=np.nan)
         found.append(
-            dict(zip(CELL, cell, strict=True))
+            dict(zip(cell, setting, strict=True))
             | {"splits": len(frame), "ours": frame[ours].mean(), "best": best}
             | {"best_mean": others[best], "lead": lead, "error": error}
-            | {"close": lead >= -error, "margin": frame[ours].mean() - simple}
+            | {"close": lead >= -error, "margin": frame[ours].mean() - usual}
         )
     return pd.DataFrame(found)
 

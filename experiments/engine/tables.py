@@ -1,5 +1,6 @@
 """The tables of a README, of results and of benchmarks."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -57,12 +58,37 @@ _BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
     "defaults": ["way", "seed", "validation_accuracy_%", "lowest_%"],
+    "cells": ["method", "accuracy_%", "ahead_%", "balanced_accuracy_%", "core_seconds"],
     "retrieval": ["codes", "bits", "ms_a_query", "times_faster", "mib", "mib_of_floats"],
     "estimators": [
         "estimator", "q_y", "temperature", "straight_through", "labels", "bias", "bias_low",
         "bias_high", "times_sum", "cost_times_sum",
     ],
 }  # fmt: skip
+
+
+def mean_and_spread(table: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return mean and standard deviation of columns as text, a row for each value of another."""
+    groups = table.groupby(by, sort=False)
+    found = {by: list(groups.groups)}
+    for column in columns:
+        each = zip(groups[column].mean(), groups[column].std(), strict=True)
+        found[column] = [f"{mean:.1f} +- {deviation:.1f}" for mean, deviation in each]
+    return pd.DataFrame(found)
+
+
+def cells_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the benchmark of single cells, a row a method, of one a seed and method.
+
+    Seeds differ in how hard their cells are: "ahead_%" is the accuracy less that of logistic
+    regression on the same cells.
+    """
+    accuracy = table.pivot(index="seed", columns="method", values="accuracy_%")
+    reference = accuracy.get("logistic regression")
+    ahead = float("nan") if reference is None else table["seed"].map(reference)
+    table = table.assign(**{"ahead_%": table["accuracy_%"] - ahead})
+    columns = ("accuracy_%", "ahead_%", "balanced_accuracy_%", "core_seconds")
+    return mean_and_spread(table, "method", columns)
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -111,17 +137,25 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
             text = with_table(text, name, to_markdown(short))
+    return _with_benchmarks(text, root)
+
+
+def _with_benchmarks(text: str, root: Path) -> str:
+    """Return a README's `text` with its tables of benchmarks brought up to date."""
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
             table = pd.read_csv(file)
+            device = table["device"].iloc[0]
             if "rows" in table and name == "step":
                 table = table[table["rows"] == "unlabelled"]
+            if name == "cells":
+                table = cells_summary(table)
             shown = table[columns].astype(object).fillna("")
             # Accuracies in percent have two digits after the point.
             form = "{:.4g}" if name == "defaults" else "{:.3g}"
             shown = shown.map(partial(_formatted, form))
-            note = f"\n{table['device'].iloc[0]}.\n"
+            note = f"\n{device}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
     return text
 

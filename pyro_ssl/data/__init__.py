@@ -1,6 +1,7 @@
 """Data sets, label splits, and your own data."""
 
 from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
+from pyro_ssl.data.cells import Cells, draw_cells
 from pyro_ssl.data.checks import check_inputs, check_labels
 from pyro_ssl.data.class_images import load_cifar10, load_class_folders
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
@@ -15,6 +16,7 @@ __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
     "SHAPE_ATTRIBUTES",
+    "Cells",
     "Documents",
     "GaussianMixture",
     "ImageDataset",
@@ -24,6 +26,7 @@ __all__ = [
     "check_labels",
     "count_words",
     "data_root",
+    "draw_cells",
     "draw_shapes",
     "four_gaussians",
     "load_attribute_folder",

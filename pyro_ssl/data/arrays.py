@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ _CLASSES = (
     "expected whole numbers: number the classes, as numpy.unique(labels, return_inverse=True)[1] "
     "does, and use -1 where the label is unknown"
 )
+
+_REAL = "expected real numbers, NaN where the label is unknown"
 
 
 def as_tensor(values: Any, name: str, remedy: str = _NUMBERS) -> Tensor:
@@ -48,16 +51,35 @@ def as_tensor(values: Any, name: str, remedy: str = _NUMBERS) -> Tensor:
     return found
 
 
-def as_labels(ys: Any, name: str) -> Tensor:
+def mapped(path: str | Path) -> Tensor:
+    """Return the array of an `.npy` file, mapped to memory.
+
+    Raises:
+        DataError: if the file is missing, or is no such file.
+    """
+    try:
+        # Copy on write, since torch needs writable arrays; the file itself is never written.
+        return torch.from_numpy(np.load(path, mmap_mode="c"))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
+        ) from error
+
+
+def as_labels(ys: Any, name: str, real: torch.dtype | None = None) -> Tensor:
     """Return labels or attributes as int64, whatever integers they were; booleans become 0 and 1.
 
     Args:
         ys: a tensor, an array, a pandas object or a list.
         name: what to call them in an error.
+        real: the dtype of labels that are real numbers, NaN where unknown; None for integers.
 
     Raises:
-        DataError: if they are no integers: continuous, unknown by NaN, or text.
+        DataError: if they are not such labels: no numbers, or, for integers, continuous or unknown
+            by NaN.
     """
+    if real is not None:
+        return _real_labels(ys, name).to(real)
     found = as_tensor(ys, name, _CLASSES)
     if not found.numel():
         return found.long()
@@ -71,6 +93,13 @@ def as_labels(ys: Any, name: str) -> Tensor:
     return labels
 
 
+def _real_labels(ys: Any, name: str) -> Tensor:
+    found = as_tensor(ys, name, _REAL)
+    if found.is_complex() or found.dtype == torch.bool:
+        raise DataError(f"{name} has dtype {found.dtype}, {_REAL}")
+    return found
+
+
 def _refuse_floats(ys: Tensor, name: str) -> None:
     """Say what is to be done with labels that are floating-point numbers."""
     unknown = ys.isnan()
@@ -79,8 +108,9 @@ def _refuse_floats(ys: Tensor, name: str) -> None:
         at = broken.nonzero()[0].tolist()
         raise DataError(
             f"{name} is continuous ({name}{at} is {float(ys[tuple(at)]):g}), expected classes as "
-            "whole numbers: these models classify, they are no regression. To predict ranges, "
-            f"number them, as numpy.digitize({name}, edges) does; -1 stands for an unknown label"
+            "whole numbers: for RegressionM2, whose labels are real, use real_labels=True; to "
+            f"predict ranges, number them, as numpy.digitize({name}, edges) does; -1 stands for an "
+            "unknown label"
         )
     if bool(unknown.any()):
         at = unknown.nonzero()[0].tolist()

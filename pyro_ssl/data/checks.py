@@ -139,6 +139,52 @@ def check_attributes(
         )
 
 
+def check_known_labels(
+    ys: Tensor, num_rows: int, num_classes: int, real_labels: bool, name: str = "ys"
+) -> None:
+    """Check labels of any kind, all of which are known; of attributes, some in each row.
+
+    Args:
+        ys: labels `[num_rows]`, or attributes `[num_rows, num_classes]`.
+        num_rows: number of rows of the inputs they belong to.
+        num_classes: number of classes or attributes.
+        real_labels: whether labels are real numbers.
+        name: what to call them in an error.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    if real_labels:
+        check_real_labels(ys, num_rows, known=True, name=name)
+    elif ys.dim() == 2:
+        check_attributes(ys, num_rows, num_classes, known=True, name=name)
+    else:
+        check_labels(ys, num_rows, num_classes, name=name)
+
+
+def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str = "ys") -> None:
+    """Check that `ys` are `num_rows` real labels, NaN where unknown.
+
+    Args:
+        ys: the labels `[num_rows]`, floating.
+        num_rows: number of rows of the inputs they belong to.
+        known: require that all are known.
+        name: what to call them in an error.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    _check_tensor(ys, name)
+    if tuple(ys.shape) != (num_rows,):
+        shape = list(ys.shape)
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+    wrong = ~ys.isfinite() if known else ys.isinf()
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        unknown = "" if known else ", or NaN where the label is unknown"
+        raise DataError(f"{name}[{row}] is {float(ys[row])}, expected finite labels{unknown}")
+
+
 def check_num_classes(num_classes: Any) -> int:
     """Check that `num_classes` is a whole number of at least 1, and return it as an int.
 

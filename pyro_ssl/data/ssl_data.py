@@ -4,13 +4,20 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.arrays import as_labels, as_tensor
-from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels, check_num_classes
+from pyro_ssl.data.arrays import as_labels, as_tensor, mapped
+from pyro_ssl.data.checks import (
+    check_attributes,
+    check_inputs,
+    check_known_labels,
+    check_labels,
+    check_num_classes,
+    check_real_labels,
+)
 from pyro_ssl.data.datasets import ImageDataset
+from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
 
@@ -34,6 +41,7 @@ class SSLData:
         validation_ys: their labels `[N_v]`, or attributes `[N_v, L]` as for `labelled_ys`.
         real_valued: inputs are any real numbers, not only those in [0, 1].
         missing: NaN stands for a missing value, for a likelihood that accepts it, see `Mixed`.
+        real_labels: labels are real numbers, which get the inputs' dtype; `num_classes` is 1.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -47,6 +55,7 @@ class SSLData:
     validation_ys: Tensor
     real_valued: bool = False
     missing: bool = False
+    real_labels: bool = False
 
     def __post_init__(self) -> None:
         self._convert()
@@ -58,10 +67,7 @@ class SSLData:
             check_inputs(xs, shape, f"{part}_xs", None, *kinds)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
-            if self.multi_label:
-                check_attributes(ys, rows, self.num_classes, known=True, name=f"{part}_ys")
-            else:
-                check_labels(ys, rows, self.num_classes, name=f"{part}_ys")
+            check_known_labels(ys, rows, self.num_classes, self.real_labels, f"{part}_ys")
         for part in ("unlabelled", "validation"):
             xs, labelled = getattr(self, f"{part}_xs"), self.labelled_xs
             may_differ = part == "unlabelled"
@@ -78,11 +84,13 @@ class SSLData:
     def _convert(self) -> None:
         """Make a tensor of every part that is none."""
         found = {"labelled_xs": as_tensor(self.labelled_xs, "labelled_xs")}
+        real = found["labelled_xs"].dtype if self.real_labels else None
         for name in ("labelled_ys", "unlabelled_xs", "validation_xs", "validation_ys"):
             values = getattr(self, name)
             if values is None and name != "labelled_ys":
                 values = found[f"labelled_{name[-2:]}"][:0]
-            found[name] = (as_labels if name.endswith("ys") else as_tensor)(values, name)
+            is_label = name.endswith("ys")
+            found[name] = as_labels(values, name, real) if is_label else as_tensor(values, name)
             if not (isinstance(values, Tensor) or name == "unlabelled_xs"):
                 found[name] = found[name].to(found["labelled_xs"].device)
         for name, tensor in found.items():
@@ -159,6 +167,7 @@ class SSLData:
         num_classes: int | None = None,
         real_valued: bool = False,
         missing: bool = False,
+        real_labels: bool = False,
     ) -> "SSLData":
         """Return your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
@@ -172,26 +181,31 @@ class SSLData:
                 attributes, L.
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
+            real_labels: labels are real numbers, NaN where unknown.
 
         Raises:
             DataError: if an array has a wrong shape, dtype or value.
         """
         xs = as_tensor(xs, "xs")
         check_inputs(xs, tuple(xs.shape[1:]), "xs", real_ok=real_valued, missing_ok=missing)
-        ys = -torch.ones(len(xs)).long() if ys is None else as_labels(ys, "ys")
-        ys = ys.to(xs.device)
+        none = torch.zeros(len(xs), dtype=xs.dtype if real_labels else torch.int64)
+        ys = torch.full_like(none, unknown_of(none)) if ys is None else ys
+        ys = as_labels(ys, "ys", xs.dtype if real_labels else None).to(xs.device)
         if num_classes is not None:
             num_classes = check_num_classes(num_classes)
-        if ys.dim() == 2:
+        if real_labels:
+            num_classes = 1
+            check_real_labels(ys, len(xs))
+        elif ys.dim() == 2:
             check_attributes(ys, len(xs), num_classes or ys.shape[1])
-            known, num_classes = (ys >= 0).any(-1), ys.shape[1]
+            num_classes = ys.shape[1]
         else:
             if num_classes is None:
                 num_classes = max(int(ys.max()) + 1, 1) if ys.numel() else 1
             check_labels(ys, len(xs), num_classes, unknown_ok=True)
-            known = ys >= 0
-        labelled, unlabelled = (xs[known], ys[known]), xs[~known]
-        return cls(*labelled, unlabelled, num_classes, xs[:0], ys[:0], real_valued, missing)
+        known = has_known(ys)
+        parts = xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0]
+        return cls(*parts, real_valued, missing, real_labels)
 
     def with_validation(self, xs: Any, ys: Any) -> "SSLData":
         """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""
@@ -210,14 +224,7 @@ class SSLData:
         Raises:
             DataError: if the file is missing, is no `.npy` file, or its array cannot be used.
         """
-        try:
-            # Copy on write, since torch needs writable arrays; the file itself is never written.
-            rows = torch.from_numpy(np.load(path, mmap_mode="c"))
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(
-                f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
-            ) from error
-        return replace(self, unlabelled_xs=rows)
+        return replace(self, unlabelled_xs=mapped(path))
 
     def labelled_only(self) -> "SSLData":
         """Return the same data without its unlabelled rows, for a supervised baseline."""

@@ -11,12 +11,16 @@ KINDS = (LABELLED, UNLABELLED)
 
 # The factor of a guide that the classifier learns from: -log q(y|x) of labelled rows.
 CLASSIFICATION = "classification"
+# The same of a label that is a real number.
+REGRESSION = "regression"
 # The auxiliary site of a guide by whose value an ELBO multiplies the terms of its rows.
 WEIGHT = "weight"
 # The name of the bound in reports.
 ELBO = "elbo"
 # The name in reports of the bound on log p(x, y) of rows whose labels are given.
 JOINT_BOUND = "joint_bound"
+# The name in reports of the mean of log q(y|x) of real labels.
+LOG_Q_Y = "log_q_y"
 # The name in reports of a penalty on the model's weights.
 PENALTY = "penalty"
 # The first part of the names of what is measured on validation rows.

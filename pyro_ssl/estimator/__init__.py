@@ -1,9 +1,11 @@
-"""Classifiers with scikit-learn's interface, and what they need for your own tables."""
+"""Estimators with scikit-learn's interface, and what they need for your own tables."""
 
 from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.labels import LabelCodes
 from pyro_ssl.estimator.m2_classifier import M2Classifier
+from pyro_ssl.estimator.regressor import SemiSupervisedVAERegressor
+from pyro_ssl.estimator.single_cells import from_anndata
 from pyro_ssl.estimator.split import SemiSupervisedSplit
 
 __all__ = [
@@ -12,4 +14,6 @@ __all__ = [
     "M2Classifier",
     "SemiSupervisedSplit",
     "SemiSupervisedVAEClassifier",
+    "SemiSupervisedVAERegressor",
+    "from_anndata",
 ]

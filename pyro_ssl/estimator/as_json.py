@@ -1,4 +1,4 @@
-"""Parameters as JSON, and back; scikit-learn's estimators by class and parameters.
+"""Parameters as JSON, and back; scikit-learn's estimators and kernels by class and parameters.
 
 Nothing is imported because a file names it, but classes of scikit-learn.
 """
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.gaussian_process.kernels import Kernel
 from torch import Tensor
 
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.plain import plain
 
 _LIBRARY = "sklearn"
-_REMEDY = "keep the classifier by joblib.dump(classifier, path), or pickle, instead"
+_REMEDY = "keep the estimator by joblib.dump(estimator, path), or pickle, instead"
 
 
 def encoded(name: str, value: Any) -> Any:
@@ -51,7 +52,7 @@ def encoded(name: str, value: Any) -> Any:
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         kind = "dtype" if isinstance(value, np.dtype) else "scalar type"
         return {kind: np.dtype(value).str}
-    if isinstance(value, BaseEstimator):
+    if isinstance(value, BaseEstimator | Kernel):
         return {"estimator": _estimator_encoded(name, value)}
     raise ConfigError(f"{name} holds {value!r}, which no file of ours can hold: {_REMEDY}")
 
@@ -81,7 +82,7 @@ def check_no_folder(name: str, parameters: Mapping[str, Any], error: type[Except
         raise error(f"{name} has memory={parameters['memory']!r}, expected None: {_REMEDY}")
 
 
-def _estimator_encoded(name: str, estimator: BaseEstimator) -> dict[str, Any]:
+def _estimator_encoded(name: str, estimator: BaseEstimator | Kernel) -> dict[str, Any]:
     kind = type(estimator)
     if kind.__module__.partition(".")[0] != _LIBRARY or "<" in kind.__qualname__:
         raise ConfigError(
@@ -112,7 +113,7 @@ def _estimator(content: dict[str, Any]) -> Any:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(f"this scikit-learn has no {path}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
+    if not (isinstance(kind, type) and issubclass(kind, BaseEstimator | Kernel)):
         raise CheckpointError(f"the file names {path}, which is no estimator of scikit-learn")
     parameters = {k: decoded(v) for k, v in content["parameters"].items()}
     check_no_folder(path, parameters, CheckpointError)

@@ -42,22 +42,17 @@ def learns_from_all_rows(estimator: Any) -> bool:
     return type(last).__module__.startswith("sklearn.semi_supervised")
 
 
-class Supervised:
-    """A scikit-learn classifier that learns from labelled rows alone.
+class Candidate:
+    """A scikit-learn estimator that learns from labelled rows alone.
 
     Args:
-        estimator: the classifier, which is cloned; it needs `predict_proba`.
-        classes: number of classes K.
+        estimator: the estimator, which is cloned.
+        numbers: how many numbers it says of a row.
         seed: what its `random_state` is where that is None, in parts of it too.
     """
 
-    def __init__(self, estimator: Any, classes: int, seed: int = 0) -> None:
-        if not hasattr(estimator, "predict_proba"):
-            raise ConfigError(
-                f"classifiers has {estimator!r}, expected classifiers with predict_proba: wrap it "
-                "in CalibratedClassifierCV"
-            )
-        self.classes = classes
+    def __init__(self, estimator: Any, numbers: int, seed: int = 0) -> None:
+        self.numbers = numbers
         self.estimator = clone(estimator)
         states = [
             key
@@ -67,7 +62,7 @@ class Supervised:
         self.estimator.set_params(**dict.fromkeys(states, seed))
         self.fitted: Any = None
 
-    def fit(self, features: Any, codes: Codes, weights: Floats) -> "Supervised":
+    def fit(self, features: Any, labels: NDArray[Any], weights: Floats) -> "Candidate":
         """Learn from labelled rows: features `[L, D]`, labels and weights `[L]`."""
         self.fitted = clone(self.estimator)
         options = {}
@@ -75,60 +70,85 @@ class Supervised:
             last = getattr(self.fitted, "steps", [("", self.fitted)])[-1]
             if has_fit_parameter(last[1], "sample_weight"):
                 options = {f"{last[0]}__sample_weight" if last[0] else "sample_weight": weights}
-        self.fitted.fit(features, codes, **options)
+        self.fitted.fit(features, labels, **options)
         return self
 
-    def learn(self, features: Any, codes: Codes, weights: Floats, labelled: Codes) -> None:
+    def learn(self, features: Any, labels: NDArray[Any], weights: Floats, labelled: Codes) -> None:
         """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
-        self.fit(features[labelled], codes[labelled], weights[labelled])
+        self.fit(features[labelled], labels[labelled], weights[labelled])
 
     def predict(self, features: Any) -> Floats:
-        """Return p(y|x) of rows, `[N, K]`."""
-        found = np.zeros((features.shape[0], self.classes))
-        found[:, self.fitted.classes_] = self.fitted.predict_proba(features)
-        return found
+        """Return the numbers that it says of rows, `[N, numbers]`."""
+        raise NotImplementedError
 
     def held_out(
         self,
         features: Sequence[Any],
-        codes: Codes,
+        labels: NDArray[Any],
         weights: Floats,
         rows: Codes,
         folds: Sequence[Fold],
     ) -> Floats:
-        """Return p(y|x) of each labelled row by a fit without it, `[L, K]`, NaN where none is.
+        """Return what a fit without it says of each labelled row, NaN where there is none.
 
         Args:
             features: of all rows, `[N, D]`, for each fold.
-            codes: labels of all rows.
+            labels: of all rows.
             weights: weights of all rows.
             rows: numbers of the labelled rows, sorted.
             folds: the folds.
+
+        Returns:
+            Numbers `[L, numbers]`.
         """
-        found = np.full((len(rows), self.classes), np.nan)
+        found = np.full((len(rows), self.numbers), np.nan)
         for fold, of_fold in zip(folds, features, strict=True):
             if len(fold.held_out):
-                self.learn(of_fold, codes, weights, fold.kept)
+                self.learn(of_fold, labels, weights, fold.kept)
                 places = np.searchsorted(rows, fold.held_out)
                 found[places] = self.predict(of_fold[fold.held_out])
+        return found
+
+
+class Supervised(Candidate):
+    """A scikit-learn classifier that learns from labelled rows alone.
+
+    Args:
+        estimator: the classifier, which is cloned; it needs `predict_proba`.
+        classes: number of classes K.
+        seed: as for `Candidate`.
+    """
+
+    def __init__(self, estimator: Any, classes: int, seed: int = 0) -> None:
+        if not hasattr(estimator, "predict_proba"):
+            raise ConfigError(
+                f"classifiers has {estimator!r}, expected classifiers with predict_proba: wrap it "
+                "in CalibratedClassifierCV"
+            )
+        super().__init__(estimator, classes, seed)
+
+    def predict(self, features: Any) -> Floats:
+        """Return p(y|x) of rows, `[N, K]`."""
+        found = np.zeros((features.shape[0], self.numbers))
+        found[:, self.fitted.classes_] = self.fitted.predict_proba(features)
         return found
 
 
 class Propagated(Supervised):
     """A semi-supervised scikit-learn classifier, which learns from all rows, -1 being unknown."""
 
-    def learn(self, features: Any, codes: Codes, weights: Floats, labelled: Codes) -> None:
+    def learn(self, features: Any, labels: NDArray[Any], weights: Floats, labelled: Codes) -> None:
         """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
-        known = np.full(len(codes), -1)
-        known[labelled] = codes[labelled]
+        known = np.full(len(labels), -1)
+        known[labelled] = labels[labelled]
         self.fit(features, known, weights)
 
-    def fit(self, features: Any, codes: Codes, weights: Floats) -> "Propagated":
+    def fit(self, features: Any, labels: NDArray[Any], weights: Floats) -> "Propagated":
         """Learn from all rows: features `[N, D]`, labels `[N]`, -1 where unknown."""
         with warnings.catch_warnings():
             # Of many classes, and of rows that no label reaches.
             warnings.simplefilter("ignore")
-            self.fitted = clone(self.estimator).fit(features, codes)
+            self.fitted = clone(self.estimator).fit(features, labels)
         return self
 
     def predict(self, features: Any) -> Floats:

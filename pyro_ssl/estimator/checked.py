@@ -1,54 +1,34 @@
-"""Rows and labels that a fitted classifier is given."""
+"""Rows that a fitted estimator is given."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from pyro_ssl.errors import DataError
+from pyro_ssl.estimator.cells import CellRows
 from pyro_ssl.estimator.images import as_numpy, is_array
 from pyro_ssl.estimator.inputs import Inputs
 from pyro_ssl.estimator.members import Members
-
-Floats = NDArray[np.floating[Any]]
 
 
 class RowMethods:
     """Checks and encoding of rows; see `SemiSupervisedVAEClassifier`."""
 
     # What fit sets.
-    classes_: NDArray[Any]
-    class_shares_: Floats
     inputs_: Inputs
     models_: list[Any]
     model_: Any
     _members: Members
     _seed: int
 
-    def predict_proba(self, X: Any) -> Floats:  # noqa: N803
-        """Return p(y|x), `[N, K]`."""
-        raise NotImplementedError
-
     def _encoded(self, X: Any) -> torch.Tensor:  # noqa: N803
         parameter = next(self.model_.parameters())
         return self.inputs_.encode(X).to(parameter.device, parameter.dtype)
 
-    def _codes_of(self, y: Any, rows: int) -> NDArray[np.int64]:
-        labels = np.asarray(y)
-        if labels.shape != (rows,):
-            raise DataError(f"y has shape {labels.shape}, expected ({rows},), a label for each row")
-        places = {label: code for code, label in enumerate(self.classes_.tolist())}
-        try:
-            return np.array([places[label] for label in labels.tolist()], dtype=np.int64)
-        except KeyError as error:
-            raise DataError(
-                f"y has the label {error.args[0]!r}, expected one of {self.classes_.tolist()}"
-            ) from error
-
     def _checked(self, X: Any, reset: bool = False) -> Any:  # noqa: N803
-        """Check rows as scikit-learn does; data frames and sparse matrices pass as they are.
+        """Check rows as scikit-learn does; data frames, sparse matrices and cells pass as they are.
 
         Of images and signals, `n_features_in_` is the number of values of a row; the values are
         checked where they are encoded.
@@ -58,6 +38,14 @@ class RowMethods:
             flat = X.reshape(len(X), int(np.prod(X.shape[1:])))
             validate_data(self, flat, reset=reset, skip_check_array=True)
             return X
+        if isinstance(X, CellRows):
+            # Genes are found by their names: cells may have others too.
+            return validate_data(self, X, reset=True, skip_check_array=True) if reset else X
+        if hasattr(X, "obs") and hasattr(X, "layers"):
+            raise DataError(
+                "X is an AnnData object: give cells = pyro_ssl.from_anndata(adata, label_key), and "
+                "their labels cells.y"
+            )
         if hasattr(X, "columns") or type(X).__module__.startswith("polars"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X

@@ -55,7 +55,8 @@ class SemiSupervisedVAEClassifier(
     Args:
         model: "auto", "m2", "m1m2", "rao_blackwell", "ccvae", a class of models that classify, or
             a model whose options are taken, for data of its shape.
-        columns: families of columns, by name or one for each; see `Columns.infer`.
+        columns: families of columns, by name or one for each, "covariate" for those that are
+            conditioned on and not modelled; see `Columns.infer`.
         unlabelled: what stands for an unknown label beside NaN and None; None for -1.
         class_prior: class shares of predictions: "uniform", "estimated" from all rows, or shares
             `[K]` in the order of `classes_`.
@@ -147,7 +148,8 @@ class SemiSupervisedVAEClassifier(
         """Learn from rows of which most may be unlabelled.
 
         Args:
-            X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing.
+            X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing. Or
+                cells, as `from_anndata` returns them.
             y: labels `[N]` of at least two classes: numbers, strings or truth values.
             sample_weight: weights `[N]`; one of n is the same as n equal rows, see `training_rows`.
 

@@ -15,7 +15,7 @@ from pyro_ssl.estimator.families import Families, families_of
 from pyro_ssl.estimator.inference import infer_column
 from pyro_ssl.estimator.kinds import Column
 from pyro_ssl.estimator.tables import KINDS, Table, read_table, write_table
-from pyro_ssl.likelihoods import Mixed
+from pyro_ssl.likelihoods import Conditional, Likelihood, Mixed
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,14 @@ class Columns:
     - fewer than two distinct entries, missing ones apart, is constant: left out, and restored
       by `decode`.
 
+    A column that `families` calls a covariate (a batch, a site, an age) is conditioned on and not
+    modelled. It is taken for what it would be otherwise, whole numbers of at most 10 distinct ones
+    for categories.
+
     NaN, None, pd.NA and NaT are missing.
 
     Encoded rows have a value for each column that is not constant, those of one likelihood side by
-    side: `modelled` says which they are.
+    side, covariates last: `modelled` says which they are.
 
     Attributes:
         columns: each column, in the table's order.
@@ -64,8 +68,8 @@ class Columns:
         Args:
             X: pandas or polars data frame, or 2-D array, of numbers, strings or objects.
             families: by name or number, one of real, positive, count, binary, categorical, ordinal
-                for columns whose family is known; or a sequence of one for each column, None to
-                infer it.
+                for columns whose family is known, or covariate; or a sequence of one for each
+                column, None to infer it.
 
         Raises:
             DataError: if a column holds infinity, or what its family does not take; if all columns
@@ -79,10 +83,10 @@ class Columns:
             infer_column(name, series, family)
             for name, series, family in zip(table.names, table.columns, given, strict=True)
         )
-        if all(column.family == "constant" for column in columns):
+        if all(column.family == "constant" or column.covariate for column in columns):
             raise DataError(
                 f"X has {table.num_rows} sample(s) (n_samples = {table.num_rows}), and no column "
-                "with two distinct entries, expected one that tells rows apart"
+                "with two distinct entries, expected one that tells rows apart and is no covariate"
             )
         return cls(columns, table.kind)
 
@@ -93,9 +97,12 @@ class Columns:
         return np.array(sorted(places, key=lambda n: self.columns[n].order), dtype=np.intp)
 
     @property
-    def likelihood(self) -> Mixed:
+    def likelihood(self) -> Likelihood:
         """The likelihood of encoded rows, of the families that `Column.likelihood` states."""
-        return Mixed(tuple(self.columns[n].likelihood for n in self.modelled))
+        each = [(self.columns[n].likelihood, self.columns[n].covariate) for n in self.modelled]
+        mixed = Mixed(tuple(family for family, given in each if not given))
+        covariates = tuple(family for family, given in each if given)
+        return Conditional(mixed, covariates, missing=True) if covariates else mixed
 
     def encode(self, X: Any) -> Floats:  # noqa: N803
         """Return a table as float64 `[N, len(modelled)]`, NaN where an entry is missing.
@@ -161,7 +168,7 @@ class Columns:
         return pd.DataFrame(
             {
                 "column": [c.name for c in self.columns],
-                "family": [c.family for c in self.columns],
+                "family": [c.stated for c in self.columns],
                 "missing": [c.missing for c in self.columns],
                 "transform": [c.transform for c in self.columns],
                 "categories": [", ".join(map(str, c.categories)) for c in self.columns],

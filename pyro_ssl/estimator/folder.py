@@ -20,17 +20,25 @@ from pyro_ssl.errors import CheckpointError, ResultsError
 from pyro_ssl.files import write_bytes, write_text
 
 VALUES = "model.json"
-FORMAT = "pyro_ssl classifier"
+LIBRARY = "pyro_ssl"
 VERSION = 1
 
 # Parts of a sparse matrix.
 _PARTS = ("data", "indices", "indptr", "shape")
 
 
-def write_folder(path: Path, values: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def write_folder(
+    path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> None:
     """Write plain JSON values, and arrays or sparse matrices, to a folder.
 
     A kill at any moment leaves the folder's former content or the new one.
+
+    Args:
+        path: the folder.
+        kind: what is stored, "classifier" or "regressor".
+        values: the values.
+        arrays: the arrays.
 
     Raises:
         ResultsError: if `path` is a file or a folder with other content, or cannot be written.
@@ -49,7 +57,7 @@ def write_folder(path: Path, values: Mapping[str, Any], arrays: Mapping[str, Any
     np.savez_compressed(buffer, **_flat(arrays))  # type: ignore[arg-type]
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     name = f"weights-{digest[:8]}.npz"
-    head = {"format": f"{FORMAT} {VERSION}", "weights": name, "sha256": digest}
+    head = {"format": f"{LIBRARY} {kind} {VERSION}", "weights": name, "sha256": digest}
     text = json.dumps({**head, **values}, indent=1)
     write_bytes(buffer.getvalue(), path / name)
     write_text(text, path / VALUES)
@@ -58,13 +66,17 @@ def write_folder(path: Path, values: Mapping[str, Any], arrays: Mapping[str, Any
             (path / former).unlink()
 
 
-def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values and the arrays of a folder.
+
+    Args:
+        path: the folder.
+        kind: what is stored, "classifier" or "regressor".
 
     Raises:
         CheckpointError: if the folder is missing, truncated, foreign or of a later version.
     """
-    values = _read_values(path)
+    values = _read_values(path, f"{LIBRARY} {kind}")
     name = values.get("weights")
     if not isinstance(name, str) or Path(name).name != name:
         raise CheckpointError(f"{path / VALUES} names the weights {name!r}, expected a file's name")
@@ -83,7 +95,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return values, _nested({key: file[key] for key in file.files})
 
 
-def _read_values(path: Path) -> dict[str, Any]:
+def _read_values(path: Path, wanted: str) -> dict[str, Any]:
     file = path / VALUES
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -99,8 +111,8 @@ def _read_values(path: Path) -> dict[str, Any]:
         ) from error
     found = values.get("format") if isinstance(values, dict) else None
     kind, _, version = str(found).rpartition(" ")
-    if kind != FORMAT or not version.isdigit():
-        raise CheckpointError(f"{file} has the format {found!r}, expected {FORMAT} {VERSION}")
+    if kind != wanted or not version.isdigit():
+        raise CheckpointError(f"{file} has the format {found!r}, expected {wanted} {VERSION}")
     if int(version) > VERSION:
         raise CheckpointError(
             f"{file} has the format {found!r}, this version of pyro_ssl reads up to {VERSION}: "

@@ -1,44 +1,33 @@
 """What a fitted classifier's generative model can do beside classifying."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from pyro_ssl.errors import DataError
-from pyro_ssl.estimator.bounds import BoundMethods
-from pyro_ssl.estimator.programs import complete, generate
-from pyro_ssl.likelihoods import Categorical, Ordinal
-
-Floats = NDArray[np.floating[Any]]
-
-# Draws of latents behind an imputed entry.
-_DRAWS = 40
+from pyro_ssl.estimator.bounds import ClassBoundMethods
+from pyro_ssl.estimator.completion import CompletionMethods
+from pyro_ssl.estimator.programs import complete, decoded, generate
 
 
-class GenerativeMethods(BoundMethods, TransformerMixin):
+class GenerativeMethods(CompletionMethods, ClassBoundMethods):
     """Methods of a classifier by p(x, y, z) of its models; see `SemiSupervisedVAEClassifier`."""
 
-    def transform(self, X: Any) -> Floats:  # noqa: N803
-        """Return the latent means of rows, `[N, D]`, by `model_` and its likeliest labels."""
-        check_is_fitted(self)
-        xs = self._encoded(self._checked(X))
-        found: Floats = self.model_.encode(xs)[0].cpu().numpy()
-        return found
-
-    def inverse_transform(self, Z: Any, y: Any = None) -> Any:  # noqa: N803
+    def inverse_transform(self, Z: Any, y: Any = None, like: Any = None) -> Any:  # noqa: N803
         """Return the means of p(x|y,z) of latents `[N, D]`, as rows like those of training.
 
         Args:
             Z: latents.
             y: labels `[N]`; None for the likeliest classes under p(y).
+            like: rows `[N, C]`, or one, whose covariates are taken (batch, size of a cell), for a
+                model that has any; None for one that has none.
 
         Raises:
-            DataError: if latents have another dimension, or a label is no class.
+            DataError: if latents have another dimension, a label is no class, or `like` is lacking.
         """
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64)
@@ -54,13 +43,23 @@ class GenerativeMethods(BoundMethods, TransformerMixin):
         parameter = next(self.model_.parameters())
         zs = torch.from_numpy(latents).to(parameter)
         labels = torch.from_numpy(ys).to(parameter.device)
-        with torch.no_grad():
-            try:
-                values = self.model_.decode(zs, labels)
-            except TypeError:
-                # CCVAE's latents hold the label.
-                values = self.model_.decode(zs)
+        values = decoded(self.model_, zs, labels, self._covariates_like(like, len(zs)))
         return self.inputs_.decode(values)
+
+    def _covariates_like(self, like: Any, rows: int) -> torch.Tensor | None:
+        """Return the covariates of rows `like`, `[N, C]`; None if the model has none."""
+        number = getattr(self.inputs_.likelihood, "num_covariates", 0)
+        if not number:
+            return None
+        if like is None:
+            raise DataError(
+                "like is None, but the model conditions on covariates: give rows like those of "
+                "training whose covariates are to be taken, one or as many as there are latents"
+            )
+        found = self._encoded(self._checked(like))[:, -number:]
+        if len(found) not in (1, rows):
+            raise DataError(f"like has {len(found)} rows, expected 1, or {rows} as Z has")
+        return found.expand(rows, -1)
 
     def sample(self, y: Any = None, n: int = 1, random_state: Any = None) -> Any:
         """Draw rows from p(x|y).
@@ -103,40 +102,15 @@ class GenerativeMethods(BoundMethods, TransformerMixin):
         labels = torch.from_numpy(self.predict_proba(X).argmax(1)).to(xs.device)
         return self.inputs_.decode(complete(self.model_, xs, labels, False, False))
 
-    def impute(self, X: Any, random_state: Any = 0) -> Any:  # noqa: N803
-        """Return rows with missing entries filled in; known ones stay as they are.
-
-        Labels are drawn from `predict_proba`, latents from q(z|x,y), of all models. A number is
-        the mean of p(x|y,z) over these draws, a category the most frequent one drawn from it.
-
-        Args:
-            X: rows.
-            random_state: seed, as scikit-learn takes it.
-        """
-        check_is_fitted(self)
-        X = self._checked(X)  # noqa: N806
-        xs = self._encoded(X)
-        missing = xs.isnan()
-        if not bool(missing.any()):
-            return self.inputs_.decode(xs)
-        rng = check_random_state(random_state)
+    def _labels_of(self, X: Any, rng: np.random.RandomState) -> Callable[[], torch.Tensor]:  # noqa: N803
         shares = self.predict_proba(X).cumsum(1)
-        means, drawn = [], []
-        with torch.random.fork_rng(devices=[xs.device] if xs.is_cuda else []):
-            torch.manual_seed(int(rng.randint(2**31 - 1)))
-            for number in range(_DRAWS):
-                model = self.models_[number % len(self.models_)]
-                places = (rng.rand(len(xs), 1) > shares).sum(1).clip(max=shares.shape[1] - 1)
-                labels = torch.from_numpy(places).to(xs.device)
-                means.append(complete(model, xs, labels, True, False))
-                drawn.append(complete(model, xs, labels, True, True))
-        filled = torch.stack(means).mean(0)
-        modes = torch.stack(drawn).mode(0).values
-        families = getattr(self.inputs_.likelihood, "columns", ())
-        coded = [isinstance(family, Categorical | Ordinal) for family in families]
-        if coded:
-            filled = torch.where(torch.tensor(coded, device=xs.device), modes.to(filled), filled)
-        return self.inputs_.decode(torch.where(missing, filled, xs))
+        device = next(self.model_.parameters()).device
+
+        def draw() -> torch.Tensor:
+            places = (rng.rand(len(shares), 1) > shares).sum(1).clip(max=shares.shape[1] - 1)
+            return torch.from_numpy(places).to(device)
+
+        return draw
 
     @property
     def transform_dim_(self) -> int:

@@ -45,6 +45,8 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
         DataError: if it holds infinity, or what the family does not take.
         TypeError: if an entry is no number, string, truth value or date.
     """
+    if family == "covariate":
+        return _covariate(name, series)
     numbers = as_numbers(series, name)
     if series.dtype.kind not in "iuf" and family in ("binary", "categorical"):
         # Strings that are numbers stay strings, the others among them too.
@@ -70,6 +72,18 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
         base = replace(base, dtype=dtype_of_numbers(numbers), levels=(), parsed=True)
     base = replace(base, missing=float(np.isnan(numbers).mean()))
     return _numeric(base, numbers, family, stated)
+
+
+def _covariate(name: Any, series: pd.Series) -> Column:
+    """Return what a covariate holds: few whole numbers are codes of a batch or a site."""
+    numbers = as_numbers(series, name)
+    family = None
+    if numbers is not None and not is_time(str(series.dtype)):
+        values = np.unique(numbers[~np.isnan(numbers)])
+        few = 2 < len(values) <= _FEW and bool((values == np.rint(values)).all())
+        family = "categorical" if few else None
+    found = infer_column(name, series, family)
+    return found if found.family == "constant" else replace(found, covariate=True)
 
 
 def _dtype_of_parsed(series: pd.Series, numbers: Floats) -> str:

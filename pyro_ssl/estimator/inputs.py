@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.estimator.cells import CellInputs, CellRows
 from pyro_ssl.estimator.columns import Columns
 from pyro_ssl.estimator.families import Families
 from pyro_ssl.estimator.images import ArrayInputs, is_array
@@ -33,7 +34,8 @@ class TableInputs:
     @property
     def continuous(self) -> bool:
         """Whether two equal rows are surely copies, since a column has a density."""
-        return any(column.family in ("real", "positive") for column in self.columns.columns)
+        columns = [column for column in self.columns.columns if not column.covariate]
+        return any(column.family in ("real", "positive") for column in columns)
 
     @property
     def likelihood(self) -> Likelihood:
@@ -150,7 +152,7 @@ class DocumentInputs:
         return rows
 
 
-Inputs = TableInputs | DocumentInputs | ArrayInputs
+Inputs = TableInputs | DocumentInputs | ArrayInputs | CellInputs
 
 
 def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N803
@@ -158,19 +160,19 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
 
     Args:
         X: pandas or polars data frame, 2-D array, or sparse matrix; an array or tensor of images
-            `[N, C, H, W]` or of signals `[N, C, T]`.
+            `[N, C, H, W]` or of signals `[N, C, T]`; cells.
         columns: families of columns that are known; see `Columns.infer`.
 
     Raises:
         DataError: if rows cannot be used.
-        ConfigError: if there are `columns` of images.
+        ConfigError: if there are `columns` of images or cells.
     """
-    if is_array(X):
+    if is_array(X) or isinstance(X, CellRows):
         if columns is not None:
             raise ConfigError(
-                f"columns is {columns!r}, but images and signals have none: use columns=None"
+                f"columns is {columns!r}, but images, signals and cells have none: use columns=None"
             )
-        return ArrayInputs.infer(X)
+        return CellInputs.infer(X) if isinstance(X, CellRows) else ArrayInputs.infer(X)
     if sp.issparse(X):
         if are_counts(X):
             return DocumentInputs.infer(X)
@@ -182,6 +184,8 @@ def inputs_from_dict(state: dict[str, Any]) -> Inputs:
     """Return the inputs that `to_dict` was called on."""
     if state.get("kind") == "documents":
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
+    if state.get("kind") == "cells":
+        return CellInputs.from_dict(state)
     if state.get("kind") == "images":
         return ArrayInputs.from_dict(state)
     return TableInputs(Columns.from_dict(state))

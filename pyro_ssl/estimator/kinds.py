@@ -17,7 +17,7 @@ from pyro_ssl.estimator.entries import (
 from pyro_ssl.estimator.restoring import restore_labels, restore_numbers
 from pyro_ssl.likelihoods import Categorical, Gaussian, Likelihood, NegativeBinomial, Ordinal
 
-FAMILIES = ("real", "positive", "count", "binary", "categorical", "ordinal")
+FAMILIES = ("real", "positive", "count", "binary", "categorical", "ordinal", "covariate")
 CODED = ("binary", "categorical", "ordinal")
 OTHER = "other"
 _CLIP = 10.0
@@ -38,7 +38,7 @@ class Column:
 
     Attributes:
         name: the data frame's name of the column, or the number of the array's column.
-        family: one of `FAMILIES`, or "constant": not modelled, the same in all rows.
+        family: one of `FAMILIES` but the last, or "constant": not modelled, the same in all rows.
         dtype: pandas' name of the raw column's dtype.
         categories: distinct entries, in the order of their codes. If the last is "other", it stands
             for all entries that are none of the others.
@@ -55,6 +55,8 @@ class Column:
             all entries are missing.
         missing: share of missing entries.
         parsed: whether numbers were strings: others among them are missing, without a warning.
+        covariate: whether it is conditioned on and not modelled; the family says how networks see
+            it.
     """
 
     name: str | int
@@ -73,6 +75,12 @@ class Column:
     constant: float | None = None
     missing: float = 0.0
     parsed: bool = False
+    covariate: bool = False
+
+    @property
+    def stated(self) -> str:
+        """The family in words: that of a covariate after "covariate"."""
+        return f"covariate {self.family}" if self.covariate else self.family
 
     @property
     def likelihood(self) -> Likelihood:
@@ -98,11 +106,11 @@ class Column:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What columns are sorted by, so that those of one likelihood are neighbours."""
+        """What columns are sorted by: those of one likelihood are neighbours, covariates last."""
         groups = ("real positive", "count", "binary categorical", "ordinal")
         group = next(n for n, names in enumerate(groups) if self.family in names.split())
         group = 0 if self._is_real else group
-        return group, len(self.categories)
+        return group + len(groups) * self.covariate, len(self.categories)
 
     def encode(self, series: pd.Series) -> tuple[Floats, list[Any]]:
         """Return encoded values `[N]`, NaN where missing, and the entries that were refused.
@@ -142,8 +150,8 @@ class Column:
         return restore_numbers(raw, self.dtype)
 
     def log_jacobian(self, values: Floats) -> Floats:
-        """Return log |d encoded / d raw| at encoded values `[N]`, 0 where missing or discrete."""
-        if not self._is_real:
+        """Return log |d encoded / d raw| at encoded values `[N]`, 0 where there is no density."""
+        if not self._is_real or self.covariate:
             return np.zeros(len(values))
         at = values * self.scale + self.shift
         logs = np.full(len(values), -np.log(self.scale))

@@ -1,19 +1,19 @@
 """What every fit of a classifier does with encoded rows."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_ssl.estimator.candidates import default_classifiers
+from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.generation import GenerativeMethods
-from pyro_ssl.estimator.members import Fold, Members
+from pyro_ssl.estimator.members import Fold
 from pyro_ssl.estimator.model_choice import make_models
-from pyro_ssl.estimator.parameters import progress_bar, training_options
+from pyro_ssl.estimator.parameters import training_options
+from pyro_ssl.estimator.training import TrainingMethods
 from pyro_ssl.estimator.warm_start import set_state, state_of
 from pyro_ssl.estimator.weighing import Weighing
 
@@ -21,22 +21,17 @@ Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
 
-class LearningMethods(GenerativeMethods):
+class LearningMethods(TrainingMethods, GenerativeMethods):
     """Training of models and weighing of candidates; see `SemiSupervisedVAEClassifier`."""
 
     # Parameters.
-    checkpoint: Any
     model: Any
     model_options: Any
     classifiers: Mapping[str, Any] | None
     max_steps: int
     n_jobs: int | None
-    verbose: int
 
     # What fit sets.
-    history_: pd.DataFrame
-    n_iter_: int
-    termination_condition_: str
     _weighing: Weighing
     # Rows, labels and weights that scikit-learn's classifiers learnt from.
     _taught: tuple[Tensor, Codes, Floats]
@@ -89,18 +84,8 @@ class LearningMethods(GenerativeMethods):
         models = make_models(self.model, self.inputs_, classes, options, seeds, xs.device)
         anneal = {} if self._go_on(models) else models[0].recommended_anneal
         config = training_options(self, self._seed, anneal, share)
-        self._members = Members(models, folds)
-        kept = None if self.checkpoint is None else Path(self.checkpoint)
-        with progress_bar(config.max_steps, self.verbose) as on_check:
-            history = self._members.fit(xs, codes, weights, config, on_check, kept)
-        if kept is not None:
-            kept.unlink(missing_ok=True)
-        for model in models:
-            model.double()
-        self.models_, self.model_ = models, models[0]
-        self.n_iter_ = history.steps
-        self.history_ = pd.DataFrame(history.rows)
-        self.termination_condition_ = history.termination
+        self._members = ClassMembers(models, folds)
+        self._train(self._members, xs, codes, weights, config)
         self._n_features_out = self.transform_dim_
 
     def _go_on(self, models: Sequence[Any]) -> bool:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from pyro_ssl.estimator.programs import SharedNoise, complete
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble import EnsembleConfig, EnsembleHistory, Member, fit_ensemble
 from pyro_ssl.metrics import joint_bound
-from pyro_ssl.models.base import SSLModel
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
+Self = TypeVar("Self", bound="Members")
 
 # Rows that a model is given at once.
-_ROWS = 2000
+ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -77,21 +76,21 @@ def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None)
 class Members:
     """Models of one kind with the labelled rows that each does not see.
 
-    Their mean is the classifier, and each one's prediction of the rows it does not see tells how
-    good that is.
+    Their mean predicts, and each one's prediction of the rows it does not see tells how good that
+    is. A base: subclasses know what labels are.
 
     Args:
         models: the models, untrained or trained.
         folds: one for each.
     """
 
-    def __init__(self, models: Sequence[SSLModel], folds: Sequence[Fold]) -> None:
+    def __init__(self, models: Sequence[Any], folds: Sequence[Fold]) -> None:
         self.models, self.folds = list(models), list(folds)
 
     def fit(
         self,
         xs: Tensor,
-        codes: Codes,
+        labels: NDArray[Any],
         weights: Floats,
         config: EnsembleConfig,
         on_check: Callable[[int], None] | None = None,
@@ -101,17 +100,17 @@ class Members:
 
         Args:
             xs: the rows.
-            codes: their labels, -1 where unknown.
+            labels: -1 where unknown; or real ones, in the dtype of `xs`, NaN where unknown.
             weights: of the rows.
             config: options of the training.
             on_check: called with the number of steps made.
             checkpoint: a file to keep the state in, and to go on from if it is there.
         """
-        everything = np.arange(len(codes))
+        everything = np.arange(len(labels))
         members = [
             Member(fold.kept, np.setdiff1d(everything, fold.kept), weights) for fold in self.folds
         ]
-        ys = torch.from_numpy(codes).to(xs.device)
+        ys = torch.from_numpy(labels).to(xs.device)
 
         def measure() -> float:
             with own_random_state(config.seed, xs.device):
@@ -134,32 +133,13 @@ class Members:
                 self.models, xs, ys, members, config, measured, on_check, checkpoint, resume
             )
 
-    def log_q(self, xs: Tensor) -> Floats:
-        """Return each model's log q(y|x), `[E, N, K]`."""
-        return self._each(xs, lambda model, rows: model.class_logits(rows).log_softmax(-1))
+    def log_marginal(self, xs: Tensor, samples: int, seed: int) -> Floats:
+        """Return each model's bound on log p(x) of rows, `[E, N]`, in nats."""
+        raise NotImplementedError
 
-    def log_joint(self, xs: Tensor, samples: int, seed: int) -> Floats:
-        """Return each model's bound on log p(x, y) of every label, `[E, N, K]`, in nats.
-
-        With several samples it is the importance-weighted bound.
-        """
-
-        def bounds(model: SSLModel, rows: Tensor) -> Tensor:
-            # All labels at once, each with every row.
-            labels = torch.arange(model.num_classes, device=rows.device)
-            many = rows.repeat(len(labels), *[1] * (rows.ndim - 1))
-            ys, each = labels.repeat_interleave(len(rows)), []
-            for sample in range(samples):
-                with SharedNoise(seed, sample):
-                    each.append(joint_bound(model, many, ys))
-            found = torch.stack(each).logsumexp(0) - np.log(samples)
-            return found.reshape(len(labels), len(rows)).T
-
-        return self._each(xs, bounds, max(1, _ROWS // self.models[0].num_classes))
-
-    def first(self) -> "Members":
+    def first(self: Self) -> Self:
         """Return the first model alone."""
-        return Members(self.models[:1], self.folds[:1])
+        return type(self)(self.models[:1], self.folds[:1])
 
     def held_out(self, each: Floats, rows: Codes) -> Floats:
         """Return of `[E, L, K]` what the model says that does not see the row, `[L, K]`.
@@ -179,46 +159,26 @@ class Members:
     def fills(self, xs: Tensor, coded: Sequence[bool]) -> Floats | None:
         """Return what each model takes missing entries for, `[E, N, C]`; None if none is missing.
 
-        A number is the mean over labels, by q(y|x), of its mean under p(x|y,z) at the mean of
-        q(z|x,y); a category is the likeliest one for the likeliest label. Known entries are as
-        they were.
+        Known entries are as they were.
 
         Args:
             xs: encoded rows of a table, `[N, C]`.
             coded: which columns hold the codes of categories, `[C]`.
         """
-        missing = xs.isnan()
-        if not bool(missing.any()):
+        if not bool(xs.isnan().any()):
             return None
         is_code = torch.tensor(coded, device=xs.device)
 
-        def fill(model: SSLModel, rows: Tensor) -> Tensor:
-            shares = model.class_logits(rows).softmax(-1)
-            mean, likeliest = torch.zeros_like(rows), torch.zeros_like(rows)
-            for label in range(model.num_classes):
-                ys = torch.full((len(rows),), label, device=rows.device)
-                here = complete(model, rows, ys, False, False)
-                mean = mean + shares[:, label, None] * here
-                chosen = (shares.argmax(1) == label)[:, None]
-                likeliest = torch.where(chosen, here, likeliest)
-            return torch.where(rows.isnan(), torch.where(is_code, likeliest, mean), rows)
+        def fill(model: Any, rows: Tensor) -> Tensor:
+            return torch.where(rows.isnan(), self._filled(model, rows, is_code), rows)
 
         return self._each(xs, fill)
 
-    def label_prior(self) -> Floats:
-        """Return p(y) of the models, uniform where they have none, `[K]`."""
-        each = []
-        for model in self.models:
-            p_y = getattr(model, "p_y", None)
-            like = next(model.parameters())
-            logits = like.new_zeros(model.num_classes) if p_y is None else p_y(like)
-            each.append(logits.detach().softmax(-1).cpu().numpy())
-        found: Floats = np.mean(each, 0)
-        return found
+    def _filled(self, model: Any, rows: Tensor, is_code: Tensor) -> Tensor:
+        """Return what a model takes entries of rows for, `[N, C]`; see `fills`."""
+        raise NotImplementedError
 
-    def _each(
-        self, xs: Tensor, call: Callable[[SSLModel, Tensor], Tensor], size: int = _ROWS
-    ) -> Floats:
+    def _each(self, xs: Tensor, call: Callable[[Any, Tensor], Tensor], size: int = ROWS) -> Floats:
         found = []
         with torch.no_grad(), own_random_state(0, xs.device):
             for model in self.models:

@@ -21,7 +21,7 @@ _LEAST = {"members": 1, "max_steps": 1, "min_steps": 0, "batch_size": 1, "verbos
 
 
 def check_parameters(estimator: Any) -> None:
-    """Check a classifier's parameters, as far as that needs no data.
+    """Check an estimator's parameters, as far as that needs no data.
 
     Raises:
         ConfigError: a ValueError that names the parameter, its value and what was expected.
@@ -40,8 +40,8 @@ def check_parameters(estimator: Any) -> None:
     jobs = estimator.n_jobs
     if jobs is not None and (not isinstance(jobs, Integral) or jobs == 0):
         raise ConfigError(f"n_jobs is {jobs!r}, expected None, or a whole number other than 0")
-    for name in ("model_options", "classifiers"):
-        value = getattr(estimator, name)
+    for name in ("model_options", "classifiers", "regressors"):
+        value = getattr(estimator, name, None)
         if value is not None and not isinstance(value, Mapping):
             raise ConfigError(f"{name} is {value!r}, expected None or a dict by name")
 

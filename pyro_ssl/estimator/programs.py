@@ -1,5 +1,6 @@
 """What a trained model makes of rows, by its programs."""
 
+import inspect
 import zlib
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.modes import evaluating
 
@@ -64,7 +65,7 @@ class _Means(Messenger):
 
 
 @torch.no_grad()
-def generate(model: SSLModel, like: Tensor, ys: Tensor) -> Tensor:
+def generate(model: PyroModel, like: Tensor, ys: Tensor) -> Tensor:
     """Draw latents and inputs from p(x, z | y), `[B, *input_shape]`.
 
     Args:
@@ -79,7 +80,7 @@ def generate(model: SSLModel, like: Tensor, ys: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complete(
-    model: SSLModel, xs: Tensor, ys: Tensor, draw_latents: bool, draw_inputs: bool
+    model: PyroModel, xs: Tensor, ys: Tensor, draw_latents: bool, draw_inputs: bool
 ) -> Tensor:
     """Return inputs by p(x|y,z), `[B, *input_shape]`, with z from q(z|x,y).
 
@@ -102,15 +103,32 @@ def complete(
         return _mean_inputs(model, replayed, batch)
 
 
-def _mean_inputs(model: SSLModel, program: Any, batch: Batch) -> Tensor:
+@torch.no_grad()
+def decoded(model: PyroModel, zs: Tensor, ys: Tensor, covariates: Tensor | None) -> Tensor:
+    """Return the means of p(x|y,z), `[B, *input_shape]`, by the model's `decode`.
+
+    Args:
+        model: the model.
+        zs: latents `[B, D]`.
+        ys: labels `[B]`, for models whose latents do not hold the label, as those of CCVAE do.
+        covariates: `[B, C]`; None if the model has none.
+    """
+    decode: Any = model.decode
+    needed = [p for p in inspect.signature(decode).parameters.values() if p.default is p.empty]
+    options = {} if covariates is None else {"covariates": covariates}
+    found: Tensor = decode(*(zs, ys)[: len(needed)], **options)
+    return found
+
+
+def _mean_inputs(model: PyroModel, program: Any, batch: Batch) -> Tensor:
     """Return the mean of p(x|.), as the model's likelihood takes it of the decoder's outputs."""
     found: list[Tensor] = []
     lower = getattr(model, "vae", model)
     original = lower._p_x_of
 
-    def listening(outputs: Tensor) -> Any:
-        found.append(lower._mean_of(outputs))
-        return original(outputs)
+    def listening(outputs: Tensor, covariates: Tensor | None = None) -> Any:
+        found.append(lower._mean_of(outputs, covariates))
+        return original(outputs, covariates)
 
     lower._p_x_of = listening  # type: ignore[method-assign]
     try:
@@ -130,7 +148,7 @@ def _inputs_of(trace: Any) -> Tensor:
 class _quiet:  # noqa: N801
     """Evaluation mode, without Pyro's store and validation."""
 
-    def __init__(self, model: SSLModel) -> None:
+    def __init__(self, model: PyroModel) -> None:
         self._contexts = (
             evaluating(model),
             pyro.get_param_store().scope(),

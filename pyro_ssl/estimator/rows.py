@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.estimator.cells import CellRows
 from pyro_ssl.estimator.images import is_array
 from pyro_ssl.estimator.inputs import are_counts
 from pyro_ssl.estimator.tables import read_table
@@ -61,7 +62,7 @@ def training_rows(X: Any, codes: Codes, classes: NDArray[Any], sample_weight: An
     Raises:
         DataError: if weights are zero for all labelled rows, or for all but one class.
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = row_weights(X, sample_weight)
     present = np.unique(codes[(codes >= 0) & (weights > 0)])
     if len(present) < 2:
         left = classes[present].tolist()
@@ -69,20 +70,42 @@ def training_rows(X: Any, codes: Codes, classes: NDArray[Any], sample_weight: An
             f"sample_weight is zero for all labelled rows but those of the classes {left}, "
             "expected positive weights for rows of at least 2 classes"
         )
+    order, kept, groups = in_order(X, codes, weights)
+    labels = np.where(codes >= 0, np.searchsorted(present, codes), -1)
+    return TrainingRows(_safe_indexing(X, order), labels[order], classes[present], kept, groups)
+
+
+def row_weights(X: Any, sample_weight: Any) -> Floats:  # noqa: N803
+    """Return weights of rows, `[N]`, not negative; ones if None."""
+    found: Floats = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    return found
+
+
+def in_order(X: Any, labels: NDArray[Any], weights: Floats) -> tuple[Codes, Floats, Codes]:  # noqa: N803
+    """Return which rows to learn from in which order, their weights, and numbers of equal rows.
+
+    Args:
+        X: rows.
+        labels: of the rows, `[N]`, of 8 bytes each; equal ones have equal bits.
+        weights: of the rows.
+
+    Returns:
+        Places of rows, weights, and numbers that are equal where rows and labels are; see
+        `training_rows`.
+    """
     hashes = row_hashes(X)
-    order = np.lexsort((codes, hashes))
+    order = np.lexsort((labels, hashes))
     order = order[weights[order] > 0]
-    sorted_keys = np.stack([hashes[order], codes[order].view(np.uint64)])
+    sorted_keys = np.stack([hashes[order], labels[order].view(np.uint64)])
     new = np.r_[True, (sorted_keys[:, 1:] != sorted_keys[:, :-1]).any(0)]
     groups = np.cumsum(new) - 1
     copies = _copies(weights[order], groups)
-    if copies is not None:
-        order, groups = np.repeat(order, copies), np.repeat(groups, copies)
-        weights = np.ones_like(weights)
-    labels = np.where(codes >= 0, np.searchsorted(present, codes), -1)
-    return TrainingRows(
-        _safe_indexing(X, order), labels[order], classes[present], weights[order], groups
-    )
+    if copies is None:
+        return order, weights[order], groups
+    order, groups = np.repeat(order, copies), np.repeat(groups, copies)
+    return order, np.ones(len(order)), groups
 
 
 def _copies(weights: Floats, groups: Codes) -> Codes | None:
@@ -106,7 +129,9 @@ def _copies(weights: Floats, groups: Codes) -> Codes | None:
 
 def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
     """Return a hash of each row's values, `[N]`; numbers of any dtype count as float64."""
-    if sp.issparse(X) and not are_counts(X):
+    if isinstance(X, CellRows):
+        X = X.plain()  # noqa: N806
+    elif sp.issparse(X) and not are_counts(X):
         X = X.toarray()  # noqa: N806
     if sp.issparse(X):
         rows = sp.csr_matrix(X, dtype=np.float64, copy=True)

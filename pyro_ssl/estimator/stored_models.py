@@ -17,13 +17,13 @@ from pyro_ssl.infer.stored import (
     stored,
     stored_options,
 )
-from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.base import PyroModel
 
 # Keys of parameters that are a model or its class.
 _CLASS, _INSTANCE = "model class", "model"
 
 
-def stored_model(models: Sequence[SSLModel]) -> dict[str, Any]:
+def stored_model(models: Sequence[PyroModel]) -> dict[str, Any]:
     """Return class and options of models of one kind as JSON values.
 
     Raises:
@@ -80,9 +80,9 @@ def stored_parameters(classifier: Any) -> dict[str, Any]:
     """
     found = {}
     for name, value in classifier.get_params(deep=False).items():
-        if isinstance(value, SSLModel):
+        if isinstance(value, PyroModel):
             found[name] = {_INSTANCE: type(value).__name__}
-        elif isinstance(value, type) and issubclass(value, SSLModel):
+        elif isinstance(value, type) and issubclass(value, PyroModel):
             found[name] = {_CLASS: value.__name__}
         elif isinstance(value, np.random.RandomState | np.random.Generator):
             found[name] = classifier._seed
@@ -93,7 +93,7 @@ def stored_parameters(classifier: Any) -> dict[str, Any]:
 
 
 def restored_parameters(
-    state: Mapping[str, Any], model: SSLModel, objects: Mapping[str, Any]
+    state: Mapping[str, Any], model: PyroModel, objects: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a classifier's parameters.
 

@@ -1,19 +1,22 @@
-"""scikit-learn's classifiers in files: fitted again, and checked to predict the same."""
+"""scikit-learn's estimators in files: fitted again, and checked to predict the same."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_ssl.data.known import is_known
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.estimator.as_json import encoded
-from pyro_ssl.estimator.candidates import Supervised
-from pyro_ssl.estimator.members import Codes, Floats
-from pyro_ssl.estimator.weighing import Weighing
+from pyro_ssl.estimator.candidates import Candidate
+from pyro_ssl.estimator.members import Floats
 
-Taught = tuple[Tensor, Codes, Floats]
+# Rows, labels and weights.
+Taught = tuple[Tensor, NDArray[Any], Floats]
 
 # Labelled rows whose predictions are compared.
 _ROWS = 20
@@ -21,46 +24,57 @@ _ROWS = 20
 _TOLERANCE = 1e-6
 
 
-def supervised_of(weighing: Weighing) -> dict[str, Supervised]:
-    """Return all of scikit-learn's classifiers among candidates, by name."""
+class Weighed(Protocol):
+    """What weighs candidates, `Weighing` or `RegressionWeighing`."""
+
+    members: Any
+    supervised: dict[str, Any]
+    propagated: dict[str, Any]
+
+    def say(self, xs: Tensor) -> dict[str, Floats]:
+        """Return what each candidate says of rows."""
+
+
+def supervised_of(weighing: Weighed) -> dict[str, Candidate]:
+    """Return all of scikit-learn's estimators among candidates, by name."""
     return {**weighing.supervised, **weighing.propagated}
 
 
-def samples(weighing: Weighing, taught: Taught) -> dict[str, Floats]:
-    """Return what each classifier says of a few labelled rows, `[n, K]`."""
+def samples(weighing: Weighed, taught: Taught) -> dict[str, Floats]:
+    """Return what each estimator says of a few labelled rows, `[n, K]`."""
     if not supervised_of(weighing):
         return {}
-    xs, codes, _ = taught
+    xs, labels, _ = taught
     parameter = next(weighing.members.models[0].parameters())
-    rows = np.flatnonzero(codes >= 0)[:_ROWS]
+    rows = np.flatnonzero(is_known(torch.from_numpy(labels)).numpy())[:_ROWS]
     said = weighing.say(xs[rows].to(parameter.device, parameter.dtype))
     return {name: said[name] for name in supervised_of(weighing)}
 
 
-def check_before(weighing: Weighing, again: Weighing, taught: Taught) -> None:
-    """Check, before classifiers are stored, that they can be, and predict the same when refitted.
+def check_before(weighing: Weighed, again: Weighed, taught: Taught) -> None:
+    """Check, before estimators are stored, that they can be, and predict the same when refitted.
 
     Args:
         weighing: the candidates.
-        again: the same, with classifiers that have learnt again.
+        again: the same, with estimators that have learnt again.
         taught: the rows they learn from.
 
     Raises:
-        ConfigError: naming the classifier.
+        ConfigError: naming the estimator.
     """
     for name, one in supervised_of(weighing).items():
-        encoded(f"classifier {name!r}", one.estimator)
+        encoded(f"candidate {name!r}", one.estimator)
     if name := _differing(samples(again, taught), samples(weighing, taught)):
         raise ConfigError(
-            f"classifier {name!r}, fitted again to the same rows, predicts something else: "
-            "give it a random_state, or keep the whole by joblib.dump(classifier, path)"
+            f"candidate {name!r}, fitted again to the same rows, predicts something else: "
+            "give it a random_state, or keep the whole by joblib.dump(estimator, path)"
         )
 
 
 def check_restored(
-    weighing: Weighing, taught: Taught, said: Mapping[str, Floats], versions: Mapping[str, Any]
+    weighing: Weighed, taught: Taught, said: Mapping[str, Floats], versions: Mapping[str, Any]
 ) -> None:
-    """Check that classifiers that have learnt again predict what they did.
+    """Check that estimators that have learnt again predict what they did.
 
     Args:
         weighing: the candidates.
@@ -69,19 +83,19 @@ def check_restored(
         versions: the versions then.
 
     Raises:
-        CheckpointError: naming the classifier and the versions.
+        CheckpointError: naming the estimator and the versions.
     """
     if name := _differing(samples(weighing, taught), said):
         then = versions.get("version_scikit-learn")
         raise CheckpointError(
-            f"classifier {name!r}, fitted again to the stored rows, predicts something else than "
+            f"candidate {name!r}, fitted again to the stored rows, predicts something else than "
             f"when it was saved, by scikit-learn {then}; here it is {version('scikit-learn')}: "
             "install the former version, or fit anew"
         )
 
 
 def _differing(now: Mapping[str, Floats], then: Mapping[str, Floats]) -> str:
-    """Return the name of a classifier whose predictions differ; empty if there is none."""
+    """Return the name of an estimator whose predictions differ; empty if there is none."""
     for name, one in now.items():
         if not np.allclose(one, then[name], rtol=0, atol=_TOLERANCE):
             return name

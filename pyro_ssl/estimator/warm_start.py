@@ -41,14 +41,19 @@ def changed_data(one: Any, inputs: Inputs, classes: NDArray[Any]) -> str:
     if not np.array_equal(classes, one.classes_):
         return f"the classes are {classes.tolist()}, were {one.classes_.tolist()}"
     if not (isinstance(inputs, TableInputs) and isinstance(one.inputs_, TableInputs)):
+        names = [
+            (getattr(i, "genes", ()), getattr(i, "batches", ())) for i in (inputs, one.inputs_)
+        ]
+        if names[0] != names[1]:
+            return "X has other genes or batches"
         shapes = [(type(i).__name__, i.input_shape) for i in (inputs, one.inputs_)]
         return "" if shapes[0] == shapes[1] else "X has other columns"
     new, old = inputs.columns.columns, one.inputs_.columns.columns
     if [c.name for c in new] != [c.name for c in old]:
         return "X has other columns"
     for now, then in zip(new, old, strict=True):
-        if now.family != then.family:
-            return f"column {now.name!r} is {now.family}, was {then.family}: state it in columns"
+        if (now.family, now.covariate) != (then.family, then.covariate):
+            return f"column {now.name!r} is {now.stated}, was {then.stated}: state it in columns"
         if now.categories != then.categories:
             return f"column {now.name!r} has other categories"
     return ""

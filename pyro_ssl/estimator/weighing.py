@@ -1,21 +1,21 @@
 """The candidates for p(y|x), learnt, weighed against each other, and mixed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import mode
 from torch import Tensor
 
 from pyro_ssl.estimator.candidates import Propagated, Supervised, learns_from_all_rows
+from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.decision import Decision, decide, judged, labelled_shares
+from pyro_ssl.estimator.filling import Fills, filled_features, fillings
 from pyro_ssl.estimator.inputs import Inputs
-from pyro_ssl.estimator.members import Fold, Members
+from pyro_ssl.estimator.members import Fold
 from pyro_ssl.estimator.probabilities import estimated_shares, normalised
-from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
@@ -80,7 +80,7 @@ class Weighing:
 
     def __init__(
         self,
-        members: Members,
+        members: ClassMembers,
         inputs: Inputs,
         classifiers: Mapping[str, Any],
         bayes: bool,
@@ -194,24 +194,11 @@ class Weighing:
         """The candidates, their figures on held-out labelled rows, and their weights."""
         return self.decision.table
 
-    def _fills(self, xs: Tensor) -> list[Floats | None]:
-        """Return what missing entries are taken for: by all models together, then by each.
+    def _fills(self, xs: Tensor) -> Fills:
+        needed = bool(self.supervised or self.propagated)
+        return fillings(self.members, self.inputs, xs, needed)
 
-        A model that fills in missing entries has learnt from labels. Rows that are held out are
-        therefore filled in by the model that does not see their labels, as are those a classifier
-        then learns from; in the end all models fill them in together.
-        """
-        families = getattr(self.inputs.likelihood, "columns", ())
-        coded = [isinstance(family, Categorical | Ordinal) for family in families]
-        needed = self.supervised or self.propagated
-        each = self.members.fills(xs, coded) if needed else None
-        if each is None:
-            return [None] * (len(self.members.models) + 1)
-        return [np.where(coded, mode(each, axis=0).mode, each.mean(0)), *each]
-
-    def _features(
-        self, xs: Tensor, kind: Mapping[str, Any], fills: Sequence[Floats | None]
-    ) -> list[Any]:
+    def _features(self, xs: Tensor, kind: Mapping[str, Any], fills: Fills) -> list[Any]:
         """Return what a kind of classifiers sees with each filling: no logarithms if supervised.
 
         Those are what scikit-learn's usual pipelines would make of the same table, so that the
@@ -219,7 +206,4 @@ class Weighing:
         """
         if not kind:
             return [None] * len(fills)
-        logs = kind is self.propagated
-        if fills[0] is None:
-            return [self.inputs.features(xs, None, logs)] * len(fills)
-        return [self.inputs.features(xs, fill, logs) for fill in fills]
+        return filled_features(self.inputs, xs, fills, logs=kind is self.propagated)

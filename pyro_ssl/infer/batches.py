@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.known import unknown_of
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.elbos.names import LABELLED, UNLABELLED
 from pyro_ssl.errors import ConfigError
@@ -86,7 +87,7 @@ class MiniBatches:
         self._labelled_order = self._empty_order(data.labelled_xs, self.labelled)
         self._unlabelled_order = self._empty_order(data.unlabelled_xs, self.unlabelled)
         ys = data.labelled_ys
-        self._unknown = ys.new_full((self.unlabelled, *ys.shape[1:]), -1)
+        self._unknown = ys.new_full((self.unlabelled, *ys.shape[1:]), unknown_of(ys))
 
     @property
     def streams(self) -> bool:

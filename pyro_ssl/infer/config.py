@@ -83,8 +83,8 @@ class FitConfig:
         cuda_graph: on a GPU, record the step once and replay it, where that is possible.
         keep_best: end with the weights of the best epoch, as `select` says.
         select: what the best epoch is chosen by, on validation rows: `accuracy`, or `bound`, that
-            on log p(x, y), see `pyro_ssl.metrics.joint_bound`. A model that does not classify is
-            chosen by its ELBO.
+            on log p(x, y), see `pyro_ssl.metrics.joint_bound`. In place of accuracy, real labels
+            have the mean of log q(y|x), and models without labels their ELBO.
         validation_bound: after every epoch, also estimate the ELBO of the validation rows for a
             model that classifies, and for any model the KL divergence of each dimension of the
             latent "z" on the first 1000 validation rows.

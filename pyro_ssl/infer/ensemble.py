@@ -70,7 +70,7 @@ def fit_ensemble(
         models: models of one class with equal options; their weights may differ. Afterwards they
             are in evaluation mode.
         xs: inputs of all rows, `[N, *input_shape]`, on the device of the models.
-        ys: their labels, `[N]`, -1 where unknown; or attributes `[N, L]`.
+        ys: their labels, `[N]`, -1 where unknown, of real labels NaN; or attributes `[N, L]`.
         members: the rows of each model. Some may have no labelled or no unlabelled rows.
         config: options; all defaults if None.
         measure: returns what is to rise, such as a bound of held-out rows under the models'

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.known import unknown_of
 from pyro_ssl.elbos.names import KINDS
 from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member, Rows
 
@@ -52,7 +53,7 @@ class MemberBatches:
         known = self.ys[labelled]
         if self._lacks_labels is not None:
             known[self._lacks_labels] = 0
-        unknown = known.new_full((*unlabelled.shape, *known.shape[2:]), -1)
+        unknown = known.new_full((*unlabelled.shape, *known.shape[2:]), unknown_of(known))
         xs = self.xs[torch.cat([labelled, unlabelled], 1)]
         return xs, torch.cat([known, unknown], 1)
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.models.base import PyroModel
@@ -135,7 +136,7 @@ def check_members(members: Sequence[Member], ys: Tensor, num_models: int) -> Non
         raise ConfigError(
             f"there are {num_models} models and {len(members)} members: give one for each"
         )
-    known = (ys >= 0).flatten(1).any(1).cpu().numpy() if ys.dim() > 1 else (ys >= 0).cpu().numpy()
+    known = has_known(ys).cpu().numpy()
     for number, member in enumerate(members):
         rows = np.concatenate([member.labelled, member.unlabelled]).astype(np.int64)
         if not len(rows):
@@ -146,7 +147,8 @@ def check_members(members: Sequence[Member], ys: Tensor, num_models: int) -> Non
                 f"{len(known) - 1}"
             )
         if not known[member.labelled.astype(np.int64)].all():
-            raise ConfigError(f"labelled rows of member {number} have no label, ys is -1")
+            unknown = unknown_of(ys)
+            raise ConfigError(f"labelled rows of member {number} have no label, ys is {unknown}")
         _check_weights(member, number, len(known))
 
 

@@ -36,10 +36,11 @@ class History:
         rows: one dict for each epoch, with the terms of `pyro_ssl.elbos.terms.objective_terms`, and
             `epoch`, `seconds` of training, `loss`, `gradient_norm` (of the loss, over all
             parameters, before the step and any cap), `penalty` if there is one,
-            `validation_accuracy` and `validation_ece`, or `validation_elbo` (nats per example)
-            for a model that does not classify. With `validation_bound` all of these, and
-            `validation_kl_z_D` (nats) of each latent dimension D, from 0. With `select="bound"`
-            also `validation_joint_bound`, see `pyro_ssl.metrics.joint_bound`.
+            `validation_accuracy` and `validation_ece`; or, of real labels, `validation_log_q_y`
+            (nats) and `validation_rmse`; or else `validation_elbo` (nats per example). With
+            `validation_bound` also that, and `validation_kl_z_D` (nats) of each latent
+            dimension D, from 0. With `select="bound"` also `validation_joint_bound`, see
+            `pyro_ssl.metrics.joint_bound`.
         selection: the epoch whose weights the model has now: `best validation accuracy`, `best
             validation joint bound`, `best validation elbo` or `last epoch`.
         selected_epoch: the number of that epoch, from 0.
@@ -193,16 +194,7 @@ def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
             f"the data is real-valued, but {type(model).__name__} takes inputs in [0, 1]: rescale "
             'them, or use likelihood="gaussian" where the model has it'
         )
-    if isinstance(model, SSLModel) and model.num_classes != data.num_classes:
-        raise DataError(
-            f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
-        )
-    if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
-        takes, has = (
-            "rows of attributes" if multi else "one label a row"
-            for multi in (model.multi_label, data.multi_label)
-        )
-        raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")
+    _check_labels_fit(model, data)
     if not model.learns_from_unlabelled and not data.num_labelled:
         raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
     if data.missing and not model.takes_missing:
@@ -222,3 +214,25 @@ def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
         raise DataError(
             f"the model is on {device}, the data on {data.labelled_xs.device}: move one by .to()"
         )
+
+
+def _check_labels_fit(model: PyroModel, data: SSLData) -> None:
+    if model.real_labels and data.num_labelled and not data.real_labels:
+        raise DataError(
+            f"{type(model).__name__} takes real labels, but the data has classes: make it with "
+            "SSLData.from_arrays(..., real_labels=True)"
+        )
+    if isinstance(model, SSLModel) and data.real_labels:
+        raise DataError(
+            f"{type(model).__name__} classifies, but the labels are real numbers: use RegressionM2"
+        )
+    if isinstance(model, SSLModel) and model.num_classes != data.num_classes:
+        raise DataError(
+            f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
+        )
+    if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
+        takes, has = (
+            "rows of attributes" if multi else "one label a row"
+            for multi in (model.multi_label, data.multi_label)
+        )
+        raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")

@@ -14,8 +14,11 @@ from pyro_ssl.models.base import PyroModel, SSLModel
 _OBJECTIVES = (names.ELBO, names.log_prob("x"))
 # What `FitConfig.select` means: the best epoch is chosen by the first of these that a row has.
 MEASURES = {
-    select: tuple(names.reported(m, names.VALIDATION) for m in (measure, *_OBJECTIVES))
-    for select, measure in (("accuracy", "accuracy"), ("bound", names.JOINT_BOUND))
+    select: tuple(names.reported(m, names.VALIDATION) for m in (*measures, *_OBJECTIVES))
+    for select, measures in (
+        ("accuracy", ("accuracy", names.LOG_Q_Y)),
+        ("bound", (names.JOINT_BOUND,)),
+    )
 }
 
 
@@ -27,7 +30,7 @@ def check_selection(model: PyroModel, data: SSLData, config: FitConfig) -> None:
     """
     if config.patience is not None and not len(data.validation_xs):
         raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
-    if config.select == "bound" and isinstance(model, SSLModel):
+    if config.select == "bound" and (isinstance(model, SSLModel) or data.real_labels):
         check_has_joint_bound(model)
 
 

@@ -1,5 +1,7 @@
 """Measures on the validation rows after an epoch."""
 
+from typing import Any
+
 import torch
 
 from pyro_ssl.data.ssl_data import SSLData
@@ -18,15 +20,17 @@ from pyro_ssl.metrics import (
 from pyro_ssl.models.base import PyroModel, SSLModel
 
 _KL_ROWS = 1000
+# Rows that are predicted at once.
+_ROWS = 10_000
 
 
 def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
     """Return validation accuracy and calibration error; empty without validation rows.
 
-    For a model that does not classify, return its objective instead; for one that does, also the
-    joint bound if `config.select` is `"bound"`. With
-    `config.validation_bound`, return the objective of a model that classifies, too, and the KL
-    divergence of each latent dimension. The noise is the same in every epoch.
+    Of real labels, return the mean of log q(y|x) and the root mean squared error. For a model
+    without labels, return its objective instead; for others, also the joint bound if
+    `config.select` is `"bound"`. With `config.validation_bound`, return the objective of these,
+    too, and the KL divergence of each latent dimension. The noise is the same in every epoch.
     """
     if not len(data.validation_xs):
         return {}
@@ -36,11 +40,22 @@ def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
         for name, measure in (("accuracy", accuracy), ("ece", expected_calibration_error)):
             value = measure(probabilities, data.validation_ys)
             row[names.reported(name, names.VALIDATION)] = value
-        if config.select == "bound":
-            row |= _joint_bound(model, data, config)
-        if not (config.validation_bound and model.learns_from_unlabelled):
-            return row
+    elif model.real_labels and data.real_labels:
+        row |= _regression(model, data)
+    if row and config.select == "bound":
+        row |= _joint_bound(model, data, config)
+    if row and not (config.validation_bound and model.learns_from_unlabelled):
+        return row
     return row | _bound(model, data, config)
+
+
+def _regression(model: Any, data: SSLData) -> Row:
+    parts = [model.predict(xs) for xs in data.validation_xs.split(_ROWS)]
+    loc, scale = (torch.cat(each) for each in zip(*parts, strict=True))
+    ys = data.validation_ys.to(loc.dtype)
+    log_q = torch.distributions.Normal(loc, scale).log_prob(ys).mean().item()
+    found = {names.LOG_Q_Y: log_q, "rmse": (loc - ys).square().mean().sqrt().item()}
+    return {names.reported(name, names.VALIDATION): value for name, value in found.items()}
 
 
 def _joint_bound(model: PyroModel, data: SSLData, config: FitConfig) -> Row:

@@ -9,8 +9,11 @@ from pyro_ssl.likelihoods.base import (
 )
 from pyro_ssl.likelihoods.categories import Categorical, Ordinal
 from pyro_ssl.likelihoods.chunks import ClassChunks
+from pyro_ssl.likelihoods.conditional import Conditional
 from pyro_ssl.likelihoods.counts import Multinomial, NegativeBinomial, Poisson
+from pyro_ssl.likelihoods.covariates import CovariateLikelihood
 from pyro_ssl.likelihoods.densities import BagOfWords
+from pyro_ssl.likelihoods.genes import GeneCounts
 from pyro_ssl.likelihoods.mixed import Mixed
 from pyro_ssl.likelihoods.pixels import Bernoulli, Laplace, pixel_likelihood
 from pyro_ssl.likelihoods.real import Gaussian, LogNormal, StudentT
@@ -22,7 +25,10 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ClassChunks",
+    "Conditional",
+    "CovariateLikelihood",
     "Gaussian",
+    "GeneCounts",
     "Laplace",
     "Likelihood",
     "LogNormal",

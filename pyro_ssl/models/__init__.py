@@ -19,6 +19,7 @@ from pyro_ssl.models.mlp_classifier import MLPClassifier
 from pyro_ssl.models.multi_label_ccvae import MultiLabelCCVAE
 from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
+from pyro_ssl.models.regression_m2 import RegressionM2
 from pyro_ssl.models.relaxed_m2 import RelaxedM2
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.models.vae import VAE
@@ -44,6 +45,7 @@ __all__ = [
     "MultiLabelM2",
     "PyroModel",
     "RaoBlackwellM2",
+    "RegressionM2",
     "RelaxedM2",
     "SSLModel",
     "active_latents",

@@ -3,17 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-import pyro
-import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
-from pyro.infer.util import is_validation_enabled
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.likelihoods import Bernoulli, Likelihood, as_likelihood
 from pyro_ssl.models.arguments import kept_arguments
+from pyro_ssl.models.inputs import InputModel
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.store import new_name, take_name, use_present_names
@@ -23,7 +20,7 @@ from pyro_ssl.plain import plain
 Model = TypeVar("Model", bound="PyroModel")
 
 
-class PyroModel(nn.Module):
+class PyroModel(InputModel):
     """Base of every model: a generative program and its guide, two Pyro programs.
 
     A subclass defines `model(xs, ys)` and `guide` with the same arguments, both of which call
@@ -37,7 +34,9 @@ class PyroModel(nn.Module):
 
     Attributes:
         learns_from_unlabelled: whether rows without a label contribute to the objective.
+        real_labels: whether labels are real numbers; the model then has `predict`.
         likelihood: the family of p(x|.), which decides what inputs the model takes.
+        takes_covariates: whether the decoder sees covariates, see `CovariateLikelihood`.
         recommended_anneal: what `fit` anneals unless told otherwise: for each key of
             `FitConfig.anneal` the first value, the last value, and the share of the run's steps
             between them.
@@ -47,8 +46,7 @@ class PyroModel(nn.Module):
     """
 
     learns_from_unlabelled = True
-    likelihood: Likelihood = Bernoulli()
-    likelihood_parameters: nn.Parameter | None
+    real_labels = False
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {}
     objective_name = "elbo"
     class_chunk: int | None = None
@@ -68,21 +66,6 @@ class PyroModel(nn.Module):
             ConfigError: if the model does not keep an argument as an attribute.
         """
         return kept_arguments(self, (PyroModel, SSLModel))
-
-    @property
-    def takes_real_values(self) -> bool:
-        """Whether inputs may be any real numbers; otherwise they are in [0, 1]."""
-        return self.likelihood.takes_real_values
-
-    @property
-    def takes_pixels(self) -> bool:
-        """Whether inputs are pixels that can be binarised, see `binarise` of `FitConfig`."""
-        return self.likelihood.takes_pixels
-
-    @property
-    def takes_missing(self) -> bool:
-        """Whether NaN among the inputs stands for a missing value."""
-        return self.likelihood.takes_missing
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Options are set as attributes, so that this makes all of them plain.
@@ -146,45 +129,6 @@ class PyroModel(nn.Module):
         check_inputs(xs, self.input_shape, name, dtype, **kinds)
         if self.takes_real_values:
             self.likelihood.check(xs, name)
-
-    def _set_likelihood(self, likelihood: str | Likelihood) -> None:
-        """Keep the family of p(x|.), and the parameters that it has in common for all inputs.
-
-        Raises:
-            ConfigError: if it is no likelihood, or not one of inputs of this shape.
-        """
-        self.likelihood = as_likelihood(likelihood)
-        self.likelihood.output_shape(self.input_shape)
-        number = self.likelihood.num_shared(self.input_shape)
-        self.likelihood_parameters = nn.Parameter(torch.zeros(number)) if number else None
-
-    def _features(self, xs: Tensor) -> Tensor:
-        """Return inputs as the networks see them, `[..., *feature_shape]` of the likelihood."""
-        self._check_support(xs)
-        return self.likelihood.features(xs, self.input_shape)
-
-    def _flat(self, xs: Tensor) -> Tensor:
-        """Return the features of inputs as vectors."""
-        return self._features(xs).flatten(-len(self.likelihood.feature_shape(self.input_shape)))
-
-    def _p_x_of(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return p(x|.) for the decoder's outputs `[..., *output_shape]`."""
-        shared = self.likelihood_parameters
-        return self.likelihood.distribution(outputs, self.input_shape, shared)
-
-    def _mean_of(self, outputs: Tensor) -> Tensor:
-        """Return the mean of p(x|.) for the decoder's outputs, `[..., *input_shape]`."""
-        return self.likelihood.mean(outputs, self.input_shape, self.likelihood_parameters)
-
-    def _observe_inputs(self, xs: Tensor, p_x: dist.TorchDistribution) -> None:
-        """Observe inputs as the site "x"."""
-        self._check_support(xs)
-        pyro.sample("x", p_x, obs=xs)
-
-    def _check_support(self, xs: Tensor) -> None:
-        """Check inputs if Pyro's validation is on; `fit` switches it off and checks data once."""
-        if is_validation_enabled():
-            self.likelihood.check(xs)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         use_present_names(state_dict, prefix)

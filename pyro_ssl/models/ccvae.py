@@ -52,16 +52,14 @@ class CCVAE(SSLModel):
     mean over labelled rows, as in `M2`. q(y|x) is the mean over `num_samples` draws of z_class, in
     log space. As in the authors' code, the numerator of w gives the encoder no gradient.
 
-    Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs", ICLR
-    2021, section 4.
+    Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs".
 
     Differs from the paper: a row has one label of K classes (several: `MultiLabelCCVAE`); networks
     are fully connected, p(y) is uniform and p(x|z) Bernoulli, unless said otherwise; scales are
     softplus of the network's output plus 1e-4, in p(z_class|y) plus 1e-3; `kl_weight` and `alpha`
     are options; the sum over labels of unlabelled rows is exact (the authors' code draws one);
-    log p(z|y) - log q(z|x) is evaluated at the draw of z that q(y|z_class) is of, as in the
-    equations (that code takes a KL divergence in closed form); z_class itself is among the draws
-    for q(y|x), so that w is at most `num_samples`, also where no other draw explains the label.
+    log p(z|y) - log q(z|x) is evaluated at the draw of z that q(y|z_class) is of (in closed form
+    there); z_class itself is among the draws for q(y|x), so that w is at most `num_samples`.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
@@ -73,19 +71,18 @@ class CCVAE(SSLModel):
         input_dropout: dropout probability at the encoder's input.
         likelihood: the family of p(x|z), as for `M2`.
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
-        alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
-            both in nats, on top of that term's weight in the bound; 0 for the paper's objective.
+        alpha: as for `M2`, on top of that term's weight in the bound; 0 for the paper's objective.
         num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
         channels: as for `M2`.
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        encoder: a network instead of the library's, called as that of `VAE`, with K + S latents;
-            with `channels`, with the `ConvEncoder`'s outputs `[N, F]`.
+        encoder: a network called as `VAE`'s, with K + S latents; with `channels`, on `[N, F]`.
         decoder: likewise.
 
     Raises:
         ConfigError: if an option, or a given network's call, cannot work.
     """
 
+    takes_covariates = True
     points: Tensor
     # Values of the label that p(z_class|y) has parameters for; None for the classes.
     _num_values: int | None = None
@@ -149,8 +146,8 @@ class CCVAE(SSLModel):
                 z_class = self._label_in_model(rows)
                 with poutine.scale(scale=self.kl_weight):
                     z_style = pyro.sample("z_style", prior)
-                outputs = self.image_decoder(self.decoder(torch.cat([z_class, z_style], -1)))
-                self._observe_inputs(rows.xs, self._p_x_of(outputs))
+                zs, given = torch.cat([z_class, z_style], -1), self._covariates(rows.xs)
+                self._observe_inputs(rows.xs, self._p_x_of(self._outputs(zs, given), given))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
@@ -220,6 +217,9 @@ class CCVAE(SSLModel):
     def _label_logits(self, z_class: Tensor) -> Tensor:
         return self.slope * z_class + self.intercept
 
+    def _outputs(self, zs: Tensor, covariates: Tensor | None) -> Tensor:
+        return self.image_decoder(self.decoder(self._beside(zs, covariates)))
+
     def _loc_and_scale(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         q_z = normal_of(self.encoder(self.image_encoder(self._features(xs))))
         return q_z.loc, q_z.scale
@@ -231,10 +231,10 @@ class CCVAE(SSLModel):
             return self._loc_and_scale(xs)
 
     @torch.no_grad()
-    def decode(self, zs: Tensor) -> Tensor:
-        """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
+    def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|z,c), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
         with evaluating(self):
-            return self._mean_of(self.image_decoder(self.decoder(zs)))
+            return self._mean_of(self._outputs(zs, covariates), covariates)
 
     @torch.no_grad()
     def prior_moments(self) -> tuple[Tensor, Tensor]:
@@ -243,8 +243,8 @@ class CCVAE(SSLModel):
         return mixture_moments(self.prior_loc, scale, self.p_y.logits)
 
     @torch.no_grad()
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(z|y); return the means of p(x|z)."""
         z_class = self._p_z_class(self._complete(ys)).sample()
         z_style = torch.randn(len(ys), self.style_dim, dtype=z_class.dtype, device=z_class.device)
-        return self.decode(torch.cat([z_class, z_style], -1))
+        return self.decode(torch.cat([z_class, z_style], -1), covariates)

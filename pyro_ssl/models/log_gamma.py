@@ -73,7 +73,7 @@ class LogGamma(M2):
         """Return `StaticEnum_ELBO` with KL divergences in closed form."""
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z).
 
         Unknown labels, -1, are drawn from p(y), which is uniform.
@@ -81,7 +81,7 @@ class LogGamma(M2):
         like, one_hot = next(self.parameters()), self._one_hot(self.p_y.complete_any(ys))
         pi = dist.Dirichlet(self.annealed_prior_concentration + one_hot).sample()
         zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
-        return self.decode(zs, pi)
+        return self.decode(zs, pi, covariates)
 
     def _one_hot(self, ys: Tensor) -> Tensor:
         # Not F.one_hot, which reads the tensor's values: a compiled step cannot.

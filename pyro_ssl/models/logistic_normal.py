@@ -88,7 +88,7 @@ class LogisticNormal(M2):
         """Return `StaticEnum_ELBO` with KL divergences in closed form."""
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw a and z from p(a, z|y) for each of `ys` `[B]`; return the means of p(x|a,z).
 
         p(a|y) is drawn by importance resampling of draws from p(a). Unknown labels, -1, are drawn
@@ -100,7 +100,7 @@ class LogisticNormal(M2):
         points = self._simplex(noise)
         chosen = points.T[self.p_y.complete_any(ys)].multinomial(1).squeeze(-1)
         zs = torch.randn(len(ys), self.latent_dim, dtype=like.dtype, device=like.device)
-        return self.decode(zs, points[chosen])
+        return self.decode(zs, points[chosen], covariates)
 
     def _simplex(self, a: Tensor) -> Tensor:
         return (a / self.annealed_temperature).softmax(-1)

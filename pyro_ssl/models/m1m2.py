@@ -124,16 +124,23 @@ class M1M2(LatentM2):
         self.vae.train(mode and self.train_m1)
         return self
 
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Draw z2 from its prior for each label of `ys` `[B]`; see `decode`."""
+        parameter = next(self.parameters())
+        zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
+        return self.decode(zs, self.p_y.complete_any(ys), covariates)
+
     @torch.no_grad()
-    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z1), `[B, *input_shape]`, z1 the mean of p(z1|y,z2).
 
         Args:
             zs: latents z2 `[B, E]`.
             ys: labels `[B]`.
+            covariates: `[B, C]`, as for `VAE.decode`; the upper layer does not see them.
         """
         with evaluating(self):
-            return self.vae.decode(self._p_z1(zs, ys).mean)
+            return self.vae.decode(self._p_z1(zs, ys).mean, covariates)
 
     def _trained_parts(self) -> list[str]:
         return super()._trained_parts() + ["vae"] * self.train_m1

@@ -46,10 +46,10 @@ class M2(SSLModel):
             + alpha/N_l (sum of log q(y|x) over labelled rows)
 
     and so does a training loop with `RowWeights` around both programs. Without it, a call sums over
-    its rows, and alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times
-    this one. The defaults suit MNIST with 100 labels, see the README. With
-    `batch_norm=True` the statistics are those of all rows of a call, so that in training mode a
-    mixed call is not exactly the sum of its labelled and its unlabelled part.
+    its rows; alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times this
+    one. The defaults suit MNIST with 100 labels. With `batch_norm=True` the statistics are those of
+    all rows of a call, so that in training mode a mixed call is not exactly the sum of its labelled
+    and its unlabelled part.
 
     Give known labels as `ys`. Do not condition the model on "y": the guide would still enumerate
     it, which is another, wrong objective, and Pyro only warns.
@@ -61,15 +61,16 @@ class M2(SSLModel):
     the label enters the first layer of encoder and decoder by an added embedding (the same
     function as concatenating a one-hot label); two hidden layers of rectified linear units by
     default, where the paper has softplus; convolutions that classifier and encoder share, other
-    likelihoods and label priors, batch norm and input dropout in the classifier are options;
-    scales are softplus of the network's output plus 1e-4, not the exponential of a log-variance; no
-    prior on the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
+    likelihoods and label priors, batch norm and input dropout in the classifier are options; scales
+    are softplus of the output plus 1e-4, not the exponential of a log-variance; no prior on the
+    weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
         num_classes: number of classes K.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
+        decoder_dims: those of the decoder where they differ; () for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: batch norm in the classifier: True takes the statistics of all rows, False is
             none; `"separate"` takes those of labelled and of unlabelled rows apart, and classifies
@@ -84,16 +85,16 @@ class M2(SSLModel):
         channels: let classifier and encoder see the image through one `ConvEncoder` whose first
             convolution has so many channels (`input_dropout` is then of its outputs), and let the
             decoder end in a `ConvDecoder`; None for fully connected networks.
-        likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`;
-            see `pyro_ssl.likelihoods`. Networks see its `features` of an input.
+        likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`.
+            Networks see its `features`; with covariates c (`Conditional`) all is given c: q(y|x,c).
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
         classifier: a network instead of the library's. It is called with inputs
             `[N, *feature_shape]` of the likelihood (with `channels`, the `ConvEncoder`'s outputs
             `[N, F]`), and returns `[N, K]`; batch norm and dropout are then not the model's.
         encoder: likewise, called with such inputs and labels `[N, K]`, one-hot or points of the
             simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
-        decoder: likewise, called with latents `[N, D]` and labels `[N, K]`; returns
-            `[N, *output_shape]` of the likelihood (with `channels`, `[N, F]`, see `ConvDecoder`).
+        decoder: likewise, called with latents `[N, D]` (and `conditions` of covariates) and labels
+            `[N, K]`; returns `[N, *output_shape]` (with `channels`, `[N, F]`, see `ConvDecoder`).
 
     Raises:
         ConfigError: if an option, or a given network's call, cannot work.
@@ -103,6 +104,7 @@ class M2(SSLModel):
         sums_labels: whether training sums over unknown labels, which can be done in chunks.
     """
 
+    takes_covariates = True
     scores_per_class = 1
     sums_labels = True
     # At first y is to learn the class, not z.
@@ -128,6 +130,7 @@ class M2(SSLModel):
         classifier: nn.Module | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        decoder_dims: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
@@ -135,19 +138,17 @@ class M2(SSLModel):
         check_not_negative("alpha", alpha)
         check_not_negative("latent_noise", latent_noise)
         check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
-        self.latent_dim, self.latent_noise = latent_dim, latent_noise
-        self.alpha, self.class_chunk = alpha, class_chunk
-        self.hidden_dims, self.channels = tuple(hidden_dims), channels
-        self.activation = activation
-        self.batch_norm, self.input_dropout = as_batch_norm(batch_norm), input_dropout
+        self.latent_dim, self.latent_noise, self.alpha = latent_dim, latent_noise, alpha
+        self.class_chunk, self.channels, self.activation = class_chunk, channels, activation
+        self.hidden_dims, self.batch_norm = tuple(hidden_dims), as_batch_norm(batch_norm)
+        self.input_dropout, self.decoder_dims = input_dropout, decoder_dims and tuple(decoder_dims)
         self._set_label_prior(label_prior)
-
         make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
         self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
         scores, norm = self.scores_per_class * num_classes, self.batch_norm
         self.classifier = make.encoder(classifier, "classifier", scores, None, norm, input_dropout)
         self.encoder = make.encoder(encoder, "encoder", 2 * latent_dim, num_classes)
-        self.decoder = make.decoder(decoder, latent_dim, num_classes)
+        self.decoder = make.decoder(decoder, latent_dim, num_classes, False, self.decoder_dims)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
@@ -160,7 +161,7 @@ class M2(SSLModel):
                 z = pyro.sample("z", prior)
                 if self.training and self.latent_noise > 0:
                     z = z + self.latent_noise * torch.randn_like(z)
-                self._observe_inputs(rows.xs, self._p_x(z, y))
+                self._observe_inputs(rows.xs, self._p_x(z, y, self._covariates(rows.xs)))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
@@ -180,8 +181,7 @@ class M2(SSLModel):
             else:
                 scores = all_scores[rows.index]
             with rows.plate():
-                y = self._label_in_guide(rows, scores)
-                pyro.sample("z", self._q_z(of_rows, y))
+                pyro.sample("z", self._q_z(of_rows, self._label_in_guide(rows, scores)))
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
@@ -214,37 +214,37 @@ class M2(SSLModel):
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
-    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
-        """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
+    def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
 
         Args:
             zs: latents `[B, D]`.
             ys: labels `[B]`, or points of the simplex `[B, K]`, floating.
+            covariates: c, `[B, C]`, if the likelihood has any.
         """
         with evaluating(self):
-            return self._mean_of(self._outputs(zs, ys))
+            return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
-        return self.decode(zs, self.p_y.complete_any(ys))
+        return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:
         chunk = chunk_of_summed(ys, self.class_chunk)
-        outputs = in_class_chunks(partial(self.encoder, features), chunk, ys)
-        return normal_of(outputs).to_event(1)
+        return normal_of(in_class_chunks(partial(self.encoder, features), chunk, ys)).to_event(1)
 
     def _encoded(self, xs: Tensor) -> Tensor:
         """Return what classifier and encoder see of inputs, `[B, F]`."""
         return self.image_encoder(self._features(xs))
 
-    def _p_x(self, zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
+    def _p_x(self, zs: Tensor, ys: Tensor, given: Tensor | None = None) -> dist.TorchDistribution:
         def family(zs: Tensor, ys: Tensor) -> dist.TorchDistribution:
-            return self._p_x_of(self._outputs(zs, ys))
+            return self._p_x_of(self._outputs(zs, ys, given), given)
 
         return in_likelihood_chunks(family, zs, ys, self.class_chunk, self.input_shape)
 
-    def _outputs(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def _outputs(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
-        return self.image_decoder(self.decoder(zs, ys))
+        return self.image_decoder(self.decoder(self._beside(zs, covariates), ys))

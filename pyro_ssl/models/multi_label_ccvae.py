@@ -80,7 +80,7 @@ class MultiLabelCCVAE(CCVAE):
 
     def reconstruct(self, xs: Tensor) -> Tensor:
         """Return means of p(x|z) at the mean of q(z|x), `[B, *input_shape]`."""
-        return self.decode(self.encode(xs)[0])
+        return self.decode(self.encode(xs)[0], self._covariates(xs))
 
     @torch.no_grad()
     def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class MultiLabelCCVAE(CCVAE):
         """
         zs = self.encode(xs)[0].clone()
         zs[:, attribute] = self.prior_loc[values.long(), attribute]
-        return self.decode(zs)
+        return self.decode(zs, self._covariates(xs))
 
     def _complete(self, ys: Tensor) -> Tensor:
         return complete(ys, self.prior_logits.squeeze(-1))

@@ -155,7 +155,7 @@ class MultiLabelM2(M2):
         Attributes y are 1 where their probability under q(y|x) is above 1/2.
         """
         ys = self.predict_proba(xs) > 0.5
-        return self.decode(self.encode(xs, ys)[0], ys)
+        return self.decode(self.encode(xs, ys)[0], ys, self._covariates(xs))
 
     @torch.no_grad()
     def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
@@ -172,18 +172,19 @@ class MultiLabelM2(M2):
         ys = (self.predict_proba(xs) > 0.5).to(xs.dtype)
         zs = self.encode(xs, ys)[0]
         ys[:, attribute] = values.to(ys.dtype)
-        return self.decode(zs, ys)
+        return self.decode(zs, ys, self._covariates(xs))
 
     @torch.no_grad()
-    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
 
         Args:
             zs: latents `[B, D]`.
             ys: attributes `[B, L]`, from 0 to 1.
+            covariates: as for `M2.decode`.
         """
-        return super().decode(zs, ys.to(zs.dtype))
+        return super().decode(zs, ys.to(zs.dtype), covariates)
 
-    def sample(self, ys: Tensor) -> Tensor:
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw z, and unknown attributes of `ys` `[B, L]`; return the means of p(x|y,z)."""
-        return super().sample(complete(ys, self.prior_logits))
+        return super().sample(complete(ys, self.prior_logits), covariates)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods import CovariateLikelihood, Likelihood
 from pyro_ssl.nets.conv import image_nets
 from pyro_ssl.nets.given import GivenNetwork
 from pyro_ssl.nets.mlp import MLP
@@ -41,6 +41,9 @@ class NetworkMaker:
         self._hidden_dims, self._activation = tuple(hidden_dims), activation
         self._seen = likelihood.feature_shape(input_shape)
         self._made = likelihood.output_shape(input_shape)
+        self._conditions = 0
+        if isinstance(likelihood, CovariateLikelihood):
+            self._conditions = likelihood.num_conditions
         self.image_encoder, self.image_decoder = image_nets(
             self._seen, channels, activation, self._made
         )
@@ -81,9 +84,16 @@ class NetworkMaker:
         inputs: int,
         num_labels: int | None = None,
         batch_norm: bool = False,
+        hidden_dims: Sequence[int] | None = None,
     ) -> nn.Module:
-        """Return a network that maps latents, `inputs` of them; see `encoder` for the rest."""
+        """Return a network that maps latents, `inputs` of them; see `encoder` for the rest.
+
+        After the latents come the `conditions` of covariates, if the likelihood has any. The widths
+        `hidden_dims` are those of the encoder, reversed, if they are None.
+        """
+        inputs += self._conditions
         if given is not None:
             return GivenNetwork(given, (inputs,), self._made, num_labels, "decoder")
         options = num_labels, self._activation, batch_norm
-        return MLP(inputs, self._hidden_dims[::-1], math.prod(self._made), *options)
+        dims = self._hidden_dims[::-1] if hidden_dims is None else hidden_dims
+        return MLP(inputs, dims, math.prod(self._made), *options)

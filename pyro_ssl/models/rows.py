@@ -10,6 +10,7 @@ import torch
 from pyro.contrib.autoname import scope
 from torch import Tensor
 
+from pyro_ssl.data.known import has_known
 from pyro_ssl.elbos.names import KINDS, LABELLED, UNLABELLED
 from pyro_ssl.errors import DataError
 
@@ -23,8 +24,8 @@ class Rows:
 
     Attributes:
         xs: inputs `[n, ...]`.
-        ys: labels `[n]`, or attributes `[n, L]`, -1 where unknown, some known in each row; None for
-            unlabelled rows.
+        ys: labels `[n]`, all known; or attributes `[n, L]`, -1 where unknown, some known in each
+            row; None for unlabelled rows.
         index: where the rows are in the call's `xs`.
         mixed: whether the call may have rows of both kinds; site names then begin with the kind
             (`"labelled/x"`), so that they differ.
@@ -66,8 +67,9 @@ class Batch:
 
     Attributes:
         xs: inputs `[B, ...]`.
-        ys: labels `[B]`, integers with -1 where unknown; or attributes `[B, L]`, where a row with
-            any known attribute counts as labelled; None if no label is known.
+        ys: labels `[B]`, integers with -1 where unknown, or floats with NaN where unknown; or
+            attributes `[B, L]`, where a row with any known attribute counts as labelled; None if no
+            label is known.
         num_labelled: promise that exactly the first `num_labelled` rows are labelled. The programs
             then do not read `ys` to find them, which on a GPU would make the host wait, and name
             sites as in a mixed call even if all rows are of one kind. None for no promise.
@@ -107,7 +109,7 @@ class Batch:
             return parts
         if ys is None:
             return [Rows(xs, None)]
-        known = ys >= 0 if ys.dim() == 1 else (ys >= 0).any(-1)
+        known = has_known(ys)
         if bool(known.all()):
             return [Rows(xs, ys)]
         if not bool(known.any()):

@@ -62,6 +62,8 @@ class VAE(PyroModel):
         ConfigError: if an option, or a given network's call, cannot work.
     """
 
+    takes_covariates = True
+
     def __init__(
         self,
         input_shape: tuple[int, ...] = (1, 28, 28),
@@ -105,12 +107,13 @@ class VAE(PyroModel):
 
         The decoder runs once for all rows, so that they share the statistics of batch norm.
         """
-        outputs = self.decoder(torch.cat(zs, -2)).split([len(rows.xs) for rows in parts], -2)
-        for rows, of_rows in zip(parts, outputs, strict=True):
+        given = [self._covariates(rows.xs) for rows in parts]
+        seen = [self._beside(z, c) for z, c in zip(zs, given, strict=True)]
+        outputs = self.decoder(torch.cat(seen, -2)).split([len(rows.xs) for rows in parts], -2)
+        for rows, of_rows, covariates in zip(parts, outputs, given, strict=True):
+            of_rows = of_rows.unflatten(-1, self._output_shape)
             with rows.plate():
-                self._observe_inputs(
-                    rows.xs, self._p_x_of(of_rows.unflatten(-1, self._output_shape))
-                )
+                self._observe_inputs(rows.xs, self._p_x_of(of_rows, covariates))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
@@ -126,13 +129,13 @@ class VAE(PyroModel):
         """Return q(z|x), batch shape `[B]`, event shape `[D]`, of `xs` `[B, *input_shape]`."""
         return normal_of(self.encoder(self._flat(xs))).to_event(1)
 
-    def p_x(self, zs: Tensor) -> dist.TorchDistribution:
+    def p_x(self, zs: Tensor, covariates: Tensor | None = None) -> dist.TorchDistribution:
         """Return p(x|z), batch shape `[...]`, event shape `input_shape`, of `zs` `[..., D]`."""
-        return self._p_x_of(self._outputs(zs))
+        return self._p_x_of(self._outputs(zs, covariates), covariates)
 
-    def _outputs(self, zs: Tensor) -> Tensor:
+    def _outputs(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
-        return self.decoder(zs).unflatten(-1, self._output_shape)
+        return self.decoder(self._beside(zs, covariates)).unflatten(-1, self._output_shape)
 
     @torch.no_grad()
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,13 +145,16 @@ class VAE(PyroModel):
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
-    def decode(self, zs: Tensor) -> Tensor:
-        """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode."""
-        with evaluating(self):
-            return self._mean_of(self._outputs(zs))
+    def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode.
 
-    def sample(self, num: int) -> Tensor:
-        """Draw `num` times z from its prior and return the means of p(x|z)."""
+        With covariates `[B, C]`, for a `CovariateLikelihood`, it is that of p(x|z,c).
+        """
+        with evaluating(self):
+            return self._mean_of(self._outputs(zs, covariates), covariates)
+
+    def sample(self, num: int, covariates: Tensor | None = None) -> Tensor:
+        """Draw `num` times z from its prior and return the means of p(x|z), see `decode`."""
         parameter = next(self.parameters())
         zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)
-        return self.decode(zs)
+        return self.decode(zs, covariates)

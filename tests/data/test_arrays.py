@@ -111,7 +111,7 @@ def test_every_part_of_the_constructor_may_be_an_array_a_list_or_nothing():
 @pytest.mark.parametrize(
     ("ys", "says"),
     [
-        ([0, 1.5, 2, 0, -1, 0], r"ys is continuous \(ys\[1\] is 1.5\).*no regression.*digitize"),
+        ([0, 1.5, 2, 0, -1, 0], r"ys is continuous \(ys\[1\] is 1.5\).*RegressionM2.*digitize"),
         (YS + 0.5, "ys is continuous"),
         (torch.tensor(YS) + 0.5, "ys is continuous"),
         (np.r_[np.inf, YS[1:]], r"ys is continuous \(ys\[0\] is inf"),

@@ -219,3 +219,23 @@ def test_missing_values_are_taken_where_the_data_says_so():
             SSLData.from_arrays(wrong, ys, missing=True)
     with pytest.raises(DataError, match="has infinite"):
         SSLData.unlabelled(torch.full((2, 3), math.inf), real_valued=True, missing=True)
+
+
+def test_real_labels_are_unknown_where_nan_and_have_the_dtype_of_the_inputs():
+    xs = torch.randn(4, 3)
+    data = SSLData.from_arrays(
+        xs, np.array([0.5, np.nan, -1.0, np.nan]), real_valued=True, real_labels=True
+    )
+    assert data.labelled_ys.tolist() == [0.5, -1.0]
+    assert data.labelled_ys.dtype == torch.float32
+    assert torch.equal(data.unlabelled_xs, xs[[1, 3]])
+    assert data.num_classes == 1
+    assert not data.multi_label
+    data = data.with_validation(xs[:2], np.array([1.5, 2.0]))
+    assert data.validation_ys.dtype == torch.float32
+    with pytest.raises(DataError, match=r"torch\.bool, expected real numbers"):
+        SSLData.from_arrays(xs, [True, False] * 2, real_valued=True, real_labels=True)
+    none = SSLData.from_arrays(xs, None, real_valued=True, real_labels=True)
+    assert (none.num_labelled, none.labelled_ys.dtype) == (0, torch.float32)
+    with pytest.raises(DataError, match=r"labelled_ys\[0\] is nan"):
+        SSLData(xs[:1], torch.tensor([torch.nan]), xs, 1, xs[:0], xs[:0, 0], True, False, True)

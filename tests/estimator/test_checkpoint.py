@@ -33,7 +33,7 @@ def test_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     whole = SemiSupervisedVAEClassifier(**options).fit(XS, PARTLY)
     again = SemiSupervisedVAEClassifier(**options, checkpoint=file)
     with monkeypatch.context() as patched:
-        patched.setattr("pyro_ssl.estimator.learning.progress_bar", killing)
+        patched.setattr("pyro_ssl.estimator.training.progress_bar", killing)
         with pytest.raises(Killed):
             again.fit(XS, PARTLY)
     assert file.exists()

@@ -11,8 +11,9 @@ from sklearn.semi_supervised import LabelSpreading
 from pyro_ssl.estimator import Columns, SemiSupervisedVAEClassifier
 from pyro_ssl.estimator import weighing as module
 from pyro_ssl.estimator.candidates import default_classifiers
+from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.inputs import TableInputs
-from pyro_ssl.estimator.members import Members, make_folds
+from pyro_ssl.estimator.members import make_folds
 from pyro_ssl.estimator.model_choice import make_models
 from pyro_ssl.estimator.weighing import BAYES, Q, Weighing
 from pyro_ssl.infer.ensemble import EnsembleConfig
@@ -34,7 +35,7 @@ def judged(codes, folds, monkeypatch):
     inputs = TableInputs(Columns.infer(holes()))
     xs = inputs.encode(holes())
     models = make_models("auto", inputs, 2, {}, range(len(folds)), torch.device("cpu"))
-    members = Members(models, folds)
+    members = ClassMembers(models, folds)
     weights = np.ones(60)
     members.fit(xs, codes, weights, EnsembleConfig(max_steps=30, min_steps=30))
     for model in models:

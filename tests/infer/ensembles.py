@@ -5,7 +5,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pyro_ssl.infer.ensemble import EnsembleConfig, Member
-from pyro_ssl.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, StudentT
+from pyro_ssl.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Conditional,
+    Gaussian,
+    GeneCounts,
+    Mixed,
+    StudentT,
+)
 from pyro_ssl.models import (
     CCVAE,
     M1M2,
@@ -17,6 +25,7 @@ from pyro_ssl.models import (
     MultiLabelCCVAE,
     MultiLabelM2,
     RaoBlackwellM2,
+    RegressionM2,
 )
 from pyro_ssl.models.rows import Batch
 
@@ -24,6 +33,8 @@ PLAIN = {"batch_norm": False, "input_dropout": 0.0}
 SIZES = {"input_shape": (6,), "num_classes": 3, "hidden_dims": (5,), "likelihood": "gaussian"}
 SMALL = {"latent_dim": 2, **SIZES, **PLAIN}
 MIXED = Mixed((Gaussian(), Gaussian(), StudentT(), Bernoulli(), Categorical(3), Gaussian(0.5)))
+# Counts of four genes, the size of the cell, and which of two batches it is of.
+GENES = Conditional(GeneCounts(target=20.0), (Categorical(2),))
 LOWER = {"input_shape": (6,), "latent_dim": 3, "hidden_dims": (4,), "likelihood": "gaussian"}
 UPPER = {"num_classes": 3, "latent_dim": 2, "hidden_dims": (5,), **PLAIN}
 TWO = SMALL | {"num_classes": 2}
@@ -37,12 +48,16 @@ MODELS = {
     "M1M2Both": lambda: M1M2(LOWER, train_m1=True, **UPPER),
     "MLPClassifier": lambda: MLPClassifier((6,), 3, (5,), **PLAIN),
     "MixedM2": lambda: M2(**SMALL | {"likelihood": MIXED, "input_dropout": 0.3}),
+    "ConditionalM2": lambda: M2(**SMALL | {"likelihood": GENES, "input_dropout": 0.3}),
+    "ConditionalM1M2": lambda: M1M2(LOWER | {"likelihood": GENES}, train_m1=True, **UPPER),
     "NoisyM2": lambda: M2(**SMALL, latent_noise=0.2, label_prior=(0.2, 0.3, 0.5)),
     "MultiLabelM2": lambda: MultiLabelM2(**TWO),
     "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
         style_dim=2, num_samples=5, **SIZES | {"num_classes": 2}
     ),
     "VAE": lambda: VAE(**LOWER),
+    "RegressionM2": lambda: RegressionM2(**LOWER, input_dropout=0.3),
+    "MixedRegressionM2": lambda: RegressionM2(**LOWER | {"likelihood": MIXED}),
 }
 # Whose programs change buffers, read values, or draw what vmap does not know.
 UNMAPPED = {
@@ -95,8 +110,13 @@ def problem(name="M2", count=3, rows=40, dtype=torch.float64):
     if getattr(first, "likelihood", None) == MIXED:
         xs[:, 3], xs[:, 4] = xs[:, 3] > 0, ys.to(dtype)
         xs[torch.rand_like(xs) < 0.2] = torch.nan
+    if getattr(first, "likelihood", None) == GENES:
+        xs = torch.poisson(xs.exp().clamp(max=50))
+        xs[:, 4], xs[:, 5] = xs[:, :4].sum(-1) + 1, torch.arange(rows) // 4 % 2
     if getattr(first, "multi_label", False):
         ys = torch.stack([ys, torch.arange(rows) // 2 % 2], 1)
+    if first.real_labels:
+        ys = ys.to(dtype) - 0.7
     labelled = [np.arange(2 * e, 10 + e) for e in range(count)]
     members = [Member(of, np.setdiff1d(np.arange(rows - e), of)) for e, of in enumerate(labelled)]
     return models, xs, ys, members

@@ -63,7 +63,7 @@ def assert_same(models, others, tolerance=1e-9):
 
 
 # The last falls back on training the models one by one: batch norm.
-@pytest.mark.parametrize("name", ["M2", "MixedM2", "SeparateNormM2"])
+@pytest.mark.parametrize("name", ["M2", "MixedM2", "ConditionalM2", "SeparateNormM2"])
 def test_training_is_that_of_each_model_alone_by_plain_adam(name):
     models, xs, ys, members = problem(name)
     twins = copy.deepcopy(models)

@@ -52,7 +52,7 @@ def test_loss_and_gradients_of_each_member_are_those_of_its_objective(name):
     assert active >= len(found) - 2
 
 
-@pytest.mark.parametrize("name", ["M2", "CCVAE", "MixedM2"])
+@pytest.mark.parametrize("name", ["M2", "CCVAE", "MixedM2", "ConditionalM2"])
 def test_programs_at_once_and_one_by_one_have_the_same_gradients(name):
     models, xs, ys, members = problem(name)
     batches = MemberBatches(xs, ys, members, config())

@@ -12,6 +12,7 @@ from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint, load_model
 from pyro_ssl.infer.svi import pyro_elbo
 from pyro_ssl.infer.trainer import Trainer
+from pyro_ssl.likelihoods import Conditional, Gaussian
 from pyro_ssl.models import M1M2, M2, VAE, BernoulliVAE, SSLModel
 from tests.infer.problems import blobs, small_m2
 from tests.infer.test_fit import StopError, same_weights, without_seconds
@@ -20,6 +21,9 @@ from tests.models.test_base import MODELS, SIZES
 # The table's models, and those whose options make another program of them.
 VARIANTS = {
     "M2, batch norm and dropout": lambda: M2(batch_norm=True, input_dropout=0.3, **SIZES),
+    "M2, covariates": lambda: M2(
+        likelihood=Conditional(Gaussian(), (Gaussian(),)), **SIZES | {"input_shape": (4,)}
+    ),
     "M1M2, both layers": lambda: M1M2(
         m1={"input_shape": (1, 2, 3), "latent_dim": 3, "hidden_dims": (5,), "batch_norm": True},
         num_classes=4,
@@ -54,6 +58,10 @@ def data_for(model, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     shape = (60, *model.input_shape)
     xs = torch.rand(shape, generator=generator, dtype=dtype).round().clamp(min=0.1)
+    if model.real_labels:
+        ys = torch.linspace(-1, 1, 60, dtype=dtype)
+        kinds = {"real_valued": True, "real_labels": True}
+        return SSLData(xs[:12], ys[:12], xs[12:], 1, xs[40:], ys[40:], **kinds)
     if not isinstance(model, SSLModel):
         return SSLData.unlabelled(xs, xs[:20], model.takes_real_values)
     classes = model.num_classes

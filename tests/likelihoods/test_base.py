@@ -13,7 +13,9 @@ from pyro_ssl.likelihoods import (
     BagOfWords,
     Bernoulli,
     Categorical,
+    Conditional,
     Gaussian,
+    GeneCounts,
     Laplace,
     Likelihood,
     LogNormal,
@@ -43,6 +45,8 @@ ALL = (
     Categorical(3),
     Ordinal(4),
     Mixed(("gaussian", Categorical(3)), missing=False),
+    GeneCounts(target=900.0, per="all"),
+    Conditional(GeneCounts(), (Categorical(3), "gaussian"), missing=True),
 )
 
 

@@ -27,6 +27,7 @@ from pyro_ssl.models import (
     MultiLabelM2,
     PyroModel,
     RaoBlackwellM2,
+    RegressionM2,
     RelaxedM2,
     SSLModel,
 )
@@ -61,6 +62,7 @@ MODELS = {
     ),
     "MultiLabelM2": lambda: MultiLabelM2((0.2, 0.5, 0.5, 0.9), **SIZES),
     "RaoBlackwellM2": lambda: RaoBlackwellM2(num_summed=2, **SIZES),
+    "RegressionM2": lambda: RegressionM2((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
     "VAE": lambda: VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
 }
 
@@ -76,8 +78,13 @@ def inputs(model):
 
 
 def labels(model, *ys):
-    """Labels `[6]`; of a multi-label model the attributes `[6, 4]` that are their binary digits."""
+    """Labels `[6]`; of a multi-label model the attributes `[6, 4]` that are their binary digits.
+
+    Of real labels they are halves, NaN where unknown.
+    """
     ys = torch.tensor(ys)
+    if model.real_labels:
+        return torch.where(ys < 0, torch.nan, ys / 2)
     if not getattr(model, "multi_label", False):
         return ys
     return torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(4)) & 1)

@@ -398,3 +398,22 @@ def test_svi_with_pyros_own_elbo_lowers_the_loss(xs):
     svi = SVI(model.model, model.guide, pyro.optim.Adam({"lr": 0.02}), TraceEnum_ELBO(1))
     losses = [svi.step(xs) for _ in range(150)]
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+
+
+def test_a_decoder_of_its_own_widths():
+    torch.manual_seed(0)
+    sizes = {"input_shape": (6,), "num_classes": 3, "latent_dim": 2, "hidden_dims": (5, 4)}
+    linear = M2(decoder_dims=[], **sizes)
+    assert len(linear.decoder.layers) == 1
+    zs, ys = torch.randn(4, 2), torch.tensor([0, 2, 1, 2])
+    first = linear.decoder.layers[0]
+    wanted = zs @ first.linear.weight.T + first.linear.bias + first.embedding.weight[ys]
+    torch.testing.assert_close(linear.decoder(zs, ys), wanted)
+    assert [layer.out_features for layer in linear.encoder.layers[1:]] == [4, 4]
+    wide = M2(decoder_dims=(7,), **sizes)
+    assert wide.decoder.layers[1].in_features == 7
+    assert wide.options["decoder_dims"] == (7,)
+    # What it is without.
+    assert M2(**sizes).decoder.layers[2].in_features == 5
+    with pytest.raises(ConfigError, match="expected widths of at least 1"):
+        M2(decoder_dims=(0,), **sizes)

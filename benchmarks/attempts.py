@@ -1,0 +1,36 @@
+"""Fits of a comparison, in several processes, of which some may fail."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from pyro_ssl.versions import environment
+
+Fit = TypeVar("Fit")
+Rows = list[dict[str, Any]]
+
+
+def attempts(
+    run: Callable[[Fit, str | None], Rows], todo: list[Fit], jobs: int
+) -> Iterator[tuple[Fit, Rows, str]]:
+    """Yield each fit when it has ended, its rows, and the error if it failed: others should go on.
+
+    Args:
+        run: returns the rows of a fit; it is called with the fit and the commit.
+        todo: the fits.
+        jobs: processes.
+    """
+    from joblib import Parallel, delayed
+
+    # Asked once: the code that runs is the code that was imported.
+    commit = environment()["commit"]
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from parallel(delayed(_attempt)(run, fit, commit) for fit in todo)
+
+
+def _attempt(
+    run: Callable[[Fit, str | None], Rows], fit: Fit, commit: str | None
+) -> tuple[Fit, Rows, str]:
+    try:
+        return fit, run(fit, commit), ""
+    except Exception as error:
+        return fit, [], f"{type(error).__name__}: {error}"

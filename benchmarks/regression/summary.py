@@ -1,0 +1,51 @@
+"""What the fits show: means over splits, and how our regressor compares with the baselines."""
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.regression.fits import CELL, MEASURES
+from benchmarks.regression.methods import BASELINES, OURS
+from benchmarks.tables.summary import compare
+from benchmarks.tables.summary import summarise as summarise_by
+from experiments.engine.tables import to_markdown
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each setting and method: of each measure mean, deviation and interval.
+
+    See `benchmarks.tables.summary.summarise`. A log loss is missing where a method has none.
+    """
+    return summarise_by(rows, CELL, MEASURES)
+
+
+def report(rows: pd.DataFrame) -> str:
+    """Return the comparison as Markdown: R^2 and its interval, and log loss, by setting."""
+    table = summarise(rows)
+    shown = table[[*CELL, "method", "n"]].copy()
+    shown["r2"] = [_interval(row, "r2", 3) for _, row in table.iterrows()]
+    shown["rmse"] = [_interval(row, "rmse", 1) for _, row in table.iterrows()]
+    shown["log_loss"] = [_interval(row, "log_loss", 3) for _, row in table.iterrows()]
+    shown["seconds"] = [f"{value:.1f}" for value in table["seconds"]]
+    parts = [to_markdown(shown.astype(str))]
+    each = compare(rows, OURS, "r2", CELL, BASELINES)
+    if len(each):
+        close, best = int(each["close"].sum()), int((each["lead"] >= 0).sum())
+        parts.append(
+            f"{OURS}: best in R^2, or within one standard error of the best, in {close} of "
+            f"{len(each)} settings; best in {best}."
+        )
+        worst = each.sort_values("lead").iloc[0]
+        parts.append(
+            f"Worst setting: {worst['dataset']}, {worst['labels']} labels, {worst['lead']:+.3f} "
+            f"in R^2 against {worst['best']} (standard error {worst['error']:.3f})."
+        )
+    return "\n\n".join(parts)
+
+
+def _interval(row: pd.Series, name: str, digits: int) -> str:
+    """Return a mean and half its 95 % interval as text; empty if there is none."""
+    if not np.isfinite(row[name]):
+        return ""
+    half = row[f"{name}_high"] - row[name]
+    reach = f" +- {half:.{digits}f}" if np.isfinite(half) else ""
+    return f"{row[name]:.{digits}f}{reach}"

@@ -1,0 +1,214 @@
+"""What classifier and regressor have in common as folders of plain values and arrays."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from pyro_ssl.errors import CheckpointError, PyroSSLError
+from pyro_ssl.estimator.as_json import decoded, encoded
+from pyro_ssl.estimator.checked import RowMethods
+from pyro_ssl.estimator.folder import read_folder, write_folder
+from pyro_ssl.estimator.inputs import inputs_from_dict
+from pyro_ssl.estimator.members import Fold
+from pyro_ssl.estimator.stored_decision import table_decoded, table_encoded
+from pyro_ssl.estimator.stored_models import (
+    restored_models,
+    restored_parameters,
+    stored_model,
+    stored_parameters,
+)
+from pyro_ssl.estimator.stored_supervised import check_before, samples, supervised_of
+from pyro_ssl.estimator.warm_start import state_of
+from pyro_ssl.infer.devices import resolve_device
+from pyro_ssl.models.base import PyroModel
+from pyro_ssl.versions import environment
+
+Self = TypeVar("Self", bound="FolderMethods")
+
+# Attributes that are plain values, by their names; scikit-learn's among them.
+_PLAIN = ("_seed", "n_features_in_", "n_iter_", "termination_condition_", "_n_features_out")
+
+
+class FolderMethods(RowMethods):
+    """What lets an estimator be kept in files; see `SemiSupervisedVAEClassifier`."""
+
+    # "classifier" or "regressor".
+    _kind: ClassVar[str]
+
+    # What fit sets.
+    feature_names_in_: Any
+    columns_: pd.DataFrame
+    history_: pd.DataFrame
+    _taught: Any
+    _training_bounds: Any
+    _typical: torch.Tensor
+    _weighing: Any
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to a folder, for `load`, without pickle.
+
+        It holds `model.json`, with the parameters, what the columns hold, and the decision, and
+        `weights-XXXXXXXX.npz`, with the models' weights and the rows of which scikit-learn's
+        estimators learn again at `load`: the labelled ones, and up to 10,000 unlabelled ones for
+        label spreading. **These rows can be read from it.**
+        A kill at any moment leaves the folder's former content or the new one.
+
+        Args:
+            path: the folder; one that `save` wrote is replaced.
+
+        Raises:
+            ConfigError: naming an estimator or parameter that no file can hold; joblib and pickle
+                can.
+            ResultsError: if the folder cannot be written, or holds other files.
+        """
+        check_is_fitted(self)
+        check_before(self._weighing, self._again(), self._taught)
+        values = {
+            "class": type(self).__name__,
+            "versions": environment(),
+            "parameters": stored_parameters(self),
+            "model": stored_model(self.models_),
+            "inputs": self.inputs_.to_dict(),
+            "columns": [encoded("a column's name", n) for n in self._names()],
+            "plain": {name: encoded(name, getattr(self, name)) for name in _PLAIN},
+            "history": table_encoded(self.history_),
+            f"{self._kind}s": {
+                name: encoded(f"candidate {name!r}", one.estimator)
+                for name, one in supervised_of(self._weighing).items()
+            },
+            "bayes": self._weighing.bayes,
+            **self._own_values(),
+        }
+        write_folder(Path(path), self._kind, values, {**self._arrays(), **self._own_arrays()})
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: str | Path,
+        model_class: type[PyroModel] | None = None,
+        **objects: Any,
+    ) -> Self:
+        """Return the estimator that `save` wrote; its predictions are the same to the last bit.
+
+        No code from the folder is run: of the classes that it names only those of scikit-learn are
+        imported.
+
+        Args:
+            path: the folder.
+            model_class: the class of a model that is not the library's.
+            objects: networks and other objects among `model_options`, by their names there; their
+                weights come from the file.
+
+        Raises:
+            CheckpointError: if the folder is missing, damaged, foreign or of a later version, or if
+                scikit-learn's estimators, fitted again, predict something else.
+            ConfigError: naming an object that is missing, or is not to be given.
+        """
+        values, arrays = read_folder(Path(path), cls._kind)
+        if values.get("class") != cls.__name__:
+            raise CheckpointError(
+                f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
+            )
+        try:
+            found = cls._restored(values, arrays, model_class, objects)
+            found._restore_own(values, arrays)
+            return found
+        except PyroSSLError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            versions = values.get("versions", {})
+            raise CheckpointError(
+                f"{path} is damaged, or was written by another version of the library "
+                f"({versions.get('version_pyro_ssl')}, commit {versions.get('commit')}): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    @classmethod
+    def _restored(
+        cls: type[Self],
+        values: dict[str, Any],
+        arrays: dict[str, Any],
+        model_class: type[PyroModel] | None,
+        objects: Mapping[str, Any],
+    ) -> Self:
+        """Return an estimator with all but what `_restore_own` restores."""
+        models = restored_models(values["model"], arrays, model_class, objects, cls.__name__)
+        found = cls(**restored_parameters(values["parameters"], models[0], objects))
+        for name, value in values["plain"].items():
+            if name in _PLAIN:
+                setattr(found, name, decoded(value))
+        found.models_, found.model_ = [m.to(_device_of(found)) for m in models], models[0]
+        found.inputs_ = inputs_from_dict(values["inputs"])
+        found.columns_ = found.inputs_.to_frame()
+        names = [decoded(n) for n in values["columns"]]
+        if names:
+            found.feature_names_in_ = np.array(names, dtype=object)
+        found.history_ = table_decoded(values["history"])
+        found._training_bounds = arrays["training_bounds"]
+        found._typical = torch.from_numpy(arrays["typical"])
+        return found
+
+    def _restore_own(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Restore members, candidates, and what else is of this kind of estimator."""
+        raise NotImplementedError
+
+    def _own_values(self) -> dict[str, Any]:
+        """Return JSON values of this kind of estimator."""
+        raise NotImplementedError
+
+    def _own_arrays(self) -> dict[str, Any]:
+        """Return arrays of this kind of estimator, by name."""
+        raise NotImplementedError
+
+    def _again(self) -> Any:
+        """Return the candidates, scikit-learn's estimators among them fitted again."""
+        raise NotImplementedError
+
+    def _no_folds(self) -> list[Fold]:
+        """Return folds of no rows, for members that are trained no more."""
+        nothing = np.empty(0, dtype=np.int64)
+        return [Fold(nothing, nothing)] * len(self.models_)
+
+    def _on_device(self) -> Any:
+        """Return the rows that scikit-learn's estimators learnt from, where the models are."""
+        xs, labels, weights = self._taught
+        parameter = next(self.model_.parameters())
+        return xs.to(parameter.device, parameter.dtype), labels, weights
+
+    def _names(self) -> list[Any]:
+        return list(getattr(self, "feature_names_in_", []))
+
+    def _arrays(self) -> dict[str, Any]:
+        """Return the arrays of the files that every kind has, by name."""
+        found: dict[str, Any] = {
+            "training_bounds": self._training_bounds,
+            "typical": self._typical.numpy(),
+            "decision_weights": self._weighing.decision.weights,
+            "taught/xs": self._taught[0].numpy(),
+            "taught/weights": self._taught[2],
+        }
+        for number, model in enumerate(self.models_):
+            for name, tensor in state_of(model).items():
+                found[f"model/{number}/{name}"] = _short(tensor.cpu().numpy())
+        said = samples(self._weighing, self._taught)
+        return found | {f"said/{name}": one for name, one in said.items()}
+
+
+def _device_of(estimator: Any) -> torch.device:
+    device = resolve_device(str(estimator.device))
+    missing = device.type == "cuda" and not torch.cuda.is_available()
+    return torch.device("cpu") if missing else device
+
+
+def _short(array: Any) -> Any:
+    """Return float64 numbers as float32, as they were trained, where that changes none."""
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore"):
+        short = array.astype(np.float32)
+    return short if np.array_equal(short, array, equal_nan=True) else array

@@ -1,0 +1,167 @@
+"""Rows of any family that end in covariates of any kinds."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.likelihoods.base import Likelihood, as_likelihood, register_likelihood
+from pyro_ssl.likelihoods.covariates import CovariateLikelihood
+from pyro_ssl.likelihoods.mixed import Mixed
+from pyro_ssl.likelihoods.scaling import Scaling
+
+
+@register_likelihood
+@dataclass(frozen=True)
+class Conditional(CovariateLikelihood):
+    """Rows `[x, c]`: any family of x, given covariates c of any kinds, such as a batch or a site.
+
+    Decoder and encoder see c as the families of the covariates say: a category as an indicator of
+    each, a real number as it is. `Conditional(Gaussian(), (Categorical(3),))` is for rows of real
+    numbers that end in the code of one of three batches. A covariate has no distribution; its
+    family says only what networks see, and which values there are.
+
+    Source: Sohn, Lee, Yan, "Learning structured output representation using deep conditional
+    generative models", NeurIPS 2015; with batches as covariates: Lopez, Regier, Cole, Jordan,
+    Yosef, "Deep generative modeling for single-cell transcriptomics" (scVI), Nature Methods 2018.
+
+    Differs from the papers: the prior of the latents does not depend on c, as in scVI; the encoder
+    sees c too, which scVI has as an option.
+
+    Args:
+        likelihood: the family of x, an object or a name; of rows `(values,)`.
+        covariates: the family of each covariate, an object or a name; families of single values.
+        missing: accept missing covariates (NaN): networks then see zeros, and a mask of known ones.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    likelihood: Likelihood
+    covariates: tuple[Likelihood, ...]
+    missing: bool = False
+
+    def check_options(self) -> None:
+        """Check the families, and keep them as objects."""
+        object.__setattr__(self, "likelihood", as_likelihood(self.likelihood))
+        try:
+            mixed = Mixed(self.covariates, self.missing)
+        except ConfigError as error:
+            raise ConfigError(f"covariates: {error}") from error
+        object.__setattr__(self, "covariates", mixed.columns)
+
+    @cached_property
+    def _seen(self) -> Mixed:
+        """What networks see of the covariates."""
+        return Mixed(self.covariates, self.missing)
+
+    @property
+    def _own(self) -> int:
+        return len(self.covariates)
+
+    @property
+    def columns(self) -> tuple[Likelihood, ...]:
+        """The family of each column of a row, if those of x have families of their own, else ()."""
+        of_values: tuple[Likelihood, ...] = getattr(self.likelihood, "columns", ())
+        return (*of_values, *self.covariates) if of_values else ()
+
+    @property
+    def support(self) -> str:  # type: ignore[override]
+        """In words, the inputs that it takes."""
+        return f"{self.likelihood.support}; and then covariates"
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """In words, the unit of its log-density."""
+        return self.likelihood.unit
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether NaN stands for a missing value, of x or of a covariate."""
+        return self.missing or self.likelihood.takes_missing
+
+    @property
+    def num_covariates(self) -> int:
+        """The last columns of a row that are covariates, those of the inner family included."""
+        inner = self.likelihood
+        return self._own + (inner.num_covariates if isinstance(inner, CovariateLikelihood) else 0)
+
+    @property
+    def num_conditions(self) -> int:
+        """The numbers that a decoder sees of the covariates."""
+        inner = self.likelihood
+        found = self._seen.feature_shape((self._own,))[0]
+        return found + (inner.num_conditions if isinstance(inner, CovariateLikelihood) else 0)
+
+    def conditions(self, covariates: Tensor) -> Tensor:
+        """Return what a decoder sees of covariates `[..., C]`."""
+        seen = self._seen.features(covariates[..., -self._own :], (self._own,))
+        if isinstance(self.likelihood, CovariateLikelihood):
+            inner = self.likelihood.conditions(covariates[..., : -self._own])
+            return torch.cat([inner, seen], -1)
+        return seen
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the decoder's outputs, which are those of x.
+
+        Raises:
+            ConfigError: if rows have no values beside the covariates, or others than x takes.
+        """
+        return self.likelihood.output_shape(self._modelled_shape(input_shape, self._own))
+
+    def num_shared(self, input_shape: tuple[int, ...]) -> int:
+        """Return the number of learned numbers that all rows share."""
+        return self.likelihood.num_shared(self._modelled_shape(input_shape, self._own))
+
+    def of_values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None, given: Tensor
+    ) -> dist.TorchDistribution:
+        """Return p(x|., c) of x alone."""
+        shape, inner = self._modelled_shape(input_shape, self._own), self.likelihood
+        if isinstance(inner, CovariateLikelihood):
+            return inner.of_values(outputs, shape, shared, given[..., : -self._own])
+        return inner.distribution(outputs, shape, shared)
+
+    def mean_of_values(
+        self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None, given: Tensor
+    ) -> Tensor:
+        """Return the mean of x alone, for categories the likeliest one."""
+        shape, inner = self._modelled_shape(input_shape, self._own), self.likelihood
+        if isinstance(inner, CovariateLikelihood):
+            return inner.mean_of_values(outputs, shape, shared, given[..., : -self._own])
+        return inner.mean(outputs, shape, shared)
+
+    def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the number of features of x and of the covariates."""
+        inner = self.likelihood.feature_shape(self._modelled_shape(input_shape, self._own))
+        return (inner[0] + self._seen.feature_shape((self._own,))[0],)
+
+    def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """Return the features of x and then those of the covariates."""
+        shape = self._modelled_shape(input_shape, self._own)
+        values = self.likelihood.features(xs[..., : -self._own], shape)
+        seen = self._seen.features(xs[..., -self._own :], (self._own,))
+        return torch.cat([values, seen], -1)
+
+    def inside(self, xs: Tensor) -> Tensor:
+        """Return whether each value and each covariate is one that its family takes."""
+        values = self.likelihood.inside(xs[..., : -self._own])
+        return torch.cat([values, self._seen.inside(xs[..., -self._own :])], -1)
+
+    def check(self, xs: Tensor, name: str = "xs") -> None:
+        """Check that values and covariates are such as their families take.
+
+        Raises:
+            DataError: naming the first row that is outside, and the remedy.
+        """
+        self.likelihood.check(xs[..., : -self._own], name)
+        self._seen.check(xs[..., -self._own :], f"{name}, in its covariates,")
+
+    def fit_scaling(self, xs: Tensor) -> Scaling:
+        """Return the scaling of x and of the covariates, which have no density."""
+        seen = self._seen.fit_scaling(xs[:, -self._own :])
+        seen = Scaling(seen.shift, seen.scale, torch.zeros_like(seen.density))
+        return Scaling.concatenated([self.likelihood.fit_scaling(xs[:, : -self._own]), seen])
