@@ -44,6 +44,7 @@ from pyro_ssl.models import (
     MultiLabelCCVAE,
     MultiLabelM2,
     RaoBlackwellM2,
+    RegressionM2,
 )
 from tests import oracle
 from tests.infer.problems import STEADY
@@ -103,6 +104,7 @@ MODELS = {
     "CCVAE": lambda p_x: CCVAE(num_samples=5, likelihood=p_x, **CCVAE_SIZES),
     "MultiLabelCCVAE": lambda p_x: MultiLabelCCVAE(num_samples=5, likelihood=p_x, **CCVAE_SIZES),
     "M1M2": lambda p_x: M1M2(VAE_SIZES | {"likelihood": p_x}, train_m1=True, **UPPER),
+    "RegressionM2": lambda p_x: RegressionM2(likelihood=p_x, **VAE_SIZES),
     "VAE": lambda p_x: VAE(likelihood=p_x, **VAE_SIZES),
     "Autoencoder": lambda p_x: Autoencoder(likelihood=p_x, **VAE_SIZES),
 }
@@ -120,6 +122,8 @@ def make(request):
 
 
 def labels(model, ys):
+    if getattr(model, "real_labels", False):
+        return torch.where(ys < 0, torch.nan, ys - 0.5)
     if getattr(model, "multi_label", False):
         return torch.where(ys[:, None] < 0, -1, (ys[:, None] >> torch.arange(CLASSES)) & 1)
     return ys
@@ -129,6 +133,7 @@ def data_of(model, likelihood, draw, number=12):
     xs, ys = draw((number, *SHAPE)).float(), torch.arange(number) % CLASSES
     ys[number // 2 :] = -1
     kinds = {"real_valued": likelihood.takes_real_values, "missing": likelihood.takes_missing}
+    kinds["real_labels"] = getattr(model, "real_labels", False)
     return SSLData.from_arrays(xs, labels(model, ys), CLASSES, **kinds)
 
 
