@@ -96,7 +96,7 @@ def fit_ensemble(
         stacked_parameters(models) as weights,
     ):
         step = Step(models, weights, batches, config)
-        run = _Run(step, config, EnsembleCheckpoint(checkpoint, models, members, config, xs))
+        run = _Run(step, config, EnsembleCheckpoint(checkpoint, models, members, config, xs, ys))
         if resume:
             run.resume()
         try:

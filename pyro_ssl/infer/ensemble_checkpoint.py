@@ -29,6 +29,7 @@ class EnsembleCheckpoint:
         members: their rows.
         config: options of training.
         xs: all rows.
+        ys: their labels.
     """
 
     def __init__(
@@ -38,15 +39,20 @@ class EnsembleCheckpoint:
         members: Sequence[Member],
         config: EnsembleConfig,
         xs: Tensor,
+        ys: Tensor,
     ) -> None:
         self._path = None if path is None else Path(path)
         self._models, self._device = models, xs.device
+        if path is None:
+            return
         self._run: dict[str, Any] = {
             "class of the models": type(models[0]).__name__,
             **stored_options(models[0]),
             **asdict(config),
             "rows": list(xs.shape),
             "members": _digest(members),
+            "inputs": _digest_of(xs),
+            "labels": _digest_of(ys),
         }
 
     def save(self, step: Step, progress: dict[str, Any]) -> None:
@@ -96,6 +102,11 @@ class EnsembleCheckpoint:
         set_random_states(state["rng"], self._device)
         progress: dict[str, Any] = state["progress"]
         return progress
+
+
+def _digest_of(values: Tensor) -> str:
+    """Return what tells values apart from others."""
+    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _digest(members: Sequence[Member]) -> str:

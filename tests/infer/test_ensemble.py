@@ -522,6 +522,14 @@ def test_files_that_no_run_can_resume_from(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=text):
             fit_ensemble(*arguments, of, other, checkpoint=path, resume=True)
+    labelled = members[0].labelled[:2]
+    swapped = ys.clone()
+    swapped[labelled] = (ys[labelled] + 1) % 3
+    for inputs, labels, text in ((xs + 1, ys, "other inputs:"), (xs, swapped, "other labels:")):
+        with pytest.raises(CheckpointError, match=text):
+            fit_ensemble(
+                models, inputs, labels, members, config(max_steps=2), checkpoint=path, resume=True
+            )
     torch.save({"format": "else"}, path)
     with pytest.raises(CheckpointError, match="not a 'pyro_ssl ensemble 1' file"):
         fit_ensemble(*arguments, members, config(max_steps=2), checkpoint=path, resume=True)
