@@ -19,7 +19,7 @@ from benchmarks.attempts import attempts
 from benchmarks.regression import fits
 from benchmarks.regression.data import DATASETS
 from benchmarks.regression.methods import METHODS
-from benchmarks.regression.summary import report, summarise
+from benchmarks.regression.summary import report, short, summarise
 from benchmarks.tables.fits import append, read
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.files import write_text
@@ -83,6 +83,7 @@ def main(args: Sequence[str] | None = None) -> None:
     rows = read(file, fits.COLUMNS)
     if len(rows):
         write_text(summarise(rows).to_csv(index=False), file.with_name("regression_summary.csv"))
+        write_text(short(rows).to_csv(index=False), file.with_name("regression_short.csv"))
         print(report(rows))
     if failed:
         sys.exit(f"{failed} fits failed, see above; they are tried again by the next run")

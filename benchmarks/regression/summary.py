@@ -42,6 +42,23 @@ def report(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
+def short(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a README's form: R^2 with half its 95 % interval, a row a setting, a column a method.
+
+    The last columns are the log losses, in nats a row, of methods that have one.
+    """
+    table = summarise(rows).set_index([*CELL, "method"])
+    columns = {}
+    for measure, title in (("r2", "{}"), ("log_loss", "log loss of {}")):
+        for method in (OURS, *BASELINES):
+            if method in table.index.get_level_values("method"):
+                part = table.xs(method, level="method")
+                if part[measure].notna().any():
+                    texts = [_interval(row, measure, 2) for _, row in part.iterrows()]
+                    columns[title.format(method)] = pd.Series(texts, part.index)
+    return pd.DataFrame(columns).reset_index()
+
+
 def _interval(row: pd.Series, name: str, digits: int) -> str:
     """Return a mean and half its 95 % interval as text; empty if there is none."""
     if not np.isfinite(row[name]):

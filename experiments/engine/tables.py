@@ -137,7 +137,7 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
         short = rows[[c for c in (*front, *present, *rest) if c in rows]]
         if f"<!-- {name}: begin -->" in text or name == "results":
             text = with_table(text, name, to_markdown(short))
-    return _with_benchmarks(text, root)
+    return _with_short_forms(_with_benchmarks(text, root), root)
 
 
 def _with_benchmarks(text: str, root: Path) -> str:
@@ -157,6 +157,16 @@ def _with_benchmarks(text: str, root: Path) -> str:
             shown = shown.map(partial(_formatted, form))
             note = f"\n{device}.\n"
             text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
+    return text
+
+
+def _with_short_forms(text: str, root: Path) -> str:
+    """Return a README's `text` with the tables that benchmarks write as they are to be shown."""
+    for name in ("tables", "regression"):
+        file = root / "benchmarks" / f"{name}_short.csv"
+        if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
+            shown = pd.read_csv(file).astype(object).fillna("")
+            text = with_table(text, f"benchmark {name}", to_markdown(shown))
     return text
 
 

@@ -102,6 +102,9 @@ def test_command_appends_what_is_missing_and_summarises(tmp_path, capsys):
     assert own["rmse_high"] - own["rmse"] == pytest.approx(reach, rel=1e-4)
     assert math.isnan(own["log_loss"])
     assert f"{own['r2']:.3f} +- " in shown
+    (short,) = pd.read_csv(tmp_path / "regression_short.csv").to_dict("records")
+    assert list(short)[2:] == ["ridge", "Gaussian process", "log loss of Gaussian process"]
+    assert short["ridge"] == f"{own['r2']:.2f} +- {own['r2_high'] - own['r2']:.2f}"
     command.main([*args, "--splits", "0", "1", "2", "--output", str(tmp_path)])
     assert "2 of 2 fits" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="--methods has 'magic'"):
