@@ -5,6 +5,7 @@ Torch is not imported here, so that `--help` answers at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pyro_ssl.errors import ConfigError
@@ -118,6 +119,11 @@ class RunOptions:
     quiet: bool = option(False, recorded=False)
     """No progress bars."""
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether runs are computed elsewhere than in this process."""
+        return self.jobs > 1 or self.backend != "processes"
+
 
 @dataclass(frozen=True)
 class DataOptions(RunOptions):
@@ -177,6 +183,24 @@ class SemiSupervisedOptions(TrainingOptions):
         return bool(self.labels if self.label_fraction is None else self.label_fraction)
 
 
+def for_worker(config: Options) -> Options:
+    """Return the options with which a run gives the same anywhere, and can be begun twice.
+
+    Paths do not depend on the working folder. A run that a lost worker began goes on from its
+    checkpoint: that nothing unfinished lay there before has to be checked by the caller.
+    """
+    from pyro_ssl.data import data_root
+
+    return replace(
+        config,
+        data_root=str(data_root(config.data_root).resolve()),
+        results_root=str(Path(config.results_root).resolve()),
+        overwrite=False,
+        resume=True,
+        quiet=True,
+    )
+
+
 def check_run_options(config: RunOptions) -> None:
     """Raise a ConfigError if seeds or other options of a run cannot work, or not together."""
     if not config.seeds:
@@ -187,3 +211,5 @@ def check_run_options(config: RunOptions) -> None:
         raise ConfigError("resume and overwrite exclude each other: choose one")
     if config.jobs < 1:
         raise ConfigError(f"jobs is {config.jobs}, expected at least 1")
+    if config.address is not None and config.backend == "processes":
+        raise ConfigError(f"address is {config.address!r}, but there is no cluster: add --backend")

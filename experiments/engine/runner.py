@@ -6,9 +6,6 @@ data and functions; nothing here knows how models are trained.
 
 import io
 import json
-import os
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -19,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from experiments.engine.backends import check_backend, compute, for_workers, side_by_side
-from experiments.engine.options import Options, RunOptions, check_run_options
+from experiments.engine.options import Options, RunOptions, check_run_options, for_worker
 from experiments.engine.results import RunFolder, print_results
 from pyro_ssl.errors import ConfigError, PyroSSLError
 from pyro_ssl.infer import devices, load_model
+from pyro_ssl.infer.clusters import compute
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.models import PyroModel
 from pyro_ssl.versions import environment
@@ -151,40 +148,24 @@ def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] 
                 with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
                     work(replace(config, results_root=folder, quiet=True))
     except (PyroSSLError, OSError) as error:
-        _tell(f"error: {error}")
+        devices.tell(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        _tell(f"\ninterrupted. Go on with:\n  {_command_to_resume(args)}")
+        devices.tell("\ninterrupted. Go on with:\n  " + devices.command_to_resume(args))
         return 130
     return 0
 
 
-def _tell(message: str) -> None:
-    """Print an error, once if several processes meet it."""
-    if not devices.launched_by_torchrun() or os.environ["RANK"] == "0":
-        print(message, file=sys.stderr)
-
-
-def _command_to_resume(args: Sequence[str] | None) -> str:
-    module = sys.modules["__main__"].__spec__
-    program = ["-m", module.name] if module else [sys.argv[0]]
-    given = sys.argv[1:] if args is None else args
-    kept = [a for a in given if a not in ("--overwrite", "--resume")]
-    return shlex.join([*devices.launcher(), *program, *kept, "--resume"])
-
-
 def run_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Run all comparisons, which share the options of runs.
+    """Run all comparisons, which share the options of runs; side by side, all of them at once.
 
-    Whatever is wrong with any shows before the first. Runs that are computed side by side are
-    those of all comparisons at once.
+    Whatever is wrong with any shows before the first.
     """
-    if side_by_side(comparisons[0].config):
+    if comparisons[0].config.side_by_side:
         _run_side_by_side(comparisons)
         return
-    if len(comparisons) > 1:
-        for comparison in comparisons:
-            _first_seed(comparison)
+    for comparison in comparisons[1:]:
+        _first_seed(comparison)
     for comparison in comparisons:
         first = _first_seed(comparison)
         run_in_main_process(partial(_claim, first.folders, comparison.config))
@@ -194,26 +175,24 @@ def run_comparisons(comparisons: Sequence[Comparison]) -> None:
 
 
 def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
+    config = comparisons[0].config
     firsts = [replace(_first_seed(comparison), dataset=None) for comparison in comparisons]
     for first in firsts:
-        _claim(first.folders, first.config)
-    config = comparisons[0].config
-    runs = []
-    for first in firsts:
-        for seed in first.config.seeds:
-            for folder in first.folders.values():
-                folder.begin(seed, first.config.resume)
-            runs.append(_for_worker(replace(first, seed=seed)))
-    compute(_run_seed, runs, config)
+        _claim(first.folders, config)
+    runs = [replace(first, seed=seed) for first in firsts for seed in first.config.seeds]
+    for run in runs:
+        for folder in run.folders.values():
+            folder.begin(run.seed, run.config.resume)
+    compute(_run_seed, [_for_worker(r) for r in runs], config.jobs, config.backend, config.address)
     for first in firsts:
         _report(first)
 
 
 def _for_worker(run: SeedRun) -> SeedRun:
     """Return a run for a process elsewhere, which loads the rows and writes to the same files."""
-    config = replace(run.config, **for_workers(run.config))
     folders = {name: f.in_folder(f.path.resolve()) for name, f in run.folders.items()}
-    return replace(run, comparison=replace(run.comparison, config=config), folders=folders)
+    comparison = replace(run.comparison, config=for_worker(run.config))
+    return replace(run, comparison=comparison, folders=folders)
 
 
 def _report(first: SeedRun) -> None:
@@ -227,14 +206,10 @@ def _first_seed(comparison: Comparison) -> SeedRun:
     """Return the run of the first seed, after raising whatever is wrong with the options."""
     config = comparison.config
     check_run_options(config)
-    check_backend(config)
     if devices.launched_by_torchrun() and not comparison.shared:
         raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
-    if devices.launched_by_torchrun() and side_by_side(config):
-        raise ConfigError(
-            f"jobs is {config.jobs} and backend {config.backend}, but torchrun's processes share "
-            "one run"
-        )
+    if devices.launched_by_torchrun() and config.side_by_side:
+        raise ConfigError("torchrun's processes share one run: leave --jobs and --backend out")
     # Asked now: the source tree may move on while this process trains on what it loaded.
     code = environment()
     processes = process_share().processes

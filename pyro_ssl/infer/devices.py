@@ -4,8 +4,9 @@ import ctypes
 import gc
 import os
 import platform
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def launcher() -> list[str]:
         several = [f"--nnodes={nodes}", "--rdzv-backend=c10d", first] if nodes > 1 else []
         return ["torchrun", *several, f"--nproc-per-node={here}"]
     return [sys.executable]
+
+
+def tell(message: str) -> None:
+    """Print a message on the standard error stream, once if `torchrun`'s processes all have it."""
+    if not launched_by_torchrun() or os.environ["RANK"] == "0":
+        print(message, file=sys.stderr)
+
+
+def command_to_resume(args: Sequence[str] | None) -> str:
+    """Return the command line of this process with `--resume`; `args` if not `sys.argv`."""
+    module = sys.modules["__main__"].__spec__
+    program = ["-m", module.name] if module else [sys.argv[0]]
+    given = sys.argv[1:] if args is None else args
+    kept = [a for a in given if a not in ("--overwrite", "--resume")]
+    return shlex.join([*launcher(), *program, *kept, "--resume"])
 
 
 @contextmanager

@@ -84,6 +84,7 @@ class RegressionM2(PyroModel):
     """
 
     real_labels = True
+    takes_covariates = True
     # At first y is to learn the label, not z.
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {
         "kl_z": (3.0, 1.0, 0.3)
@@ -135,7 +136,8 @@ class RegressionM2(PyroModel):
             with rows.plate():
                 y = pyro.sample("y", _standard(rows.xs), obs=_known(rows))
                 z = pyro.sample("z", prior)
-                self._observe_inputs(rows.xs, self._p_x_of(self._outputs(z, y)))
+                given = self._covariates(rows.xs)
+                self._observe_inputs(rows.xs, self._p_x_of(self._outputs(z, y, given), given))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" drawn where it is unknown; arguments as for `model`."""
@@ -184,20 +186,22 @@ class RegressionM2(PyroModel):
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
-    def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
 
         Args:
             zs: latents `[B, D]`.
             ys: labels `[B]`, floating.
+            covariates: c, `[B, C]`, if the likelihood has any.
         """
         with evaluating(self):
-            return self._mean_of(self._outputs(zs, ys))
+            return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
-    def sample(self, ys: Tensor) -> Tensor:
-        """Draw unknown labels of `ys` `[B]`, NaN, and z from p(y) p(z); return p(x|y,z)'s means."""
+    def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Draw z, and unknown labels of `ys` `[B]`, NaN, from their priors; see `decode`."""
         zs = torch.randn(len(ys), self.latent_dim, dtype=ys.dtype, device=ys.device)
-        return self.decode(zs, torch.where(ys.isnan(), torch.randn_like(ys), ys))
+        known = torch.where(ys.isnan(), torch.randn_like(ys), ys)
+        return self.decode(zs, known, covariates)
 
     def _encoded(self, xs: Tensor) -> Tensor:
         """Return what both encoders see of inputs, `[B, F]`."""
@@ -210,9 +214,9 @@ class RegressionM2(PyroModel):
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:
         return normal_of(self.encoder(features, ys.unsqueeze(-1))).to_event(1)
 
-    def _outputs(self, zs: Tensor, ys: Tensor) -> Tensor:
+    def _outputs(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
-        return self.image_decoder(self.decoder(zs, ys.unsqueeze(-1)))
+        return self.image_decoder(self.decoder(self._beside(zs, covariates), ys.unsqueeze(-1)))
 
 
 def _standard(like: Tensor) -> dist.Normal:

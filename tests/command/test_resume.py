@@ -21,7 +21,12 @@ def fit(folder, out, *options):
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     args = ("fit", str(folder / "data.csv"), *OPTIONS, "-o", str(folder / out), *options)
     return subprocess.Popen(
-        [sys.executable, "-m", "pyro_ssl", *args], env=env, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "pyro_ssl", *args],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background process ignores interrupts, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

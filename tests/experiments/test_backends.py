@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import label_fraction_sweep, mnist_m2
-from experiments.engine import backends
+from pyro_ssl.infer import clusters
 from tests.experiments.test_sweep import TINY
 
 OPTIONS = ["--dataset", "digits", "--labels", "20", "--validation", "100", "--hidden-dims", "8"]
@@ -72,11 +72,11 @@ def test_a_sweep_goes_on_when_a_worker_is_killed(cluster, tmp_path, monkeypatch)
 
 def test_options_of_a_sweep_are_computed_at_once(cluster, tmp_path, monkeypatch):
     sent = []
-    compute = backends.compute
+    compute = clusters.compute
 
-    def spy(run, tasks, config):
+    def spy(run, tasks, *where):
         sent.append(len(tasks))
-        compute(run, tasks, config)
+        compute(run, tasks, *where)
 
     monkeypatch.setattr("experiments.engine.runner.compute", spy)
     arguments = [*TINY.split(), "--proportions", "0.02", "0.05", "--models", "m2"]

@@ -230,7 +230,8 @@ def test_every_model_trains_samples_and_bounds_with_covariates(name, likelihood,
     model = MODELS[name](likelihood)
     xs, ys = draw(12).float(), torch.arange(12) % CLASSES
     ys[6:] = -1
-    data = SSLData.from_arrays(xs, labels(model, ys), CLASSES, real_valued=True)
+    real = getattr(model, "real_labels", False)
+    data = SSLData.from_arrays(xs, labels(model, ys), CLASSES, real_valued=True, real_labels=real)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     history = fit(model, data, FitConfig(epochs=2, batch_size=6, binarise=False, compile="never"))
     assert all(math.isfinite(v) for row in history.rows for v in row.values())
@@ -241,7 +242,7 @@ def test_every_model_trains_samples_and_bounds_with_covariates(name, likelihood,
     assert (moved.abs() > 0).any()
     width = likelihood.num_covariates
     given = xs[:4, -width:]
-    if isinstance(model, SSLModel):
+    if isinstance(model, SSLModel) or real:
         drawn = model.sample(labels(model, YS[:4]).abs(), given)
     else:
         drawn = model.sample(4, given)
@@ -262,7 +263,8 @@ def _latents(model):
     if hasattr(model, "style_dim"):
         return (torch.zeros(2, CLASSES + model.style_dim),)
     ys = torch.zeros(2, dtype=torch.long)
-    return torch.zeros(2, model.latent_dim), labels(model, ys).float() if model.multi_label else ys
+    plain = not getattr(model, "multi_label", False) and not getattr(model, "real_labels", False)
+    return torch.zeros(2, model.latent_dim), ys if plain else labels(model, ys).float()
 
 
 def test_covariates_where_there_are_none_and_models_that_take_none_are_refused():

@@ -132,7 +132,7 @@ def test_sampled_divergence_agrees_with_the_closed_form():
 
 def test_draws_with_a_label_are_the_priors_given_the_label(monkeypatch):
     model, seen = make_model(), []
-    monkeypatch.setattr(model, "decode", lambda zs, pi: seen.append((zs, pi)) or pi)
+    monkeypatch.setattr(model, "decode", lambda zs, pi, _: seen.append((zs, pi)) or pi)
     ys = torch.tensor([0, 1, 2, 3]).repeat(50)
     for _ in range(100):
         model.sample(ys)
