@@ -161,7 +161,8 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
     Args:
         X: pandas or polars data frame, 2-D array, or sparse matrix; an array or tensor of images
             `[N, C, H, W]` or of signals `[N, C, T]`; cells.
-        columns: families of columns that are known; see `Columns.infer`.
+        columns: families of columns that are known; see `Columns.infer`. Sparse counts are then a
+            table, and not documents.
 
     Raises:
         DataError: if rows cannot be used.
@@ -174,7 +175,8 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
             )
         return CellInputs.infer(X) if isinstance(X, CellRows) else ArrayInputs.infer(X)
     if sp.issparse(X):
-        if are_counts(X):
+        # What is said of columns says that they are no words.
+        if are_counts(X) and columns is None:
             return DocumentInputs.infer(X)
         return TableInputs(Columns.infer(_dense(X), columns))
     return TableInputs(Columns.infer(X, columns))

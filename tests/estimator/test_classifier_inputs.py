@@ -198,3 +198,21 @@ def test_minus_one_as_one_of_two_classes_is_refused_or_stated():
     fitted = make(unlabelled="Unknown").fit(XS, labels)
     assert fitted.classes_.tolist() == [-1, 1]
     assert fitted.score(XS, labels) > 0.8
+
+
+def test_sparse_counts_of_stated_columns_are_a_table():
+    rng = np.random.default_rng(0)
+    ys = rng.integers(2, size=60)
+    counts = rng.poisson(1 + 4 * np.stack([ys, 1 - ys, ys], 1)).astype(float)
+    partial = np.where(np.arange(60) < 20, ys, -1)
+    options = {"max_steps": 20, "members": 2, "random_state": 0}
+    options["columns"] = ["count", "count", None]
+    sparse = SemiSupervisedVAEClassifier(**options).fit(sp.csr_matrix(counts), partial)
+    dense = SemiSupervisedVAEClassifier(**options).fit(counts, partial)
+    assert list(sparse.columns_["family"])[:2] == ["count", "count"]
+    # Rows have other hashes, and so another order: the probabilities differ a little.
+    found = sparse.predict_proba(sp.csr_matrix(counts))
+    np.testing.assert_allclose(found, dense.predict_proba(counts), atol=0.1)
+    np.testing.assert_array_equal(found, sparse.predict_proba(counts))
+    words = SemiSupervisedVAEClassifier(**options | {"columns": None})
+    assert set(words.fit(sp.csr_matrix(counts), partial).columns_["family"]) == {"word"}
