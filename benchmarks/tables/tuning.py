@@ -26,7 +26,7 @@ from pyro_ssl.estimator.weighing import BAYES, CLUSTERS, LOG_TEMPERATURE, SUPERV
 from pyro_ssl.files import write_text
 from pyro_ssl.versions import environment
 
-_SUPERVISED = (1.0, 2.0, 3.0, 4.0, 6.0)
+_SUPERVISED = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 _CLUSTERS = (1.0, 2.0, 4.0)
 _LOG_TEMPERATURES = (0.0, 0.5, 1.0)
 _MEASURES = ("balanced_accuracy", "log_loss", "ece")

@@ -33,7 +33,8 @@ _PLAIN = (
 )
 # The share of a column's strings that must be numbers for it to be a column of numbers.
 _SHARE = 0.95
-_MOST = 1e150
+# Numbers nearer to 0 than the least count as 0: squares and quotients of the others are finite.
+_MOST, _LEAST = 1e150, 1e-150
 # At the start of a line.
 _PADDED = re.compile(r"^ *[+-]?0\d", re.MULTILINE)
 
@@ -70,6 +71,8 @@ def as_numbers(series: pd.Series, name: Any) -> Floats | None:
 def to_numbers(series: pd.Series, name: Any) -> Floats:
     """Return the entries as float64, NaN where they are missing or no numbers.
 
+    Numbers between -1e-150 and 1e-150 are taken for 0.
+
     Raises:
         DataError: if the column holds infinity or complex numbers.
     """
@@ -90,7 +93,12 @@ def to_numbers(series: pd.Series, name: Any) -> Floats:
         raise DataError(f"Complex data not supported: column {name!r} holds some, expected reals")
     found = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
     check_finite(found, name)
-    return found
+    return without_least(found)
+
+
+def without_least(numbers: Floats) -> Floats:
+    """Return numbers, 0 for those that are nearer to 0 than 1e-150."""
+    return np.where(np.abs(numbers) < _LEAST, 0.0, numbers)
 
 
 def check_finite(found: Floats, name: Any) -> None:
@@ -163,7 +171,7 @@ def as_float(value: Any) -> float:
     """Return an entry as a number, NaN if it is none."""
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return math.nan
 
 

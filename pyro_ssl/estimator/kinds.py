@@ -13,6 +13,7 @@ from pyro_ssl.estimator.entries import (
     as_float,
     distinct,
     to_numbers,
+    without_least,
 )
 from pyro_ssl.estimator.restoring import restore_labels, restore_numbers
 from pyro_ssl.likelihoods import Categorical, Gaussian, Likelihood, NegativeBinomial, Ordinal
@@ -236,10 +237,10 @@ class Column:
 
 
 def _code(value: Category, known: dict[Category, int], numeric: bool, rest: float) -> float:
-    """Return the code of an entry; `numeric` reads strings as numbers."""
+    """Return the code of an entry; where `numeric`, that of its number."""
     if value in known:
         return known[value]
-    if numeric and isinstance(value, str):
-        number = as_float(value)
+    if numeric:
+        number = float(without_least(np.float64(as_float(value))))
         return rest if np.isnan(number) else known.get(number, rest)
     return rest

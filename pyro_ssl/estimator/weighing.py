@@ -25,7 +25,7 @@ Preference = dict[str, float]
 Q, BAYES = "q(y|x)", "p(y|x)"
 # Held-out rows that each candidate has in advance, and that decide where labels are few: see
 # `Weighing.preference`. Chosen on the tuning tables by benchmarks.tables.tuning.
-SUPERVISED, CLUSTERS = 4.0, 2.0
+SUPERVISED, CLUSTERS = 6.0, 2.0
 # A model whose columns are independent given y and z takes each for new evidence: it is too sure.
 LOG_TEMPERATURE = 1.0
 # Rows by which class shares are estimated, at most.

@@ -81,7 +81,7 @@ def test_the_mixture_is_that_of_the_candidates(monkeypatch):
     np.testing.assert_allclose(weighing.mix(xs), mixed)
     preferred = decision.table.set_index("candidate")["preference"]
     assert preferred[[Q, BAYES]].sum() == preferred["label spreading"] == 2
-    assert preferred["random forest"] == preferred["logistic regression"] == 4
+    assert preferred["random forest"] == preferred["logistic regression"] == 6
 
 
 def test_missing_entries_are_filled_in_by_expectation(monkeypatch):
