@@ -189,7 +189,11 @@ class Mine(ClassifierMixin, BaseEstimator):
         (make_pipeline(DummyClassifier(), memory="folder"), "has memory='folder', expected None"),
     ],
 )
-def test_classifiers_that_cannot_be_fitted_again_are_refused(fitted, estimator, words, tmp_path):
+def test_classifiers_that_cannot_be_fitted_again_are_refused(
+    fitted, estimator, words, tmp_path, monkeypatch
+):
+    # A pipeline's memory is a folder in the current one.
+    monkeypatch.chdir(tmp_path)
     one = copy.deepcopy(fitted)
     one._weighing.supervised["random forest"].estimator = estimator
     with pytest.raises(ConfigError, match=words):
