@@ -241,6 +241,6 @@ def _code(value: Category, known: dict[Category, int], numeric: bool, rest: floa
     if value in known:
         return known[value]
     if numeric:
-        number = float(without_least(np.float64(as_float(value))))
+        number = float(without_least(np.array(as_float(value))))
         return rest if np.isnan(number) else known.get(number, rest)
     return rest

@@ -119,10 +119,12 @@ class CompiledGradients(Gradients):
             values, grads = self._run(compiled, batch)
         else:
             try:
+                # The compiler takes a second to import.
+                from pyro_ssl.infer.compiler_options import compiler_options, with_float_scatters
+
                 graph, names = self._record(batch)
-                # Fused random numbers would be other numbers, and on a CPU they are slower.
-                options: dict[str, Any] = {"fallback_random": True}
-                compiled = torch.compile(graph, fullgraph=True, options=options)
+                graph = with_float_scatters(graph)
+                compiled = torch.compile(graph, fullgraph=True, options=compiler_options())
                 values, grads = self._run(compiled, batch)
             except Exception as error:
                 # A compiler may raise any error; the uncompiled step still works.

@@ -61,7 +61,7 @@ class _Simplifier:
     def _visit(self, node: fx.Node) -> None:
         if node.op == "get_attr":
             self._constants[node] = getattr(self._module, str(node.target))
-        if node.op != "call_function" or _is_random(node):
+        if node.op != "call_function" or is_random(node):
             return
         key = _key(node)
         same = self._known.get(key)
@@ -158,6 +158,7 @@ def _changes_inputs(node: fx.Node) -> bool:
     return bool(schema is not None and schema.is_mutable)
 
 
-def _is_random(node: fx.Node) -> bool:
+def is_random(node: fx.Node) -> bool:
+    """Return whether an operation draws from a generator."""
     tags = getattr(node.target, "tags", ())
     return torch.Tag.nondeterministic_seeded in tags
