@@ -109,7 +109,7 @@ class AuxiliaryModel(SSLModel):
         self.classifier = make.encoder(None, "", classes, None, norm, input_dropout, auxiliary_dim)
         self.encoder = make.encoder(None, "", 2 * latent_dim, classes, norm, beside=auxiliary_dim)
         self.decoder, self.auxiliary_decoder = self._generative_networks(make)
-        points = normal_points(num_points, auxiliary_dim).to(self.decoder.layers[0].linear.weight)
+        points = normal_points(num_points, auxiliary_dim).to(next(self.parameters()))
         self.register_buffer("points", points, persistent=False)
         self.make_elbo()
 

@@ -48,7 +48,9 @@ class SeparateBatchNorm(nn.Module):
         centred = rows - mean
         variance = (each * centred.square()).sum(0)
         with torch.no_grad():
-            for kept, seen in ((norm.running_mean, mean), (norm.running_var, variance)):
+            # Unbiased, as torch keeps it; of equal shares this is B / (B - 1).
+            unbiased = variance / (1 - shares.square().sum()).clamp(min=1e-6)
+            for kept, seen in ((norm.running_mean, mean), (norm.running_var, unbiased)):
                 assert kept is not None
                 # `data`: an earlier call's gradient, which torch's own kernel lets see the averages
                 # that it was given, must not find them changed.

@@ -146,27 +146,33 @@ def test_the_models_own_elbo_has_the_number_of_draws_that_it_says(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_some_classes_stand_for_all_with_their_weights(kind):
-    """Liu et al. (2019), eq. 8, in value; draws of a have classes of their own."""
+    """Liu et al. (2019), eq. 8; draws of a have classes of their own."""
     model, xs = made(kind), rows()
     elbo = RaoBlackwell_ELBO(1, num_particles=3)
     with oracle.recorded_traces(elbo) as traces:
         loss = elbo.differentiable_loss(model.model, model.guide, xs)
-    guide = traces[-1][1].nodes
-    a, z, y = (guide[site]["value"] for site in "azy")
-    assert y.shape == (2, 3, 5)
+    drawn = [traces[-1][1].nodes[site]["value"] for site in "azy"]
+    assert drawn[2].shape == (2, 3, 5)
     wanted = 0.0
     for s in range(3):
-        log_q = model.classifier(xs, beside=a[s]).log_softmax(-1)
-        assert torch.equal(y[0, s], log_q.argmax(-1))
-        first = log_q.exp().amax(-1)
-        for c, weight in ((0, first), (1, 1 - first)):
-            q_a = moments(model.auxiliary_encoder(xs))
-            q_z = moments(model.encoder(xs, y[c, s], beside=a[s]))
-            f = log_density(model, xs, y[c, s], a[s], z[c, s])
-            f = f - oracle.normal_log_prob(a[s], *q_a) - oracle.normal_log_prob(z[c, s], *q_z)
-            log_qy = log_q[torch.arange(5), y[c, s]]
-            wanted = wanted - (weight * (f - log_qy)).sum() / 3
+        a, z, y = drawn[0][s], drawn[1][:, s], drawn[2][:, s]
+        q_a = moments(model.auxiliary_encoder(xs))
+        a = q_a[0] + q_a[1] * noise_of(q_a, a)
+        log_q = model.classifier(xs, beside=a).log_softmax(-1)
+        assert torch.equal(y[0], log_q.argmax(-1))
+        fs, log_qs = [], []
+        for c in range(2):
+            q_z = moments(model.encoder(xs, y[c], beside=a))
+            zs = q_z[0] + q_z[1] * noise_of(q_z, z[c])
+            f = log_density(model, xs, y[c], a, zs) - oracle.normal_log_prob(zs, *q_z)
+            log_qs.append(log_q[torch.arange(5), y[c]])
+            fs.append(f - oracle.normal_log_prob(a, *q_a) - log_qs[c].detach())
+        top = log_qs[0].detach().exp()
+        # The choice of the second class has a score, with the first one's value as baseline.
+        advantage = (fs[1] - fs[0]).detach() * (log_qs[1] - log_qs[1].detach())
+        wanted = wanted - (top * fs[0] + (1 - top) * (fs[1] + advantage)).sum() / 3
     torch.testing.assert_close(loss, wanted)
+    oracle.assert_same(oracle.gradients(loss, model), oracle.gradients(wanted, model))
 
 
 def test_draws_reduce_the_variance_and_leave_the_mean():
@@ -307,7 +313,8 @@ def test_statistics_count_a_row_once_by_the_probability_of_its_classes(kind):
         loc, _ = moments(second(scaled.relu()))
         torch.testing.assert_close(z["fn"].base_dist.loc[k, s], loc)
     torch.testing.assert_close(norm.unlabelled.running_mean, 0.1 * mean.detach())
-    torch.testing.assert_close(norm.unlabelled.running_var, 0.9 + 0.1 * variance.detach())
+    unbiased = variance / (1 - (q / 12).square().sum())
+    torch.testing.assert_close(norm.unlabelled.running_var, 0.9 + 0.1 * unbiased.detach())
     assert norm.unlabelled.num_batches_tracked == 1
     # Not what equal weights of all classes would give.
     assert (inputs[0].mean(0) - mean).abs().max() > 1e-2
