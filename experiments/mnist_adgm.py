@@ -84,7 +84,8 @@ class Config(SemiSupervisedOptions):
     """Dimensions of the latent a."""
     kl_latents: tuple[float, float, int] = (1.0, 1.0, 1)
     """Weight of the KL divergences of a and z: its first value, its last, and in how many steps it
-    goes from one to the other, along a line. The paper mentions such a warm-up; its code lacks it."""
+    goes from one to the other, along a line. The paper mentions such a warm-up, its code has
+    none."""
     num_points: int = 100
     """Draws of a that the classifier is averaged over, in validation and in the test."""
 
