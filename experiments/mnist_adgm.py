@@ -102,7 +102,7 @@ REDUCED = Config(
     num_samples=1,
     sdgm_num_samples=1,
     num_summed=1,
-    num_points=20,
+    num_points=10,
 )
 SCHEDULES = {"published": Config(), "reduced": REDUCED}
 

@@ -46,7 +46,8 @@ class AuxiliaryModel(SSLModel):
         num_classes: number of classes K.
         latent_dim: number of dimensions D of z.
         auxiliary_dim: number of dimensions A of a.
-        hidden_dims: widths of the hidden layers of the guide's networks, reversed in p(x|.).
+        hidden_dims: widths of the hidden layers of all networks, reversed in those that do not see
+            x: p(x|.), and p(a|y,z) of `SDGM`.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: False, or `"separate"`, see above.
         input_dropout: probability of dropping a value of x at the classifier's input.
@@ -143,7 +144,8 @@ class AuxiliaryModel(SSLModel):
                 a = pyro.sample("a", self._q_a(of_rows, apart).to_event(1))
                 logits = self.classifier(of_rows, labelled=apart, beside=a)
                 y = label_in_guide(rows.ys, logits, self.alpha)
-                shares = class_shares(logits, y) if rows.ys is None else None
+                sums = self.batch_norm and rows.ys is None
+                shares = class_shares(logits, y) if sums else None
                 pyro.sample("z", self._q_z(of_rows, a, y, apart, shares).to_event(1))
 
     def class_logits(self, xs: Tensor) -> Tensor:

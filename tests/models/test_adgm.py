@@ -320,6 +320,20 @@ def test_statistics_count_a_row_once_by_the_probability_of_its_classes(kind):
     assert (inputs[0].mean(0) - mean).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(("kind", "network"), [(SDGM, "decoder"), (ADGM, "auxiliary_decoder")])
+def test_classes_share_their_row_evenly_where_the_program_does_not_know_q(kind, network):
+    model = made(kind, batch_norm="separate", hidden_dims=(7,), num_samples=2).train()
+    norm, inputs = getattr(model, network).norms[0], []
+    norm.register_forward_pre_hook(lambda module, args: inputs.append(args[0].detach()))
+    oracle.run(model, model.make_elbo(), rows(6), torch.tensor([1, 2, -1, -1, -1, -1]))
+    known, unknown = inputs
+    # Two labelled rows with two draws; four others with two draws and all classes.
+    assert (len(known), len(unknown)) == (4, 4 * 2 * CLASSES)
+    of_classes = unknown.view(CLASSES, 8, 7).mean(1)
+    torch.testing.assert_close(norm.unlabelled.running_mean, 0.1 * of_classes.mean(0))
+    assert of_classes.std(0).max() > 1e-2
+
+
 def test_a_class_that_is_impossible_does_not_count():
     model = made(SDGM, batch_norm="separate").train()
     xs, means = rows(6), []
