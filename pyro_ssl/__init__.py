@@ -50,9 +50,11 @@ if TYPE_CHECKING:
         register_likelihood,
     )
     from pyro_ssl.models import (
+        ADGM,
         CCVAE,
         M1M2,
         M2,
+        SDGM,
         VAE,
         ApproxM2,
         Autoencoder,
@@ -116,9 +118,11 @@ _MODULES = {
         "register_likelihood",
     ),
     "pyro_ssl.models": (
+        "ADGM",
         "CCVAE",
         "M1M2",
         "M2",
+        "SDGM",
         "VAE",
         "ApproxM2",
         "Autoencoder",

@@ -23,6 +23,7 @@ from pyro_ssl.elbos.sites import (
 )
 from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.options import check_at_least
 
 
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
@@ -50,13 +51,20 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
             the gradient of the label's distribution, where log p(x|y,z) and the sampled
             log p(z) - log q(z|.) nearly cancel: measured by `benchmarks.estimators`. Model and
             guide must draw their latents in the same order.
+        num_particles: draws of all latents for each row, whose mean is the estimate. They are made
+            at once, in a plate around both programs, as Pyro's ELBOs do with
+            `vectorize_particles=True`.
 
     Raises:
         ConfigError: when evaluated on programs that it does not take.
     """
 
-    def __init__(self, max_plate_nesting: int = 1, closed_form_kl: bool = False) -> None:
-        super().__init__(max_plate_nesting=max_plate_nesting)
+    def __init__(
+        self, max_plate_nesting: int = 1, closed_form_kl: bool = False, num_particles: int = 1
+    ) -> None:
+        check_at_least("num_particles", num_particles, 1)
+        # Pyro adds the plate of the draws, if there are several, to `max_plate_nesting`.
+        super().__init__(num_particles, max_plate_nesting, vectorize_particles=True)
         self.closed_form_kl = closed_form_kl
 
     def differentiable_loss(
@@ -74,7 +82,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
-        return loss
+        return loss if self.num_particles == 1 else loss / self.num_particles
 
     def loss_and_terms(
         self, model: Program, guide: Program, *args: Any
@@ -97,6 +105,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         self, model: Program, guide: Program, args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
         """Run the guide with the classes of `_chooser`, then the model with the guide's values."""
+        model, guide = (self._vectorized_num_particles(program) for program in (model, guide))
         guide = self._chooser()(guide)
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         _check_summable(*traces)

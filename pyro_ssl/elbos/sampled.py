@@ -30,14 +30,17 @@ class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
     Args:
         num_summed: classes summed for each row.
         max_plate_nesting: largest number of plates around a site.
+        num_particles: see `StaticEnum_ELBO`; each draw has classes of its own.
 
     Raises:
         ConfigError: if `num_summed` is below 1, or, when evaluated, on programs that
             `StaticEnum_ELBO` does not take.
     """
 
-    def __init__(self, num_summed: int = 1, max_plate_nesting: int = 1) -> None:
-        super().__init__(max_plate_nesting)
+    def __init__(
+        self, num_summed: int = 1, max_plate_nesting: int = 1, num_particles: int = 1
+    ) -> None:
+        super().__init__(max_plate_nesting, num_particles=num_particles)
         check_at_least("num_summed", num_summed, 1)
         self.num_summed = num_summed
 

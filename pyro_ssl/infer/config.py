@@ -28,6 +28,7 @@ CHOICES = {
     "learning_rate_schedule": ("constant", "cosine", "step"),
     "compile": ("auto", "always", "never"),
     "engine": ("native", "svi"),
+    "bound_weights": ("rows", "equal"),
     "select": ("accuracy", "bound"),
 }
 DEFAULT_EPOCHS = 40
@@ -74,6 +75,10 @@ class FitConfig:
             `annealed_NAME` of the model, for its value. Reported terms are unweighted. None for
             what the model recommends, see `PyroModel.recommended_anneal`; {} for nothing.
         term_weights: constant factors of weights, by the same keys, which multiply annealed ones.
+        bound_weights: `rows`: the bounds of labelled and of unlabelled rows weigh by the numbers of
+            such rows in the data, so that the loss is that of the whole data per example; `equal`:
+            the mean bound of a batch's labelled rows and that of its unlabelled rows weigh 1 each,
+            see `RowWeights`. Terms beside the bound weigh the same in both.
         binarise: draw pixels from a Bernoulli each time a row is visited; None to do so only for
             models of binary pixels.
         precision: `float32`, or `bfloat16` for autocast matrix products.
@@ -114,6 +119,7 @@ class FitConfig:
     # A dictionary is what users write and checkpoints hold, but it has no hash.
     anneal: Mapping[str, Anneal] | None = field(default=None, hash=False)
     term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
+    bound_weights: str = "rows"
     binarise: bool | None = None
     precision: str = "float32"
     compile: str = "auto"

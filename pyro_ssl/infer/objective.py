@@ -28,7 +28,8 @@ class Objective(nn.Module):
         -1/N [sum over labelled bounds + sum over unlabelled bounds]
             + alpha/N_l [sum over labelled rows of -log q(y|x)]
 
-    with rows weighed by `RowWeights`. Annealed weights and options have the values that `advance`
+    with rows weighed by `RowWeights`; with `equal` the two sums are divided by N_l and N_u in place
+    of N. Annealed weights and options have the values that `advance`
     last set; those of the first step before it is called.
 
     Args:
@@ -39,6 +40,7 @@ class Objective(nn.Module):
             for the parameters' own. Log-probabilities and their sums are never autocast.
         anneal: what changes in the first steps, as in `FitConfig`; None for nothing.
         penalty: a penalty on the model's weights, added to the loss; None for none.
+        equal: weigh both bounds equally, see `RowWeights`.
 
     Raises:
         ConfigError: if an annealed value would be out of range.
@@ -52,10 +54,11 @@ class Objective(nn.Module):
         compute_dtype: torch.dtype | None = None,
         anneal: Mapping[str, Anneal] | None = None,
         penalty: Penalty | None = None,
+        equal: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
-        self.row_weights = RowWeights(num_labelled, num_unlabelled)
+        self.row_weights = RowWeights(num_labelled, num_unlabelled, equal)
         self.compute_dtype = compute_dtype
         self.elbo = keeping_traces(model.make_elbo())
         self.penalty = penalty
@@ -81,7 +84,8 @@ class Objective(nn.Module):
         if config.l1 or config.l2:
             penalty = Penalty(model, config.l1, config.l2, config.penalised)
         rows, dtype = (data.num_labelled, data.num_unlabelled), PRECISIONS[config.precision]
-        return cls(model, *rows, dtype, config.weights(), penalty)
+        equal = config.bound_weights == "equal"
+        return cls(model, *rows, dtype, config.weights(), penalty, equal)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a batch and its terms, see `objective_terms`.

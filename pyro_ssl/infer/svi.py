@@ -141,9 +141,12 @@ def pyro_elbo(objective: Objective, batch: Batch) -> ELBO:
     elbo = objective.model.make_elbo()
     if type(elbo) is not StaticEnum_ELBO:
         return elbo
+    several = elbo.num_particles > 1
+    # Pyro counts the plate of several draws itself.
+    nesting, draws = elbo.max_plate_nesting - several, elbo.num_particles
     if not elbo.closed_form_kl:
-        return TraceEnum_ELBO(max_plate_nesting=elbo.max_plate_nesting)
+        return TraceEnum_ELBO(draws, nesting, vectorize_particles=several)
     with own_random_state(0, batch.xs.device):
         sites = objective.sites(batch)
     enumerated = any(site["infer"].get("enumerate") for site in sites)
-    return elbo if enumerated else TraceMeanField_ELBO(max_plate_nesting=elbo.max_plate_nesting)
+    return elbo if enumerated else TraceMeanField_ELBO(draws, nesting, vectorize_particles=several)

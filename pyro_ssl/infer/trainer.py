@@ -34,7 +34,7 @@ from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.nets.mlp import SeparateBatchNorm
+from pyro_ssl.nets.norm import SeparateBatchNorm
 
 
 class Trainer:

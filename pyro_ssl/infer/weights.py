@@ -25,19 +25,24 @@ class RowWeights(Messenger):
         weighted = RowWeights(data.num_labelled, data.num_unlabelled)
         svi = SVI(weighted(m.model), weighted(m.guide), optimiser, m.make_elbo())
 
+    With `equal` the numbers of rows in the data do not count: the bounds of labelled and of
+    unlabelled rows weigh 1 / B_l and 1 / B_u, as if each kind were a data set of its own. The loss
+    is then the sum of two means, twice as large as that of data half of which is labelled.
+
     Rows are told apart by their plates, `labelled_rows` and `unlabelled_rows`, at dimension -1.
 
     Args:
         num_labelled: N_l, labelled rows in the whole data.
         num_unlabelled: N_u, unlabelled rows in the whole data.
+        equal: weigh both bounds equally.
     """
 
-    def __init__(self, num_labelled: int, num_unlabelled: int) -> None:
+    def __init__(self, num_labelled: int, num_unlabelled: int, equal: bool = False) -> None:
         super().__init__()
         total = max(num_labelled + num_unlabelled, 1)
         self.shares: dict[str, Any] = {
-            LABELLED: num_labelled / total,
-            UNLABELLED: num_unlabelled / total,
+            LABELLED: 1.0 if equal else num_labelled / total,
+            UNLABELLED: 1.0 if equal else num_unlabelled / total,
         }
 
     def _pyro_sample(self, msg: Any) -> None:

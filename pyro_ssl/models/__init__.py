@@ -1,5 +1,6 @@
 """Models, each a generative Pyro program and its guide; one file for each published model."""
 
+from pyro_ssl.models.adgm import ADGM
 from pyro_ssl.models.approx_m2 import ApproxM2
 from pyro_ssl.models.autoencoder import Autoencoder
 from pyro_ssl.models.base import PyroModel, SSLModel
@@ -21,13 +22,16 @@ from pyro_ssl.models.multi_label_m2 import MultiLabelM2
 from pyro_ssl.models.rao_blackwell_m2 import RaoBlackwellM2
 from pyro_ssl.models.regression_m2 import RegressionM2
 from pyro_ssl.models.relaxed_m2 import RelaxedM2
+from pyro_ssl.models.sdgm import SDGM
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.models.vae import VAE
 
 __all__ = [
+    "ADGM",
     "CCVAE",
     "M1M2",
     "M2",
+    "SDGM",
     "VAE",
     "ApproxM2",
     "Autoencoder",

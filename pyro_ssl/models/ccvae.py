@@ -20,8 +20,8 @@ from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import mixture_moments, normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.models.terms import add_term
-from pyro_ssl.nets.mlp import as_one_batch_norm
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.nets.norm import as_one_batch_norm
 from pyro_ssl.options import check_at_least, check_not_negative, check_positive
 
 # Draws at which q(y|x) is averaged to classify.

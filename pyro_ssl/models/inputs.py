@@ -51,8 +51,8 @@ class InputModel(nn.Module):
         if isinstance(self.likelihood, CovariateLikelihood) and not self.takes_covariates:
             raise ConfigError(
                 f"likelihood is {self.likelihood}, but {type(self).__name__}'s decoder sees no "
-                "covariates: take M2 or a model derived from it, VAE, M1M2 or CCVAE, or call "
-                "_beside and _covariates in your program and set takes_covariates = True"
+                "covariates: take M2 or a model derived from it, VAE, M1M2, ADGM, SDGM or CCVAE, "
+                "or call _beside and _covariates in your program and set takes_covariates = True"
             )
         self.likelihood.output_shape(self.input_shape)
         number = self.likelihood.num_shared(self.input_shape)

@@ -16,8 +16,9 @@ from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP, as_one_batch_norm
+from pyro_ssl.nets.mlp import MLP
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.nets.norm import as_one_batch_norm
 from pyro_ssl.options import check_at_least, check_not_negative
 
 

@@ -17,8 +17,9 @@ from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.given import GivenNetwork
-from pyro_ssl.nets.mlp import as_batch_norm, in_class_chunks
+from pyro_ssl.nets.mlp import in_class_chunks
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.nets.norm import as_batch_norm
 from pyro_ssl.options import check_at_least, check_not_negative
 
 

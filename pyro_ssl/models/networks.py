@@ -59,6 +59,7 @@ class NetworkMaker:
         num_labels: int | None = None,
         batch_norm: bool | str = False,
         input_dropout: float = 0.0,
+        beside: int = 0,
     ) -> nn.Module:
         """Return a network that maps inputs, and labels if there are `num_labels`.
 
@@ -69,13 +70,14 @@ class NetworkMaker:
             num_labels: numbers of a label; None if it sees no label.
             batch_norm: as for `MLP`.
             input_dropout: as for `MLP`.
+            beside: as for `MLP`; a network that was given takes no second input.
 
         Raises:
             ConfigError: as `GivenNetwork` and `MLP`.
         """
         if given is not None:
             return GivenNetwork(given, self._seen, (outputs,), num_labels, name)
-        options = num_labels, self._activation, batch_norm, input_dropout
+        options = num_labels, self._activation, batch_norm, input_dropout, beside
         return MLP(math.prod(self._seen), self._hidden_dims, outputs, *options)
 
     def decoder(
@@ -83,8 +85,9 @@ class NetworkMaker:
         given: nn.Module | None,
         inputs: int,
         num_labels: int | None = None,
-        batch_norm: bool = False,
+        batch_norm: bool | str = False,
         hidden_dims: Sequence[int] | None = None,
+        beside: int = 0,
     ) -> nn.Module:
         """Return a network that maps latents, `inputs` of them; see `encoder` for the rest.
 
@@ -94,6 +97,6 @@ class NetworkMaker:
         inputs += self._conditions
         if given is not None:
             return GivenNetwork(given, (inputs,), self._made, num_labels, "decoder")
-        options = num_labels, self._activation, batch_norm
+        options = num_labels, self._activation, batch_norm, 0.0, beside
         dims = self._hidden_dims[::-1] if hidden_dims is None else hidden_dims
         return MLP(inputs, dims, math.prod(self._made), *options)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.nets.norm import SeparateBatchNorm, as_batch_norm
 from pyro_ssl.options import check_one_of
 
 MAXOUT_PIECES = 4
@@ -69,56 +70,6 @@ class LabelledLinear(nn.Module):
         return hs + self.embedding(ys).to(hs.dtype)
 
 
-class SeparateBatchNorm(nn.Module):
-    """Batch norm with separate statistics for labelled and for unlabelled rows.
-
-    Scale and shift are common to both. In evaluation mode all rows are normalised by the statistics
-    of unlabelled rows, since new rows resemble these. No running averages of labelled rows are
-    kept: they are few, and their averages would not be used.
-
-    Args:
-        width: size of the last dimension.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.unlabelled = nn.BatchNorm1d(width)
-
-    def forward(self, hs: Tensor, labelled: bool = False) -> Tensor:
-        """Normalise `hs` `[B, width]`, rows of one kind."""
-        norm = self.unlabelled
-        if not (labelled and self.training):
-            return norm(hs)
-        return F.batch_norm(hs, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
-
-
-def as_batch_norm(batch_norm: bool | str) -> bool | str:
-    """Return the option `batch_norm`, checked; `"separate"` is `"parted"` in earlier files.
-
-    Raises:
-        ConfigError: if it is not True, False or `"separate"`.
-    """
-    if batch_norm not in (False, True, "separate", "parted"):
-        raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'separate'")
-    return "separate" if batch_norm == "parted" else batch_norm
-
-
-def as_one_batch_norm(batch_norm: bool | str, reason: str) -> bool:
-    """Return the option `batch_norm` of a model that has no separate statistics.
-
-    Args:
-        batch_norm: the option.
-        reason: why not, for the error.
-
-    Raises:
-        ConfigError: if it is not True or False.
-    """
-    batch_norm = as_batch_norm(batch_norm)
-    if batch_norm == "separate":
-        raise ConfigError(f'batch_norm is "separate", {reason}')
-    return bool(batch_norm)
-
-
 class MLP(nn.Module):
     """Multi-layer perceptron, optionally conditioned on a label in its first layer.
 
@@ -131,6 +82,9 @@ class MLP(nn.Module):
         batch_norm: normalise before each activation over all leading dimensions; `"separate"` takes
             the statistics of labelled and of unlabelled rows apart, see `SeparateBatchNorm`.
         input_dropout: probability of dropping each input in training mode.
+        beside: size of a second input, 0 for none, which enters the first layer by a matrix of its
+            own: the same function as a layer of both concatenated, but what the first input
+            contributes is computed once, however many second ones there are beside it.
 
     Raises:
         ConfigError: if a width is below 1, the activation unknown, or a probability outside [0, 1).
@@ -145,6 +99,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         batch_norm: bool | str = False,
         input_dropout: float = 0.0,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         dims = [in_features, *hidden_dims, out_features]
@@ -163,16 +118,26 @@ class MLP(nn.Module):
         if num_classes is not None:
             layers[0] = LabelledLinear(dims[0], num_classes, wide[0])
         self.layers = nn.ModuleList(layers)
+        self.beside = nn.Linear(beside, wide[0], bias=False) if beside else None
         norm = {False: nn.Identity, True: nn.BatchNorm1d, "separate": SeparateBatchNorm}[batch_norm]
         self.norms = nn.ModuleList(norm(width) for width in wide[:-1])
 
-    def forward(self, xs: Tensor, ys: Tensor | None = None, labelled: bool = False) -> Tensor:
+    def forward(
+        self,
+        xs: Tensor,
+        ys: Tensor | None = None,
+        labelled: bool = False,
+        beside: Tensor | None = None,
+        shares: Tensor | None = None,
+    ) -> Tensor:
         """Map inputs to outputs `[..., out_features]`.
 
         Args:
             xs: inputs `[..., in_features]`.
             ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
             labelled: whether the labels of these rows are known, for `SeparateBatchNorm`.
+            beside: second inputs `[..., beside]`, broadcast against the others, if there are any.
+            shares: weights `[...]` in the statistics of `SeparateBatchNorm`; None for equal ones.
         """
         hs = xs
         if self.training and self.input_dropout > 0:
@@ -180,11 +145,16 @@ class MLP(nn.Module):
             kept = torch.rand_like(xs) >= self.input_dropout
             hs = xs * kept / (1 - self.input_dropout)
         hs = self.layers[0](hs) if ys is None else self.layers[0](hs, ys)
+        if self.beside is not None:
+            hs = hs + self.beside(beside)
         activate = ACTIVATIONS[self.activation]
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             # BatchNorm1d takes a single batch dimension.
             rows = hs.flatten(0, -2)
-            rows = norm(rows, labelled) if isinstance(norm, SeparateBatchNorm) else norm(rows)
+            if isinstance(norm, SeparateBatchNorm):
+                rows = norm(rows, labelled, None if shares is None else shares.flatten())
+            else:
+                rows = norm(rows)
             hs = rows.view(hs.shape)
             hs = layer(activate(hs))
         return hs.to(xs.dtype)

@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from pyro_ssl.models import CCVAE, M1M2, M2, VAE, MultiLabelCCVAE, MultiLabelM2
+from pyro_ssl.models import ADGM, CCVAE, M1M2, M2, SDGM, VAE, MultiLabelCCVAE, MultiLabelM2
 from pyro_ssl.plots.curves import width_for
 
 # Models that draw images given a label.
-CLASS_CONDITIONAL = (M2, M1M2)
+CLASS_CONDITIONAL = (M2, M1M2, ADGM, SDGM)
+ClassConditional = M2 | M1M2 | ADGM | SDGM
 
 
-def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
+def class_samples(model: ClassConditional | CCVAE, columns: int = 10) -> Figure:
     """Draw means of p(x|y,z), a row for each class, with z from its prior (for `CCVAE` given y).
 
     For attributes, draw one row without and one with each attribute, the others from their priors.
@@ -30,7 +31,7 @@ def class_samples(model: M1M2 | M2 | CCVAE, columns: int = 10) -> Figure:
     return image_grid(images, columns, f"samples from p(x | y), {each}")
 
 
-def labels_in_turn(model: M1M2 | M2 | CCVAE, draws: int) -> list[Tensor]:
+def labels_in_turn(model: ClassConditional | CCVAE, draws: int) -> list[Tensor]:
     """Return labels `[draws]` of each class in turn.
 
     For attributes, return `[draws, L]`: each in turn absent, then present, the others unknown.
@@ -47,7 +48,7 @@ def labels_in_turn(model: M1M2 | M2 | CCVAE, draws: int) -> list[Tensor]:
     return found
 
 
-def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure:
+def prior_samples(model: ClassConditional, rows: int = 10, columns: int = 10) -> Figure:
     """Draw samples from p(x): means of p(x|y,z), with y and z from their priors.
 
     Args:
@@ -60,7 +61,7 @@ def prior_samples(model: M1M2 | M2, rows: int = 10, columns: int = 10) -> Figure
     return image_grid(model.sample(ys), columns, "samples from p(x), y and z from their priors")
 
 
-def analogies(model: M1M2 | M2, xs: Tensor) -> Figure:
+def analogies(model: ClassConditional, xs: Tensor) -> Figure:
     """Draw, for each input, the same style under every class.
 
     Args:
@@ -97,7 +98,7 @@ def manifold(model: VAE, cells: int = 20) -> Figure:
     return image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
 
 
-def class_manifolds(model: M1M2 | M2, cells: int = 10) -> Figure:
+def class_manifolds(model: ClassConditional, cells: int = 10) -> Figure:
     """Draw for each class the means of p(x|y,z) on a grid of quantiles of the 2-D prior.
 
     Args:

@@ -55,6 +55,22 @@ def test_equals_pyros_enumerated_elbo(batch):
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("closed_form", [False, True])
+def test_several_draws_are_pyros_and_their_mean(closed_form):
+    model, batch = make_m2(), rows(3, 4)
+    several = StaticEnum_ELBO(closed_form_kl=closed_form, num_particles=3)
+    ours = gradient(several, model, batch, seed=7)
+    if closed_form:
+        vae, xs = make_vae(), Batch(rows(0, 5).xs)
+        ours = gradient(several, vae, xs, seed=7)
+        theirs = gradient(TraceMeanField_ELBO(3, 1, vectorize_particles=True), vae, xs, seed=7)
+    else:
+        theirs = gradient(TraceEnum_ELBO(3, 1, vectorize_particles=True), model, batch, seed=7)
+    torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+    with pytest.raises(ConfigError, match="num_particles is 0"):
+        RaoBlackwell_ELBO(num_particles=0)
+
+
 def test_equals_pyros_for_weighted_rows_and_single_precision():
     model, batch = make_m2().float(), rows(3, 4)
     batch = replace(batch, xs=batch.xs.float())

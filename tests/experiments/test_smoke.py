@@ -52,6 +52,12 @@ EXPERIMENTS = {
         trained("mnist_ccvae/ccvae-digits-20", [*CLASSIFIED, *OF_CLASSES])
         + trained("mnist_ccvae/mlpclassifier-digits-20", CLASSIFIED),
     ),
+    "mnist_adgm": (
+        f"{TINY} --schedule reduced --labels 20 --latent-dim 2 --auxiliary-dim 3 --num-points 4 "
+        "--steps-per-epoch 3",
+        trained("mnist_adgm/adgm-digits-20-reduced", [*CONDITIONAL, "manifolds"])
+        + trained("mnist_adgm/sdgm-digits-20-reduced", [*CONDITIONAL, "manifolds"]),
+    ),
     "mnist_m1": (
         f"{TINY} --latent-dim 3 --epochs-2d 3 --bound-samples 1 7",
         trained(

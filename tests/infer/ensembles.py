@@ -15,9 +15,11 @@ from pyro_ssl.likelihoods import (
     StudentT,
 )
 from pyro_ssl.models import (
+    ADGM,
     CCVAE,
     M1M2,
     M2,
+    SDGM,
     VAE,
     GumbelSoftmaxM2,
     LeaveOneOutM2,
@@ -37,6 +39,7 @@ MIXED = Mixed((Gaussian(), Gaussian(), StudentT(), Bernoulli(), Categorical(3), 
 GENES = Conditional(GeneCounts(target=20.0), (Categorical(2),))
 LOWER = {"input_shape": (6,), "latent_dim": 3, "hidden_dims": (4,), "likelihood": "gaussian"}
 UPPER = {"num_classes": 3, "latent_dim": 2, "hidden_dims": (5,), **PLAIN}
+AUXILIARY = SMALL | {"alpha": 2.0}
 TWO = SMALL | {"num_classes": 2}
 MODELS = {
     "M2": lambda: M2(**SMALL, label_prior="learned"),
@@ -50,6 +53,7 @@ MODELS = {
     "MixedM2": lambda: M2(**SMALL | {"likelihood": MIXED, "input_dropout": 0.3}),
     "ConditionalM2": lambda: M2(**SMALL | {"likelihood": GENES, "input_dropout": 0.3}),
     "ConditionalM1M2": lambda: M1M2(LOWER | {"likelihood": GENES}, train_m1=True, **UPPER),
+    "ADGM": lambda: ADGM(auxiliary_dim=2, num_samples=3, **AUXILIARY),
     "NoisyM2": lambda: M2(**SMALL, latent_noise=0.2, label_prior=(0.2, 0.3, 0.5)),
     "MultiLabelM2": lambda: MultiLabelM2(**TWO),
     "MultiLabelCCVAE": lambda: MultiLabelCCVAE(
@@ -63,6 +67,9 @@ MODELS = {
 UNMAPPED = {
     "BatchNormM2": lambda: M2(**SMALL | {"batch_norm": True}),
     "SeparateNormM2": lambda: M2(**SMALL | {"batch_norm": "separate"}),
+    "SeparateNormSDGM": lambda: SDGM(
+        auxiliary_dim=2, num_samples=2, **AUXILIARY | {"batch_norm": "separate"}
+    ),
     "ChunkedM2": lambda: M2(**SMALL | {"class_chunk": 2}),
 }
 

@@ -25,8 +25,10 @@ from pyro_ssl.likelihoods import (
     StudentT,
 )
 from pyro_ssl.models import (
+    ADGM,
     CCVAE,
     M2,
+    SDGM,
     VAE,
     ApproxM2,
     BernoulliVAE,
@@ -51,6 +53,10 @@ SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "hidden_dims": (16,)}
 MODELS = {
     "M2": lambda: M2(latent_dim=2, input_dropout=0.3, batch_norm=True, **SIZES),
     "RaoBlackwellM2": lambda: RaoBlackwellM2(latent_dim=2, **SIZES | {"num_classes": 7}),
+    "ADGM": lambda: ADGM(latent_dim=2, auxiliary_dim=3, num_samples=2, **SIZES),
+    "SDGM": lambda: SDGM(
+        latent_dim=2, auxiliary_dim=3, num_samples=2, num_summed=1, **SIZES | {"num_classes": 7}
+    ),
     "MLPClassifier": lambda: MLPClassifier(input_dropout=0.3, **SIZES),
     "ApproxM2": lambda: ApproxM2(baseline_dims=(8,), latent_dim=2, **SIZES),
     "LeaveOneOutM2": lambda: LeaveOneOutM2(num_samples=2, latent_dim=2, **SIZES),

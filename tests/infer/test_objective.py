@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from pyro_ssl.infer import Objective
+from pyro_ssl.errors import ConfigError
+from pyro_ssl.infer import FitConfig, Objective
 from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.models import MLPClassifier
 from pyro_ssl.models.rows import Batch
@@ -74,3 +76,55 @@ def test_compute_dtype_reaches_the_networks_but_no_density():
             if site["type"] == "sample":
                 assert site["log_prob"].dtype == torch.float32
                 assert site["value"].dtype in (torch.float32, torch.int64)
+
+
+def test_bounds_that_weigh_equally_are_two_means():
+    data = blobs()
+    batch = batch_of(data)
+    losses = {}
+    for alpha in (0.0, 1200.0):
+        for labelled in (12, 60):
+            # As many rows of either kind as there may be: they do not count.
+            model = small_m2(alpha=alpha).double()
+            objective = Objective(model, labelled, 120 - labelled, equal=True)
+            torch.manual_seed(3)
+            losses[alpha, labelled], terms = objective(batch)
+            by_hand = -terms["labelled_elbo"] - terms["unlabelled_elbo"]
+            by_hand += 1200.0 * terms["classification"] if alpha else 0.0
+            torch.testing.assert_close(losses[alpha, labelled].detach(), by_hand)
+        assert losses[alpha, 12] == losses[alpha, 60]
+    # The terms themselves are those of the formulas, see above; here only the weights differ.
+    objective = Objective(small_m2(alpha=1200.0).double(), 12, 108)
+    torch.manual_seed(3)
+    by_rows, same = objective(batch)
+    torch.testing.assert_close(same, terms)
+    wanted = -0.1 * same["labelled_elbo"] - 0.9 * same["unlabelled_elbo"]
+    torch.testing.assert_close(by_rows.detach(), wanted + 1200.0 * same["classification"])
+
+
+def test_the_configuration_says_how_bounds_weigh():
+    data, batch = blobs(), batch_of(blobs(), torch.float32)
+    found = {}
+    for weights in ("rows", "equal"):
+        config = FitConfig(bound_weights=weights, l2=1e-3, anneal={})
+        found[weights] = Objective.of(small_m2(), data, config)(batch)
+    loss, terms = found["equal"]
+    by_hand = -terms["labelled_elbo"] - terms["unlabelled_elbo"] + 0.5 * terms["classification"]
+    torch.testing.assert_close(loss.detach(), by_hand + terms["penalty"])
+    assert found["rows"][0] < loss
+    with pytest.raises(ConfigError, match="bound_weights is 'half', expected rows or equal"):
+        FitConfig(bound_weights="half")
+
+
+def test_a_gradient_of_equal_weights_is_the_sum_of_both_kinds():
+    batch = batch_of(blobs())
+    n, gradients = batch.num_labelled, []
+    # Without noise in z the loss of a batch is a function of the weights.
+    for parts in ([batch], [Batch(batch.xs[:n], batch.ys[:n], n), Batch(batch.xs[n:], None, 0)]):
+        model, total = small_m2(alpha=7.0).double(), 0.0
+        model.encoder.layers[-1].bias.data[2:] = -1e3
+        for part in parts:
+            total = total + Objective(model, 12, 108, equal=True)(part)[0]
+        gradients.append(oracle.gradients(total, model))
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=2e-2, rtol=2e-2)

@@ -8,6 +8,7 @@ import torch
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 
 from pyro_ssl.data import SSLData
+from pyro_ssl.elbos import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError, NonFiniteError
 from pyro_ssl.infer import Anneal, FitConfig, fit, load_checkpoint, load_model
 from pyro_ssl.infer.svi import pyro_elbo
@@ -158,7 +159,16 @@ def test_pyros_own_elbo_stands_in_where_it_has_one():
             trainer = Trainer(model, data_for(model, torch.float32), config)
             return type(pyro_elbo(trainer.objective, trainer.batches.draw()))
 
-    for name in ("M2", "GumbelSoftmaxM2", "LatentM2", "MLPClassifier", "BitMixture", "M1M2"):
+    for name in (
+        "M2",
+        "ADGM",
+        "SDGM",
+        "GumbelSoftmaxM2",
+        "LatentM2",
+        "MLPClassifier",
+        "BitMixture",
+        "M1M2",
+    ):
         assert chosen(name) is TraceEnum_ELBO
     for name in ("VAE", "Autoencoder", "GeneratorVAE", "LogGamma", "LogisticNormal"):
         assert chosen(name) is TraceMeanField_ELBO
@@ -200,6 +210,8 @@ class WithElbo(VAE):
         lambda: TraceMeanField_ELBO(num_particles=3),
         lambda: TraceEnum_ELBO(max_plate_nesting=1, num_particles=2),
         lambda: TraceEnum_ELBO(max_plate_nesting=1, num_particles=3, vectorize_particles=True),
+        lambda: StaticEnum_ELBO(num_particles=3),
+        lambda: StaticEnum_ELBO(closed_form_kl=True, num_particles=3),
     ],
 )
 def test_a_model_may_return_any_of_pyros_elbos(elbo, monkeypatch):

@@ -30,9 +30,11 @@ from pyro_ssl.likelihoods import (
 )
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import (
+    ADGM,
     CCVAE,
     M1M2,
     M2,
+    SDGM,
     VAE,
     ApproxM2,
     Autoencoder,
@@ -89,6 +91,7 @@ M2_SIZES = oracle.PLAIN | {
 }
 VAE_SIZES = {"input_shape": SHAPE, "latent_dim": 2, "hidden_dims": (5,)}
 CCVAE_SIZES = {"input_shape": SHAPE, "num_classes": CLASSES, "style_dim": 2, "hidden_dims": (5,)}
+AUXILIARY = VAE_SIZES | {"num_classes": CLASSES, "auxiliary_dim": 3, "num_samples": 2}
 UPPER = oracle.PLAIN | {"num_classes": CLASSES, "latent_dim": 2, "hidden_dims": (5,)}
 MODELS = {
     "M2": lambda p_x: M2(likelihood=p_x, **M2_SIZES),
@@ -104,6 +107,8 @@ MODELS = {
     "CCVAE": lambda p_x: CCVAE(num_samples=5, likelihood=p_x, **CCVAE_SIZES),
     "MultiLabelCCVAE": lambda p_x: MultiLabelCCVAE(num_samples=5, likelihood=p_x, **CCVAE_SIZES),
     "M1M2": lambda p_x: M1M2(VAE_SIZES | {"likelihood": p_x}, train_m1=True, **UPPER),
+    "ADGM": lambda p_x: ADGM(likelihood=p_x, **AUXILIARY),
+    "SDGM": lambda p_x: SDGM(likelihood=p_x, num_summed=1, **AUXILIARY),
     "RegressionM2": lambda p_x: RegressionM2(likelihood=p_x, **VAE_SIZES),
     "VAE": lambda p_x: VAE(likelihood=p_x, **VAE_SIZES),
     "Autoencoder": lambda p_x: Autoencoder(likelihood=p_x, **VAE_SIZES),
@@ -229,7 +234,7 @@ def test_bounds_and_predictive_work(case):
 @pytest.mark.parametrize(
     ("name", "family"),
     [("M2", family) for family in LIKELIHOODS]
-    + [(n, f) for n in ("VAE", "CCVAE", "M1M2") for f in ("mixed", "student_t_learned")],
+    + [(n, f) for n in ("VAE", "CCVAE", "M1M2", "SDGM") for f in ("mixed", "student_t_learned")],
 )
 def test_checkpoints_bring_the_model_back_and_go_on(name, family, tmp_path):
     likelihood, draw = LIKELIHOODS[family]

@@ -7,9 +7,11 @@ import torch
 from pyro.infer import SVI
 
 from pyro_ssl.models import (
+    ADGM,
     CCVAE,
     M1M2,
     M2,
+    SDGM,
     VAE,
     ApproxM2,
     Autoencoder,
@@ -36,6 +38,7 @@ from pyro_ssl.models.rows import Batch
 SIZES = {"input_shape": (1, 2, 3), "num_classes": 4, "latent_dim": 2, "hidden_dims": (5,)}
 # One row a model: how to build a small one. A new model is added here.
 MODELS = {
+    "ADGM": lambda: ADGM(auxiliary_dim=3, num_samples=2, alpha=1.0, **SIZES),
     "ApproxM2": lambda: ApproxM2(baseline_dims=(5,), **SIZES),
     "Autoencoder": lambda: Autoencoder(input_shape=(1, 2, 3), latent_dim=2, hidden_dims=(5,)),
     "BernoulliVAE": lambda: BernoulliVAE(6, num_bits=3),
@@ -63,6 +66,7 @@ MODELS = {
     "MultiLabelM2": lambda: MultiLabelM2((0.2, 0.5, 0.5, 0.9), **SIZES),
     "RaoBlackwellM2": lambda: RaoBlackwellM2(num_summed=2, **SIZES),
     "RegressionM2": lambda: RegressionM2((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
+    "SDGM": lambda: SDGM(auxiliary_dim=3, num_samples=2, alpha=1.0, **SIZES),
     "VAE": lambda: VAE((1, 2, 3), latent_dim=2, hidden_dims=(5,)),
 }
 

@@ -7,9 +7,9 @@ from pyro_ssl.nets.mlp import (
     MAXOUT_PIECES,
     MLP,
     LabelledLinear,
-    SeparateBatchNorm,
     maxout,
 )
+from pyro_ssl.nets.norm import SeparateBatchNorm, class_shares
 
 
 def test_labelled_linear_is_a_linear_map_of_the_concatenated_one_hot_label():
@@ -110,3 +110,70 @@ def test_output_keeps_the_inputs_dtype_under_autocast():
     network = MLP(4, (5,), 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert network(torch.randn(3, 4)).dtype == torch.float32
+
+
+def test_a_second_input_is_as_if_it_were_concatenated():
+    network = MLP(4, (5, 6), 2, num_classes=3, activation="tanh", beside=7).double()
+    one = MLP(11, (5, 6), 2, num_classes=3, activation="tanh").double()
+    state = {k: v for k, v in network.state_dict().items() if k != "beside.weight"}
+    whole = [network.layers[0].linear.weight, network.beside.weight]
+    one.load_state_dict(state | {"layers.0.linear.weight": torch.cat(whole, 1)})
+    xs, second, ys = torch.randn(6, 4), torch.randn(2, 6, 7), torch.tensor([0, 1, 2, 2, 1, 0])
+    xs, second, shapes = xs.double(), second.double(), []
+    both = torch.cat([xs.expand(2, 6, 4), second], -1)
+    network.layers[0].linear.register_forward_hook(lambda m, i, o: shapes.append(o.shape))
+    torch.testing.assert_close(network(xs, ys, beside=second), one(both, ys))
+    assert shapes == [(6, 5)]
+    linear = MLP(4, (), 2, beside=7).double()
+    wanted = F.linear(xs, linear.layers[0].weight, linear.layers[0].bias)
+    wanted = wanted + F.linear(second, linear.beside.weight)
+    torch.testing.assert_close(linear(xs, beside=second), wanted)
+
+
+def test_equal_shares_are_plain_batch_norm_and_whole_ones_are_repeated_rows():
+    torch.manual_seed(0)
+    hs = torch.randn(6, 3).double()
+    norms = [SeparateBatchNorm(3).double() for _ in range(2)]
+    found = [norms[0](hs), norms[1](hs, shares=torch.full((6,), 1 / 6).double())]
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(norms[0].state_dict(), norms[1].state_dict())
+    # Shares 3/6, 2/6, 1/6 and 0 are those of rows that come so often.
+    often = torch.tensor([3, 2, 1, 0])
+    wanted = norms[0](hs[:4].repeat_interleave(often, 0))
+    torch.testing.assert_close(norms[1](hs[:4], shares=often / 6)[:3], wanted[[0, 3, 5]])
+    for norm in norms:
+        norm.eval()
+    torch.testing.assert_close(norms[0](hs), norms[0](hs, shares=often / 6))
+
+
+def test_shares_of_classes_sum_to_that_of_their_row():
+    logits = torch.randn(2, 5, 3).double()
+    ys = torch.arange(3).view(3, 1, 1)
+    shares = class_shares(logits, ys)
+    torch.testing.assert_close(shares, logits.softmax(-1).permute(2, 0, 1) / 10)
+    some = torch.stack([logits.argmax(-1), logits.argmin(-1)])
+    shares = class_shares(logits.requires_grad_(), some)
+    torch.testing.assert_close(shares.sum(0), torch.full((2, 5), 0.1).double())
+    assert (shares[0] > shares[1]).all()
+    assert not shares.requires_grad
+    assert class_shares(logits, logits.argmax(-1)) is None
+
+
+def test_shares_do_not_disturb_the_gradient_of_an_earlier_call():
+    norm = SeparateBatchNorm(3)
+    hs = torch.randn(6, 3, requires_grad=True)
+    first = norm(hs)
+    second = norm(hs, shares=torch.full((6,), 1 / 6))
+    (first.square().sum() + second.square().sum()).backward()
+    assert hs.grad.isfinite().all()
+
+
+def test_weighted_statistics_are_not_rounded_under_autocast():
+    norm, hs = SeparateBatchNorm(3), 100 + torch.randn(64, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = norm(hs, shares=torch.full((64,), 1 / 64))
+    torch.testing.assert_close(
+        found, (hs - hs.mean(0)) / hs.std(0, correction=0), atol=1e-3, rtol=0
+    )
+    halves = SeparateBatchNorm(3)(hs.bfloat16(), shares=torch.full((64,), 1 / 64))
+    assert halves.dtype == torch.bfloat16

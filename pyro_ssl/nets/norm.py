@@ -1,0 +1,105 @@
+"""Batch norm: of labelled and unlabelled rows apart, of rows evaluated with several classes."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical
+from torch.nn import functional as F
+
+from pyro_ssl.errors import ConfigError
+
+
+class SeparateBatchNorm(nn.Module):
+    """Batch norm with separate statistics for labelled and for unlabelled rows.
+
+    Scale and shift are common to both. In evaluation mode all rows are normalised by the statistics
+    of unlabelled rows, since new rows resemble these. No running averages of labelled rows are
+    kept: they are few, and their averages would not be used.
+
+    Args:
+        width: size of the last dimension.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.unlabelled = nn.BatchNorm1d(width)
+
+    def forward(self, hs: Tensor, labelled: bool = False, shares: Tensor | None = None) -> Tensor:
+        """Normalise `hs` `[B, width]`, rows of one kind.
+
+        Args:
+            hs: the rows.
+            labelled: whether their labels are known.
+            shares: weights `[B]` of the rows of `hs` in the statistics, which sum to 1; None for
+                equal ones. Not used in evaluation mode.
+        """
+        norm = self.unlabelled
+        if self.training and shares is not None:
+            return self._weighted(hs, shares)
+        if not (labelled and self.training):
+            return norm(hs)
+        return F.batch_norm(hs, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+
+    def _weighted(self, hs: Tensor, shares: Tensor) -> Tensor:
+        """Normalise unlabelled rows by weighted statistics, and keep their running averages."""
+        norm, each = self.unlabelled, shares.unsqueeze(-1)
+        # In the weights' dtype, as torch does it under autocast.
+        rows = hs.to(norm.weight.dtype)
+        mean = (each * rows).sum(0)
+        centred = rows - mean
+        variance = (each * centred.square()).sum(0)
+        with torch.no_grad():
+            # Unbiased, as torch keeps it; of equal shares this is B / (B - 1).
+            unbiased = variance / (1 - shares.square().sum()).clamp(min=1e-6)
+            for kept, seen in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+                assert kept is not None
+                # `data`: an earlier call's gradient, which torch's own kernel lets see the averages
+                # that it was given, must not find them changed.
+                kept.data.lerp_(seen, norm.momentum or 0.0)
+            assert norm.num_batches_tracked is not None
+            norm.num_batches_tracked.add_(1)
+        scaled = centred * ((variance + norm.eps).rsqrt() * norm.weight)
+        return (scaled + norm.bias).to(hs.dtype)
+
+
+def as_batch_norm(batch_norm: bool | str) -> bool | str:
+    """Return the option `batch_norm`, checked; `"separate"` is `"parted"` in earlier files.
+
+    Raises:
+        ConfigError: if it is not True, False or `"separate"`.
+    """
+    if batch_norm not in (False, True, "separate", "parted"):
+        raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'separate'")
+    return "separate" if batch_norm == "parted" else batch_norm
+
+
+def as_one_batch_norm(batch_norm: bool | str, reason: str) -> bool:
+    """Return the option `batch_norm` of a model that has no separate statistics.
+
+    Args:
+        batch_norm: the option.
+        reason: why not, for the error.
+
+    Raises:
+        ConfigError: if it is not True or False.
+    """
+    batch_norm = as_batch_norm(batch_norm)
+    if batch_norm == "separate":
+        raise ConfigError(f'batch_norm is "separate", {reason}')
+    return bool(batch_norm)
+
+
+def class_shares(class_logits: Tensor, ys: Tensor) -> Tensor | None:
+    """Return the weight of each row, draw and class in statistics; they sum to 1.
+
+    Args:
+        class_logits: unnormalised log q(y|.), `[..., n, K]`.
+        ys: labels: the classes of each row along a further first dimension; or one of each row.
+
+    Returns:
+        Weights `[classes, ..., n]`, or None where each row has one class.
+    """
+    log_q = Categorical(logits=class_logits.detach(), validate_args=False).log_prob(ys)
+    if log_q.dim() == class_logits.dim() - 1:
+        return None
+    shares = log_q.softmax(0)
+    return shares / shares[0].numel()
