@@ -22,7 +22,8 @@ from pyro_ssl.infer.devices import forget_peak_memory, peak_memory, resolve_prec
 from pyro_ssl.infer.processes import process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.models import PyroModel
+from pyro_ssl.models import PyroModel, SSLModel
+from pyro_ssl.results import run_csv
 
 # What the progress bar tells.
 _SHOWN = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")
@@ -141,7 +142,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
             epochs += 1
             if epochs == 1:
                 forget_peak_memory(contender.device)
-            folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
+            folder.write(seed, ".csv", _csv(contender, pd.DataFrame(rows)))
             last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
             folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
             bar.set_postfix({k: last[k] for k in _SHOWN if k in last}, refresh=False)
@@ -179,7 +180,7 @@ def _finish(
     run, name = contender.run, contender.name
     folder, frame = run.folders[name], history.to_frame()
     # A kill right after the last checkpoint may have left the table a row short.
-    folder.write(run.seed, ".csv", frame.to_csv(index=False))
+    folder.write(run.seed, ".csv", _csv(contender, frame))
     contender = replace(contender, history=frame)
     measured: Result = {}
     title = f"{display_name(folder.path.name)}, seed {run.seed}"
@@ -204,6 +205,13 @@ def _finish(
     }
     run.finish(name, measured | about_training, figures)
     folder.log(run.seed, f"tested, {history.selection}: {measured}")
+
+
+def _csv(contender: Contender, frame: pd.DataFrame) -> str:
+    """Return the rows of a history as the text of the run's CSV."""
+    labels = contender.data.num_labelled if isinstance(contender.model, SSLModel) else None
+    dataset = contender.run.dataset.name
+    return run_csv(frame, model=contender.name, dataset=dataset, labels=labels, seed=contender.seed)
 
 
 def mean_with_error(name: str, values: Tensor) -> Result:
