@@ -91,7 +91,7 @@ def load_summary(root: str | Path = "results") -> pd.DataFrame:
             rows.append({**run.columns(), **_flat(own)})
     _check_any(rows, root, "seed_N.json")
     table = _frame(rows)
-    last = [c for c in table if c.startswith("config_")]
+    last = [c for c in table if str(c).startswith("config_")]
     return table[[*(c for c in table if c not in last), *last]]
 
 

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from experiments.engine.runner import Figures, Result, SeedRun
 from pyro_ssl import plots
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
-from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.infer import FitConfig, History, MLflowLogger, TensorBoardLogger, fit
 from pyro_ssl.infer.devices import forget_peak_memory, peak_memory, resolve_precision
 from pyro_ssl.infer.processes import process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress
@@ -102,6 +104,7 @@ def fit_config(
 def check_contenders(contenders: Contenders, run: SeedRun) -> None:
     """Raise what is wrong with the options, if anything is."""
     for contender in contenders(run):
+        _logger(contender)
         Trainer(contender.model, contender.data, contender.fit_config)
 
 
@@ -129,12 +132,9 @@ def train(contender: Contender) -> tuple[History, float | None]:
         contender.watch(0)
     steps = contender.steps
     total, epochs = contender.fit_config.total_steps(steps), 0
-    with tqdm(
-        total=total,
-        desc=f"{display_name(contender.name)} seed {seed}",
-        unit="step",
-        disable=options.quiet,
-    ) as bar:
+    description = f"{display_name(contender.name)} seed {seed}"
+    bar = tqdm(total=total, desc=description, unit="step", disable=options.quiet)
+    with bar, _logger(contender) as log:
 
         def on_epoch(progress: Progress) -> None:
             nonlocal epochs
@@ -149,6 +149,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
             bar.update(min(len(rows) * steps, total) - bar.n)
             if contender.watch is not None:
                 contender.watch(len(rows))
+            log(progress)
 
         def on_step(progress: Progress) -> None:
             bar.update()
@@ -205,6 +206,21 @@ def _finish(
     }
     run.finish(name, measured | about_training, figures)
     folder.log(run.seed, f"tested, {history.selection}: {measured}")
+
+
+def _logger(contender: Contender) -> AbstractContextManager[Callable[[Progress], None]]:
+    """Return what else is called after every epoch, to be closed in the end."""
+    run, name = contender.run, contender.name
+    kind = run.config.log if isinstance(run.config, TrainingOptions) else None
+    folder = run.folders[name]
+    if kind == "mlflow":
+        title = f"{folder.path.name} seed {run.seed}"
+        return MLflowLogger(run.comparison.name, title, options=folder.config)
+    if kind == "tensorboard":
+        files = Path(run.config.results_root) / "tensorboard" / run.comparison.name
+        seed = files / folder.path.name / f"seed_{run.seed}"
+        return TensorBoardLogger(seed, options=folder.config)
+    return nullcontext(lambda progress: None)
 
 
 def _csv(contender: Contender, frame: pd.DataFrame) -> str:
