@@ -177,8 +177,14 @@ EXPERIMENTS = {
         "--words 6 --validation 20 --bits 4 --epochs 2 --batch-size 10 --quiet",
         trained("semantic_hashing/bernoullivae-counts-0-0-4bits-20newsgroups", ["learning_curves"]),
     ),
-    "report": ("", ["summary.csv", "summary.md"]),
+    "report": ("", ["summary.csv", "summary.md", "report.html"]),
+    "draw": (
+        "mnist_m2/m2-digits-20/seed_0.pt --figure prior_samples",
+        ["mnist_m2/m2-digits-20/seed_0_prior_samples.png"],
+    ),
 }
+# Commands about runs that are there already.
+AFTERWARDS = ("report", "draw")
 
 
 def few_documents(words: int) -> Documents:
@@ -228,7 +234,7 @@ def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
     if "ATTRIBUTES" in arguments:
         folder = folder_of_attributes(tmp_path / "attributes")
         arguments = arguments.replace("ATTRIBUTES", str(folder))
-    if name == "report":
+    if name in AFTERWARDS:
         run("mnist_m2", EXPERIMENTS["mnist_m2"][0], tmp_path)
     assert run(name, arguments, tmp_path) == 0
     missing = [
@@ -240,6 +246,8 @@ def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
 
 def run(name: str, arguments: str, root: Path) -> int:
     module = importlib.import_module(f"experiments.{name}")
+    if name == "draw":
+        return module.main([f"{root}/{arguments.split()[0]}", *arguments.split()[1:]])
     return module.main([*arguments.split(), "--results-root", str(root)])
 
 
