@@ -56,7 +56,7 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
             runs.append(run.columns(carried))
             own = [c for c in table if c not in CARRIED]
             tables.append(table[own])
-    _check_any(tables, root, "seed_N.csv")
+    _check_any(tables, root, "no runs", "seed_N.csv")
     rows = pd.concat(tables, keys=range(len(tables)))
     which = rows.index.get_level_values(0)
     front = [c for c in _COUNTERS if c in rows]
@@ -89,7 +89,7 @@ def load_summary(root: str | Path = "results") -> pd.DataFrame:
         if run.result:
             own = {k: v for k, v in run.result.items() if k not in (*RUN_COLUMNS, "config")}
             rows.append({**run.columns(), **_flat(own)})
-    _check_any(rows, root, "seed_N.json")
+    _check_any(rows, root, "no finished runs", "seed_N.json")
     table = _frame(rows)
     last = [c for c in table if str(c).startswith("config_")]
     return table[[*(c for c in table if c not in last), *last]]
@@ -249,9 +249,9 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _check_any(found: Iterable[Any], root: str | Path, what: str) -> None:
+def _check_any(found: Iterable[Any], root: str | Path, what: str, file: str) -> None:
     if not found:
         raise ResultsError(
-            f"there is no run below {root} whose {what} can be read: name the folder that "
+            f"there are {what} below {root}, no {file} that can be read: name the folder that "
             "--results-root named, or run an experiment first"
         )

@@ -99,7 +99,7 @@ def test_unfinished_runs_have_rows_and_no_figures(tmp_path):
     assert [row[name] for name in FIRST] == [
         "mnist_m2/m2-mnist-100-new", "mnist_m2", "m2", "mnist", 100, 0, "new",
     ]  # fmt: skip
-    with pytest.raises(ResultsError, match=r"no run below .* whose seed_N.json can be read"):
+    with pytest.raises(ResultsError, match=r"no finished runs below .*, no seed_N.json"):
         load_summary(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_folder_without_runs_is_an_error(tmp_path):
     for load in (load_results, load_summary):
         with pytest.raises(ResultsError, match=r"there is no folder .*absent"):
             load(tmp_path / "absent")
-        with pytest.raises(ResultsError, match="there is no run below"):
+        with pytest.raises(ResultsError, match=r"there are no .*runs below"):
             load(tmp_path)
 
 

@@ -111,9 +111,8 @@ def _images(*classes: type, latents: int | None = None) -> Callable[[Trained], b
     """Return whether a model is of one of the classes, of images, and of so many latents."""
 
     def applies(trained: Trained) -> bool:
-        model = trained.model
-        right = isinstance(model, classes) and len(model.input_shape) == 3
-        return right and latents in (None, getattr(model, "latent_dim", None))
+        shape, own = trained.model.input_shape, getattr(trained.model, "latent_dim", None)
+        return isinstance(trained.model, classes) and len(shape) == 3 and latents in (None, own)
 
     return applies
 
@@ -200,7 +199,7 @@ FIGURES = {
     ),
     "style_walks": Named(
         _images(CCVAE),
-        lambda run: plots.style_walks(run.model, *run.examples(20).tensor_split(2)),
+        lambda run: plots.style_walks(run.model, run.examples(10), run.examples(20)[-10:]),
     ),
     "class_variances": Named(_images(CCVAE), lambda run: plots.class_variances(run.model)),
     "interventions": Named(

@@ -47,7 +47,8 @@ def left(root, experiment, folder, model, config, name="seed_0.pt"):
 def listed(file, capsys):
     """The names that the command lists."""
     assert draw.main([str(file)]) == 0
-    return {line.strip() for line in capsys.readouterr().out.splitlines()[1:]} - {""}
+    lines = capsys.readouterr().out.splitlines()
+    return {line.strip() for line in lines if line.startswith("  ")} - {""}
 
 
 def test_every_figure_that_a_model_leaves_has_its_name():

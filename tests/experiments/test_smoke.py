@@ -276,7 +276,7 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
     from experiments.engine.results import summarise
     from experiments.engine.tables import with_tables
-    from experiments.report import read_results
+    from pyro_ssl import load_summary
 
     common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
     measured = {
@@ -291,7 +291,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         for seed, values in enumerate(seeds):
             result = {**common, "seed": seed, "model": run, **values}
             (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
-    table = summarise(read_results(tmp_path)).set_index("run")
+    table = summarise(load_summary(tmp_path)).set_index("run")
     assert table.loc["a/vae", "test_elbo"] == "-90.00 +- 1.41"
     assert table.loc["a/vae", "test_bound_5000"] == "-87.00 (1 of 2 seeds)"
     assert table.loc["a/plane", "test_elbo"] == "-2.125"
@@ -319,7 +319,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
 def test_readme_shows_the_committed_results():
     from experiments.engine.results import summarise
     from experiments.engine.tables import with_tables
-    from experiments.report import read_results
+    from pyro_ssl import load_summary
 
     readme = Path(experiments.__file__).parent.parent / "README.md"
     listing = ["git", "-C", str(readme.parent), "ls-files", "results"]
@@ -327,7 +327,7 @@ def test_readme_shows_the_committed_results():
     runs = {Path(f).relative_to("results").parent.as_posix() for f in tracked if "seed_" in f}
     if not runs:
         pytest.skip("NO COMMITTED RESULTS to compare the README with")
-    results = read_results(readme.parent / "results")
+    results = load_summary(readme.parent / "results")
     # Other runs may lie beside the committed ones.
     results = results[results["run"].isin(runs)]
     table = summarise(results)
@@ -336,4 +336,4 @@ def test_readme_shows_the_committed_results():
 
 def test_report_without_results_says_so(tmp_path, capsys):
     assert run("report", "", tmp_path) == 1
-    assert "no finished runs" in capsys.readouterr().out
+    assert "no finished runs" in capsys.readouterr().err
