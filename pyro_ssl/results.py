@@ -51,11 +51,10 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
     runs, tables = [], []
     for run in _runs(root, ".csv"):
         table = _read_csv(run.file)
-        if table is not None and run.is_of(_only_value(table, "seed")):
-            carried = {name: _only_value(table, name) for name in CARRIED}
-            runs.append(run.columns(carried))
-            own = [c for c in table if c not in CARRIED]
-            tables.append(table[own])
+        # An unfinished run may have no row yet.
+        if table is not None and len(table) and run.is_of(_only_value(table, "seed")):
+            runs.append(run.columns({name: _only_value(table, name) for name in CARRIED}))
+            tables.append(table.drop(columns=[c for c in RUN_COLUMNS if c in table]))
     _check_any(tables, root, "no runs", "seed_N.csv")
     rows = pd.concat(tables, keys=range(len(tables)))
     which = rows.index.get_level_values(0)

@@ -85,8 +85,9 @@ def test_an_interval_is_students_and_one_seed_has_none():
     low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values.dropna()))
     assert 0.01 < high - low < 0.1
     half = f"{50 * (high - low):.2f}"
+    mean = 100 * values.mean()
     assert mean_cell(values, "test_accuracy") == (
-        f'<td data-sort="{100 * values.mean()}">{100 * values.mean():.2f} ± {half}</td>'
+        f'<td data-sort="{mean}">{mean:.2f} ± {half} (4 of 5 seeds)</td>'
     )
     assert mean_cell(pd.Series([-2.5]), "test_elbo") == '<td data-sort="-2.5">\u22122.500</td>'
     assert mean_cell(pd.Series([np.nan]), "test_elbo") == "<td></td>"

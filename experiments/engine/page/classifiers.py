@@ -95,7 +95,7 @@ def labels(root: Path, results: pd.DataFrame) -> Html:
         "same convolutions and steps, by the number of labelled rows."
     )
     alt = "Curves of test accuracy and calibration error against the number of labelled rows."
-    figure = broad(lambda: plots.by_label_fraction(named, title), alt, f"Label sweep, {title}.")
+    figure = broad(plots.by_label_fraction(named, title), alt, f"Label sweep, {title}.")
     return part("labels", "More labels", text, (commands.SWEEP,), by_labels(rows), figure)
 
 

@@ -3,11 +3,11 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.engine.figures import FIGURES
@@ -88,19 +88,16 @@ def left_by_runs(root: Path, name: str, preferred: Sequence[str], most: int = 2)
     """
     found = [file for run in preferred if (file := _first(root / run, name))]
     if not found:
-        files = (f for f in sorted(root.glob(f"*/*/seed_*_{name}.png")) if _named(f, name))
-        found = list({file.parent: file for file in reversed(list(files))}.values())[::-1]
+        folders = sorted({file.parent for file in root.glob(f"*/*/seed_*_{name}.png")})
+        found = [file for folder in folders if (file := _first(folder, name))]
     return joined(_left(root, file, name) for file in found[:most])
-
-
-def _named(file: Path, name: str) -> bool:
-    return re.fullmatch(rf"seed_\d+_{name}\.png", file.name) is not None
 
 
 def _first(folder: Path, name: str) -> Path | None:
     """Return the figure of the lowest seed."""
-    files = [f for f in folder.glob(f"seed_*_{name}.png") if _named(f, name)]
-    return min(files, key=lambda file: int(file.name.split("_")[1]), default=None)
+    named = re.compile(rf"seed_(\d+)_{name}\.png")
+    files = {int(m[1]): file for file in folder.glob("*.png") if (m := named.fullmatch(file.name))}
+    return files[min(files)] if files else None
 
 
 def _left(root: Path, file: Path, name: str) -> Html:
@@ -141,9 +138,7 @@ def curves(root: Path, results: pd.DataFrame, experiment: str, column: str) -> H
     for run in runs["run"].unique():
         rows = _rows(root / run)
         if column in rows and "epoch" in rows:
-            name = " ".join(
-                filter(None, [display_name(rows["model"].iloc[0]), rows["tag"].iloc[0]])
-            )
+            name = f"{display_name(rows['model'].iloc[0])} {rows['tag'].iloc[0]}".rstrip()
             frames[name] = [seed for _, seed in rows.groupby("seed")]
     draw, alt = _COMPARED[column]
     if not frames:
@@ -151,12 +146,12 @@ def curves(root: Path, results: pd.DataFrame, experiment: str, column: str) -> H
     labels = runs["labels"].iloc[0]
     title = f"{experiment}, {runs['dataset'].iloc[0]}"
     title += "" if pd.isna(labels) else f", {labels} labels"
-    return broad(partial(draw, frames, title), f"{alt} {title}.", f"{title}.")
+    return broad(draw(frames, title), f"{alt} {title}.", f"{title}.")
 
 
-def broad(draw: Callable[[], "object"], alt: str, caption: str) -> Html:
+def broad(figure: Figure, alt: str, caption: str) -> Html:
     """Return a figure of lines that keeps its size on narrow screens, in a box that scrolls."""
-    return scrolling(picture(draw(), alt, caption), caption)  # type: ignore[arg-type]
+    return scrolling(picture(figure, alt, caption), caption)
 
 
 def _rows(folder: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ code { font: .85em ui-monospace, monospace; }
 .wide figure { max-width: 56rem; }
 .wide figure img { min-width: 44rem; }
 .sortable td { white-space: nowrap; }
-.sortable td.text { white-space: normal; min-width: 12rem; }
+.sortable td.text { white-space: normal; min-width: 18rem; }
 .sortable thead button { all: unset; cursor: pointer; font-weight: 600; }
 .sortable thead button:focus-visible { outline: 2px solid var(--bar); }
 .sortable thead button::after { content: "\\00a0\\2195"; color: var(--soft); font-weight: 400; }

@@ -40,13 +40,14 @@ def sortable(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -
 def mean_cell(values: pd.Series, measure: str) -> Html:
     """Return the mean of a measure over seeds, and half the 95 % interval of that mean.
 
-    The interval is Student's; a single seed has none.
+    The interval is Student's; a single seed has none. It is said of how many seeds it is, if some
+    lack the measure.
 
     Args:
         values: the measure of each seed, those that lack it missing.
         measure: its name in JSON files.
     """
-    values = values.dropna().astype(float) * scale_of(measure)[0]
+    runs, values = len(values), values.dropna().astype(float) * scale_of(measure)[0]
     if values.empty:
         return cell("")
     if measure in _MACHINE:
@@ -55,10 +56,11 @@ def mean_cell(values: pd.Series, measure: str) -> Html:
     mean, seeds = float(values.mean()), len(values)
     # Nats and squares of a few units need one digit more.
     digits = 3 if scale_of(measure)[0] == 1 and abs(mean) < 10 else 2
+    some = f" ({seeds} of {runs} seeds)" if seeds < runs else ""
     if seeds == 1:
-        return cell(number(mean, digits), mean)
+        return cell(f"{number(mean, digits)}{some}", mean)
     half = float(t.ppf(0.975, seeds - 1) * values.std() / seeds**0.5)
-    return cell(f"{number(mean, digits)} ± {half:.{digits}f}", mean)
+    return cell(f"{number(mean, digits)} ± {half:.{digits}f}{some}", mean)
 
 
 def scale_of(measure: str) -> tuple[float, str]:
@@ -69,7 +71,8 @@ def scale_of(measure: str) -> tuple[float, str]:
 def in_words(name: str) -> str:
     """Return the name of a column as a heading."""
     first, *others = name.replace("_", " ").split()
-    return " ".join([_WORDS.get(first, first.capitalize()), *(_WORDS.get(w, w) for w in others)])
+    first = _WORDS.get(first, first[:1].upper() + first[1:])
+    return " ".join([first, *(_WORDS.get(word, word) for word in others)])
 
 
 def run_name(run: str) -> Html:
