@@ -119,7 +119,7 @@ class _Run:
         """Return whether a file says, if anything, that it is of this seed; warn if it does not."""
         if seed is None or seed == self.seed:
             return True
-        _left_out(self.file, f"it is of seed {seed}, as it says")
+        _left_out(self.file, f"it, or the JSON beside it, says that it is of seed {seed}")
         return False
 
     def columns(self, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -113,6 +113,11 @@ class EpochLogger(ABC):
 class TensorBoardLogger(EpochLogger):
     """Writes event files for TensorBoard.
 
+    It is closed at the end of a run::
+
+        with TensorBoardLogger("runs/first") as log:
+            fit(model, data, config, on_epoch=log)
+
     A folder that has event files is gone on with: those of epochs that are made again, after a kill
     or from the start, are hidden by the new ones.
 
@@ -155,7 +160,7 @@ class TensorBoardLogger(EpochLogger):
 
 
 class MLflowLogger(EpochLogger):
-    """Makes a run of MLflow, of its own each time.
+    """Makes a run of MLflow, of its own each time; used like `TensorBoardLogger`.
 
     Args:
         experiment: name of MLflow's experiment, made if need be.

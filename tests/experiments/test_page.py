@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib
+import importlib.util
 import json
 import re
 import shlex
