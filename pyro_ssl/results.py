@@ -21,8 +21,6 @@ from pyro_ssl.errors import ResultsError
 RUN_COLUMNS = ("run", "experiment", "model", "dataset", "labels", "seed", "tag")
 # The part of it that a run's own CSV carries.
 CARRIED = ("model", "dataset", "labels", "seed")
-# The columns of a CSV that come before all others, if it has them.
-_COUNTERS = ("epoch", "step", "seconds", "loss")
 _SEED = re.compile(r"seed_(\d+)")
 
 
@@ -57,12 +55,10 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
             tables.append(table.drop(columns=[c for c in RUN_COLUMNS if c in table]))
     _check_any(tables, root, "no runs", "seed_N.csv")
     rows = pd.concat(tables, keys=range(len(tables)))
-    which = rows.index.get_level_values(0)
-    front = [c for c in _COUNTERS if c in rows]
-    rows = rows[[*front, *(c for c in rows if c not in front)]].reset_index(drop=True)
-    about = _frame(runs).iloc[which].reset_index(drop=True)
+    about = _frame(runs).iloc[rows.index.get_level_values(0)].reset_index(drop=True)
     first = list(RUN_COLUMNS)
-    return pd.concat([about[first], rows, about.drop(columns=first)], axis="columns")
+    parts = [about[first], rows.reset_index(drop=True), about.drop(columns=first)]
+    return pd.concat(parts, axis="columns")
 
 
 def load_summary(root: str | Path = "results") -> pd.DataFrame:
