@@ -9,7 +9,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from pyro_ssl.errors import ResultsError
 
 # What says which run a row is of, the first columns of both frames.
 RUN_COLUMNS = ("run", "experiment", "model", "dataset", "labels", "seed", "tag")
-# The part of it that a run's own CSV carries.
+# Those that a run's own CSV carries.
 CARRIED = ("model", "dataset", "labels", "seed")
 _SEED = re.compile(r"seed_(\d+)")
+_REMEDY = "name the folder that --results-root named, or run an experiment first"
 
 
 def load_results(root: str | Path = "results") -> pd.DataFrame:
@@ -90,15 +91,18 @@ def load_summary(root: str | Path = "results") -> pd.DataFrame:
     return table[[*(c for c in table if c not in last), *last]]
 
 
-def run_csv(table: pd.DataFrame, **about: Any) -> str:
+def run_csv(table: pd.DataFrame, *, model: str, dataset: str, labels: int | None, seed: int) -> str:
     """Return a run's rows as the text of its CSV, which says which run it is in its first columns.
 
     Args:
         table: the rows.
-        about: `model`, `dataset`, `labels` (None if no label is used) and `seed`.
+        model: the model, as its folder is named.
+        dataset: the data set.
+        labels: number of labelled rows that it sees; None if no label is used.
+        seed: the seed.
     """
-    told = pd.DataFrame({name: [about[name]] * len(table) for name in CARRIED}, table.index)
-    return pd.concat([told, table], axis="columns").to_csv(index=False)
+    told = {"model": model, "dataset": dataset, "labels": labels, "seed": seed}
+    return table.assign(**told)[[*told, *table]].to_csv(index=False)
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,8 @@ class _Run:
     file: Path
     name: str
     seed: int
-    result: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any]
+    config: dict[str, Any]
 
     def is_of(self, seed: Any) -> bool:
         """Return whether a file says, if anything, that it is of this seed; warn if it does not."""
@@ -158,14 +162,10 @@ def _runs(root: str | Path, suffix: str) -> Iterator[_Run]:
     """Yield the runs that have a file `seed_N` of this suffix, by folder and seed."""
     folder = Path(root)
     if not folder.is_dir():
-        raise ResultsError(
-            f"there is no folder {folder}: name the one that --results-root named, or run an "
-            "experiment first"
-        )
+        raise ResultsError(f"there is no folder {folder}: {_REMEDY}")
     found = [f for f in folder.rglob(f"seed_*{suffix}") if _SEED.fullmatch(f.stem)]
     for file in sorted(found, key=lambda f: (f.parent, int(f.stem[5:]))):
-        seed = int(file.stem[5:])
-        name = file.parent.relative_to(folder).as_posix()
+        name, seed = file.parent.relative_to(folder).as_posix(), int(file.stem[5:])
         result, config = (
             _read_json(path) if path.exists() else {}
             for path in (file.with_suffix(".json"), file.with_name("config.json"))
@@ -246,7 +246,4 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _check_any(found: Iterable[Any], root: str | Path, what: str, file: str) -> None:
     if not found:
-        raise ResultsError(
-            f"there are {what} below {root}, no {file} that can be read: name the folder that "
-            "--results-root named, or run an experiment first"
-        )
+        raise ResultsError(f"there are {what} below {root}, no {file} to be read: {_REMEDY}")

@@ -142,8 +142,8 @@ class GanStages:
                 f"the distances in {self.run.file(self.name, '_joint.pt')} are of Inception's "
                 "features and of a classifier's: have its weights or not, and use --overwrite"
             )
-        about = {"model": self.name, "dataset": self.dataset.name, "labels": None}
-        csv = run_csv(frame, **about, seed=self.seed)
+        dataset = self.dataset.name
+        csv = run_csv(frame, model=self.name, dataset=dataset, labels=None, seed=self.seed)
         self.run.folders[self.name].write(self.seed, ".csv", csv)
 
     def _stage(
