@@ -154,6 +154,7 @@ def check_known_labels(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
+    _check_tensor(ys, name)
     if real_labels:
         check_real_labels(ys, num_rows, known=True, name=name)
     elif ys.dim() == 2:
@@ -183,6 +184,33 @@ def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str 
         row = int(wrong.nonzero()[0])
         unknown = "" if known else ", or NaN where the label is unknown"
         raise DataError(f"{name}[{row}] is {float(ys[row])}, expected finite labels{unknown}")
+
+
+def check_probabilities(probabilities: Tensor, ys: Tensor) -> None:
+    """Check that probabilities `[N, K]` and labels are of the same rows, at least one known.
+
+    Args:
+        probabilities: of K classes, or of each of K attributes.
+        ys: labels `[N]`; or attributes `[N, K]`, -1 where unknown.
+
+    Raises:
+        DataError: naming what is wrong with which argument and the remedy.
+    """
+    _check_tensor(probabilities, "probabilities")
+    _check_tensor(ys, "ys")
+    right = probabilities.dim() == 2 and probabilities.is_floating_point()
+    if not right or not bool(probabilities.isfinite().all()):
+        raise DataError(
+            f"probabilities is of shape {list(probabilities.shape)} and dtype "
+            f"{probabilities.dtype}, expected finite floats [rows, classes]"
+        )
+    rows, classes = probabilities.shape
+    if ys.dim() == 2:
+        check_attributes(ys, rows, classes)
+    else:
+        check_labels(ys, rows, classes)
+    if not bool((ys >= 0).any()):
+        raise DataError("ys has no known label, against which predictions could be compared")
 
 
 def check_num_classes(num_classes: Any) -> int:

@@ -20,6 +20,7 @@ from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
+from pyro_ssl.options import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SSLData:
     real_labels: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "real_valued", "missing", "real_labels")
         self._convert()
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
@@ -118,6 +120,7 @@ class SSLData:
         return len(self.unlabelled_xs)
 
     @classmethod
+    @checked
     def from_split(cls, dataset: ImageDataset, split: LabelSplit) -> "SSLData":
         """Select a dataset's training rows by the three index sets of `split`."""
         xs, ys = dataset.train_xs, dataset.train_ys
@@ -134,6 +137,7 @@ class SSLData:
         )
 
     @classmethod
+    @checked
     def unlabelled(
         cls,
         xs: Any,
@@ -160,11 +164,12 @@ class SSLData:
         return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued, missing)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         xs: Any,
         ys: Any,
-        num_classes: int | None = None,
+        num_classes: Any = None,
         real_valued: bool = False,
         missing: bool = False,
         real_labels: bool = False,
@@ -211,6 +216,7 @@ class SSLData:
         """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""
         return replace(self, validation_xs=xs, validation_ys=ys)
 
+    @checked
     def with_unlabelled_file(self, path: str | Path) -> "SSLData":
         """Return the same data with the rows of a NumPy file as its unlabelled ones.
 
@@ -230,12 +236,16 @@ class SSLData:
         """Return the same data without its unlabelled rows, for a supervised baseline."""
         return replace(self, unlabelled_xs=self.unlabelled_xs[:0])
 
+    @checked
     def to(self, device: torch.device | str, stream: bool = False) -> "SSLData":
         """Return the same data with every tensor on `device`.
 
         Args:
             device: the device.
             stream: do not move the unlabelled rows; training then copies each batch.
+
+        Raises:
+            ConfigError: if there is no such device.
         """
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         stay = {"unlabelled_xs"} if stream else set()

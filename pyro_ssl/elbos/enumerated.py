@@ -23,6 +23,8 @@ from pyro_ssl.elbos.sites import (
 )
 from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.option_kinds import Natural
+from pyro_ssl.options import checked
 
 
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
@@ -55,7 +57,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         ConfigError: when evaluated on programs that it does not take.
     """
 
-    def __init__(self, max_plate_nesting: int = 1, closed_form_kl: bool = False) -> None:
+    @checked
+    def __init__(self, max_plate_nesting: Natural = 1, closed_form_kl: bool = False) -> None:
         super().__init__(max_plate_nesting=max_plate_nesting)
         self.closed_form_kl = closed_form_kl
 

@@ -23,6 +23,7 @@ from pyro_ssl.infer.ensemble_options import (
 )
 from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.options import checked
 
 __all__ = ["EnsembleConfig", "EnsembleHistory", "Member", "fit_ensemble"]
 
@@ -47,6 +48,7 @@ class EnsembleHistory:
     at_once: bool = True
 
 
+@checked
 def fit_ensemble(
     models: Sequence[PyroModel],
     xs: Tensor,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.option_kinds import Count, NotNegative, Positive, Range, Size
+from pyro_ssl.options import check_fields
 
 Rows = NDArray[np.int64]
 
@@ -59,23 +60,20 @@ class EnsembleConfig:
         ConfigError: if an option is out of range.
     """
 
-    max_steps: int = 1500
-    min_steps: int = 400
-    check_every: int = 100
-    patience: int = 3
-    decay: float = 0.5
-    batch_size: int = 64
-    labelled_batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
+    max_steps: Count = 1500
+    min_steps: Annotated[int, Range(0)] = 400
+    check_every: Count = 100
+    patience: Count = 3
+    decay: NotNegative = 0.5
+    batch_size: Size = 64
+    labelled_batch_size: Size = 64
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 1e-4
     anneal: dict[str, Anneal] = field(default_factory=dict)
-    seed: int = 0
+    seed: Annotated[int, Range(0)] = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "check_every", "patience", "batch_size", "labelled_batch_size"):
-            check_at_least(name, getattr(self, name), 1)
-        for name in ("min_steps", "decay", "learning_rate", "weight_decay"):
-            check_not_negative(name, getattr(self, name))
+        check_fields(self)
 
 
 def check_alike(models: Sequence[PyroModel]) -> None:

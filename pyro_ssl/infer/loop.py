@@ -20,6 +20,7 @@ from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.options import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,7 @@ class History:
         return pd.DataFrame(self.rows)
 
 
+@checked
 def fit(
     model: PyroModel,
     data: SSLData,

@@ -4,6 +4,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.vae import VAE
 from pyro_ssl.nets.modes import evaluating
@@ -38,6 +39,7 @@ class Autoencoder(VAE):
         """Nothing is latent; arguments as for `model`."""
 
     @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the code of `xs` and a scale of 0, each `[B, D]`, in evaluation mode."""
         with evaluating(self):

@@ -10,11 +10,14 @@ from torch import Tensor
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.arguments import kept_arguments
+from pyro_ssl.models.calls import check_device
 from pyro_ssl.models.inputs import InputModel
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.store import new_name, take_name, use_present_names
 from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
+from pyro_ssl.option_kinds import Shape, Size
+from pyro_ssl.options import checked
 from pyro_ssl.plain import plain
 
 Model = TypeVar("Model", bound="PyroModel")
@@ -52,7 +55,8 @@ class PyroModel(InputModel):
     class_chunk: int | None = None
     max_plate_nesting = 1
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    @checked
+    def __init__(self, input_shape: Shape) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.likelihood_parameters = None
@@ -125,6 +129,8 @@ class PyroModel(InputModel):
             DataError: naming what is wrong with which argument and the remedy.
         """
         dtype = next(self.parameters()).dtype
+        if isinstance(xs, Tensor):
+            check_device(xs, self, name)
         kinds = {"real_ok": self.takes_real_values, "missing_ok": self.takes_missing}
         check_inputs(xs, self.input_shape, name, dtype, **kinds)
         if self.takes_real_values:
@@ -150,7 +156,8 @@ class SSLModel(PyroModel):
     # What a model without a prior p(y) of one of K classes has instead.
     _instead_of_prior: str | None = None
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+    @checked
+    def __init__(self, input_shape: Shape, num_classes: Size) -> None:
         super().__init__(input_shape)
         self.num_classes = num_classes
 

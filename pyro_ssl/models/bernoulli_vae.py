@@ -1,7 +1,6 @@
 """A VAE whose latents are bits: semantic hashing of documents."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import pyro.distributions as dist
@@ -14,14 +13,16 @@ from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.likelihoods import Likelihood, Multinomial
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_at_least, check_one_of
+from pyro_ssl.option_kinds import OneOf, Size, Widths
+from pyro_ssl.options import checked
 
-ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
-INPUTS = ("counts", "frequencies")
+Estimator = Annotated[str, OneOf(("disarm", "arm", "straight_through", "score_function"))]
+Inputs = Annotated[str, OneOf(("counts", "frequencies"))]
 
 
 class BernoulliVAE(PyroModel):
@@ -59,7 +60,7 @@ class BernoulliVAE(PyroModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
             sum (zeros for a document without words). The likelihood is always that of the counts.
-        estimator: one of `ESTIMATORS`.
+        estimator: `disarm`, `arm`, `straight_through` or `score_function`.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -67,22 +68,20 @@ class BernoulliVAE(PyroModel):
 
     likelihood: Likelihood = Multinomial()
 
+    @checked
     def __init__(
         self,
-        num_words: int,
-        num_bits: int = 64,
-        encoder_dims: Sequence[int] = (),
-        decoder_dims: Sequence[int] = (),
-        activation: str = "relu",
-        inputs: str = "counts",
-        estimator: str = "disarm",
+        num_words: Size,
+        num_bits: Size = 64,
+        encoder_dims: Widths = (),
+        decoder_dims: Widths = (),
+        activation: Activation = "relu",
+        inputs: Inputs = "counts",
+        estimator: Estimator = "disarm",
     ) -> None:
         super().__init__((num_words,))
-        check_at_least("num_bits", num_bits, 1)
-        check_one_of("inputs", inputs, INPUTS)
-        check_one_of("estimator", estimator, ESTIMATORS)
         self.num_words = num_words
-        self.num_bits = num_bits
+        self.num_bits = self.num_latents = num_bits
         self.encoder_dims = tuple(encoder_dims)
         self.decoder_dims = tuple(decoder_dims)
         self.activation = activation
@@ -155,12 +154,14 @@ class BernoulliVAE(PyroModel):
         return self.encoder(xs)
 
     @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> Tensor:
         """Return q(z_b = 1|x), `[N, B]`, of counts `xs` `[N, V]`, in evaluation mode."""
         with evaluating(self):
             return self._logits(xs).sigmoid()
 
     @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor) -> Tensor:
         """Return the words' probabilities `[N, V]` of codes `zs` `[N, B]`, in evaluation mode."""
         with evaluating(self):

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_positive
+from pyro_ssl.option_kinds import Positive, Widths
+from pyro_ssl.options import checked
 
 
 class BitMixture(PyroModel):
@@ -62,20 +64,25 @@ class BitMixture(PyroModel):
     likelihood: Likelihood = Gaussian()
     bits: Tensor
 
+    @checked
     def __init__(
         self,
         initial_centres: Sequence[Sequence[float]],
-        scale: float = 1.0,
+        scale: Positive = 1.0,
         factorised: bool = True,
-        hidden_dims: Sequence[int] = (64, 64),
-        activation: str = "tanh",
+        hidden_dims: Widths = (64, 64),
+        activation: Activation = "tanh",
     ) -> None:
         number = len(initial_centres)
         if number < 2 or number & (number - 1):
             raise ConfigError(
                 f"initial_centres are {number}, expected 2, 4, 8 or another power of 2"
             )
-        check_positive("scale", scale)
+        if len({len(row) for row in initial_centres}) > 1 or not initial_centres[0]:
+            raise ConfigError(
+                "initial_centres are points of different dimensions, or of none: expected a point "
+                "[D] for each component"
+            )
         start = torch.tensor(initial_centres, dtype=torch.get_default_dtype())
         super().__init__(tuple(start.shape[1:]))
         num_bits = number.bit_length() - 1
@@ -107,6 +114,7 @@ class BitMixture(PyroModel):
                 q_z = dist.Categorical(logits=self.log_q(rows.xs))
                 pyro.sample("z", q_z, infer={"enumerate": "parallel"})
 
+    @checks_data
     def log_q(self, xs: Tensor) -> Tensor:
         """Return log q(z|x) of every code, `[N, 2^B]`, for points `xs` `[N, D]`."""
         outputs = self.encoder(xs)
@@ -116,12 +124,14 @@ class BitMixture(PyroModel):
         # Not a matrix product, which autocast would compute in bfloat16.
         return (on.unsqueeze(-2) * self.bits + off.unsqueeze(-2) * (1 - self.bits)).sum(-1)
 
+    @checks_data
     def log_joint(self, xs: Tensor) -> Tensor:
         """Return log p(x, z) of every code in nats, `[N, 2^B]`, for points `xs` `[N, D]`."""
         p_x = dist.Normal(self.centres, self.scale).to_event(1)
         return p_x.log_prob(xs.unsqueeze(-2)) - math.log(len(self.bits))
 
     @torch.no_grad()
+    @checks_data
     def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return ELBO and evidence log p(x), each `[N]` in nats, of points `xs` `[N, D]`.
 

@@ -1,6 +1,7 @@
 """M1M2: M2 on the latents of a VAE, the stacked model of Kingma et al. (2014)."""
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.latent_m2 import LatentM2
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.models.vae import VAE
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.option_kinds import Natural
+from pyro_ssl.options import checked
 
 
 class M1M2(LatentM2):
@@ -53,6 +57,7 @@ class M1M2(LatentM2):
         ConfigError: if an option cannot work.
     """
 
+    @checked
     def __init__(
         self,
         m1: Mapping[str, Any],
@@ -60,6 +65,9 @@ class M1M2(LatentM2):
         train_m1: bool = False,
         **options: Any,
     ) -> None:
+        unknown = m1.keys() - inspect.signature(VAE).parameters.keys()
+        if unknown:
+            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which VAE has no options for")
         vae = VAE(**m1)
         kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
@@ -124,6 +132,7 @@ class M1M2(LatentM2):
         self.vae.train(mode and self.train_m1)
         return self
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw z2 from its prior for each label of `ys` `[B]`; see `decode`."""
         parameter = next(self.parameters())
@@ -131,6 +140,7 @@ class M1M2(LatentM2):
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
     @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z1), `[B, *input_shape]`, z1 the mean of p(z1|y,z2).
 
@@ -162,6 +172,7 @@ class M1M2(LatentM2):
         self.vae.observe(parts, z1s)
 
 
+@checked
 @torch.no_grad()
 def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, ...]:
     """Return the numbers of the latents whose posterior means vary over `xs`.
@@ -175,8 +186,9 @@ def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, .
     return tuple(torch.where(means.std(0) > threshold)[0].tolist())
 
 
+@checked
 @torch.no_grad()
-def posteriors(vae: VAE, xs: Tensor, active: Sequence[int]) -> Tensor:
+def posteriors(vae: VAE, xs: Tensor, active: Sequence[Natural]) -> Tensor:
     """Return mean and scale of q(z1|x), `[N, 2, A]`, what a `LatentM2` takes as inputs.
 
     Args:

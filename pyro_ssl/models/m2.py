@@ -1,25 +1,28 @@
 """M2: the semi-supervised VAE of Kingma et al. (2014), with the label summed out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.likelihoods.chunks import check_class_chunk, chunk_of_summed, in_likelihood_chunks
 from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.calls import checks_data
+from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.given import GivenNetwork
-from pyro_ssl.nets.mlp import as_batch_norm, in_class_chunks
+from pyro_ssl.nets.given import GivenNetwork, Network
+from pyro_ssl.nets.mlp import Activation, BatchNorm, as_batch_norm, in_class_chunks
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.option_kinds import Dropout, NotNegative, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 
 class M2(SSLModel):
@@ -112,31 +115,29 @@ class M2(SSLModel):
         "kl_z": (3.0, 1.0, 0.3)
     }
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        num_classes: int = 10,
-        latent_dim: int = 50,
-        hidden_dims: Sequence[int] = (300, 300),
-        activation: str = "relu",
-        batch_norm: bool | str = "separate",
-        input_dropout: float = 0.5,
-        alpha: float = 15.0,
-        class_chunk: int | None = None,
-        latent_noise: float = 0.0,
-        channels: int | None = None,
-        likelihood: str | Likelihood = "bernoulli",
-        label_prior: str | Sequence[float] = "uniform",
-        classifier: nn.Module | None = None,
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
-        decoder_dims: Sequence[int] | None = None,
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        latent_dim: Size = 50,
+        hidden_dims: Widths = (300, 300),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = "separate",
+        input_dropout: Dropout = 0.5,
+        alpha: NotNegative = 15.0,
+        class_chunk: Size | None = None,
+        latent_noise: NotNegative = 0.0,
+        channels: Size | None = None,
+        likelihood: Family = "bernoulli",
+        label_prior: Prior = "uniform",
+        classifier: Network = None,
+        encoder: Network = None,
+        decoder: Network = None,
+        decoder_dims: Widths | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
-        check_at_least("latent_dim", latent_dim, 1)
-        check_not_negative("alpha", alpha)
-        check_not_negative("latent_noise", latent_noise)
         check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
         self.latent_dim, self.latent_noise, self.alpha = latent_dim, latent_noise, alpha
         self.class_chunk, self.channels, self.activation = class_chunk, channels, activation
@@ -202,6 +203,7 @@ class M2(SSLModel):
         return label_in_guide(rows.ys, self._class_logits(scores), self.alpha)
 
     @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
@@ -214,6 +216,7 @@ class M2(SSLModel):
             return q_z.loc, q_z.scale
 
     @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
 
@@ -225,6 +228,7 @@ class M2(SSLModel):
         with evaluating(self):
             return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
         parameter = next(self.parameters())
