@@ -13,6 +13,7 @@ from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.nets.modes import frozen_parts
 from pyro_ssl.option_kinds import Count, NotNegative, Positive, Range, Size
 from pyro_ssl.options import check_fields
 
@@ -88,13 +89,18 @@ def check_alike(models: Sequence[PyroModel]) -> None:
             f"models are of several classes, {', '.join(sorted(kinds))}: an ensemble is of one"
         )
     first = models[0].options
-    parameters = _kinds_of_parameters(models[0])
+    parameters, frozen = _kinds_of_parameters(models[0]), _frozen_names(models[0])
     for number, model in enumerate(models[1:], 1):
         differing = [k for k, v in model.options.items() if not _same(v, first[k])]
         if differing:
             raise ConfigError(
                 f"models 0 and {number} differ in {', '.join(differing)}: models of an ensemble "
                 "have equal options"
+            )
+        if _frozen_names(model) != frozen:
+            raise ConfigError(
+                f"models 0 and {number} differ in what is frozen, in evaluation mode without a "
+                "parameter that is trained: freeze the same parts of all models"
             )
         if _kinds_of_parameters(model) != parameters:
             raise ConfigError(
@@ -108,6 +114,11 @@ def check_alike(models: Sequence[PyroModel]) -> None:
 
 def _kinds_of_parameters(model: PyroModel) -> list[tuple[Any, ...]]:
     return [(n, p.shape, p.dtype, p.device, p.requires_grad) for n, p in model.named_parameters()]
+
+
+def _frozen_names(model: PyroModel) -> list[str]:
+    frozen = frozen_parts(model)
+    return [name for name, part in model.named_modules() if part in frozen]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -35,6 +35,7 @@ from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.nets.mlp import SeparateBatchNorm
+from pyro_ssl.nets.modes import frozen_parts, set_training
 
 
 class Trainer:
@@ -53,6 +54,7 @@ class Trainer:
         config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
+        self._frozen = frozen_parts(model)
         self.batches = config.batches(data, self.share)
         check_selection(model, data, config)
         self._check_batch_norm()
@@ -163,7 +165,8 @@ class Trainer:
 
     def _check_batch_norm(self) -> None:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
-        kinds = {type(module) for module in self.model.modules()}
+        frozen = {part for whole in self._frozen for part in whole.modules()}
+        kinds = {type(part) for part in self.model.modules() if part not in frozen}
         if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
             data, remedy = self.data, "construct the model with batch_norm=True"
             if unlabelled == 1 and data.num_unlabelled > 1:
@@ -184,7 +187,7 @@ class Trainer:
         objective = Objective.of(model, self.data, config)
         if objective.annealing is not None and self._asked_to_anneal:
             # Now, not only after the first checkpoint has been written.
-            model.train()
+            set_training(model, self._frozen)
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
                 self.batches.shuffle(0)
                 objective.check_annealed(self.batches.draw())
@@ -219,7 +222,7 @@ class Trainer:
         if self.model.options != self._options:
             # The compiled or recorded step contains the former options.
             self._prepare_step()
-        self.model.train()
+        set_training(self.model, self._frozen)
         epoch = self.progress.epoch
         self.batches.shuffle(epoch)
         self.engine.set_learning_rate(self.config.learning_rate_at(epoch))
