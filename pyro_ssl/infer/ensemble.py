@@ -146,6 +146,7 @@ class _Run:
         """Make the steps of these numbers, and let the models have their weights."""
         losses = torch.stack([self._step(self._schedule.rate(number)) for number in numbers])
         _check_finite(losses, numbers[0])
+        self._step.check_finite()
         self.history.steps = numbers[-1] + 1
         self.history.rows.append({"step": self.history.steps, "loss": float(losses.mean())})
         self._step.show()

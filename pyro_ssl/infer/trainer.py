@@ -19,7 +19,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.engine import Engine
+from pyro_ssl.infer.engine import Engine, first_failed_parameter
 from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.processes import (
@@ -107,14 +107,18 @@ class Trainer:
         self.load_state(snapshot)
         self._begin_epoch()
         # On a GPU a replay may differ in the last bits, so that it may find nothing.
-        site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
+        site, step, where = "loss", -1, "a replay of its steps did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
+        number = -1
         for number in range(self._steps_of_epoch() if self.share.processes == 1 else 0):
             found = self.engine.inspect()
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
+        last = first_failed_parameter(self.model) if step < 0 else None
+        if last is not None and number >= 0:
+            site, step, where = last, number, f"after step {number}, first {last!r}"
         self.load_state(snapshot)
         epoch = self.progress.epoch
         return NonFiniteError(
