@@ -8,12 +8,13 @@ from numbers import Integral
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
+import torch
 from torch import Tensor
 
 SEQUENCES = (tuple, list, Sequence, Iterable)
 MAPPINGS = (dict, Mapping)
 # What models compute with: float32 takes numbers of this size, and 0.
-LEAST_FLOAT, MOST_FLOAT = 2.0**-126, 2.0**127 * (2 - 2.0**-23)
+_LEAST_FLOAT, _MOST_FLOAT = 2.0**-126, 2.0**127 * (2 - 2.0**-23)
 _MOST_SIZE = 2**31 - 1
 
 
@@ -111,6 +112,8 @@ def expected(kind: Any, value: Any = None, bounds: str = "") -> str:
         value: what was given instead.
         bounds: those of its numbers.
     """
+    if not is_readable(value):
+        return "a dense tensor with values"
     bare, arguments = bare_kind(kind), [a for a in get_args(kind) if a is not ...]
     if get_origin(kind) is Annotated:
         return _of_annotated(*arguments, value=value)
@@ -121,12 +124,10 @@ def expected(kind: Any, value: Any = None, bounds: str = "") -> str:
         parts = ["a whole number", bounds, "in 64 bits" if large else ""]
         return ", ".join(filter(None, parts))
     if bare is float:
-        number = (
-            "a positive number"
-            if bounds == "above 0"
-            else ", ".join(filter(None, ["a number", bounds]))
-        )
-        return number + (" of a size that float32 can hold" if _is_extreme(value) else "")
+        number = "a positive number" if bounds == "above 0" else f"a number, {bounds}"
+        given = isinstance(value, (int, float)) and value == value and abs(value) != math.inf
+        ending = "" if not given or fits_float32(value) else " of a size that float32 can hold"
+        return number.removesuffix(", ") + ending
     if bare in SEQUENCES:
         return "a tuple" + (f", of which each is {expected(arguments[0])}" if arguments else "")
     if bare in MAPPINGS:
@@ -150,10 +151,18 @@ def _of_annotated(base: Any, *metadata: Any, value: Any) -> str:
     return expected(base, value).replace("a tuple", "a tuple, not empty" if some else "a tuple", 1)
 
 
-def _is_extreme(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value in (0, math.inf):
+def fits_float32(value: Any) -> bool:
+    """Return whether a number is finite, and neither infinite nor lost where models compute."""
+    try:
+        size = abs(float(value))
+    except OverflowError:
         return False
-    return not LEAST_FLOAT <= abs(value) <= MOST_FLOAT and value == value
+    return size == 0 or _LEAST_FLOAT <= size <= _MOST_FLOAT
+
+
+def is_readable(value: Any) -> bool:
+    """Return whether a value is not one of the tensors that are sparse, or have no values."""
+    return not isinstance(value, Tensor) or (value.layout == torch.strided and not value.is_meta)
 
 
 def shown(value: Any) -> str:

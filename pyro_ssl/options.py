@@ -27,9 +27,7 @@ from torch import Tensor
 
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.option_kinds import (
-    LEAST_FLOAT,
     MAPPINGS,
-    MOST_FLOAT,
     SEQUENCES,
     Elsewhere,
     Into,
@@ -38,6 +36,8 @@ from pyro_ssl.option_kinds import (
     Range,
     bare_kind,
     expected,
+    fits_float32,
+    is_readable,
     shown,
 )
 from pyro_ssl.plain import plain
@@ -141,6 +141,8 @@ class _RefusedError(Exception):
 
 def _converted(value: Any, kind: Any) -> Any:
     bare = bare_kind(kind)
+    if not is_readable(value):
+        raise _RefusedError(value, kind)
     if get_origin(kind) is Annotated:
         return _annotated(value, kind)
     if bare in (Union, types.UnionType):
@@ -208,18 +210,9 @@ def _scalar(value: Any, bare: type) -> Any:
     if bare in (int, float) and not isinstance(value, bool):
         if isinstance(value, Integral) and abs(int(value)) < 2**63:
             return int(value)
-        if bare is float and isinstance(value, Real) and _is_float32(value):
+        if bare is float and isinstance(value, Real) and fits_float32(value):
             return float(value)
     raise _RefusedError(value, bare)
-
-
-def _is_float32(value: Real) -> bool:
-    """Return whether a number is finite, and neither infinite nor lost where models compute."""
-    try:
-        size = abs(float(value))
-    except OverflowError:
-        return False
-    return size == 0 or LEAST_FLOAT <= size <= MOST_FLOAT
 
 
 def _items(value: Any, kind: Any) -> Any:

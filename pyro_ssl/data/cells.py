@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_ssl.option_kinds import Positive, Range, Size
+from pyro_ssl.option_kinds import Range, Size
 from pyro_ssl.options import check_fields, checked, converted
 
 Floats = NDArray[np.floating[Any]]
@@ -47,7 +47,7 @@ def draw_cells(
     genes: Annotated[int, Range(10, 2**31 - 1)] = 300,
     types: Annotated[int, Range(2, 2**31 - 1)] = 10,
     batches: Size = 2,
-    mean_size: Positive = 400.0,
+    mean_size: Annotated[float, Range(above=0, most=1e9)] = 400.0,
     seed: Annotated[int, Range(0)] = 0,
 ) -> Cells:
     """Draw cells of unequally frequent types, in batches with effects of their own.

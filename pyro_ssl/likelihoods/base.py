@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.likelihoods.scaling import Scaling
-from pyro_ssl.option_kinds import Into
+from pyro_ssl.option_kinds import Into, shown
 from pyro_ssl.options import check_fields
 
 # Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
@@ -188,7 +188,7 @@ def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
     expected = f"expected one of {', '.join(sorted(plain))}, or a Likelihood"
     if isinstance(likelihood, str) and likelihood in names:
         expected = f"which needs options: give {names[likelihood].__name__}(...)"
-    raise ConfigError(f"likelihood is {likelihood!r}, {expected}")
+    raise ConfigError(f"likelihood is {shown(likelihood)}, {expected}")
 
 
 # What models take for one.

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import check_probabilities
+from pyro_ssl.data.checks import check_attributes, check_labels
+from pyro_ssl.errors import DataError
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.option_kinds import Size
 from pyro_ssl.options import checked
@@ -56,7 +57,7 @@ def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: if these are no probabilities and labels of the same rows, or none is known.
     """
-    check_probabilities(probabilities, ys)
+    _check(probabilities, ys)
     if ys.dim() == 1:
         return probabilities, ys
     known = ys >= 0
@@ -67,4 +68,22 @@ def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
 @checked
 def predict_in_chunks(model: SSLModel, xs: Tensor, rows: Size = 10_000) -> Tensor:
     """Return `model.predict_proba(xs)`, `[N, K]`, computed `rows` rows at a time."""
+    model.check(xs)
     return torch.cat([model.predict_proba(chunk) for chunk in xs.split(rows)])
+
+
+def _check(probabilities: Tensor, ys: Tensor) -> None:
+    """Check that probabilities `[N, K]` and labels are of the same rows, at least one known."""
+    right = probabilities.dim() == 2 and probabilities.is_floating_point()
+    if not right or not bool(probabilities.isfinite().all()):
+        raise DataError(
+            f"probabilities is of shape {list(probabilities.shape)} and dtype "
+            f"{probabilities.dtype}, expected finite floats [rows, classes]"
+        )
+    rows, classes = probabilities.shape
+    if ys.dim() == 2:
+        check_attributes(ys, rows, classes)
+    else:
+        check_labels(ys, rows, classes)
+    if not bool((ys >= 0).any()):
+        raise DataError("ys has no known label, against which predictions could be compared")

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_ssl.data.arrays import as_tensor
 from pyro_ssl.errors import DataError
 from pyro_ssl.option_kinds import Natural
 from pyro_ssl.options import checked
@@ -13,7 +14,7 @@ Labels = NDArray[np.integer]
 
 def pack_codes(codes: NDArray[np.bool_]) -> Packed:
     """Return codes of B bits `[N, B]` as machine words `[N, ceil(B / 64)]`, padded with zeros."""
-    codes = np.asarray(codes)
+    codes = np.asarray(as_tensor(codes, "codes"))
     if codes.ndim != 2 or not np.isin(codes, (0, 1)).all():
         raise DataError(f"codes has shape {list(codes.shape)}, expected bits [codes, bits], 0 or 1")
     codes = codes.astype(bool)
@@ -47,16 +48,16 @@ def precision_at(
     Raises:
         DataError: if k is not from 1 to N, or there are no queries.
     """
-    if not 1 <= k <= len(codes):
-        raise DataError(f"k is {k}, expected 1 to {len(codes)}, the number of codes")
-    if not len(queries):
-        raise DataError("there are no queries")
     words = codes.shape[1:]
     if codes.ndim != 2 or queries.shape[1:] != words or codes.dtype != queries.dtype:
         raise DataError(
             f"codes has shape {list(codes.shape)}, queries {list(queries.shape)}: expected both as "
             "pack_codes returns them, of equally many bits"
         )
+    if not 1 <= k <= len(codes):
+        raise DataError(f"k is {k}, expected 1 to {len(codes)}, the number of codes")
+    if not len(queries):
+        raise DataError("there are no queries")
     for name, given, rows in (("labels", labels, codes), ("query_labels", query_labels, queries)):
         if given.shape != rows.shape[:1]:
             raise DataError(f"{name} has shape {list(given.shape)}, expected [{len(rows)}]")

@@ -38,7 +38,6 @@ class Autoencoder(VAE):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the code of `xs` and a scale of 0, each `[B, D]`, in evaluation mode."""

@@ -153,14 +153,12 @@ class BernoulliVAE(PyroModel):
             xs = 100 * xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor) -> Tensor:
         """Return q(z_b = 1|x), `[N, B]`, of counts `xs` `[N, V]`, in evaluation mode."""
         with evaluating(self):
             return self._logits(xs).sigmoid()
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor) -> Tensor:
         """Return the words' probabilities `[N, V]` of codes `zs` `[N, B]`, in evaluation mode."""

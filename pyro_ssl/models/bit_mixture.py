@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
@@ -114,7 +113,6 @@ class BitMixture(PyroModel):
                 q_z = dist.Categorical(logits=self.log_q(rows.xs))
                 pyro.sample("z", q_z, infer={"enumerate": "parallel"})
 
-    @checks_data
     def log_q(self, xs: Tensor) -> Tensor:
         """Return log q(z|x) of every code, `[N, 2^B]`, for points `xs` `[N, D]`."""
         outputs = self.encoder(xs)
@@ -124,19 +122,17 @@ class BitMixture(PyroModel):
         # Not a matrix product, which autocast would compute in bfloat16.
         return (on.unsqueeze(-2) * self.bits + off.unsqueeze(-2) * (1 - self.bits)).sum(-1)
 
-    @checks_data
     def log_joint(self, xs: Tensor) -> Tensor:
         """Return log p(x, z) of every code in nats, `[N, 2^B]`, for points `xs` `[N, D]`."""
         p_x = dist.Normal(self.centres, self.scale).to_event(1)
         return p_x.log_prob(xs.unsqueeze(-2)) - math.log(len(self.bits))
 
-    @torch.no_grad()
-    @checks_data
     def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return ELBO and evidence log p(x), each `[N]` in nats, of points `xs` `[N, D]`.
 
         Their difference is the KL divergence of q(z|x) from the posterior.
         """
+        self.check(xs)
         with evaluating(self):
             log_q, log_joint = self.log_q(xs), self.log_joint(xs)
         return (log_q.exp() * (log_joint - log_q)).sum(-1), log_joint.logsumexp(-1)

@@ -17,7 +17,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def checks_data(method: Method) -> Method:
-    """Check what a model's method is given before it runs; a decorator.
+    """Check what a model's method is given, and run it without gradients; a decorator.
 
     By their names, `xs` are checked by the model's `check`, `ys` are its labels (unknown ones are
     for `sample` alone), `zs` its latents, and `covariates` rows beside these. All other arguments
@@ -46,7 +46,7 @@ def checks_data(method: Method) -> Method:
             _check_covariates(given["covariates"], model, tuple(lead or ()))
         return method(*args, **kwargs)
 
-    return typing.cast(Method, checked(call))
+    return typing.cast(Method, checked(torch.no_grad()(call)))
 
 
 def check_device(values: Tensor, model: Any, name: str) -> None:

@@ -121,6 +121,7 @@ class CCVAE(SSLModel):
         make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
         self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
         latents, options = num_classes + style_dim, (None, batch_norm, input_dropout)
+        self.num_latents = latents
         self.encoder = make.encoder(encoder, "encoder", 2 * latents, *options)
         self.decoder = make.decoder(decoder, latents)
 
@@ -131,11 +132,6 @@ class CCVAE(SSLModel):
         self.intercept = nn.Parameter(torch.zeros(num_classes))
         points = normal_points(_POINTS, num_classes).to(self.slope.device)
         self.register_buffer("points", points, persistent=False)
-
-    @property
-    def num_latents(self) -> int:
-        """Dimensions K + S of z."""
-        return self.num_classes + self.style_dim
 
     def make_elbo(self) -> ELBO:
         """Return `LabelWeighted_ELBO`; no other has this objective."""
@@ -183,7 +179,6 @@ class CCVAE(SSLModel):
         add_term(names.CLASSIFICATION, -log_q_y, self.alpha, bound_weight=1.0)
 
     # What other kinds of labels replace:
-
     def _complete(self, ys: Tensor) -> Tensor:
         """Return labels with unknown ones drawn from p(y)."""
         return self.p_y.complete(ys)
@@ -229,14 +224,12 @@ class CCVAE(SSLModel):
         q_z = normal_of(self.encoder(self.image_encoder(self._features(xs))))
         return q_z.loc, q_z.scale
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, K + S]`; `ys` are not used."""
         with evaluating(self):
             return self._loc_and_scale(xs)
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z,c), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
@@ -249,7 +242,6 @@ class CCVAE(SSLModel):
         scale = F.softplus(self.prior_raw_scale) + 1e-3
         return mixture_moments(self.prior_loc, scale, self.p_y.logits)
 
-    @torch.no_grad()
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(z|y); return the means of p(x|z)."""

@@ -117,7 +117,6 @@ class GeneratorVAE(PyroModel):
         loc = images.view(*zs.shape[:-1], *self.image_shape)
         return self._p_x_of(loc)
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
@@ -125,14 +124,12 @@ class GeneratorVAE(PyroModel):
             q_z = self._q_z(xs).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor) -> Tensor:
         """Return the means of p(x|z), `[B, *image_shape]`, of latents `[B, D]`."""
         with evaluating(self):
             return self._p_x(zs).base_dist.loc
 
-    @torch.no_grad()
     @checks_data
     def sample(self, num: Natural, noise: bool = True) -> tuple[Tensor, Tensor]:
         """Draw images from the model.

@@ -163,7 +163,6 @@ class LatentM2(SSLModel):
         """Return unnormalised log q(y|z1), `[B, K]`, z1 being the mean of q(z1|x)."""
         return self.classifier(self._kept(self._q_z1(xs).mean))
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z2|z1,y), each `[B, E]`, z1 the mean of q(z1|x).
@@ -179,7 +178,6 @@ class LatentM2(SSLModel):
             q_z2 = self._q_z2(z1, ys).base_dist
             return q_z2.loc, q_z2.scale
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
         """Return the mean of p(z1|y,z2), `[B, A]`, of latents z2 `[B, E]` and labels `[B]`."""

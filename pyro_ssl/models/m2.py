@@ -189,7 +189,6 @@ class M2(SSLModel):
         return self._class_logits(self.classifier(self._encoded(xs)))
 
     # What other treatments of the missing label replace:
-
     def _class_logits(self, scores: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for the classifier's outputs."""
         return scores
@@ -202,7 +201,6 @@ class M2(SSLModel):
         """Sample "y", or add the term of known labels; return what the encoder sees of it."""
         return label_in_guide(rows.ys, self._class_logits(scores), self.alpha)
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
@@ -215,7 +213,6 @@ class M2(SSLModel):
             q_z = self._q_z(self._encoded(xs), ys).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
@@ -231,8 +228,7 @@ class M2(SSLModel):
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
-        parameter = next(self.parameters())
-        zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
+        zs = next(self.parameters()).new_empty(len(ys), self.latent_dim).normal_()
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:

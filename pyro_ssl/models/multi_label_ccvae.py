@@ -86,7 +86,6 @@ class MultiLabelCCVAE(CCVAE):
         """Return means of p(x|z) at the mean of q(z|x), `[B, *input_shape]`."""
         return self.decode(self.encode(xs)[0], self._covariates(xs))
 
-    @torch.no_grad()
     @checks_data
     def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.

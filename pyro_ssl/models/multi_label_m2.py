@@ -141,7 +141,6 @@ class MultiLabelM2(M2):
         absent = F.logsigmoid(-scores) - F.logsigmoid(-prior)
         return share * present + (1 - share) * absent
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
@@ -163,7 +162,6 @@ class MultiLabelM2(M2):
         ys = self.predict_proba(xs) > 0.5
         return self.decode(self.encode(xs, ys)[0], ys, self._covariates(xs))
 
-    @torch.no_grad()
     @checks_data
     def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
@@ -182,7 +180,6 @@ class MultiLabelM2(M2):
         ys[:, attribute] = values.to(ys.dtype)
         return self.decode(zs, ys, self._covariates(xs))
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.

@@ -177,7 +177,6 @@ class RegressionM2(PyroModel):
             q_y = self.q_y(xs)
             return q_y.loc, q_y.scale
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
@@ -188,7 +187,6 @@ class RegressionM2(PyroModel):
             q_z = self._q_z(self._encoded(xs), self.q_y(xs).loc if ys is None else ys).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.

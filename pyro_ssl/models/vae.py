@@ -139,7 +139,6 @@ class VAE(PyroModel):
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
         return self.decoder(self._beside(zs, covariates)).unflatten(-1, self._output_shape)
 
-    @torch.no_grad()
     @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
@@ -147,7 +146,6 @@ class VAE(PyroModel):
             q_z = self.q_z(xs).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
     @checks_data
     def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode.
