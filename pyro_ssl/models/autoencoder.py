@@ -31,7 +31,7 @@ class Autoencoder(VAE):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         parts, codes = batch.parts(), self._code(batch.xs)
         self.observe(parts, [codes[rows.index] for rows in parts])
 

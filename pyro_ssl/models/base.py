@@ -5,12 +5,13 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.arguments import kept_arguments
-from pyro_ssl.models.calls import check_device
+from pyro_ssl.models.calls import check_batch_labels, check_device
 from pyro_ssl.models.inputs import InputModel
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
@@ -121,6 +122,17 @@ class PyroModel(InputModel):
     def make_elbo(self) -> ELBO:
         """Return the Pyro ELBO that these programs are meant to be trained with."""
         return StaticEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
+
+    def _batch(self, xs: Tensor | Batch, ys: Tensor | None = None) -> Batch:
+        """Return a program's arguments as a batch; check it if Pyro's validation is on.
+
+        `fit` and the metrics switch it off, and check their data once.
+        """
+        batch = Batch.of(xs, ys)
+        if is_validation_enabled():
+            self.check(batch.xs)
+            check_batch_labels(self, batch.ys, len(batch.xs))
+        return batch
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
         """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.

@@ -110,7 +110,7 @@ class BernoulliVAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on counts `xs` `[N, V]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 prior: Any = dist.Bernoulli(logits=rows.xs.new_zeros(self.num_bits)).to_event(1)
                 if self._relaxes:
@@ -121,7 +121,7 @@ class BernoulliVAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 self._code_in_guide(rows)
 

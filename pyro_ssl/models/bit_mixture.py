@@ -100,7 +100,7 @@ class BitMixture(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on points `xs` `[N, D]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 z = pyro.sample("z", dist.Categorical(logits=rows.xs.new_zeros(len(self.bits))))
                 pyro.sample("x", dist.Normal(self.centres[z], self.scale).to_event(1), obs=rows.xs)
@@ -108,7 +108,7 @@ class BitMixture(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x), the code enumerated; arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 q_z = dist.Categorical(logits=self.log_q(rows.xs))
                 pyro.sample("z", q_z, infer={"enumerate": "parallel"})

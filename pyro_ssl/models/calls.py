@@ -9,6 +9,12 @@ from typing import Annotated, Any, TypeVar
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.checks import (
+    check_attributes,
+    check_labels,
+    check_real_labels,
+    check_tensor,
+)
 from pyro_ssl.errors import DataError
 from pyro_ssl.option_kinds import Range
 from pyro_ssl.options import checked, converted
@@ -58,6 +64,31 @@ def check_device(values: Tensor, model: Any, name: str) -> None:
     device = next(model.parameters()).device
     if values.device != device:
         raise DataError(f"{name} is on {values.device}, the model on {device}: move one by .to()")
+
+
+def check_batch_labels(model: Any, ys: Tensor | None, rows: int) -> None:
+    """Check that `ys` are labels of a batch of a model's programs, of any integers.
+
+    Raises:
+        DataError: naming what is wrong.
+    """
+    if ys is None:
+        return
+    check_tensor(ys, "ys")
+    check_device(ys, model, "ys")
+    whole = ys if ys.is_floating_point() else ys.long()
+    dtype = next(model.parameters()).dtype
+    if model.real_labels:
+        check_real_labels(ys, rows)
+        if ys.is_floating_point() and ys.dtype != dtype:
+            raise DataError(f"ys is {ys.dtype}, the model {dtype}: use ys.to({dtype})")
+    elif not hasattr(model, "num_classes"):
+        if ys.shape[:1] != (rows,):
+            raise DataError(f"ys has shape {list(ys.shape)}, expected labels of {rows} rows")
+    elif model.multi_label:
+        check_attributes(whole.long(), rows, model.num_classes)
+    else:
+        check_labels(whole, rows, model.num_classes, unknown_ok=True)
 
 
 def check_model_labels(

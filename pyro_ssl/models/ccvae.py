@@ -140,7 +140,7 @@ class CCVAE(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.style_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -153,7 +153,7 @@ class CCVAE(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         loc, scale = self._loc_and_scale(batch.xs)
         sizes = [self.num_classes, self.style_dim]
         for rows in batch.parts():

@@ -93,7 +93,7 @@ class GeneratorVAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only says which are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 z = pyro.sample("z", standard_normal(rows.xs, self.latent_dim))
                 self._observe_inputs(rows.xs, self._p_x(z))
@@ -101,7 +101,7 @@ class GeneratorVAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 pyro.sample("z", self._q_z(rows.xs))
 

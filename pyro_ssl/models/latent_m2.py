@@ -118,7 +118,7 @@ class LatentM2(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y, z2, z1) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
         self._register()
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior_logits = self.p_y(batch.xs)
         prior = standard_normal(batch.xs, self.latent_dim)
         parts, z1s = batch.parts(), []
@@ -132,7 +132,7 @@ class LatentM2(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z1, y, z2 | x), "y" enumerated where it is unknown; arguments as for `model`."""
         self._register()
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         parts = batch.parts()
         q_z1, kept = self._q_z1(batch.xs).base_dist, []
         for rows in parts:

@@ -154,7 +154,7 @@ class M2(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -167,7 +167,7 @@ class M2(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
         # A network that was given has its own batch norm, if any.
         separate = self.batch_norm == "separate" and not isinstance(self.classifier, GivenNetwork)

@@ -72,7 +72,7 @@ class MLPClassifier(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y|x) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             if rows.ys is None:
                 continue
             logits = self.class_logits(rows.xs)

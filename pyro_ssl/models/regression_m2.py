@@ -132,7 +132,7 @@ class RegressionM2(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or floats `[B]`, or NaN."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -144,7 +144,7 @@ class RegressionM2(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" drawn where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
         q_y = self._q_y(features)
         for rows in batch.parts():

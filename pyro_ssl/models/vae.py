@@ -96,7 +96,7 @@ class VAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         parts, zs = batch.parts(), []
         for rows in parts:
@@ -120,7 +120,7 @@ class VAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         q_z = self.q_z(batch.xs).base_dist
         for rows in batch.parts():
             with rows.plate():
