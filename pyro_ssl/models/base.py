@@ -130,6 +130,10 @@ class PyroModel(InputModel):
         """
         batch = Batch.of(xs, ys)
         if is_validation_enabled():
+            inputs = isinstance(batch.xs, Tensor) and batch.xs.is_floating_point()
+            if inputs and tuple(batch.xs.shape[1:]) == self.input_shape:
+                # Its errors say more than those of inputs of any likelihood.
+                self.likelihood.check(batch.xs)
             self.check(batch.xs)
             check_batch_labels(self, batch.ys, len(batch.xs))
         return batch
