@@ -323,6 +323,12 @@ def refused_or_working(target, name, value):
             use(target(**{**good, name: value}))
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    # A bad value may be the name of a checkpoint.
+    monkeypatch.chdir(tmp_path)
+
+
 TARGETS = [*MODELS, *OTHERS, *FUNCTIONS]
 
 

@@ -81,6 +81,7 @@ class PyroModel(InputModel):
         """The model's name in Pyro's parameter store."""
         return self._name
 
+    @checked
     def named(self: Model, name: str) -> Model:
         """Name the model in Pyro's parameter store, and return it.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
+from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.calls import checks_data
@@ -90,12 +91,18 @@ class BernoulliVAE(PyroModel):
         self.encoder = MLP(num_words, encoder_dims, num_bits, activation=activation)
         self.decoder = MLP(num_bits, decoder_dims, num_words, activation=activation)
 
+    @checked
     @torch.no_grad()
     def start_from(self, frequencies: Tensor) -> None:
         """Set the decoder's last bias to the log of the words' frequencies `[V]`, all above 0.
 
         Training then starts near the unigram model instead of finding it first.
         """
+        if frequencies.shape != (self.num_words,) or not bool((frequencies > 0).all()):
+            raise DataError(
+                f"frequencies has shape {list(frequencies.shape)}, expected [{self.num_words}] "
+                "numbers above 0, one for each word"
+            )
         last = f"layers.{len(self.decoder_dims)}.bias"
         self.decoder.get_parameter(last).copy_(frequencies.log())
 

@@ -46,7 +46,8 @@ def checks_data(method: Method) -> Method:
             _check_latents(given["zs"], model)
             lead = given["zs"].shape[:-1]
         if given.get("ys") is not None:
-            lead = check_model_labels(model, given["ys"], lead, method.__name__ == "sample")
+            draws = method.__name__ == "sample"
+            lead = check_model_labels(model, given["ys"], lead, draws, not draws)
         if given.get("covariates") is not None:
             lead = (given["num"],) if "num" in given else lead
             _check_covariates(given["covariates"], model, tuple(lead or ()))
@@ -92,16 +93,16 @@ def check_batch_labels(model: Any, ys: Tensor | None, rows: int) -> None:
 
 
 def check_model_labels(
-    model: Any, ys: Tensor, lead: torch.Size | None, unknown_ok: bool, name: str = "ys"
+    model: Any, ys: Tensor, lead: torch.Size | None, unknown_ok: bool, points_ok: bool = False
 ) -> torch.Size:
-    """Check that `ys` are labels of a model: integers or points of the simplex, attributes, floats.
+    """Check that `ys` are labels of a model: integers, rows of attributes, or real numbers.
 
     Args:
         model: the model.
         ys: the labels.
         lead: shape of the batch that they are of; None for any number of rows.
         unknown_ok: accept unknown labels.
-        name: what to call them in an error.
+        points_ok: accept points of the simplex, and attributes from 0 to 1 of any dtype.
 
     Returns:
         The shape of their batch.
@@ -109,11 +110,14 @@ def check_model_labels(
     Raises:
         DataError: naming what is wrong.
     """
+    name = "ys"
     check_device(ys, model, name)
     multi_label = getattr(model, "multi_label", False)
+    if not model.real_labels and not points_ok and ys.dtype != torch.int64:
+        raise DataError(f"{name} has dtype {ys.dtype}, expected torch.int64: use {name}.long()")
     points = not model.real_labels and (multi_label or ys.is_floating_point())
     shape = ys.shape[:-1] if points else ys.shape
-    if ys.dim() == 0 or (lead is not None and shape != lead):
+    if len(shape) != 1 if lead is None else shape != lead:
         raise DataError(f"{name} has shape {list(ys.shape)}, expected labels of {_rows(lead)}")
     if points and ys.shape[-1:] != (model.num_classes,):
         raise DataError(

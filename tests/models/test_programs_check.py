@@ -1,5 +1,8 @@
 """With Pyro's validation on, programs refuse what they could not take, in our words."""
 
+import contextlib
+import inspect
+import itertools
 import math
 import warnings
 
@@ -8,10 +11,10 @@ import pytest
 import torch
 from pyro.infer import SVI
 
-from pyro_ssl import BitMixture, FitConfig, SSLData, fit
-from pyro_ssl.errors import DataError
+from pyro_ssl import M2, BitMixture, FitConfig, SSLData, fit
+from pyro_ssl.errors import DataError, PyroSSLError
 from pyro_ssl.models import VAE, MLPClassifier
-from tests.test_bad_options import MODELS
+from tests.test_bad_options import BAD, MODELS
 
 
 def problem(cls):
@@ -63,6 +66,62 @@ def test_pyros_own_loop_names_labels_that_a_model_does_not_take(cls):
     for labels in bad:
         with pytest.raises(DataError, match=r"^ys"):
             step(model, xs, labels)
+
+
+BAD_TENSORS = [
+    *BAD,
+    torch.full((4,), 9),
+    torch.full((4,), -1),
+    torch.zeros(3, dtype=torch.int64),
+    torch.full((4, 2), 0.5),
+    torch.zeros(4, dtype=torch.float64),
+    torch.full((4, 4), -3.0),
+    torch.zeros(1, 4, 4),
+    torch.zeros(2, 2, dtype=torch.int64),
+]
+METHODS = (
+    "encode", "decode", "sample", "predict_proba", "predict", "reconstruct", "intervene", "bounds",
+    "start_from", "named",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", MODELS, ids=lambda c: c.__name__)
+def test_methods_work_on_what_they_are_given_or_say_what_is_wrong(cls):
+    model, xs, ys = problem(cls)
+    model.eval()
+    latents = getattr(model, "num_latents", getattr(model, "latent_dim", 1))
+    known = torch.where(ys.isnan() | (ys < 0), 0, ys)
+    good = {"xs": xs, "ys": known, "zs": torch.zeros(4, latents), "num": 3, "attribute": 0}
+    good |= {"values": torch.tensor([0, 1, 1, 0]), "covariates": None, "noise": True}
+    good |= {"frequencies": torch.ones(4) / 4, "name": "own"}
+    tried = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method in METHODS:
+            if not hasattr(model, method):
+                continue
+            call = getattr(model, method)
+            arguments = {name: good[name] for name in inspect.signature(call).parameters}
+            call(**arguments)
+            for name, value in itertools.product(arguments, BAD_TENSORS):
+                tried += 1
+                with contextlib.suppress(PyroSSLError):
+                    call(**{**arguments, name: value})
+    assert tried > 0
+
+
+WRONG = {
+    "xs": lambda model: model.encode(torch.zeros(4, 3)),
+    "zs": lambda model: model.decode(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)),
+    "ys": lambda model: model.sample(torch.tensor([0, 1, 2])),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_argument_is_named(name):
+    model, _, _ = problem(M2)
+    with pytest.raises(DataError, match=f"^{name} "):
+        WRONG[name](model)
 
 
 def test_without_validation_nothing_is_checked():
