@@ -416,6 +416,6 @@ def test_a_decoder_of_its_own_widths():
     # What it is without.
     assert M2(**sizes).decoder.layers[2].in_features == 5
     with pytest.raises(
-        ConfigError, match="decoder_dims\[0\] is 0, expected a whole number, at least 1"
+        ConfigError, match=r"decoder_dims\[0\] is 0, expected a whole number, at least 1"
     ):
         M2(decoder_dims=(0,), **sizes)
