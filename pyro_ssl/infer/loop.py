@@ -161,15 +161,16 @@ def _train(
 
 def _run_epoch(trainer: Trainer, on_step: Callback | None, snapshot: dict[str, Any]) -> Row:
     """Run an epoch; what was measured, and the model, are then finite."""
+    cause: Exception | None = None
     try:
-        row, cause = trainer.run_epoch(on_step), None
+        row = trainer.run_epoch(on_step)
     except (RuntimeError, ValueError) as error:
         # Some distributions refuse parameters that are not finite.
+        if first_failed_parameter(trainer.model) is None:
+            raise
         row, cause = {"loss": math.nan}, error
-    failed = first_failed_parameter(trainer.model)
-    if cause is not None and failed is None:
-        raise cause
-    if failed is not None or not all(map(math.isfinite, row.values())):
+    finite = all(map(math.isfinite, row.values()))
+    if not finite or first_failed_parameter(trainer.model) is not None:
         raise trainer.locate_non_finite(snapshot) from cause
     return row
 
