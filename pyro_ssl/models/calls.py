@@ -117,7 +117,8 @@ def check_model_labels(
         raise DataError(f"{name} has dtype {ys.dtype}, expected torch.int64: use {name}.long()")
     points = not model.real_labels and (multi_label or ys.is_floating_point())
     shape = ys.shape[:-1] if points else ys.shape
-    if len(shape) != 1 if lead is None else shape != lead:
+    # Labels may have further dimensions before those of the rows.
+    if len(shape) != 1 if lead is None else shape[max(len(shape) - len(lead), 0) :] != lead:
         raise DataError(f"{name} has shape {list(ys.shape)}, expected labels of {_rows(lead)}")
     if points and ys.shape[-1:] != (model.num_classes,):
         raise DataError(
