@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.checks import check_tensor
 from pyro_ssl.errors import DataError
 
 _NUMBERS = "expected numbers: encode text and categories as numbers first"
@@ -36,6 +37,7 @@ def as_tensor(values: Any, name: str, remedy: str = _NUMBERS) -> Tensor:
         DataError: if the values are no array of numbers.
     """
     if isinstance(values, Tensor):
+        check_tensor(values, name)
         found = values
     elif isinstance(values, list | tuple) and values and isinstance(values[0], Tensor):
         try:

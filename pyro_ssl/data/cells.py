@@ -1,12 +1,13 @@
 """Synthetic counts of genes in cells of several types and batches."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Range, Size
+from pyro_ssl.options import check_fields, checked, converted
 
 Floats = NDArray[np.floating[Any]]
 
@@ -36,14 +37,18 @@ class Cells:
     batches: NDArray[np.int64]
     shares: Floats
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+
+@checked
 def draw_cells(
-    cells: int = 2000,
-    genes: int = 300,
-    types: int = 10,
-    batches: int = 2,
-    mean_size: float = 400.0,
-    seed: int = 0,
+    cells: Size = 2000,
+    genes: Annotated[int, Range(10, 2**31 - 1)] = 300,
+    types: Annotated[int, Range(2, 2**31 - 1)] = 10,
+    batches: Size = 2,
+    mean_size: Annotated[float, Range(above=0, most=1e9)] = 400.0,
+    seed: Annotated[int, Range(0)] = 0,
 ) -> Cells:
     """Draw cells of unequally frequent types, in batches with effects of their own.
 
@@ -69,10 +74,7 @@ def draw_cells(
     Raises:
         ConfigError: if a number is too small.
     """
-    for name, value, least in (
-        ("cells", cells, types), ("genes", genes, 10), ("types", types, 2), ("batches", batches, 1)
-    ):  # fmt: skip
-        check_at_least(name, value, least)
+    converted("cells", cells, Annotated[int, Range(types)])
     rng = np.random.default_rng(seed)
     profiles = _profiles(rng, genes, types)
     effects = _BATCH_EFFECT * rng.standard_normal((batches, genes))

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.option_kinds import is_readable, shown
 
 # Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
 _BLOCK = 4096
@@ -36,7 +37,7 @@ def check_inputs(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    _check_tensor(xs, name)
+    check_tensor(xs, name)
     if xs.dim() == 0 or tuple(xs.shape[1:]) != tuple(input_shape):
         raise DataError(
             f"{name} has shape {list(xs.shape)}, expected [rows, "
@@ -96,7 +97,7 @@ def check_labels(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    _check_tensor(ys, name)
+    check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
@@ -120,7 +121,7 @@ def check_attributes(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    _check_tensor(ys, name)
+    check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows, num_attributes):
         raise DataError(
             f"{name} has shape {list(ys.shape)}, expected [{num_rows}, {num_attributes}], a row of "
@@ -154,6 +155,7 @@ def check_known_labels(
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
+    check_tensor(ys, name)
     if real_labels:
         check_real_labels(ys, num_rows, known=True, name=name)
     elif ys.dim() == 2:
@@ -174,7 +176,7 @@ def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str 
     Raises:
         DataError: naming what is wrong with which argument and the remedy.
     """
-    _check_tensor(ys, name)
+    check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
         raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
@@ -193,21 +195,40 @@ def check_num_classes(num_classes: Any) -> int:
     """
     try:
         found = 0 if isinstance(num_classes, bool) else index(num_classes)
-    except TypeError:
+    except (TypeError, RuntimeError):
         found = 0
-    if found < 1:
+    if not 1 <= found < 2**31:
         raise DataError(
-            f"num_classes is {num_classes!r}, expected a whole number of at least 1: the number of "
-            "classes, or of binary attributes"
+            f"num_classes is {shown(num_classes)}, expected a whole number of at least 1: the "
+            "number of classes, or of binary attributes"
         )
     return found
 
 
-def _check_tensor(values: Any, name: str) -> None:
+def check_device(device: Any) -> torch.device:
+    """Return a device that torch knows, given itself or its name.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device is {shown(device)}, expected one of torch, as 'cuda'") from error
+
+
+def check_tensor(values: Any, name: str) -> None:
+    """Check that `values` are a dense tensor with values.
+
+    Raises:
+        DataError: if they are not.
+    """
     if not isinstance(values, Tensor):
         raise DataError(
             f"{name} must be a torch.Tensor, got {type(values).__name__}: use torch.as_tensor"
         )
+    if not is_readable(values):
+        raise DataError(f"{name} is sparse, or has no values: expected a dense tensor with values")
 
 
 def _check_integers(ys: Tensor, name: str) -> None:

@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.arrays import as_labels, as_tensor
-from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
+from pyro_ssl.data.checks import (
+    check_attributes,
+    check_inputs,
+    check_labels,
+    check_num_classes,
+)
 from pyro_ssl.data.downloads import FAILURES, contents, one_line
 from pyro_ssl.data.idx import FILES, download_files, files_in, find_files, places, read_idx
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.options import check_fields, checked
 
 DATA_VARIABLE = "PYRO_SSL_DATA"
 
@@ -44,6 +50,8 @@ class ImageDataset:
     num_classes: int
 
     def __post_init__(self) -> None:
+        check_fields(self, "name")
+        object.__setattr__(self, "num_classes", check_num_classes(self.num_classes))
         for part in ("train", "test"):
             for kind, convert in (("xs", as_tensor), ("ys", as_labels)):
                 field = f"{part}_{kind}"
@@ -82,11 +90,13 @@ class ImageDataset:
         return text.hexdigest()[:16]
 
 
+@checked
 def data_root(option: str | Path | None = None) -> Path:
     """Return the folder of the data sets: `option`, else `$PYRO_SSL_DATA`, else `./data`."""
     return Path(option or os.environ.get(DATA_VARIABLE) or "data").expanduser()
 
 
+@checked
 def load_dataset(name: str, root: str | Path | None = None) -> ImageDataset:
     """Load a data set by name; it is downloaded if it is missing.
 

@@ -1,21 +1,27 @@
 """20 Newsgroups as counts of words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.arrays import as_labels
 from pyro_ssl.data.datasets import data_root
 from pyro_ssl.data.downloads import FAILURES, contents, download, one_line
-from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.errors import DataError
+from pyro_ssl.option_kinds import OneOf, Size
+from pyro_ssl.options import check_fields, checked
 
 # The file that scikit-learn keeps.
 _FILE = "20news-bydate_py3.pkz"
 
 # scikit-learn's own pattern, and one that takes only letters.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
+Tokens = Annotated[str, OneOf(tuple(_TOKENS))]
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,16 @@ class Documents:
     test_ys: Tensor
     words: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+
+@checked
 def load_newsgroups(
     root: str | Path | None = None,
-    num_words: int = 10_000,
-    remove: tuple[str, ...] = (),
-    tokens: str = "words",
+    num_words: Size = 10_000,
+    remove: tuple[Annotated[str, OneOf(("headers", "footers", "quotes"))], ...] = (),
+    tokens: Tokens = "words",
 ) -> Documents:
     """Load 20 Newsgroups, split by date, by scikit-learn, which downloads it if it is missing.
 
@@ -83,14 +93,15 @@ def load_newsgroups(
     return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
 
 
+@checked
 def count_words(
     name: str,
-    train_texts: list[str],
-    train_ys: np.ndarray,
-    test_texts: list[str],
-    test_ys: np.ndarray,
-    num_words: int,
-    tokens: str = "words",
+    train_texts: Sequence[str],
+    train_ys: Any,
+    test_texts: Sequence[str],
+    test_ys: Any,
+    num_words: Size,
+    tokens: Tokens = "words",
 ) -> Documents:
     """Return texts as counts of the words that occur in the most training texts.
 
@@ -112,19 +123,22 @@ def count_words(
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    if tokens not in _TOKENS:
-        raise ConfigError(f"tokens is {tokens!r}, expected {' or '.join(_TOKENS)}")
     counter = CountVectorizer(token_pattern=_TOKENS[tokens])
-    train = counter.fit_transform(train_texts)
+    try:
+        train = counter.fit_transform(train_texts)
+    except ValueError as error:
+        raise DataError(f"train_texts cannot be counted ({one_line(error)})") from error
     if train.shape[1] < num_words:
         raise DataError(f"num_words is {num_words}, but the texts have only {train.shape[1]}")
     in_texts = np.asarray((train > 0).sum(0)).ravel()
     kept = np.sort(np.argsort(-in_texts, kind="stable")[:num_words])
     parts = []
     for counts, ys in ((train, train_ys), (counter.transform(test_texts), test_ys)):
-        xs = torch.from_numpy(counts[:, kept].toarray()).float()
+        xs, topics = torch.from_numpy(counts[:, kept].toarray()).float(), as_labels(ys, "ys")
+        if topics.shape != (len(xs),):
+            raise DataError(f"there are {len(xs)} texts, but topics of shape {list(topics.shape)}")
         some = xs.sum(-1) > 0
-        parts.append((xs[some], torch.from_numpy(np.asarray(ys)).long()[some]))
+        parts.append((xs[some], topics[some]))
     words = tuple(counter.get_feature_names_out()[kept])
     (train_xs, train_topics), (test_xs, test_topics) = parts
     return Documents(name, train_xs, train_topics, test_xs, test_topics, words)

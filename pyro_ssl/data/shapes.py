@@ -1,6 +1,7 @@
 """Images of one shape with binary attributes that are known exactly."""
 
 import math
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,10 @@ from torch import Tensor
 from pyro_ssl.data.arrays import as_tensor
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.errors import DataError
+from pyro_ssl.option_kinds import Natural, Range
+from pyro_ssl.options import checked
+
+Side = Annotated[int, Range(16, 2**31 - 1)]
 
 SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
 
@@ -15,8 +20,9 @@ SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
 _BLOCK = 1000
 
 
+@checked
 def draw_shapes(
-    num: int, seed: int = 0, size: int = 64, attributes: Tensor | None = None
+    num: Natural, seed: int = 0, size: Side = 64, attributes: Any = None
 ) -> tuple[Tensor, Tensor]:
     """Draw squares that differ in six binary attributes and in some other properties.
 
@@ -37,19 +43,20 @@ def draw_shapes(
         Images `[N, 3, size, size]` as bytes, and attributes `[N, 6]`, int64.
 
     Raises:
-        DataError: if a number cannot work, or the attributes are not what is expected.
+        ConfigError: if a number cannot work.
+        DataError: if the attributes are not what is expected.
     """
-    if num < 0 or size < 16:
-        raise DataError(f"num is {num}, size {size}: expected at least 0 images of 16 pixels")
     count = len(SHAPE_ATTRIBUTES)
     generator = torch.Generator().manual_seed(seed)
     coins = torch.randint(2, (num, count), generator=generator)
     rest = torch.rand(num, 7, generator=generator)
     attributes = coins if attributes is None else as_tensor(attributes, "attributes")
-    if attributes.shape != (num, count) or not bool(((attributes == 0) | (attributes == 1)).all()):
+    right = attributes.shape == (num, count)
+    if not right or not bool(((attributes == 0) | (attributes == 1)).all()):
+        values = f" and values {attributes.unique().tolist()[:5]}" if right else ""
         raise DataError(
-            f"attributes has shape {list(attributes.shape)} and values from {attributes.min():g} "
-            f"to {attributes.max():g}, expected shape [{num}, {count}] and values 0 and 1"
+            f"attributes has shape {list(attributes.shape)}{values}, expected shape "
+            f"[{num}, {count}] and values 0 and 1"
         )
     attributes = attributes.cpu().long()
     images = torch.empty(num, 3, size, size, dtype=torch.uint8)
@@ -59,8 +66,9 @@ def draw_shapes(
     return images, attributes
 
 
+@checked
 def shapes_dataset(
-    train_rows: int = 20_000, test_rows: int = 4_000, size: int = 64
+    train_rows: Natural = 20_000, test_rows: Natural = 4_000, size: Side = 64
 ) -> ImageDataset:
     """Return images of `draw_shapes` as a data set called "shapes", the same in every call.
 
@@ -70,7 +78,7 @@ def shapes_dataset(
         size: height and width in pixels.
 
     Raises:
-        DataError: if a number cannot work.
+        ConfigError: if a number cannot work.
     """
     train, train_ys = draw_shapes(train_rows, 0, size)
     test, test_ys = draw_shapes(test_rows, 1, size)

@@ -2,12 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pyro_ssl.data.arrays import as_labels
 from pyro_ssl.errors import DataError
+from pyro_ssl.option_kinds import Range, Size
+from pyro_ssl.options import check_fields, checked
 
 Indices = NDArray[np.int64]
 
@@ -26,6 +29,9 @@ class LabelSplit:
     unlabelled: Indices
     validation: Indices
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that identify the three index sets."""
@@ -36,8 +42,13 @@ class LabelSplit:
         return text.hexdigest()[:16]
 
 
+@checked
 def split_labels(
-    ys: ArrayLike, num_classes: int, labels: int | None, validation: int, seed: int
+    ys: Any,
+    num_classes: Size,
+    labels: int | None,
+    validation: int,
+    seed: Annotated[int, Range(0)],
 ) -> LabelSplit:
     """Split rows into labelled, unlabelled and validation rows, stratified and seeded.
 
@@ -89,7 +100,7 @@ def split_labels(
     return LabelSplit(labelled_rows, unlabelled_rows, validation_rows)
 
 
-def _checked(ys: ArrayLike, num_classes: int) -> Indices:
+def _checked(ys: Any, num_classes: int) -> Indices:
     """Return labels `[N]` as an array, each in 0..K-1."""
     known = as_labels(ys, "ys").cpu().numpy()
     if known.ndim != 1:

@@ -7,19 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_ssl.data import checks
 from pyro_ssl.data.arrays import as_labels, as_tensor, mapped
-from pyro_ssl.data.checks import (
-    check_attributes,
-    check_inputs,
-    check_known_labels,
-    check_labels,
-    check_num_classes,
-    check_real_labels,
-)
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
+from pyro_ssl.options import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -58,16 +52,17 @@ class SSLData:
     real_labels: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "real_valued", "missing", "real_labels")
         self._convert()
         shape = self.input_shape
         for part in ("labelled", "unlabelled", "validation"):
             xs = getattr(self, f"{part}_xs")
             may_be_bytes = part == "unlabelled" and not self.real_valued
             kinds = may_be_bytes, self.real_valued, self.missing
-            check_inputs(xs, shape, f"{part}_xs", None, *kinds)
+            checks.check_inputs(xs, shape, f"{part}_xs", None, *kinds)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
-            check_known_labels(ys, rows, self.num_classes, self.real_labels, f"{part}_ys")
+            checks.check_known_labels(ys, rows, self.num_classes, self.real_labels, f"{part}_ys")
         for part in ("unlabelled", "validation"):
             xs, labelled = getattr(self, f"{part}_xs"), self.labelled_xs
             may_differ = part == "unlabelled"
@@ -95,7 +90,7 @@ class SSLData:
                 found[name] = found[name].to(found["labelled_xs"].device)
         for name, tensor in found.items():
             object.__setattr__(self, name, tensor)
-        object.__setattr__(self, "num_classes", check_num_classes(self.num_classes))
+        object.__setattr__(self, "num_classes", checks.check_num_classes(self.num_classes))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -118,6 +113,7 @@ class SSLData:
         return len(self.unlabelled_xs)
 
     @classmethod
+    @checked
     def from_split(cls, dataset: ImageDataset, split: LabelSplit) -> "SSLData":
         """Select a dataset's training rows by the three index sets of `split`."""
         xs, ys = dataset.train_xs, dataset.train_ys
@@ -134,6 +130,7 @@ class SSLData:
         )
 
     @classmethod
+    @checked
     def unlabelled(
         cls,
         xs: Any,
@@ -160,11 +157,12 @@ class SSLData:
         return cls(xs[:0], none, xs, 1, validation, validation_ys, real_valued, missing)
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         xs: Any,
         ys: Any,
-        num_classes: int | None = None,
+        num_classes: Any = None,
         real_valued: bool = False,
         missing: bool = False,
         real_labels: bool = False,
@@ -187,22 +185,22 @@ class SSLData:
             DataError: if an array has a wrong shape, dtype or value.
         """
         xs = as_tensor(xs, "xs")
-        check_inputs(xs, tuple(xs.shape[1:]), "xs", real_ok=real_valued, missing_ok=missing)
+        checks.check_inputs(xs, tuple(xs.shape[1:]), "xs", real_ok=real_valued, missing_ok=missing)
         none = torch.zeros(len(xs), dtype=xs.dtype if real_labels else torch.int64)
         ys = torch.full_like(none, unknown_of(none)) if ys is None else ys
         ys = as_labels(ys, "ys", xs.dtype if real_labels else None).to(xs.device)
         if num_classes is not None:
-            num_classes = check_num_classes(num_classes)
+            num_classes = checks.check_num_classes(num_classes)
         if real_labels:
             num_classes = 1
-            check_real_labels(ys, len(xs))
+            checks.check_real_labels(ys, len(xs))
         elif ys.dim() == 2:
-            check_attributes(ys, len(xs), num_classes or ys.shape[1])
+            checks.check_attributes(ys, len(xs), num_classes or ys.shape[1])
             num_classes = ys.shape[1]
         else:
             if num_classes is None:
                 num_classes = max(int(ys.max()) + 1, 1) if ys.numel() else 1
-            check_labels(ys, len(xs), num_classes, unknown_ok=True)
+            checks.check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = has_known(ys)
         parts = xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0]
         return cls(*parts, real_valued, missing, real_labels)
@@ -211,6 +209,7 @@ class SSLData:
         """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""
         return replace(self, validation_xs=xs, validation_ys=ys)
 
+    @checked
     def with_unlabelled_file(self, path: str | Path) -> "SSLData":
         """Return the same data with the rows of a NumPy file as its unlabelled ones.
 
@@ -230,6 +229,7 @@ class SSLData:
         """Return the same data without its unlabelled rows, for a supervised baseline."""
         return replace(self, unlabelled_xs=self.unlabelled_xs[:0])
 
+    @checked
     def to(self, device: torch.device | str, stream: bool = False) -> "SSLData":
         """Return the same data with every tensor on `device`.
 
@@ -237,12 +237,11 @@ class SSLData:
             device: the device.
             stream: do not move the unlabelled rows; training then copies each batch.
         """
+        device = checks.check_device(device)
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        stay = {"unlabelled_xs"} if stream else set()
-        moved = {
-            k: v.to(device) if isinstance(v, Tensor) and k not in stay else v
-            for k, v in moved.items()
-        }
+        stay = "unlabelled_xs" if stream else ""
+        tensors = {k: v for k, v in moved.items() if isinstance(v, Tensor) and k != stay}
+        moved |= {k: v.to(device) for k, v in tensors.items()}
         return SSLData(**moved)
 
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from pyro_ssl.option_kinds import Natural
+from pyro_ssl.options import check_fields, checked
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -21,7 +24,11 @@ class GaussianMixture:
     locs: Tensor
     covariances: Tensor
 
-    def sample(self, num: int, seed: int) -> tuple[Tensor, Tensor]:
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @checked
+    def sample(self, num: Natural, seed: int) -> tuple[Tensor, Tensor]:
         """Return `num` points `[num, D]` and the components `[num]` they came from."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -1,6 +1,6 @@
 """Estimates of the ELBO of binary latents from an antithetic pair of draws: ARM and DisARM."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pyro.distributions as dist
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.errors import ConfigError, ObjectiveError
+from pyro_ssl.option_kinds import Natural, OneOf
+from pyro_ssl.options import checked
 
-PAIRS = ("arm", "disarm")
+Kind = Annotated[str, OneOf(("arm", "disarm"))]
 
 
 class BernoulliCode(dist.Independent):
@@ -66,12 +68,11 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
         ConfigError: if the kind is unknown, or, when evaluated, on programs that it does not take.
     """
 
+    @checked
     def __init__(
-        self, kind: str = "disarm", max_plate_nesting: int = 1, closed_form_kl: bool = True
+        self, kind: Kind = "disarm", max_plate_nesting: Natural = 1, closed_form_kl: bool = True
     ) -> None:
         super().__init__(max_plate_nesting, closed_form_kl)
-        if kind not in PAIRS:
-            raise ConfigError(f"kind is {kind!r}, expected {' or '.join(PAIRS)}")
         self.kind = kind
 
     def _chooser(self) -> Messenger:

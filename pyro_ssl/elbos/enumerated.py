@@ -23,7 +23,8 @@ from pyro_ssl.elbos.sites import (
 )
 from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Natural, Size
+from pyro_ssl.options import checked
 
 
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
@@ -59,10 +60,10 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         ConfigError: when evaluated on programs that it does not take.
     """
 
+    @checked
     def __init__(
-        self, max_plate_nesting: int = 1, closed_form_kl: bool = False, num_particles: int = 1
+        self, max_plate_nesting: Natural = 1, closed_form_kl: bool = False, num_particles: Size = 1
     ) -> None:
-        check_at_least("num_particles", num_particles, 1)
         # Pyro adds the plate of the draws, if there are several, to `max_plate_nesting`.
         super().__init__(num_particles, max_plate_nesting, vectorize_particles=True)
         self.closed_form_kl = closed_form_kl

@@ -11,7 +11,8 @@ from torch import Tensor
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.terms import Program, loss_and_terms
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Natural, Size
+from pyro_ssl.options import checked
 
 
 class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
@@ -37,11 +38,11 @@ class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
             `StaticEnum_ELBO` does not take.
     """
 
+    @checked
     def __init__(
-        self, num_summed: int = 1, max_plate_nesting: int = 1, num_particles: int = 1
+        self, num_summed: Size = 1, max_plate_nesting: Natural = 1, num_particles: Size = 1
     ) -> None:
         super().__init__(max_plate_nesting, num_particles=num_particles)
-        check_at_least("num_summed", num_summed, 1)
         self.num_summed = num_summed
 
     def _chooser(self) -> Messenger:
@@ -73,7 +74,8 @@ class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
             `StaticEnum_ELBO` does not take.
     """
 
-    def __init__(self, num_samples: int = 2, max_plate_nesting: int = 1) -> None:
+    @checked
+    def __init__(self, num_samples: Size = 2, max_plate_nesting: Natural = 1) -> None:
         super().__init__(max_plate_nesting)
         if num_samples < 2:
             raise ConfigError(

@@ -1,10 +1,9 @@
 """Parameters of a classifier: what they must be, and what follows from them."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,28 @@ from tqdm import tqdm
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble import EnsembleConfig
+from pyro_ssl.option_kinds import Count, Positive, Range, Size
+from pyro_ssl.options import converted
 
 Floats = NDArray[np.floating[Any]]
 
-# Whole numbers, with the least that they may be.
-_LEAST = {"members": 1, "max_steps": 1, "min_steps": 0, "batch_size": 1, "verbose": 0}
+# What parameters may be, of any estimator. scikit-learn wants them unchanged until `fit`.
+_Options = Mapping[str, Any] | None
+_KINDS: dict[str, Any] = {
+    "members": Size,
+    "max_steps": Count,
+    "min_steps": Annotated[int, Range(0)],
+    "batch_size": Size,
+    "max_rows": Count | None,
+    "learning_rate": Positive,
+    "n_jobs": Annotated[int, Range(1)] | Annotated[int, Range(most=-1)] | None,
+    "warm_start": bool,
+    "verbose": bool | Annotated[int, Range(0)],
+    "checkpoint": str | Path | None,
+    "model_options": _Options,
+    "classifiers": _Options,
+    "regressors": _Options,
+}
 
 
 def check_parameters(estimator: Any) -> None:
@@ -26,24 +42,9 @@ def check_parameters(estimator: Any) -> None:
     Raises:
         ConfigError: a ValueError that names the parameter, its value and what was expected.
     """
-    for name, least in _LEAST.items():
-        value = getattr(estimator, name)
-        whole = isinstance(value, Integral) and (name == "verbose" or not isinstance(value, bool))
-        if not whole or value < least:
-            raise ConfigError(f"{name} is {value!r}, expected a whole number, at least {least}")
-    most = getattr(estimator, "max_rows", None)
-    if most is not None and (not isinstance(most, Integral) or isinstance(most, bool) or most < 1):
-        raise ConfigError(f"max_rows is {most!r}, expected None, or a whole number, at least 1")
-    rate = estimator.learning_rate
-    if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < float(rate) < math.inf:
-        raise ConfigError(f"learning_rate is {rate!r}, expected a positive number")
-    jobs = estimator.n_jobs
-    if jobs is not None and (not isinstance(jobs, Integral) or jobs == 0):
-        raise ConfigError(f"n_jobs is {jobs!r}, expected None, or a whole number other than 0")
-    for name in ("model_options", "classifiers", "regressors"):
-        value = getattr(estimator, name, None)
-        if value is not None and not isinstance(value, Mapping):
-            raise ConfigError(f"{name} is {value!r}, expected None or a dict by name")
+    for name, kind in _KINDS.items():
+        if hasattr(estimator, name):
+            converted(name, getattr(estimator, name), kind)
 
 
 def training_options(
@@ -61,13 +62,13 @@ def training_options(
         share: steps, as a share of the classifier's.
     """
     return EnsembleConfig(
-        max_steps=max(1, round(share * estimator.max_steps)),
-        min_steps=round(share * estimator.min_steps),
+        max_steps=max(1, round(share * int(estimator.max_steps))),
+        min_steps=round(share * int(estimator.min_steps)),
         batch_size=int(estimator.batch_size),
         labelled_batch_size=int(estimator.batch_size),
         learning_rate=float(estimator.learning_rate),
         anneal={
-            key: Anneal(start, end, max(1, round(part * estimator.min_steps)))
+            key: Anneal(start, end, max(1, round(part * int(estimator.min_steps))))
             for key, (start, end, part) in anneal.items()
         },
         seed=seed,

@@ -1,7 +1,7 @@
 """Cross-validation where most labels are unknown."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from sklearn.utils import check_random_state, indexable
 
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.estimator.labels import known_labels
+from pyro_ssl.option_kinds import Count, Range
+from pyro_ssl.options import converted
 
 
 class SemiSupervisedSplit(BaseCrossValidator):
@@ -39,9 +41,10 @@ class SemiSupervisedSplit(BaseCrossValidator):
         n_repeats: int = 1,
         unlabelled: Any = None,
     ) -> None:
+        n_splits = converted("n_splits", n_splits, Annotated[int, Range(2)])
+        shuffle = converted("shuffle", shuffle, bool)
         StratifiedKFold(n_splits, shuffle=shuffle, random_state=random_state)
-        if isinstance(n_repeats, bool) or not isinstance(n_repeats, int) or n_repeats < 1:
-            raise ConfigError(f"n_repeats is {n_repeats!r}, expected a whole number, at least 1")
+        n_repeats = converted("n_repeats", n_repeats, Count)
         if n_repeats > 1 and not shuffle:
             raise ConfigError(
                 f"n_repeats is {n_repeats}, but with shuffle=False all would be the same: expected "

@@ -1,6 +1,5 @@
 """Weights and options that change linearly over the first steps of a run."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from pyro_ssl.elbos import names
 from pyro_ssl.elbos.sites import Site
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.plain import plain
+from pyro_ssl.option_kinds import Count
+from pyro_ssl.options import check_fields
 
 # The names of a model's buffers that can be annealed begin with this.
 BUFFER_PREFIX = "annealed_"
@@ -32,17 +32,10 @@ class Anneal:
 
     start: float
     end: float
-    steps: int
+    steps: Count
 
     def __post_init__(self) -> None:
-        for name in ("start", "end", "steps"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        for name in ("start", "end"):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise ConfigError(f"{name} of an Anneal is {value}, expected a finite number")
-        if not 1 <= self.steps < math.inf:
-            raise ConfigError(f"steps of an Anneal is {self.steps}, expected at least 1")
+        check_fields(self)
 
     def times(self, factor: float) -> "Anneal":
         """Return the change with all values multiplied by a factor."""

@@ -11,6 +11,8 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.elbos.names import LABELLED, UNLABELLED
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.rows import Batch
+from pyro_ssl.option_kinds import Natural, Size
+from pyro_ssl.options import check_fields, checked
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class Share:
         processes: number of processes; all take equally many rows.
     """
 
-    rank: int = 0
-    processes: int = 1
+    rank: Natural = 0
+    processes: Size = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class MiniBatches:
@@ -54,12 +59,13 @@ class MiniBatches:
         ConfigError: if a number is below 1, or a batch cannot be shared evenly.
     """
 
+    @checked
     def __init__(
         self,
         data: SSLData,
-        batch_size: int,
-        labelled_batch_size: int | None = None,
-        steps: int | None = None,
+        batch_size: Size,
+        labelled_batch_size: Size | None = None,
+        steps: Size | None = None,
         binarise: bool = True,
         seed: int = 0,
         share: Share | None = None,
@@ -69,8 +75,6 @@ class MiniBatches:
                 "binarise draws pixels from inputs in [0, 1], but these are any real "
                 "numbers: use binarise=False"
             )
-        if steps is not None and steps < 1:
-            raise ConfigError(f"steps is {steps}, expected at least 1, or None for one pass")
         self.data = data
         self.binarise = binarise
         self.seed = seed
@@ -159,8 +163,6 @@ class MiniBatches:
 
 def _rows_a_batch(kind: str, name: str, wanted: int, rows: int, processes: int) -> int:
     """Return how many rows of a kind a batch of all processes has; the option's name is `name`."""
-    if wanted < 1:
-        raise ConfigError(f"{name} is {wanted}, expected at least 1")
     if rows < processes:
         raise ConfigError(
             f"{processes} processes cannot share {rows} {kind} rows: use at most {rows} processes"

@@ -1,8 +1,10 @@
 """Options of training."""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 
@@ -10,27 +12,11 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
-from pyro_ssl.infer.option_checks import (
-    check_all_positive,
-    check_choice,
-    check_expression,
-    check_length,
-    check_weights,
-)
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.options import check_not_negative
-from pyro_ssl.plain import plain
+from pyro_ssl.option_kinds import Count, NotNegative, OneOf, Positive, Size
+from pyro_ssl.options import check_fields
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-CHOICES = {
-    "precision": tuple(PRECISIONS),
-    "optimiser": ("adam", "rmsprop"),
-    "learning_rate_schedule": ("constant", "cosine", "step"),
-    "compile": ("auto", "always", "never"),
-    "engine": ("native", "svi"),
-    "bound_weights": ("rows", "equal"),
-    "select": ("accuracy", "bound"),
-}
 DEFAULT_EPOCHS = 40
 # A compiled step saves the time of Pyro's Python, at least 4 ms, whatever the networks' size.
 COMPILE_PAYS_AFTER = 5000
@@ -101,56 +87,43 @@ class FitConfig:
             and the reports are the same; nothing is compiled or recorded, so that it is slower.
     """
 
-    epochs: int = DEFAULT_EPOCHS
-    steps: int | None = None
-    batch_size: int = 200
-    labelled_batch_size: int | None = None
-    steps_per_epoch: int | None = None
-    optimiser: str = "adam"
-    learning_rate: float = 3e-3
-    learning_rate_schedule: str = "cosine"
-    learning_rate_warmup: int | None = None
-    learning_rate_decay: float = 0.75
-    learning_rate_decay_epochs: int = 200
-    max_gradient_norm: float | None = None
-    l1: float = 0.0
-    l2: float = 0.0
+    epochs: Count = DEFAULT_EPOCHS
+    steps: Count | None = None
+    batch_size: Size = 200
+    labelled_batch_size: Size | None = None
+    steps_per_epoch: Size | None = None
+    optimiser: Annotated[str, OneOf(("adam", "rmsprop"))] = "adam"
+    learning_rate: Positive = 3e-3
+    learning_rate_schedule: Annotated[str, OneOf(("constant", "cosine", "step"))] = "cosine"
+    learning_rate_warmup: Count | None = None
+    learning_rate_decay: Positive = 0.75
+    learning_rate_decay_epochs: Count = 200
+    max_gradient_norm: Positive | None = None
+    l1: NotNegative = 0.0
+    l2: NotNegative = 0.0
     penalised: str = ".*weight"
     # A dictionary is what users write and checkpoints hold, but it has no hash.
     anneal: Mapping[str, Anneal] | None = field(default=None, hash=False)
-    term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
-    bound_weights: str = "rows"
+    term_weights: Mapping[str, NotNegative] = field(default_factory=dict, hash=False)
+    bound_weights: Annotated[str, OneOf(("rows", "equal"))] = "rows"
     binarise: bool | None = None
-    precision: str = "float32"
-    compile: str = "auto"
+    precision: Annotated[str, OneOf(tuple(PRECISIONS))] = "float32"
+    compile: Annotated[str, OneOf(("auto", "always", "never"))] = "auto"
     cuda_graph: bool = True
     keep_best: bool = True
-    select: str = "accuracy"
+    select: Annotated[str, OneOf(("accuracy", "bound"))] = "accuracy"
     validation_bound: bool = False
-    patience: int | None = None
-    min_steps: int | None = None
+    patience: Count | None = None
+    min_steps: Count | None = None
     seed: int = 0
-    engine: str = "native"
+    engine: Annotated[str, OneOf(("native", "svi"))] = "native"
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            # Copies: what the caller does to a mapping later must not change a frozen object.
-            value = getattr(self, option.name)
-            value = dict(value) if isinstance(value, Mapping) else value
-            object.__setattr__(self, option.name, plain(value))
-        positive = ("epochs", "steps", "batch_size", "labelled_batch_size", "steps_per_epoch")
-        rate = ("learning_rate", "learning_rate_warmup", "learning_rate_decay")
-        others = ("learning_rate_decay_epochs", "max_gradient_norm", "patience", "min_steps")
-        check_all_positive({name: getattr(self, name) for name in (*positive, *rate, *others)})
-        check_length(self.epochs, self.steps, self.steps_per_epoch, DEFAULT_EPOCHS)
-        for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
+        check_fields(self)
+        _check_length(self.epochs, self.steps, self.steps_per_epoch)
         if self.engine == "svi" and self.compile == "always":
             raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')
-        for name in ("l1", "l2"):
-            check_not_negative(name, getattr(self, name))
-        check_expression("penalised", self.penalised)
-        check_weights(self.anneal or {}, self.term_weights)
+        _check_expression("penalised", self.penalised)
 
     def weights(self) -> dict[str, Anneal]:
         """Return the product of `anneal` and `term_weights`, by key."""
@@ -244,3 +217,23 @@ class FitConfig:
         if self.compile == "auto":
             return self.total_steps(steps_per_epoch) >= COMPILE_PAYS_AFTER
         return self.compile == "always"
+
+
+def _check_expression(name: str, value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ConfigError(
+            f"{name} is {value!r}, expected a regular expression, but: {error}"
+        ) from error
+
+
+def _check_length(epochs: int, steps: int | None, steps_per_epoch: int | None) -> None:
+    """Check that the length of a run is given once, or twice the same."""
+    if steps is None or epochs == DEFAULT_EPOCHS:
+        return
+    if steps_per_epoch is None or epochs != math.ceil(steps / steps_per_epoch):
+        raise ConfigError(
+            f"epochs is {epochs} and steps is {steps}, but both are the length of the run: give "
+            "one of them"
+        )

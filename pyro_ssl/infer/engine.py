@@ -1,6 +1,6 @@
 """The interface of engines, which make the steps of a run: the native one and Pyro's SVI."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -47,9 +47,18 @@ class Engine:
         self.totals.add(self._move(self.batches.draw()))
 
     def inspect(self) -> str | None:
-        """Make one step; return the first site or gradient that was not finite, if any."""
+        """Make one step; return the first site or gradient that was not finite, if any.
+
+        A program that raises an error, since a parameter is not finite, has this parameter named.
+        """
         self.objective.advance()
-        return self._inspect(self.batches.draw())
+        try:
+            return self._inspect(self.batches.draw())
+        except (RuntimeError, ValueError):
+            failed = first_failed_parameter(self.objective.model)
+            if failed is None:
+                raise
+            return failed
 
     def set_learning_rate(self, rate: float) -> None:
         """Set the step size."""
@@ -71,18 +80,36 @@ class Engine:
         raise NotImplementedError
 
 
-def first_failure(loss: Tensor, traces: Iterable[Traces]) -> str | None:
-    """Return the first site that was not finite, or `loss`; None if all were finite."""
+def first_failure(
+    loss: Tensor, terms: Mapping[str, Tensor], traces: Iterable[Traces]
+) -> str | None:
+    """Return the first site that was not finite, or term, or `loss`; None if all were finite."""
     for pair in traces:
         site = first_non_finite(*pair)
         if site is not None:
             return site
-    return None if bool(torch.isfinite(loss)) else "loss"
+    values = {**terms, "loss": loss}
+    return next((name for name, value in values.items() if not bool(value.isfinite())), None)
 
 
 def first_failed_gradient(model: nn.Module) -> str | None:
-    """Return the first parameter whose gradient is not finite; None if all are."""
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+    """Return the first parameter whose gradient is not finite; None if all are.
+
+    If all are, but not the norm of all together, whose squares are larger, it is the parameter of
+    the largest gradient.
+    """
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    for name, gradient in found.items():
+        if not bool(torch.isfinite(gradient).all()):
             return f"gradient of {name}"
-    return None
+    if not found or bool(nn.utils.get_total_norm(list(found.values())).isfinite()):
+        return None
+    return f"gradient of {max(found, key=lambda name: float(found[name].abs().max()))}"
+
+
+def first_failed_parameter(model: nn.Module) -> str | None:
+    """Return the first parameter in training that is not finite; None if all are."""
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    if not trained or bool(torch.stack([p.isfinite().all() for _, p in trained]).all()):
+        return None
+    return next(f"parameter {n}" for n, p in trained if not bool(p.isfinite().all()))

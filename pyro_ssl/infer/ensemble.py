@@ -23,6 +23,7 @@ from pyro_ssl.infer.ensemble_options import (
 )
 from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.options import checked
 
 __all__ = ["EnsembleConfig", "EnsembleHistory", "Member", "fit_ensemble"]
 
@@ -47,6 +48,7 @@ class EnsembleHistory:
     at_once: bool = True
 
 
+@checked
 def fit_ensemble(
     models: Sequence[PyroModel],
     xs: Tensor,
@@ -144,6 +146,7 @@ class _Run:
         """Make the steps of these numbers, and let the models have their weights."""
         losses = torch.stack([self._step(self._schedule.rate(number)) for number in numbers])
         _check_finite(losses, numbers[0])
+        self._step.check_finite()
         self.history.steps = numbers[-1] + 1
         self.history.rows.append({"step": self.history.steps, "loss": float(losses.mean())})
         self._step.show()

@@ -17,6 +17,7 @@ from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.weights import RowWeights
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
+from pyro_ssl.nets.modes import frozen_parts, set_training
 
 Weights = dict[str, Tensor]
 
@@ -55,7 +56,8 @@ class MappedGradients:
         anneal: Mapping[str, Anneal],
     ) -> None:
         # Not the first model itself: its parameters are replaced when it is called.
-        self._objective = Objective(copy.deepcopy(models[0]), 0, 0, None, anneal).train()
+        self._objective = Objective(copy.deepcopy(models[0]), 0, 0, None, anneal)
+        set_training(self._objective, frozen_parts(self._objective.model))
         self._num_labelled, self._shares = batches.num_labelled, batches.shares
         _check_buffers_stay(self._objective, first_batch(batches), self._shares[0])
         self._names = [f"model.{name}" for name in weights]
@@ -128,13 +130,14 @@ class MemberGradients:
         self._objectives = [Objective(model, 0, 0, None, anneal) for model in models]
         for objective, shares in zip(self._objectives, batches.shares, strict=True):
             objective.row_weights = MemberWeights(shares)
+        self._frozen = [frozen_parts(model) for model in models]
         self._parameters = [[m.get_parameter(name) for name in weights] for m in models]
 
     def __call__(self, xs: Tensor, ys: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """Advance what is annealed; return gradients of stacked weights, and losses `[E]`."""
         gradients, losses = [], []
         for number, objective in enumerate(self._objectives):
-            objective.train()
+            set_training(objective, self._frozen[number])
             objective.advance()
             loss, _ = objective(Batch(xs[number], ys[number], self._num_labelled))
             own = self._parameters[number]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from pyro_ssl.data.known import has_known, unknown_of
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.nets.modes import frozen_parts
+from pyro_ssl.option_kinds import Count, NotNegative, Positive, Range, Size
+from pyro_ssl.options import check_fields
 
 Rows = NDArray[np.int64]
 
@@ -59,23 +61,20 @@ class EnsembleConfig:
         ConfigError: if an option is out of range.
     """
 
-    max_steps: int = 1500
-    min_steps: int = 400
-    check_every: int = 100
-    patience: int = 3
-    decay: float = 0.5
-    batch_size: int = 64
-    labelled_batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
+    max_steps: Count = 1500
+    min_steps: Annotated[int, Range(0)] = 400
+    check_every: Count = 100
+    patience: Count = 3
+    decay: NotNegative = 0.5
+    batch_size: Size = 64
+    labelled_batch_size: Size = 64
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 1e-4
     anneal: dict[str, Anneal] = field(default_factory=dict)
-    seed: int = 0
+    seed: Annotated[int, Range(0)] = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "check_every", "patience", "batch_size", "labelled_batch_size"):
-            check_at_least(name, getattr(self, name), 1)
-        for name in ("min_steps", "decay", "learning_rate", "weight_decay"):
-            check_not_negative(name, getattr(self, name))
+        check_fields(self)
 
 
 def check_alike(models: Sequence[PyroModel]) -> None:
@@ -90,13 +89,18 @@ def check_alike(models: Sequence[PyroModel]) -> None:
             f"models are of several classes, {', '.join(sorted(kinds))}: an ensemble is of one"
         )
     first = models[0].options
-    parameters = _kinds_of_parameters(models[0])
+    parameters, frozen = _kinds_of_parameters(models[0]), _frozen_names(models[0])
     for number, model in enumerate(models[1:], 1):
         differing = [k for k, v in model.options.items() if not _same(v, first[k])]
         if differing:
             raise ConfigError(
                 f"models 0 and {number} differ in {', '.join(differing)}: models of an ensemble "
                 "have equal options"
+            )
+        if _frozen_names(model) != frozen:
+            raise ConfigError(
+                f"models 0 and {number} differ in what is frozen, in evaluation mode without a "
+                "parameter that is trained: freeze the same parts of all models"
             )
         if _kinds_of_parameters(model) != parameters:
             raise ConfigError(
@@ -110,6 +114,11 @@ def check_alike(models: Sequence[PyroModel]) -> None:
 
 def _kinds_of_parameters(model: PyroModel) -> list[tuple[Any, ...]]:
     return [(n, p.shape, p.dtype, p.device, p.requires_grad) for n, p in model.named_parameters()]
+
+
+def _frozen_names(model: PyroModel) -> list[str]:
+    frozen = frozen_parts(model)
+    return [name for name, part in model.named_modules() if part in frozen]
 
 
 def _same(one: Any, other: Any) -> bool:

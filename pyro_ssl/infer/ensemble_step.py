@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyro_ssl.errors import PyroSSLError
+from pyro_ssl.errors import NonFiniteError, PyroSSLError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.ensemble_batches import MemberBatches
 from pyro_ssl.infer.ensemble_gradients import (
@@ -68,7 +68,8 @@ class Step:
         config: EnsembleConfig,
     ) -> None:
         self.number = 0
-        self._models, self._batches, self._weights = models, batches, list(weights.values())
+        self._models, self._batches = models, batches
+        self._names, self._weights = list(weights), list(weights.values())
         self._gradients = _make_gradients(models, weights, batches, config.anneal)
         self.at_once = isinstance(self._gradients, MappedGradients)
         self.optimiser = torch.optim.AdamW(
@@ -86,6 +87,24 @@ class Step:
         self.optimiser.step()
         self.number += 1
         return losses
+
+    def check_finite(self) -> None:
+        """Check the members' weights, which the last step moved.
+
+        Raises:
+            NonFiniteError: naming the first parameter and member that is not finite.
+        """
+        finite = torch.stack([w.isfinite().flatten(1).all(1) for w in self._weights])
+        if not bool(finite.all()):
+            parameter, member = (~finite).nonzero()[0].tolist()
+            name = f"parameter {self._names[parameter]}"
+            raise NonFiniteError(
+                f"{name} of member {member} of an ensemble is not finite after step "
+                f"{self.number - 1}: lower the learning rate, or look at the inputs",
+                name,
+                0,
+                self.number - 1,
+            )
 
     def go_to(self, number: int) -> None:
         """Set the number of the step that comes next."""

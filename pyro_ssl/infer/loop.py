@@ -14,16 +14,18 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.engine import first_failed_parameter
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
 from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.calls import check_device
+from pyro_ssl.options import checked
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 Callback = Callable[[Progress], None]
 
@@ -61,6 +63,7 @@ class History:
         return pd.DataFrame(self.rows)
 
 
+@checked
 def fit(
     model: PyroModel,
     data: SSLData,
@@ -114,9 +117,7 @@ def fit(
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:
-                raise ConfigError(
-                    "resume is True, but checkpoint, the file to resume from, is None"
-                )
+                raise ConfigError("resume is True, but checkpoint, its file, is None")
             trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(
@@ -146,9 +147,7 @@ def _train(
     while progress.epoch < config.epochs:
         if out_of_patience(progress, config, trainer.best):
             return "patience"
-        row = trainer.run_epoch(on_step if is_main() else None)
-        if not all(math.isfinite(value) for value in row.values()):
-            raise trainer.locate_non_finite(snapshot)
+        row = _run_epoch(trainer, on_step if is_main() else None, snapshot)
         row.update(run_in_main_process(trainer.validate))
         progress.rows.append(row)
         trainer.best = better(progress, config, trainer.best)
@@ -158,6 +157,22 @@ def _train(
         if run_in_main_process(partial(_is_stopped, progress, on_epoch)):
             return "callback"
     return "all epochs"
+
+
+def _run_epoch(trainer: Trainer, on_step: Callback | None, snapshot: dict[str, Any]) -> Row:
+    """Run an epoch; what was measured, and the model, are then finite."""
+    cause: Exception | None = None
+    try:
+        row = trainer.run_epoch(on_step)
+    except (RuntimeError, ValueError) as error:
+        # Some distributions refuse parameters that are not finite.
+        if first_failed_parameter(trainer.model) is None:
+            raise
+        row, cause = {"loss": math.nan}, error
+    finite = all(map(math.isfinite, row.values()))
+    if not finite or first_failed_parameter(trainer.model) is not None:
+        raise trainer.locate_non_finite(snapshot) from cause
+    return row
 
 
 def _is_stopped(progress: Progress, on_epoch: Callback | None) -> bool:
@@ -176,12 +191,12 @@ def _check_inputs(model: PyroModel, data: SSLData) -> None:
     for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
         xs = getattr(data, part)
         # `SSLData` has checked all shapes and the range of pixels.
-        if xs.dtype != torch.uint8:
-            model.check(xs[:1000], part)
-            if model.takes_real_values:
-                model.likelihood.check(xs, part)
-        elif model.takes_real_values:
-            model.likelihood.check(xs[:1000].float() / 255, f"{part} / 255")
+        if xs.dtype == torch.uint8:
+            xs, part = xs[:1000].float() / 255, f"{part} / 255"
+        else:
+            model.check(xs[:1000].to(data.labelled_xs.device), part)
+        if model.takes_real_values:
+            model.likelihood.check(xs, part)
 
 
 def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
@@ -203,16 +218,12 @@ def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
             f"{model.likelihood}, takes none: fill them in, or give it a family for each column by "
             "likelihood=Mixed(...)"
         )
+    check_device(data.labelled_xs, model, "the data")
     _check_inputs(model, data)
     if binarise and not model.takes_pixels:
         raise ConfigError(
             f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "
             "binarise=False"
-        )
-    device = next(model.parameters()).device
-    if device != data.labelled_xs.device:
-        raise DataError(
-            f"the model is on {device}, the data on {data.labelled_xs.device}: move one by .to()"
         )
 
 

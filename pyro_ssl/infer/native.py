@@ -62,8 +62,8 @@ class NativeEngine(Engine):
 
     def _inspect(self, batch: Batch) -> str | None:
         self.optimiser.zero_grad()
-        loss, _, traces = self.objective.evaluate(batch)
-        failure = first_failure(loss, traces)
+        loss, terms, traces = self.objective.evaluate(batch)
+        failure = first_failure(loss, terms, traces)
         if failure is None:
             loss.backward()
             failure = first_failed_gradient(self.objective.model)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.weights import RowWeights, TermWeights
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
+from pyro_ssl.option_kinds import Range
+from pyro_ssl.options import checked
 
 
 class Objective(nn.Module):
@@ -46,11 +48,12 @@ class Objective(nn.Module):
         ConfigError: if an annealed value would be out of range.
     """
 
+    @checked
     def __init__(
         self,
         model: PyroModel,
-        num_labelled: int,
-        num_unlabelled: int,
+        num_labelled: Annotated[int, Range(0)],
+        num_unlabelled: Annotated[int, Range(0)],
         compute_dtype: torch.dtype | None = None,
         anneal: Mapping[str, Anneal] | None = None,
         penalty: Penalty | None = None,
@@ -68,6 +71,7 @@ class Objective(nn.Module):
             self.annealing = Annealing(anneal, next(model.parameters()))
 
     @classmethod
+    @checked
     def of(cls, model: PyroModel, data: SSLData, config: FitConfig | None = None) -> "Objective":
         """Return the objective that `fit` trains a model with.
 

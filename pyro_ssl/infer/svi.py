@@ -120,7 +120,7 @@ class _Loss:
             penalty.backward()
             loss, terms[PENALTY] = loss + penalty.detach(), penalty.detach()
         if self.inspects:
-            failed = first_failure(loss, traces)
+            failed = first_failure(loss, terms, traces)
             self.failure = failed or first_failed_gradient(self.objective.model)
         norm = total_norm(self.parameters)
         self.measured = Measured.of(loss, terms, norm)

@@ -19,7 +19,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.engine import Engine
+from pyro_ssl.infer.engine import Engine, first_failed_parameter
 from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.processes import (
@@ -34,6 +34,7 @@ from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.nets.modes import frozen_parts, set_training
 from pyro_ssl.nets.norm import SeparateBatchNorm
 
 
@@ -53,6 +54,7 @@ class Trainer:
         config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
         self.device = data.labelled_xs.device
+        self._frozen = frozen_parts(model)
         self.batches = config.batches(data, self.share)
         check_selection(model, data, config)
         self._check_batch_norm()
@@ -105,14 +107,18 @@ class Trainer:
         self.load_state(snapshot)
         self._begin_epoch()
         # On a GPU a replay may differ in the last bits, so that it may find nothing.
-        site, step, where = "loss", -1, "a replay of the epoch did not meet it again"
+        site, step, where = "loss", -1, "a replay of its steps did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
+        number = -1
         for number in range(self._steps_of_epoch() if self.share.processes == 1 else 0):
             found = self.engine.inspect()
             if found is not None:
                 site, step, where = found, number, f"at step {number}, first at {found!r}"
                 break
+        last = first_failed_parameter(self.model) if step < 0 else None
+        if last is not None and number >= 0:
+            site, step, where = last, number, f"after step {number}, first {last!r}"
         self.load_state(snapshot)
         epoch = self.progress.epoch
         return NonFiniteError(
@@ -163,7 +169,8 @@ class Trainer:
 
     def _check_batch_norm(self) -> None:
         labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
-        kinds = {type(module) for module in self.model.modules()}
+        frozen = {part for whole in self._frozen for part in whole.modules()}
+        kinds = {type(part) for part in self.model.modules() if part not in frozen}
         if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
             data, remedy = self.data, "construct the model with batch_norm=True"
             if unlabelled == 1 and data.num_unlabelled > 1:
@@ -184,7 +191,7 @@ class Trainer:
         objective = Objective.of(model, self.data, config)
         if objective.annealing is not None and self._asked_to_anneal:
             # Now, not only after the first checkpoint has been written.
-            model.train()
+            set_training(model, self._frozen)
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
                 self.batches.shuffle(0)
                 objective.check_annealed(self.batches.draw())
@@ -219,7 +226,7 @@ class Trainer:
         if self.model.options != self._options:
             # The compiled or recorded step contains the former options.
             self._prepare_step()
-        self.model.train()
+        set_training(self.model, self._frozen)
         epoch = self.progress.epoch
         self.batches.shuffle(epoch)
         self.engine.set_learning_rate(self.config.learning_rate_at(epoch))

@@ -1,13 +1,15 @@
 """Weights of rows and terms in an objective: handlers around a model and its guide."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_ssl.infer.annealing import site_keys
 from pyro_ssl.models.rows import LABELLED, PLATES, UNLABELLED
+from pyro_ssl.option_kinds import Range
+from pyro_ssl.options import checked
 
 
 class RowWeights(Messenger):
@@ -37,7 +39,13 @@ class RowWeights(Messenger):
         equal: weigh both bounds equally.
     """
 
-    def __init__(self, num_labelled: int, num_unlabelled: int, equal: bool = False) -> None:
+    @checked
+    def __init__(
+        self,
+        num_labelled: Annotated[int, Range(0)],
+        num_unlabelled: Annotated[int, Range(0)],
+        equal: bool = False,
+    ) -> None:
         super().__init__()
         total = max(num_labelled + num_unlabelled, 1)
         self.shares: dict[str, Any] = {

@@ -2,15 +2,16 @@
 
 import re
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError, DataError
-from pyro_ssl.likelihoods.options import plain_number
 from pyro_ssl.likelihoods.scaling import Scaling
+from pyro_ssl.option_kinds import Into, shown
+from pyro_ssl.options import check_fields
 
 # Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
 _BLOCK = 4096
@@ -47,12 +48,11 @@ class Likelihood:
     unit: ClassVar[str] = "nats an input, a density in the units of its values"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, plain_number(getattr(self, field.name)))
+        check_fields(self)
         self.check_options()
 
     def check_options(self) -> None:
-        """Check the fields.
+        """Check what the fields' annotations do not say.
 
         Raises:
             ConfigError: naming the field that cannot work.
@@ -188,7 +188,11 @@ def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
     expected = f"expected one of {', '.join(sorted(plain))}, or a Likelihood"
     if isinstance(likelihood, str) and likelihood in names:
         expected = f"which needs options: give {names[likelihood].__name__}(...)"
-    raise ConfigError(f"likelihood is {likelihood!r}, {expected}")
+    raise ConfigError(f"likelihood is {shown(likelihood)}, {expected}")
+
+
+# What models take for one.
+Family = Annotated[str | Likelihood, Into(as_likelihood)]
 
 
 def likelihood_from_dict(state: dict[str, Any]) -> Likelihood:

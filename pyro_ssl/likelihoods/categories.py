@@ -1,7 +1,7 @@
 """Categories as values 0..K-1, unordered or ordered."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
-from pyro_ssl.likelihoods.options import check_count
+from pyro_ssl.option_kinds import Range
 
 # The smallest distance between two thresholds of an ordinal value.
 _LEAST_STEP = 0.01
+# Numbers that float32 can tell apart.
+_Several = Annotated[int, Range(2, 2**24)]
 
 
 def _among(xs: Tensor, count: int) -> Tensor:
@@ -46,13 +48,9 @@ class Categorical(_Codes):
         ConfigError: if `num_categories` is not such a number.
     """
 
-    num_categories: int
+    num_categories: _Several
     support: ClassVar[str] = "categories 0..K-1: renumber them, or raise num_categories"
     unit: ClassVar[str] = "nats an input, a probability of categories"
-
-    def check_options(self) -> None:
-        """Check the number of categories."""
-        check_count("num_categories", self.num_categories, 2)
 
     @property
     def outputs_per_value(self) -> int:
@@ -106,13 +104,9 @@ class Ordinal(_Codes):
         ConfigError: if `num_levels` is not such a number.
     """
 
-    num_levels: int
+    num_levels: _Several
     support: ClassVar[str] = "levels 0..K-1: renumber them, or raise num_levels"
     unit: ClassVar[str] = "nats an input, a probability of levels"
-
-    def check_options(self) -> None:
-        """Check the number of levels."""
-        check_count("num_levels", self.num_levels, 2)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
         """Return the number of thresholds of all dimensions."""

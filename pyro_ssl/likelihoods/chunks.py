@@ -19,10 +19,8 @@ def check_class_chunk(class_chunk: int | None, summing_none: str | None) -> None
         summing_none: the model's name if it sums no labels, else None.
 
     Raises:
-        ConfigError: if it is below 1, or there is nothing to sum.
+        ConfigError: if there is nothing to sum.
     """
-    if class_chunk is not None and class_chunk < 1:
-        raise ConfigError(f"class_chunk is {class_chunk}, expected at least 1, or None")
     if class_chunk is not None and summing_none is not None:
         raise ConfigError(
             f"class_chunk is {class_chunk}, but {summing_none} sums no labels: use None"

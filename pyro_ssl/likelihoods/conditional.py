@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import pyro.distributions as dist
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods.base import Likelihood, as_likelihood, register_likelihood
 from pyro_ssl.likelihoods.covariates import CovariateLikelihood
-from pyro_ssl.likelihoods.mixed import Mixed
+from pyro_ssl.likelihoods.mixed import Families, Mixed
 from pyro_ssl.likelihoods.scaling import Scaling
+from pyro_ssl.option_kinds import Into
 
 
 @register_likelihood
@@ -40,18 +42,16 @@ class Conditional(CovariateLikelihood):
         ConfigError: if an option cannot work.
     """
 
-    likelihood: Likelihood
-    covariates: tuple[Likelihood, ...]
+    likelihood: Annotated[Likelihood, Into(as_likelihood)]
+    covariates: Families
     missing: bool = False
 
     def check_options(self) -> None:
-        """Check the families, and keep them as objects."""
-        object.__setattr__(self, "likelihood", as_likelihood(self.likelihood))
+        """Check that covariates are of families of single values."""
         try:
-            mixed = Mixed(self.covariates, self.missing)
+            Mixed(self.covariates, self.missing)
         except ConfigError as error:
             raise ConfigError(f"covariates: {error}") from error
-        object.__setattr__(self, "covariates", mixed.columns)
 
     @cached_property
     def _seen(self) -> Mixed:

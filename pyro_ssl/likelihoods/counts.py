@@ -11,7 +11,8 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
 from pyro_ssl.likelihoods.densities import BagOfWords, NegativeBinomialValues, PoissonValues
 from pyro_ssl.likelihoods.spread import (
-    check_spread,
+    Per,
+    Spread,
     location_and_spread,
     outputs_of_spread,
     shared_of_spread,
@@ -65,12 +66,8 @@ class NegativeBinomial(_Counts):
         ConfigError: if an option cannot work.
     """
 
-    total_count: float | None = None
-    per: str = "dimension"
-
-    def check_options(self) -> None:
-        """Check the inverse dispersion and `per`."""
-        check_spread("total_count", self.total_count, self.per)
+    total_count: Spread = None
+    per: Per = "dimension"
 
     @property
     def outputs_per_value(self) -> int:

@@ -1,7 +1,7 @@
 """Counts of genes in cells, given how many counts a cell has: negative binomial."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pyro_ssl.likelihoods.base import register_likelihood
 from pyro_ssl.likelihoods.covariates import CovariateLikelihood
-from pyro_ssl.likelihoods.options import check_positive
-from pyro_ssl.likelihoods.spread import check_spread, outputs_of_spread, shared_of_spread
+from pyro_ssl.likelihoods.spread import Per, Spread, outputs_of_spread, shared_of_spread
+from pyro_ssl.option_kinds import Range
 
 _LEAST_COUNT = 1e-3
 
@@ -47,20 +47,15 @@ class GeneCounts(CovariateLikelihood):
         ConfigError: if an option cannot work.
     """
 
-    target: float = 1e4
-    total_count: float | None = None
-    per: str = "dimension"
+    target: Annotated[float, "a positive number of counts", Range(above=0)] = 1e4
+    total_count: Spread = None
+    per: Per = "dimension"
 
     support: ClassVar[str] = (
         "counts, whole numbers of at least 0, and at the end of a row a size factor above 0: give "
         "raw counts, and leave out rows without any"
     )
     unit: ClassVar[str] = "nats a cell, a probability of counts"
-
-    def check_options(self) -> None:
-        """Check the target, the inverse dispersion and `per`."""
-        check_positive("target", self.target, "a positive number of counts")
-        check_spread("total_count", self.total_count, self.per)
 
     @property
     def num_covariates(self) -> int:

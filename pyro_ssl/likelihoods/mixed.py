@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,6 +13,10 @@ from torch import Tensor
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods.base import Likelihood, as_likelihood, register_likelihood
 from pyro_ssl.likelihoods.scaling import Scaling
+from pyro_ssl.option_kinds import Into, NotEmpty
+
+# Families, each an object or a name.
+Families = Annotated[tuple[Annotated[Likelihood, Into(as_likelihood)], ...], NotEmpty()]
 
 
 @register_likelihood
@@ -39,7 +43,7 @@ class Mixed(Likelihood):
         ConfigError: if a column cannot be of its family.
     """
 
-    columns: tuple[Likelihood, ...]
+    columns: Families
     missing: bool = True
 
     by_value: ClassVar[bool] = False
@@ -47,19 +51,13 @@ class Mixed(Likelihood):
     unit: ClassVar[str] = "nats a row, over its known entries, densities and probabilities"
 
     def check_options(self) -> None:
-        """Check that there are columns, each of a family of single values."""
-        if not isinstance(self.columns, tuple) or not self.columns:
-            raise ConfigError(f"columns is {self.columns!r}, expected a likelihood for each column")
-        columns = tuple(as_likelihood(column) for column in self.columns)
-        object.__setattr__(self, "columns", columns)
-        for number, column in enumerate(columns):
+        """Check that each column is of a family of single values."""
+        for number, column in enumerate(self.columns):
             if not column.by_value:
                 raise ConfigError(
                     f"columns[{number}] is {column}, expected a family of single values, such as "
                     "Gaussian(), Poisson() or Categorical(3)"
                 )
-        if not isinstance(self.missing, bool):
-            raise ConfigError(f"missing is {self.missing!r}, expected True or False")
 
     @property
     def takes_missing(self) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.likelihoods.base import Likelihood, as_likelihood, register_likelihood
-from pyro_ssl.likelihoods.options import check_positive
 from pyro_ssl.likelihoods.scaling import Scaling
+from pyro_ssl.option_kinds import Positive
+from pyro_ssl.options import checked
 
 
 class _BernoulliPixels(dist.Bernoulli):
@@ -78,11 +79,7 @@ class Laplace(_Pixels):
         ConfigError: if the scale is not a positive number.
     """
 
-    scale: float = 0.1
-
-    def check_options(self) -> None:
-        """Check the scale."""
-        check_positive("scale", self.scale)
+    scale: Positive = 0.1
 
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
@@ -93,7 +90,8 @@ class Laplace(_Pixels):
         return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)
 
 
-def pixel_likelihood(name: str, laplace_scale: float) -> Likelihood:
+@checked
+def pixel_likelihood(name: str, laplace_scale: Positive) -> Likelihood:
     """Return `Laplace(laplace_scale)` for the name `laplace`, else the likelihood of that name.
 
     Args:

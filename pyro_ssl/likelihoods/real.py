@@ -1,38 +1,37 @@
 """Real values: normal, Student-t, and positive values whose logarithm is normal."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods.base import Likelihood, register_likelihood
 from pyro_ssl.likelihoods.densities import StudentTValues
-from pyro_ssl.likelihoods.options import check_positive
 from pyro_ssl.likelihoods.scaling import Scaling
 from pyro_ssl.likelihoods.spread import (
-    check_spread,
+    Per,
+    Spread,
     location_and_spread,
     outputs_of_spread,
     shared_of_spread,
 )
+from pyro_ssl.option_kinds import Positive, Range
+
+_Df = Annotated[
+    float | None, "a number above 1, for a mean to exist, or None to learn it", Range(above=1)
+]
 
 
 @dataclass(frozen=True)
 class _LocationScale(Likelihood):
     """Values with a scale and with a location, which is the decoder's output."""
 
-    scale: float | None = None
-    per: str = "value"
-    min_scale: float = 0.01
-
-    def check_options(self) -> None:
-        """Check scale, `per` and the smallest scale."""
-        check_spread("scale", self.scale, self.per)
-        check_positive("min_scale", self.min_scale)
+    scale: Spread = None
+    per: Per = "value"
+    min_scale: Positive = 0.01
 
     @property
     def outputs_per_value(self) -> int:
@@ -94,16 +93,7 @@ class StudentT(_LocationScale):
         ConfigError: if an option cannot work.
     """
 
-    df: float | None = 4.0
-
-    def check_options(self) -> None:
-        """Check the scale, and that a mean exists."""
-        super().check_options()
-        if self.df is not None:
-            expected = "a number above 1, for a mean to exist, or None to learn it"
-            check_positive("df", self.df, expected)
-            if self.df <= 1:
-                raise ConfigError(f"df is {self.df!r}, expected {expected}")
+    df: _Df = 4.0
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
         """Return the number of scales and degrees of freedom that all inputs share."""

@@ -1,27 +1,17 @@
 """Spreads (scales, dispersions): given, or learned for each value, each dimension, or once."""
 
 import math
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.likelihoods.options import check_positive
-from pyro_ssl.options import check_one_of
+from pyro_ssl.option_kinds import OneOf, Range
 
-PER = ("value", "dimension", "all")
-
-
-def check_spread(name: str, given: Any, per: Any) -> None:
-    """Check the options of a spread.
-
-    Raises:
-        ConfigError: naming the option that cannot work.
-    """
-    if given is not None:
-        check_positive(name, given, "a positive number, or None to learn it")
-    check_one_of("per", per, PER)
+# Options of families: a spread, and what one is learned for.
+Spread = Annotated[float | None, "a positive number, or None to learn it", Range(above=0)]
+Per = Annotated[str, OneOf(("value", "dimension", "all"))]
 
 
 def outputs_of_spread(given: float | None, per: str) -> int:
@@ -29,7 +19,7 @@ def outputs_of_spread(given: float | None, per: str) -> int:
 
     Args:
         given: the spread, or None if it is learned.
-        per: what one spread is learned for, one of `PER`: each value, given by the decoder; or each
+        per: what one spread is learned for, as in `Per`: each value, given by the decoder; or each
             dimension of the input, or all dimensions, common to all rows.
     """
     return 2 if given is None and per == "value" else 1

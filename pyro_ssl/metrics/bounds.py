@@ -10,16 +10,19 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_ssl.elbos.label_weighted import set_row_weights
 from pyro_ssl.elbos.sites import bound_weight, row_weight, sample_sites
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.models.base import PyroModel
+from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.models.calls import check_model_labels
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Size
+from pyro_ssl.options import checked
 
 
+@checked
 @torch.no_grad()
 def importance_weighted_bound(
-    model: PyroModel, xs: Tensor, num_samples: int = 1, at_once: int = 4000
+    model: PyroModel, xs: Tensor, num_samples: Size = 1, at_once: Size = 4000
 ) -> Tensor:
     """Return an estimate of the importance-weighted bound on log p(x) of each row, `[N]`, in nats.
 
@@ -42,8 +45,9 @@ def importance_weighted_bound(
 
     Raises:
         ConfigError: if `num_samples` is below 1.
+        DataError: if the model does not take `xs`.
     """
-    check_at_least("num_samples", num_samples, 1)
+    model.check(xs)
     bounds = [xs.new_zeros(0)]
     store = pyro.get_param_store()
     with evaluating(model), store.scope(), pyro.validation_enabled(False):
@@ -94,8 +98,9 @@ def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
     return total
 
 
+@checked
 @torch.no_grad()
-def joint_bound(model: PyroModel, xs: Tensor, ys: Tensor, at_once: int = 4000) -> Tensor:
+def joint_bound(model: PyroModel, xs: Tensor, ys: Tensor, at_once: Size = 4000) -> Tensor:
     """Return an estimate of the bound on log p(x, y) of each row, `[N]`, in nats.
 
     With a draw h of the latents from the guide it is log p(x, y, h) - log q(h | x, y), whose
@@ -111,8 +116,13 @@ def joint_bound(model: PyroModel, xs: Tensor, ys: Tensor, at_once: int = 4000) -
 
     Raises:
         ConfigError: if the model is of p(y|x) alone.
+        DataError: if the model does not take `xs`, or these are no labels of it.
     """
     check_has_joint_bound(model)
+    model.check(xs)
+    if isinstance(model, SSLModel) or model.real_labels:
+        some_unknown = isinstance(model, SSLModel) and model.multi_label
+        check_model_labels(model, ys, xs.shape[:1], some_unknown)
     bounds, store = [xs.new_zeros(0)], pyro.get_param_store()
     with evaluating(model), store.scope(), pyro.validation_enabled(False):
         for rows, labels in zip(xs.split(at_once), ys.split(at_once), strict=True):
@@ -134,6 +144,7 @@ def check_has_joint_bound(model: PyroModel) -> None:
         )
 
 
+@checked
 @torch.no_grad()
 def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | None:
     """Return KL(q(z_d|x) || p(z_d)) of each dimension of a latent, `[D]`, in nats.
@@ -151,6 +162,9 @@ def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | 
         The divergences, or None if the model has no such latent, or its dimensions are not
         independent normal distributions in guide and model.
     """
+    model.check(xs)
+    if not len(xs):
+        raise DataError("xs has no rows, over which a mean could be taken")
     store = pyro.get_param_store()
     with evaluating(model), store.scope(), pyro.validation_enabled(False):
         guide_trace = poutine.trace(model.guide).get_trace(xs)

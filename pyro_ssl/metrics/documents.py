@@ -3,14 +3,18 @@
 import torch
 from torch import Tensor
 
+from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import BagOfWords
 from pyro_ssl.models.bernoulli_vae import BernoulliVAE
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.option_kinds import Size
+from pyro_ssl.options import checked
 
 
+@checked
 @torch.no_grad()
 def document_bounds(
-    model: BernoulliVAE, xs: Tensor, targets: Tensor | None = None, draws: int = 10
+    model: BernoulliVAE, xs: Tensor, targets: Tensor | None = None, draws: Size = 10
 ) -> Tensor:
     """Return an estimate of each document's ELBO in nats, `[N]`, KL divergence in closed form.
 
@@ -22,7 +26,15 @@ def document_bounds(
         xs: counts that the encoder sees, `[N, V]`.
         targets: counts t that the decoder models, `[N, V]`; `xs` if None.
         draws: codes drawn for each document.
+
+    Raises:
+        DataError: if these are no counts that the model takes.
     """
+    model.check(xs)
+    if targets is not None:
+        model.check(targets, "targets")
+        if len(targets) != len(xs):
+            raise DataError(f"there are {len(xs)} rows of xs, but {len(targets)} of targets")
     found = [xs.new_zeros(0)]
     with evaluating(model):
         for rows, wanted in zip(
@@ -39,6 +51,7 @@ def document_bounds(
     return torch.cat(found)
 
 
+@checked
 def perplexity(bounds: Tensor, xs: Tensor) -> float:
     """Return exp(-sum of bounds / number of words): lower is better.
 
@@ -46,6 +59,11 @@ def perplexity(bounds: Tensor, xs: Tensor) -> float:
         bounds: log p(x) of each document or bounds on it, nats, `[N]`.
         xs: counts `[N, V]`.
     """
+    if bounds.shape != xs.shape[:1] or not float(xs.sum()) > 0:
+        raise DataError(
+            f"bounds has shape {list(bounds.shape)} and xs {list(xs.shape)}, expected [N] and "
+            "[N, words] with some words"
+        )
     return (-bounds.double().sum() / xs.double().sum()).exp().item()
 
 

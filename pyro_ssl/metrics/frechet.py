@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.models import MLPClassifier
+from pyro_ssl.option_kinds import Size
+from pyro_ssl.options import checked
 
 # torch-fidelity's name for the weights that all published distances use.
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -24,8 +26,11 @@ class ClassifierFeatures(nn.Module):
         num_features: units of that layer.
     """
 
+    @checked
     def __init__(self, classifier: MLPClassifier) -> None:
         super().__init__()
+        if not classifier.hidden_dims:
+            raise ConfigError("classifier has no hidden layer, whose units could be features")
         self.classifier = classifier.eval()
         self.num_features = classifier.hidden_dims[-1]
 
@@ -66,8 +71,9 @@ class FrechetDistance:
         DataError: if there are fewer than two images, or Inception is needed and missing.
     """
 
+    @checked
     def __init__(
-        self, reference: Tensor, features: ClassifierFeatures | None = None, at_once: int = 500
+        self, reference: Tensor, features: ClassifierFeatures | None = None, at_once: Size = 500
     ) -> None:
         # Imported here because it takes a second and 200 MB, which few programs want.
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -91,6 +97,7 @@ class FrechetDistance:
         self.metric = metric.to(reference.device)
         self._update(reference, real=True)
 
+    @checked
     def __call__(self, images: Tensor) -> float:
         """Return the distance of `images` `[M, C, H, W]` from the reference set."""
         self.metric.reset()
@@ -99,8 +106,13 @@ class FrechetDistance:
 
     @torch.no_grad()
     def _update(self, images: Tensor, real: bool) -> None:
-        if len(images) < 2:
-            raise DataError(f"there are {len(images)} images, expected two at least")
+        if images.dim() != 4 or not images.is_floating_point():
+            raise DataError(
+                f"images has shape {list(images.shape)} and dtype {images.dtype}, expected floats "
+                "[N, C, H, W]"
+            )
+        if len(images) < 2 or not bool(images.isfinite().all()):
+            raise DataError(f"there are {len(images)} images, expected two at least, all finite")
         for part in images.split(self.at_once):
             shown = part.clamp(0, 1)
             if shown.shape[1] == 1 and not self.grey_ok:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pyro_ssl.options import check_positive
+from pyro_ssl.option_kinds import Positive
+from pyro_ssl.options import converted
 
 
 class AnnealedOption:
@@ -25,7 +26,7 @@ class AnnealedOption:
         return self if module is None else vars(module)[self.name]
 
     def __set__(self, module: nn.Module, value: float) -> None:
-        check_positive(self.name, value)
+        value = converted(self.name, value, Positive)
         vars(module)[self.name] = value
         buffer = f"annealed_{self.name}"
         if hasattr(module, buffer):

@@ -12,6 +12,8 @@ from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.option_kinds import Widths
+from pyro_ssl.options import checked
 
 
 class ApproxM2(M2):
@@ -45,7 +47,8 @@ class ApproxM2(M2):
 
     sums_labels = False
 
-    def __init__(self, baseline_dims: tuple[int, ...] = (100,), **options: Any) -> None:
+    @checked
+    def __init__(self, baseline_dims: Widths = (100,), **options: Any) -> None:
         super().__init__(**options)
         self.baseline_dims = tuple(baseline_dims)
         seen = math.prod(self.likelihood.feature_shape(self.input_shape))

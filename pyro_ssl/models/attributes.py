@@ -1,11 +1,16 @@
 """Rows of binary attributes: their prior, and draws of unknown ones."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.option_kinds import Elsewhere, shown
+
+# p(y_l = 1) of each attribute; 1/2 if None.
+Frequencies = Annotated[Sequence[float] | None, Elsewhere()]
 
 
 def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -> Tensor:
@@ -18,10 +23,14 @@ def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -
     Raises:
         ConfigError: if they are not `num_attributes` numbers between 0 and 1.
     """
-    shares = [0.5] * num_attributes if frequencies is None else [float(f) for f in frequencies]
+    try:
+        shares = [0.5] * num_attributes if frequencies is None else [float(f) for f in frequencies]
+    except (TypeError, ValueError, OverflowError):
+        shares = []
     if len(shares) != num_attributes or not all(0 < share < 1 for share in shares):
         raise ConfigError(
-            f"frequencies is {frequencies}, expected {num_attributes} numbers between 0 and 1"
+            f"frequencies is {shown(frequencies)}, expected {num_attributes} numbers between 0 and "
+            "1"
         )
     return torch.tensor(shares, dtype=torch.float64).logit()
 

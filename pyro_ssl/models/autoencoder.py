@@ -4,6 +4,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.vae import VAE
 from pyro_ssl.nets.modes import evaluating
@@ -30,14 +31,14 @@ class Autoencoder(VAE):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         parts, codes = batch.parts(), self._code(batch.xs)
         self.observe(parts, [codes[rows.index] for rows in parts])
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Nothing is latent; arguments as for `model`."""
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the code of `xs` and a scale of 0, each `[B, D]`, in evaluation mode."""
         with evaluating(self):

@@ -1,7 +1,6 @@
 """What ADGM and SDGM have in common: a guide with a latent a that q(y|.) and q(z|.) see."""
 
 import math
-from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -12,15 +11,19 @@ from torch import Tensor, nn
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.calls import checks_data
+from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.nets.mlp import Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.nets.norm import as_batch_norm, class_shares
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.nets.norm import BatchNorm, as_batch_norm, class_shares
+from pyro_ssl.option_kinds import Dropout, NotNegative, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 # Draws of a at which the classifier is evaluated together, to limit the memory.
 _AT_ONCE = 8
@@ -68,30 +71,26 @@ class AuxiliaryModel(SSLModel):
     takes_covariates = True
     points: Tensor
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        num_classes: int = 10,
-        latent_dim: int = 100,
-        auxiliary_dim: int = 100,
-        hidden_dims: Sequence[int] = (500, 500),
-        activation: str = "relu",
-        batch_norm: bool | str = False,
-        input_dropout: float = 0.0,
-        alpha: float = 1200.0,
-        num_samples: int = 1,
-        num_summed: int | None = None,
-        num_points: int = 100,
-        likelihood: str | Likelihood = "bernoulli",
-        label_prior: str | Sequence[float] = "uniform",
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        latent_dim: Size = 100,
+        auxiliary_dim: Size = 100,
+        hidden_dims: Widths = (500, 500),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = False,
+        input_dropout: Dropout = 0.0,
+        alpha: NotNegative = 1200.0,
+        num_samples: Size = 1,
+        num_summed: Size | None = None,
+        num_points: Size = 100,
+        likelihood: Family = "bernoulli",
+        label_prior: Prior = "uniform",
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
-        for name, number in (("latent_dim", latent_dim), ("auxiliary_dim", auxiliary_dim)):
-            check_at_least(name, number, 1)
-        for name, number in (("num_samples", num_samples), ("num_points", num_points)):
-            check_at_least(name, number, 1)
-        check_not_negative("alpha", alpha)
         self.latent_dim, self.auxiliary_dim = latent_dim, auxiliary_dim
         self.hidden_dims, self.activation = tuple(hidden_dims), activation
         self.batch_norm, self.input_dropout = as_batch_norm(batch_norm), input_dropout
@@ -123,7 +122,7 @@ class AuxiliaryModel(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, a, y, z) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior, p_y = standard_normal(batch.xs, self.latent_dim), self.p_y(batch.xs)
         parts = batch.parts()
         for rows in parts:
@@ -135,7 +134,7 @@ class AuxiliaryModel(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(a, y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
         parts = batch.parts()
         for rows in parts:
@@ -158,7 +157,7 @@ class AuxiliaryModel(SSLModel):
             found.append(self.classifier(features, beside=a).log_softmax(-1))
         return torch.cat(found).logsumexp(0) - math.log(self.num_points)
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|a,y,x), each `[B, D]`, a the mean of q(a|x).
 
@@ -171,7 +170,7 @@ class AuxiliaryModel(SSLModel):
             q_z = self._q_z(features, self._q_a(features).loc, ys)
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
 
@@ -183,6 +182,7 @@ class AuxiliaryModel(SSLModel):
         with evaluating(self):
             return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return `decode`'s means."""
         parameter = next(self.parameters())

@@ -5,16 +5,20 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.arguments import kept_arguments
+from pyro_ssl.models.calls import check_batch_labels, check_device
 from pyro_ssl.models.inputs import InputModel
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.models.store import new_name, take_name, use_present_names
 from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
+from pyro_ssl.option_kinds import Shape, Size
+from pyro_ssl.options import checked
 from pyro_ssl.plain import plain
 
 Model = TypeVar("Model", bound="PyroModel")
@@ -52,7 +56,8 @@ class PyroModel(InputModel):
     class_chunk: int | None = None
     max_plate_nesting = 1
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    @checked
+    def __init__(self, input_shape: Shape) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.likelihood_parameters = None
@@ -76,6 +81,7 @@ class PyroModel(InputModel):
         """The model's name in Pyro's parameter store."""
         return self._name
 
+    @checked
     def named(self: Model, name: str) -> Model:
         """Name the model in Pyro's parameter store, and return it.
 
@@ -118,6 +124,21 @@ class PyroModel(InputModel):
         """Return the Pyro ELBO that these programs are meant to be trained with."""
         return StaticEnum_ELBO(max_plate_nesting=self.max_plate_nesting)
 
+    def _batch(self, xs: Tensor | Batch, ys: Tensor | None = None) -> Batch:
+        """Return a program's arguments as a batch; check it if Pyro's validation is on.
+
+        `fit` and the metrics switch it off, and check their data once.
+        """
+        batch = Batch.of(xs, ys)
+        if is_validation_enabled():
+            inputs = isinstance(batch.xs, Tensor) and batch.xs.is_floating_point()
+            if inputs and tuple(batch.xs.shape[1:]) == self.input_shape:
+                # Its errors say more than those of inputs of any likelihood.
+                self.likelihood.check(batch.xs)
+            self.check(batch.xs)
+            check_batch_labels(self, batch.ys, len(batch.xs))
+        return batch
+
     def check(self, xs: Tensor, name: str = "xs") -> None:
         """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.
 
@@ -125,6 +146,8 @@ class PyroModel(InputModel):
             DataError: naming what is wrong with which argument and the remedy.
         """
         dtype = next(self.parameters()).dtype
+        if isinstance(xs, Tensor):
+            check_device(xs, self, name)
         kinds = {"real_ok": self.takes_real_values, "missing_ok": self.takes_missing}
         check_inputs(xs, self.input_shape, name, dtype, **kinds)
         if self.takes_real_values:
@@ -150,7 +173,8 @@ class SSLModel(PyroModel):
     # What a model without a prior p(y) of one of K classes has instead.
     _instead_of_prior: str | None = None
 
-    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+    @checked
+    def __init__(self, input_shape: Shape, num_classes: Size) -> None:
         super().__init__(input_shape)
         self.num_classes = num_classes
 

@@ -1,7 +1,6 @@
 """A VAE whose latents are bits: semantic hashing of documents."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyro
 import pyro.distributions as dist
@@ -12,16 +11,19 @@ from torch import Tensor
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
+from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_at_least, check_one_of
+from pyro_ssl.option_kinds import OneOf, Size, Widths
+from pyro_ssl.options import checked
 
-ESTIMATORS = ("disarm", "arm", "straight_through", "score_function")
-INPUTS = ("counts", "frequencies")
+Estimator = Annotated[str, OneOf(("disarm", "arm", "straight_through", "score_function"))]
+Inputs = Annotated[str, OneOf(("counts", "frequencies"))]
 
 
 class BernoulliVAE(PyroModel):
@@ -59,7 +61,7 @@ class BernoulliVAE(PyroModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
             sum (zeros for a document without words). The likelihood is always that of the counts.
-        estimator: one of `ESTIMATORS`.
+        estimator: `disarm`, `arm`, `straight_through` or `score_function`.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -67,22 +69,20 @@ class BernoulliVAE(PyroModel):
 
     likelihood: Likelihood = Multinomial()
 
+    @checked
     def __init__(
         self,
-        num_words: int,
-        num_bits: int = 64,
-        encoder_dims: Sequence[int] = (),
-        decoder_dims: Sequence[int] = (),
-        activation: str = "relu",
-        inputs: str = "counts",
-        estimator: str = "disarm",
+        num_words: Size,
+        num_bits: Size = 64,
+        encoder_dims: Widths = (),
+        decoder_dims: Widths = (),
+        activation: Activation = "relu",
+        inputs: Inputs = "counts",
+        estimator: Estimator = "disarm",
     ) -> None:
         super().__init__((num_words,))
-        check_at_least("num_bits", num_bits, 1)
-        check_one_of("inputs", inputs, INPUTS)
-        check_one_of("estimator", estimator, ESTIMATORS)
         self.num_words = num_words
-        self.num_bits = num_bits
+        self.num_bits = self.num_latents = num_bits
         self.encoder_dims = tuple(encoder_dims)
         self.decoder_dims = tuple(decoder_dims)
         self.activation = activation
@@ -91,12 +91,18 @@ class BernoulliVAE(PyroModel):
         self.encoder = MLP(num_words, encoder_dims, num_bits, activation=activation)
         self.decoder = MLP(num_bits, decoder_dims, num_words, activation=activation)
 
+    @checked
     @torch.no_grad()
     def start_from(self, frequencies: Tensor) -> None:
         """Set the decoder's last bias to the log of the words' frequencies `[V]`, all above 0.
 
         Training then starts near the unigram model instead of finding it first.
         """
+        if frequencies.shape != (self.num_words,) or not bool((frequencies > 0).all()):
+            raise DataError(
+                f"frequencies has shape {list(frequencies.shape)}, expected [{self.num_words}] "
+                "numbers above 0, one for each word"
+            )
         last = f"layers.{len(self.decoder_dims)}.bias"
         self.decoder.get_parameter(last).copy_(frequencies.log())
 
@@ -111,7 +117,7 @@ class BernoulliVAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on counts `xs` `[N, V]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 prior: Any = dist.Bernoulli(logits=rows.xs.new_zeros(self.num_bits)).to_event(1)
                 if self._relaxes:
@@ -122,7 +128,7 @@ class BernoulliVAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 self._code_in_guide(rows)
 
@@ -154,13 +160,13 @@ class BernoulliVAE(PyroModel):
             xs = 100 * xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> Tensor:
         """Return q(z_b = 1|x), `[N, B]`, of counts `xs` `[N, V]`, in evaluation mode."""
         with evaluating(self):
             return self._logits(xs).sigmoid()
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor) -> Tensor:
         """Return the words' probabilities `[N, V]` of codes `zs` `[N, B]`, in evaluation mode."""
         with evaluating(self):

@@ -13,9 +13,10 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_positive
+from pyro_ssl.option_kinds import Positive, Widths
+from pyro_ssl.options import checked
 
 
 class BitMixture(PyroModel):
@@ -62,20 +63,25 @@ class BitMixture(PyroModel):
     likelihood: Likelihood = Gaussian()
     bits: Tensor
 
+    @checked
     def __init__(
         self,
         initial_centres: Sequence[Sequence[float]],
-        scale: float = 1.0,
+        scale: Positive = 1.0,
         factorised: bool = True,
-        hidden_dims: Sequence[int] = (64, 64),
-        activation: str = "tanh",
+        hidden_dims: Widths = (64, 64),
+        activation: Activation = "tanh",
     ) -> None:
         number = len(initial_centres)
         if number < 2 or number & (number - 1):
             raise ConfigError(
                 f"initial_centres are {number}, expected 2, 4, 8 or another power of 2"
             )
-        check_positive("scale", scale)
+        if len({len(row) for row in initial_centres}) > 1 or not initial_centres[0]:
+            raise ConfigError(
+                "initial_centres are points of different dimensions, or of none: expected a point "
+                "[D] for each component"
+            )
         start = torch.tensor(initial_centres, dtype=torch.get_default_dtype())
         super().__init__(tuple(start.shape[1:]))
         num_bits = number.bit_length() - 1
@@ -94,7 +100,7 @@ class BitMixture(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on points `xs` `[N, D]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 z = pyro.sample("z", dist.Categorical(logits=rows.xs.new_zeros(len(self.bits))))
                 pyro.sample("x", dist.Normal(self.centres[z], self.scale).to_event(1), obs=rows.xs)
@@ -102,7 +108,7 @@ class BitMixture(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x), the code enumerated; arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 q_z = dist.Categorical(logits=self.log_q(rows.xs))
                 pyro.sample("z", q_z, infer={"enumerate": "parallel"})
@@ -121,12 +127,12 @@ class BitMixture(PyroModel):
         p_x = dist.Normal(self.centres, self.scale).to_event(1)
         return p_x.log_prob(xs.unsqueeze(-2)) - math.log(len(self.bits))
 
-    @torch.no_grad()
     def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return ELBO and evidence log p(x), each `[N]` in nats, of points `xs` `[N, D]`.
 
         Their difference is the KL divergence of q(z|x) from the posterior.
         """
+        self.check(xs)
         with evaluating(self):
             log_q, log_joint = self.log_q(xs), self.log_joint(xs)
         return (log_q.exp() * (log_joint - log_q)).sum(-1), log_joint.logsumexp(-1)

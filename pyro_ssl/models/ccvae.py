@@ -1,7 +1,6 @@
 """CCVAE: the characteristic capturing VAE of Joy et al. (2021), for one label a row."""
 
 import math
-from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
@@ -13,16 +12,21 @@ from torch.nn import functional as F
 
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO, RowWeight
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.calls import checks_data
+from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import mixture_moments, normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.models.terms import add_term
+from pyro_ssl.nets.given import Network
+from pyro_ssl.nets.mlp import Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.nets.norm import as_one_batch_norm
-from pyro_ssl.options import check_at_least, check_not_negative, check_positive
+from pyro_ssl.nets.norm import BatchNorm, as_one_batch_norm
+from pyro_ssl.option_kinds import Dropout, Natural, NotNegative, Positive, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 # Draws at which q(y|x) is averaged to classify.
 _POINTS = 128
@@ -87,31 +91,28 @@ class CCVAE(SSLModel):
     # Values of the label that p(z_class|y) has parameters for; None for the classes.
     _num_values: int | None = None
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        num_classes: int = 10,
-        style_dim: int = 40,
-        hidden_dims: Sequence[int] = (500, 500),
-        activation: str = "relu",
-        batch_norm: bool | str = False,
-        input_dropout: float = 0.0,
-        likelihood: str | Likelihood = "bernoulli",
-        kl_weight: float = 1.0,
-        alpha: float = 0.0,
-        num_samples: int = 100,
-        channels: int | None = None,
-        label_prior: str | Sequence[float] = "uniform",
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        style_dim: Natural = 40,
+        hidden_dims: Widths = (500, 500),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = False,
+        input_dropout: Dropout = 0.0,
+        likelihood: Family = "bernoulli",
+        kl_weight: Positive = 1.0,
+        alpha: NotNegative = 0.0,
+        num_samples: Size = 100,
+        channels: Size | None = None,
+        label_prior: Prior = "uniform",
+        encoder: Network = None,
+        decoder: Network = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
-        check_at_least("style_dim", style_dim, 0)
         self._set_likelihood(likelihood)
-        check_positive("kl_weight", kl_weight)
-        check_at_least("num_samples", num_samples, 1)
         batch_norm = as_one_batch_norm(batch_norm, "but CCVAE encodes all rows together")
-        check_not_negative("alpha", alpha)
         self.style_dim, self.num_samples = style_dim, num_samples
         self.kl_weight, self.alpha = kl_weight, alpha
         self.hidden_dims, self.activation, self.channels = tuple(hidden_dims), activation, channels
@@ -121,6 +122,7 @@ class CCVAE(SSLModel):
         make = NetworkMaker(self.likelihood, self.input_shape, hidden_dims, activation, channels)
         self.image_encoder, self.image_decoder = make.image_encoder, make.image_decoder
         latents, options = num_classes + style_dim, (None, batch_norm, input_dropout)
+        self.num_latents = latents
         self.encoder = make.encoder(encoder, "encoder", 2 * latents, *options)
         self.decoder = make.decoder(decoder, latents)
 
@@ -139,7 +141,7 @@ class CCVAE(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.style_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -152,7 +154,7 @@ class CCVAE(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x) q(y | z_class), "y" enumerated where unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         loc, scale = self._loc_and_scale(batch.xs)
         sizes = [self.num_classes, self.style_dim]
         for rows in batch.parts():
@@ -178,7 +180,6 @@ class CCVAE(SSLModel):
         add_term(names.CLASSIFICATION, -log_q_y, self.alpha, bound_weight=1.0)
 
     # What other kinds of labels replace:
-
     def _complete(self, ys: Tensor) -> Tensor:
         """Return labels with unknown ones drawn from p(y)."""
         return self.p_y.complete(ys)
@@ -224,13 +225,13 @@ class CCVAE(SSLModel):
         q_z = normal_of(self.encoder(self.image_encoder(self._features(xs))))
         return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, K + S]`; `ys` are not used."""
         with evaluating(self):
             return self._loc_and_scale(xs)
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z,c), `[B, *input_shape]`, of `zs` `[B, K + S]`, z_class first."""
         with evaluating(self):
@@ -242,7 +243,7 @@ class CCVAE(SSLModel):
         scale = F.softplus(self.prior_raw_scale) + 1e-3
         return mixture_moments(self.prior_loc, scale, self.p_y.logits)
 
-    @torch.no_grad()
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(z|y); return the means of p(x|z)."""
         z_class = self._p_z_class(self._complete(ys)).sample()

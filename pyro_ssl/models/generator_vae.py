@@ -10,13 +10,15 @@ from torch import Tensor
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.conv import ConvEncoder
 from pyro_ssl.nets.dcgan import Generator
 from pyro_ssl.nets.mlp import MLP
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_positive
+from pyro_ssl.option_kinds import Natural, Positive, Shape, Size
+from pyro_ssl.options import checked
 
 
 class GeneratorVAE(PyroModel):
@@ -55,17 +57,17 @@ class GeneratorVAE(PyroModel):
         ConfigError: if an option cannot work.
     """
 
+    @checked
     def __init__(
         self,
-        image_shape: tuple[int, ...] = (1, 32, 32),
-        latent_dim: int = 64,
+        image_shape: Shape = (1, 32, 32),
+        latent_dim: Size = 64,
         generator_channels: int = 32,
         encoder_channels: int = 32,
-        hidden_dim: int = 256,
-        scale: float = 0.1,
+        hidden_dim: Size = 256,
+        scale: Positive = 0.1,
     ) -> None:
         super().__init__(image_shape)
-        check_positive("scale", scale)
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.generator_channels = generator_channels
@@ -91,7 +93,7 @@ class GeneratorVAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only says which are labelled."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 z = pyro.sample("z", standard_normal(rows.xs, self.latent_dim))
                 self._observe_inputs(rows.xs, self._p_x(z))
@@ -99,7 +101,7 @@ class GeneratorVAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x); arguments as for `model`."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 pyro.sample("z", self._q_z(rows.xs))
 
@@ -115,21 +117,21 @@ class GeneratorVAE(PyroModel):
         loc = images.view(*zs.shape[:-1], *self.image_shape)
         return self._p_x_of(loc)
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
         with evaluating(self):
             q_z = self._q_z(xs).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor) -> Tensor:
         """Return the means of p(x|z), `[B, *image_shape]`, of latents `[B, D]`."""
         with evaluating(self):
             return self._p_x(zs).base_dist.loc
 
-    @torch.no_grad()
-    def sample(self, num: int, noise: bool = True) -> tuple[Tensor, Tensor]:
+    @checks_data
+    def sample(self, num: Natural, noise: bool = True) -> tuple[Tensor, Tensor]:
         """Draw images from the model.
 
         Args:

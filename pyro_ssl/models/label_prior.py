@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.option_kinds import Elsewhere, shown
+
+# It depends on the number of classes.
+Prior = Annotated[str | Sequence[float], Elsewhere()]
 
 
 class LabelPrior(nn.Module):
@@ -92,7 +96,7 @@ def check_uniform(label_prior: Any, reason: str) -> None:
         ConfigError: if it is not `"uniform"`.
     """
     if not (isinstance(label_prior, str) and label_prior == "uniform"):
-        raise ConfigError(f"label_prior is {label_prior!r}, but {reason}: leave it 'uniform'")
+        raise ConfigError(f"label_prior is {shown(label_prior)}, but {reason}: leave it 'uniform'")
 
 
 def _checked(label_prior: Any, num_classes: int) -> str | tuple[float, ...]:
@@ -100,11 +104,11 @@ def _checked(label_prior: Any, num_classes: int) -> str | tuple[float, ...]:
         return label_prior
     try:
         shares = tuple(float(share) for share in label_prior)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         shares = ()
     if len(shares) != num_classes or not all(p > 0 for p in shares) or abs(sum(shares) - 1) > 1e-6:
         raise ConfigError(
-            f"label_prior is {label_prior!r}, expected 'uniform', 'learned', or {num_classes} "
+            f"label_prior is {shown(label_prior)}, expected 'uniform', 'learned', or {num_classes} "
             "positive probabilities that sum to 1"
         )
     return shares

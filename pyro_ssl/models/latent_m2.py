@@ -1,7 +1,5 @@
 """LatentM2: M2 whose inputs are the latents of another model, given by their posteriors."""
 
-from collections.abc import Sequence
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -13,13 +11,16 @@ from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import Gaussian, Likelihood
 from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.calls import checks_data
+from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.nets.norm import as_one_batch_norm
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.nets.norm import BatchNorm, as_one_batch_norm
+from pyro_ssl.option_kinds import Dropout, NotNegative, Size, Widths
+from pyro_ssl.options import checked
 
 
 class LatentM2(SSLModel):
@@ -72,23 +73,21 @@ class LatentM2(SSLModel):
 
     likelihood: Likelihood = Gaussian()
 
+    @checked
     def __init__(
         self,
-        num_inputs: int,
-        num_classes: int = 10,
-        latent_dim: int = 50,
-        hidden_dims: Sequence[int] = (500,),
-        activation: str = "relu",
-        batch_norm: bool | str = True,
-        input_dropout: float = 0.0,
-        alpha: float = 1.0,
-        num_summed: int | None = None,
-        label_prior: str | Sequence[float] = "uniform",
+        num_inputs: Size,
+        num_classes: Size = 10,
+        latent_dim: Size = 50,
+        hidden_dims: Widths = (500,),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = True,
+        input_dropout: Dropout = 0.0,
+        alpha: NotNegative = 1.0,
+        num_summed: Size | None = None,
+        label_prior: Prior = "uniform",
     ) -> None:
-        check_at_least("num_inputs", num_inputs, 1)
         super().__init__((2, num_inputs), num_classes)
-        check_at_least("latent_dim", latent_dim, 1)
-        check_not_negative("alpha", alpha)
         self.num_inputs = num_inputs
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
@@ -120,7 +119,7 @@ class LatentM2(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y, z2, z1) on `xs` `[B, *input_shape]`, `ys` None or `[B]`, -1 if unknown."""
         self._register()
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior_logits = self.p_y(batch.xs)
         prior = standard_normal(batch.xs, self.latent_dim)
         parts, z1s = batch.parts(), []
@@ -134,7 +133,7 @@ class LatentM2(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z1, y, z2 | x), "y" enumerated where it is unknown; arguments as for `model`."""
         self._register()
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         parts = batch.parts()
         q_z1, kept = self._q_z1(batch.xs).base_dist, []
         for rows in parts:
@@ -165,7 +164,7 @@ class LatentM2(SSLModel):
         """Return unnormalised log q(y|z1), `[B, K]`, z1 being the mean of q(z1|x)."""
         return self.classifier(self._kept(self._q_z1(xs).mean))
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z2|z1,y), each `[B, E]`, z1 the mean of q(z1|x).
 
@@ -180,12 +179,13 @@ class LatentM2(SSLModel):
             q_z2 = self._q_z2(z1, ys).base_dist
             return q_z2.loc, q_z2.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor) -> Tensor:
         """Return the mean of p(z1|y,z2), `[B, A]`, of latents z2 `[B, E]` and labels `[B]`."""
         with evaluating(self):
             return self._p_z1(zs, ys).mean
 
+    @checks_data
     def sample(self, ys: Tensor) -> Tensor:
         """Draw z2 from its prior for each label of `ys` `[B]` and return `decode(z2, ys)`.
 

@@ -6,6 +6,8 @@ from pyro.infer import ELBO
 
 from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO
 from pyro_ssl.models.m2 import M2
+from pyro_ssl.option_kinds import Size
+from pyro_ssl.options import checked
 
 
 class LeaveOneOutM2(M2):
@@ -30,7 +32,8 @@ class LeaveOneOutM2(M2):
         ConfigError: if an option cannot work.
     """
 
-    def __init__(self, num_samples: int = 2, **options: Any) -> None:
+    @checked
+    def __init__(self, num_samples: Size = 2, **options: Any) -> None:
         super().__init__(**options)
         self.num_samples = num_samples
         self.make_elbo()

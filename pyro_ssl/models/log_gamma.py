@@ -11,9 +11,12 @@ from torch.nn import functional as F
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.annealed import AnnealedOption
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.labels import classification_term
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
+from pyro_ssl.option_kinds import Positive
+from pyro_ssl.options import checked
 
 
 class LogGamma(M2):
@@ -65,7 +68,8 @@ class LogGamma(M2):
     prior_concentration = AnnealedOption()
     annealed_prior_concentration: Tensor
 
-    def __init__(self, prior_concentration: float = 0.2, **options: Any) -> None:
+    @checked
+    def __init__(self, prior_concentration: Positive = 0.2, **options: Any) -> None:
         super().__init__(**options)
         self.prior_concentration = prior_concentration
 
@@ -73,6 +77,7 @@ class LogGamma(M2):
         """Return `StaticEnum_ELBO` with KL divergences in closed form."""
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z).
 

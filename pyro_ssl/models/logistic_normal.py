@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.models.annealed import AnnealedOption
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.labels import classification_term
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.normal import normal_of, normal_points, standard_normal
 from pyro_ssl.models.rows import Rows
+from pyro_ssl.option_kinds import Positive
+from pyro_ssl.options import checked
 
 # Points at which q(y|x) is averaged over q(a|x).
 _POINTS = 32
@@ -68,9 +71,10 @@ class LogisticNormal(M2):
     annealed_temperature: Tensor
     points: Tensor
 
+    @checked
     def __init__(
         self,
-        temperature: float = 1 / 3,
+        temperature: Positive = 1 / 3,
         posterior_shift: bool = True,
         **options: Any,
     ) -> None:
@@ -88,6 +92,7 @@ class LogisticNormal(M2):
         """Return `StaticEnum_ELBO` with KL divergences in closed form."""
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw a and z from p(a, z|y) for each of `ys` `[B]`; return the means of p(x|a,z).
 

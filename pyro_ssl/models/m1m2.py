@@ -1,18 +1,22 @@
 """M1M2: M2 on the latents of a VAE, the stacked model of Kingma et al. (2014)."""
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.latent_m2 import LatentM2
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.models.vae import VAE
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.option_kinds import Natural, Range
+from pyro_ssl.options import checked, converted
 
 
 class M1M2(LatentM2):
@@ -53,6 +57,7 @@ class M1M2(LatentM2):
         ConfigError: if an option cannot work.
     """
 
+    @checked
     def __init__(
         self,
         m1: Mapping[str, Any],
@@ -60,6 +65,11 @@ class M1M2(LatentM2):
         train_m1: bool = False,
         **options: Any,
     ) -> None:
+        if "num_inputs" in options:
+            raise ConfigError("num_inputs follows from m1 and active: leave it out")
+        unknown = m1.keys() - inspect.signature(VAE).parameters.keys()
+        if unknown:
+            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which VAE has no options for")
         vae = VAE(**m1)
         kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
@@ -124,13 +134,14 @@ class M1M2(LatentM2):
         self.vae.train(mode and self.train_m1)
         return self
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw z2 from its prior for each label of `ys` `[B]`; see `decode`."""
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z1), `[B, *input_shape]`, z1 the mean of p(z1|y,z2).
 
@@ -162,6 +173,7 @@ class M1M2(LatentM2):
         self.vae.observe(parts, z1s)
 
 
+@checked
 @torch.no_grad()
 def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, ...]:
     """Return the numbers of the latents whose posterior means vary over `xs`.
@@ -171,12 +183,14 @@ def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, .
         xs: inputs `[N, *input_shape]`, thousands of them.
         threshold: standard deviation above which a latent counts as active.
     """
+    vae.check(xs)
     means = torch.cat([vae.encode(chunk)[0] for chunk in xs.split(10_000)])
     return tuple(torch.where(means.std(0) > threshold)[0].tolist())
 
 
+@checked
 @torch.no_grad()
-def posteriors(vae: VAE, xs: Tensor, active: Sequence[int]) -> Tensor:
+def posteriors(vae: VAE, xs: Tensor, active: Sequence[Natural]) -> Tensor:
     """Return mean and scale of q(z1|x), `[N, 2, A]`, what a `LatentM2` takes as inputs.
 
     Args:
@@ -184,5 +198,7 @@ def posteriors(vae: VAE, xs: Tensor, active: Sequence[int]) -> Tensor:
         xs: inputs `[N, *input_shape]`.
         active: numbers of the A latents to keep.
     """
+    vae.check(xs)
+    converted("active", active, Sequence[Annotated[int, Range(0, vae.latent_dim - 1)]])
     found = [torch.stack(vae.encode(chunk), 1)[..., list(active)] for chunk in xs.split(10_000)]
     return torch.cat(found) if found else xs.new_zeros(0, 2, len(active))

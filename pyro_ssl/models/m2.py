@@ -1,26 +1,29 @@
 """M2: the semi-supervised VAE of Kingma et al. (2014), with the label summed out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.likelihoods.chunks import check_class_chunk, chunk_of_summed, in_likelihood_chunks
 from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.calls import checks_data
+from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
-from pyro_ssl.nets.given import GivenNetwork
-from pyro_ssl.nets.mlp import in_class_chunks
+from pyro_ssl.nets.given import GivenNetwork, Network
+from pyro_ssl.nets.mlp import Activation, in_class_chunks
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.nets.norm import as_batch_norm
-from pyro_ssl.options import check_at_least, check_not_negative
+from pyro_ssl.nets.norm import BatchNorm, as_batch_norm
+from pyro_ssl.option_kinds import Dropout, NotNegative, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 
 class M2(SSLModel):
@@ -113,31 +116,29 @@ class M2(SSLModel):
         "kl_z": (3.0, 1.0, 0.3)
     }
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        num_classes: int = 10,
-        latent_dim: int = 50,
-        hidden_dims: Sequence[int] = (300, 300),
-        activation: str = "relu",
-        batch_norm: bool | str = "separate",
-        input_dropout: float = 0.5,
-        alpha: float = 15.0,
-        class_chunk: int | None = None,
-        latent_noise: float = 0.0,
-        channels: int | None = None,
-        likelihood: str | Likelihood = "bernoulli",
-        label_prior: str | Sequence[float] = "uniform",
-        classifier: nn.Module | None = None,
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
-        decoder_dims: Sequence[int] | None = None,
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        latent_dim: Size = 50,
+        hidden_dims: Widths = (300, 300),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = "separate",
+        input_dropout: Dropout = 0.5,
+        alpha: NotNegative = 15.0,
+        class_chunk: Size | None = None,
+        latent_noise: NotNegative = 0.0,
+        channels: Size | None = None,
+        likelihood: Family = "bernoulli",
+        label_prior: Prior = "uniform",
+        classifier: Network = None,
+        encoder: Network = None,
+        decoder: Network = None,
+        decoder_dims: Widths | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes)
         self._set_likelihood(likelihood)
-        check_at_least("latent_dim", latent_dim, 1)
-        check_not_negative("alpha", alpha)
-        check_not_negative("latent_noise", latent_noise)
         check_class_chunk(class_chunk, None if self.sums_labels else type(self).__name__)
         self.latent_dim, self.latent_noise, self.alpha = latent_dim, latent_noise, alpha
         self.class_chunk, self.channels, self.activation = class_chunk, channels, activation
@@ -154,7 +155,7 @@ class M2(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -167,7 +168,7 @@ class M2(SSLModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" enumerated where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
         # A network that was given has its own batch norm, if any.
         separate = self.batch_norm == "separate" and not isinstance(self.classifier, GivenNetwork)
@@ -189,7 +190,6 @@ class M2(SSLModel):
         return self._class_logits(self.classifier(self._encoded(xs)))
 
     # What other treatments of the missing label replace:
-
     def _class_logits(self, scores: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for the classifier's outputs."""
         return scores
@@ -202,7 +202,7 @@ class M2(SSLModel):
         """Sample "y", or add the term of known labels; return what the encoder sees of it."""
         return label_in_guide(rows.ys, self._class_logits(scores), self.alpha)
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
@@ -214,7 +214,7 @@ class M2(SSLModel):
             q_z = self._q_z(self._encoded(xs), ys).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z,c), `[B, *input_shape]`, in evaluation mode.
 
@@ -226,10 +226,10 @@ class M2(SSLModel):
         with evaluating(self):
             return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
-        parameter = next(self.parameters())
-        zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
+        zs = next(self.parameters()).new_empty(len(ys), self.latent_dim).normal_()
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
     def _q_z(self, features: Tensor, ys: Tensor) -> dist.TorchDistribution:

@@ -1,16 +1,16 @@
 """The baseline that learns from labelled rows only: the classifier of the other models."""
 
-from collections.abc import Sequence
-
 import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_ssl.errors import ConfigError
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.nets.conv import image_nets
-from pyro_ssl.nets.mlp import MLP
+from pyro_ssl.nets.mlp import MLP, Activation
+from pyro_ssl.nets.norm import BatchNorm, as_one_batch_norm
+from pyro_ssl.option_kinds import Dropout, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 
 class MLPClassifier(SSLModel):
@@ -40,22 +40,20 @@ class MLPClassifier(SSLModel):
 
     learns_from_unlabelled = False
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        num_classes: int = 10,
-        hidden_dims: Sequence[int] = (300, 300),
-        activation: str = "relu",
-        batch_norm: bool = True,
-        input_dropout: float = 0.5,
-        channels: int | None = None,
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        hidden_dims: Widths = (300, 300),
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = True,
+        input_dropout: Dropout = 0.5,
+        channels: Size | None = None,
         multi_label: bool = False,
     ) -> None:
         super().__init__(input_shape, num_classes)
-        if batch_norm == "separate":
-            raise ConfigError(
-                'batch_norm is "separate", but MLPClassifier sees labelled rows alone'
-            )
+        batch_norm = as_one_batch_norm(batch_norm, "but MLPClassifier sees labelled rows alone")
         self.hidden_dims = tuple(hidden_dims)
         self.activation = activation
         self.batch_norm = batch_norm
@@ -75,7 +73,7 @@ class MLPClassifier(SSLModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(y|x) on `xs` `[B, *input_shape]` and `ys`, None or `[B]` with -1 if unknown."""
         pyro.module(self._name, self)
-        for rows in Batch.of(xs, ys).parts():
+        for rows in self._batch(xs, ys).parts():
             if rows.ys is None:
                 continue
             logits = self.class_logits(rows.xs)

@@ -1,6 +1,5 @@
 """CCVAE of Joy et al. (2021) for rows of binary attributes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pyro
@@ -10,9 +9,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_ssl.models.attributes import attribute_logits, complete
+from pyro_ssl.models.attributes import Frequencies, attribute_logits, complete
+from pyro_ssl.models.calls import check_intervention, checks_data
 from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.rows import Rows
+from pyro_ssl.option_kinds import Natural
+from pyro_ssl.options import checked
 
 
 class MultiLabelCCVAE(CCVAE):
@@ -64,11 +66,12 @@ class MultiLabelCCVAE(CCVAE):
     prior_logits: Tensor
     _num_values = 2
 
-    def __init__(self, frequencies: Sequence[float] | None = None, **options: Any) -> None:
+    @checked
+    def __init__(self, frequencies: Frequencies = None, **options: Any) -> None:
         super().__init__(**options)
+        logits = attribute_logits(frequencies, self.num_classes).unsqueeze(-1).to(self.slope)
         # Python's own numbers, which checkpoints and JSON files can hold.
         self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
-        logits = attribute_logits(frequencies, self.num_classes).unsqueeze(-1).to(self.slope)
         self.register_buffer("prior_logits", logits, persistent=False)
 
     def class_logits(self, xs: Tensor) -> Tensor:
@@ -78,12 +81,13 @@ class MultiLabelCCVAE(CCVAE):
         """
         return super().class_logits(xs)
 
+    @checks_data
     def reconstruct(self, xs: Tensor) -> Tensor:
         """Return means of p(x|z) at the mean of q(z|x), `[B, *input_shape]`."""
         return self.decode(self.encode(xs)[0], self._covariates(xs))
 
-    @torch.no_grad()
-    def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
+    @checks_data
+    def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
         Its latent is set to the mean of p(z_class_l|y_l), all other latents to the mean of q(z|x).
@@ -93,6 +97,7 @@ class MultiLabelCCVAE(CCVAE):
             attribute: number l of the attribute.
             values: its new values `[B]`, 0 or 1.
         """
+        check_intervention(self, len(xs), attribute, values)
         zs = self.encode(xs)[0].clone()
         zs[:, attribute] = self.prior_loc[values.long(), attribute]
         return self.decode(zs, self._covariates(xs))

@@ -1,6 +1,6 @@
 """M2 for rows of binary attributes, relaxed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pyro
@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from pyro_ssl.elbos import names
 from pyro_ssl.models.annealed import AnnealedOption
-from pyro_ssl.models.attributes import attribute_logits, complete
+from pyro_ssl.models.attributes import Frequencies, attribute_logits, complete
+from pyro_ssl.models.calls import check_intervention, checks_data
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.models.terms import add_term
+from pyro_ssl.option_kinds import Natural, Positive
+from pyro_ssl.options import checked
 
 
 class MultiLabelM2(M2):
@@ -72,19 +75,20 @@ class MultiLabelM2(M2):
     annealed_temperature: Tensor
     prior_logits: Tensor
 
+    @checked
     def __init__(
         self,
-        frequencies: Sequence[float] | None = None,
-        temperature: float = 0.5,
+        frequencies: Frequencies = None,
+        temperature: Positive = 0.5,
         straight_through: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        # Python's own numbers, which checkpoints and JSON files can hold.
-        self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
         self.temperature = temperature
         self.straight_through = straight_through
         logits = attribute_logits(frequencies, self.num_classes)
+        # Python's own numbers, which checkpoints and JSON files can hold.
+        self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
         like = next(self.parameters())
         self.register_buffer("prior_logits", logits.to(like), persistent=False)
 
@@ -137,7 +141,7 @@ class MultiLabelM2(M2):
         absent = F.logsigmoid(-scores) - F.logsigmoid(-prior)
         return share * present + (1 - share) * absent
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
@@ -149,6 +153,7 @@ class MultiLabelM2(M2):
             ys = self.predict_proba(xs) > 0.5
         return super().encode(xs, ys.to(xs.dtype))
 
+    @checks_data
     def reconstruct(self, xs: Tensor) -> Tensor:
         """Return means of p(x|y,z), `[B, *input_shape]`, at the mean of q(z|x,y).
 
@@ -157,8 +162,8 @@ class MultiLabelM2(M2):
         ys = self.predict_proba(xs) > 0.5
         return self.decode(self.encode(xs, ys)[0], ys, self._covariates(xs))
 
-    @torch.no_grad()
-    def intervene(self, xs: Tensor, attribute: int, values: Tensor) -> Tensor:
+    @checks_data
+    def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
         The decoder sees that value; the other attributes are 1 where their probability under q(y|x)
@@ -169,12 +174,13 @@ class MultiLabelM2(M2):
             attribute: number l of the attribute.
             values: its new values `[B]`, 0 or 1.
         """
+        check_intervention(self, len(xs), attribute, values)
         ys = (self.predict_proba(xs) > 0.5).to(xs.dtype)
         zs = self.encode(xs, ys)[0]
         ys[:, attribute] = values.to(ys.dtype)
         return self.decode(zs, ys, self._covariates(xs))
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
 
@@ -185,6 +191,7 @@ class MultiLabelM2(M2):
         """
         return super().decode(zs, ys.to(zs.dtype), covariates)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw z, and unknown attributes of `ys` `[B, L]`; return the means of p(x|y,z)."""
         return super().sample(complete(ys, self.prior_logits), covariates)

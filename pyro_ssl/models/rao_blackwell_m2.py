@@ -6,6 +6,8 @@ from pyro.infer import ELBO
 
 from pyro_ssl.elbos.sampled import RaoBlackwell_ELBO
 from pyro_ssl.models.m2 import M2
+from pyro_ssl.option_kinds import Size
+from pyro_ssl.options import checked
 
 
 class RaoBlackwellM2(M2):
@@ -37,7 +39,8 @@ class RaoBlackwellM2(M2):
         ConfigError: if an option cannot work.
     """
 
-    def __init__(self, num_summed: int = 1, **options: Any) -> None:
+    @checked
+    def __init__(self, num_summed: Size = 1, **options: Any) -> None:
         super().__init__(**options)
         self.num_summed = num_summed
         self.make_elbo()

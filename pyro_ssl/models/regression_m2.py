@@ -1,25 +1,29 @@
 """RegressionM2: the semi-supervised VAE of a real label, the regression of M2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
 from pyro_ssl.elbos.names import REGRESSION
 from pyro_ssl.errors import DataError
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.models.terms import add_term
+from pyro_ssl.nets.given import Network
+from pyro_ssl.nets.mlp import Activation
 from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
-from pyro_ssl.options import check_at_least, check_not_negative, check_positive
+from pyro_ssl.option_kinds import Dropout, NotNegative, Positive, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 
 class RegressionM2(PyroModel):
@@ -90,27 +94,25 @@ class RegressionM2(PyroModel):
         "kl_z": (3.0, 1.0, 0.3)
     }
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...],
-        latent_dim: int = 5,
-        hidden_dims: Sequence[int] = (64, 64),
-        activation: str = "relu",
+        input_shape: Shape,
+        latent_dim: Size = 5,
+        hidden_dims: Widths = (64, 64),
+        activation: Activation = "relu",
         batch_norm: bool = False,
-        input_dropout: float = 0.0,
-        alpha: float = 3.0,
-        min_scale: float = 0.1,
-        channels: int | None = None,
-        likelihood: str | Likelihood = "gaussian",
-        regressor: nn.Module | None = None,
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
+        input_dropout: Dropout = 0.0,
+        alpha: NotNegative = 3.0,
+        min_scale: Positive = 0.1,
+        channels: Size | None = None,
+        likelihood: Family = "gaussian",
+        regressor: Network = None,
+        encoder: Network = None,
+        decoder: Network = None,
     ) -> None:
         super().__init__(input_shape)
         self._set_likelihood(likelihood)
-        check_at_least("latent_dim", latent_dim, 1)
-        check_not_negative("alpha", alpha)
-        check_positive("min_scale", min_scale)
         self.latent_dim, self.hidden_dims = latent_dim, tuple(hidden_dims)
         self.activation, self.channels = activation, channels
         self.batch_norm, self.input_dropout = bool(batch_norm), input_dropout
@@ -130,7 +132,7 @@ class RegressionM2(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or floats `[B]`, or NaN."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         for rows in batch.parts():
             with rows.plate():
@@ -142,7 +144,7 @@ class RegressionM2(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(y, z | x), "y" drawn where it is unknown; arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
         q_y = self._q_y(features)
         for rows in batch.parts():
@@ -175,7 +177,7 @@ class RegressionM2(PyroModel):
             q_y = self.q_y(xs)
             return q_y.loc, q_y.scale
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
@@ -185,7 +187,7 @@ class RegressionM2(PyroModel):
             q_z = self._q_z(self._encoded(xs), self.q_y(xs).loc if ys is None else ys).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|y,z), `[B, *input_shape]`, in evaluation mode.
 
@@ -197,6 +199,7 @@ class RegressionM2(PyroModel):
         with evaluating(self):
             return self._mean_of(self._outputs(zs, ys, covariates), covariates)
 
+    @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw z, and unknown labels of `ys` `[B]`, NaN, from their priors; see `decode`."""
         zs = torch.randn(len(ys), self.latent_dim, dtype=ys.dtype, device=ys.device)

@@ -11,6 +11,8 @@ from pyro_ssl.elbos import names
 from pyro_ssl.models.annealed import AnnealedOption
 from pyro_ssl.models.m2 import M2
 from pyro_ssl.models.rows import Rows
+from pyro_ssl.option_kinds import Positive
+from pyro_ssl.options import checked
 
 
 class RelaxedM2(M2):
@@ -48,8 +50,9 @@ class RelaxedM2(M2):
     temperature = AnnealedOption()
     annealed_temperature: Tensor
 
+    @checked
     def __init__(
-        self, temperature: float = 0.5, straight_through: bool = False, **options: Any
+        self, temperature: Positive = 0.5, straight_through: bool = False, **options: Any
     ) -> None:
         super().__init__(**options)
         self.temperature = temperature

@@ -1,21 +1,23 @@
 """VAE: the variational autoencoder of Kingma and Welling (2014), M1 of Kingma et al. (2014)."""
 
-from collections.abc import Sequence
-
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import ELBO
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
-from pyro_ssl.likelihoods import Likelihood
+from pyro_ssl.likelihoods.base import Family
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.nets.given import Network
+from pyro_ssl.nets.mlp import Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Natural, Shape, Size, Widths
+from pyro_ssl.options import checked
 
 
 class VAE(PyroModel):
@@ -64,19 +66,19 @@ class VAE(PyroModel):
 
     takes_covariates = True
 
+    @checked
     def __init__(
         self,
-        input_shape: tuple[int, ...] = (1, 28, 28),
-        latent_dim: int = 50,
-        hidden_dims: Sequence[int] = (500, 500),
-        activation: str = "softplus",
+        input_shape: Shape = (1, 28, 28),
+        latent_dim: Size = 50,
+        hidden_dims: Widths = (500, 500),
+        activation: Activation = "softplus",
         batch_norm: bool = False,
-        likelihood: str | Likelihood = "bernoulli",
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
+        likelihood: Family = "bernoulli",
+        encoder: Network = None,
+        decoder: Network = None,
     ) -> None:
         super().__init__(input_shape)
-        check_at_least("latent_dim", latent_dim, 1)
         self._set_likelihood(likelihood)
         self.latent_dim = latent_dim
         self.hidden_dims = tuple(hidden_dims)
@@ -94,7 +96,7 @@ class VAE(PyroModel):
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only says which rows are labelled."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
         parts, zs = batch.parts(), []
         for rows in parts:
@@ -118,7 +120,7 @@ class VAE(PyroModel):
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z | x); arguments as for `model`."""
         pyro.module(self._name, self)
-        batch = Batch.of(xs, ys)
+        batch = self._batch(xs, ys)
         q_z = self.q_z(batch.xs).base_dist
         for rows in batch.parts():
             with rows.plate():
@@ -137,14 +139,14 @@ class VAE(PyroModel):
         """Return the decoder's outputs, `[..., *output_shape]` of the likelihood."""
         return self.decoder(self._beside(zs, covariates)).unflatten(-1, self._output_shape)
 
-    @torch.no_grad()
+    @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x), each `[B, D]`, in evaluation mode."""
         with evaluating(self):
             q_z = self.q_z(xs).base_dist
             return q_z.loc, q_z.scale
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode.
 
@@ -153,7 +155,8 @@ class VAE(PyroModel):
         with evaluating(self):
             return self._mean_of(self._outputs(zs, covariates), covariates)
 
-    def sample(self, num: int, covariates: Tensor | None = None) -> Tensor:
+    @checks_data
+    def sample(self, num: Natural, covariates: Tensor | None = None) -> Tensor:
         """Draw `num` times z from its prior and return the means of p(x|z), see `decode`."""
         parameter = next(self.parameters())
         zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)

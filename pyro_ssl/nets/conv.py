@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.nets.mlp import ACTIVATIONS
+from pyro_ssl.nets.mlp import ACTIVATIONS, Activation
 from pyro_ssl.nets.strided import doubled, halved
-from pyro_ssl.options import check_at_least, check_one_of
+from pyro_ssl.option_kinds import Shape, Size
+from pyro_ssl.options import checked
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8
@@ -32,7 +33,8 @@ class FlatEncoder(nn.Module):
         out_features: number of its pixels.
     """
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    @checked
+    def __init__(self, input_shape: Shape) -> None:
         super().__init__()
         self.input_shape = input_shape
         self.out_features = math.prod(input_shape)
@@ -52,7 +54,8 @@ class FlatDecoder(nn.Module):
         in_features: number of its pixels.
     """
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    @checked
+    def __init__(self, input_shape: Shape) -> None:
         super().__init__()
         self.input_shape = input_shape
         self.in_features = math.prod(input_shape)
@@ -81,8 +84,9 @@ class ConvEncoder(nn.Module):
         ConfigError: if the shape is none of these, or the activation is not for convolutions.
     """
 
+    @checked
     def __init__(
-        self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
+        self, input_shape: Shape, channels: Size = 32, activation: Activation = "relu"
     ) -> None:
         super().__init__()
         widths, sizes = _plan(input_shape, channels, activation)
@@ -121,8 +125,9 @@ class ConvDecoder(nn.Module):
         ConfigError: as `ConvEncoder`.
     """
 
+    @checked
     def __init__(
-        self, input_shape: tuple[int, ...], channels: int = 32, activation: str = "relu"
+        self, input_shape: Shape, channels: Size = 32, activation: Activation = "relu"
     ) -> None:
         super().__init__()
         widths, sizes = _plan(input_shape, channels, activation)
@@ -177,8 +182,6 @@ def _plan(
     """Return the channels of each halving, and the sides at first and after each."""
     if activation == "maxout":
         raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
-    check_one_of("activation", activation, [name for name in ACTIVATIONS if name != "maxout"])
-    check_at_least("channels", channels, 1)
     if len(input_shape) not in (2, 3):
         raise ConfigError(
             f"input_shape is {input_shape}, convolutions expect (channels, height, width) of an "

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.options import check_at_least
+from pyro_ssl.option_kinds import Shape, Size
+from pyro_ssl.options import checked
 
 
 class Generator(nn.Module):
@@ -26,8 +27,9 @@ class Generator(nn.Module):
         ConfigError: if images of that shape cannot be made.
     """
 
+    @checked
     def __init__(
-        self, image_shape: tuple[int, ...] = (1, 32, 32), latent_dim: int = 64, channels: int = 32
+        self, image_shape: Shape = (1, 32, 32), latent_dim: Size = 64, channels: Size = 32
     ) -> None:
         super().__init__()
         widths = _widths(image_shape, channels)[::-1]
@@ -55,7 +57,8 @@ class Discriminator(nn.Module):
         ConfigError: as `Generator`.
     """
 
-    def __init__(self, image_shape: tuple[int, ...] = (1, 32, 32), channels: int = 32) -> None:
+    @checked
+    def __init__(self, image_shape: Shape = (1, 32, 32), channels: Size = 32) -> None:
         super().__init__()
         widths = _widths(image_shape, channels)
         layers: list[nn.Module] = []
@@ -92,7 +95,6 @@ def _widths(image_shape: tuple[int, ...], channels: int) -> list[int]:
             f"image_shape is {tuple(image_shape)}, expected (channels, side, side) with a side of "
             "16, 32, 64 or so on"
         )
-    check_at_least("channels", channels, 1)
     return [channels * 2**i for i in range(side.bit_length() - 3)]
 
 

@@ -1,13 +1,18 @@
 """A user's network, used instead of one of the library's."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.option_kinds import Shape, Size
+from pyro_ssl.options import checked
+
+# A network of the user's instead of one of the library's.
+Network = Annotated[nn.Module | None, "a torch.nn.Module, or None"]
 
 
 class GivenNetwork(nn.Module):
@@ -28,17 +33,16 @@ class GivenNetwork(nn.Module):
         ConfigError: if it is no module, cannot be called like this, or returns another shape.
     """
 
+    @checked
     def __init__(
         self,
         network: nn.Module,
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
-        num_labels: int | None = None,
+        input_shape: Shape,
+        output_shape: Shape,
+        num_labels: Size | None = None,
         name: str = "network",
     ) -> None:
         super().__init__()
-        if not isinstance(network, nn.Module):
-            raise ConfigError(f"{name} is {network!r}, expected a torch.nn.Module, or None")
         self.network = network
         self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
         self.num_labels = num_labels

@@ -5,16 +5,17 @@ label and a particle dimension all pass through it unchanged. It returns its inp
 under autocast, so that log-probabilities are never computed in bfloat16.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from pyro_ssl.errors import ConfigError
-from pyro_ssl.nets.norm import SeparateBatchNorm, as_batch_norm
-from pyro_ssl.options import check_one_of
+from pyro_ssl.nets.norm import BatchNorm, SeparateBatchNorm, as_batch_norm
+from pyro_ssl.option_kinds import Dropout, Natural, OneOf, Size, Widths
+from pyro_ssl.options import checked
 
 MAXOUT_PIECES = 4
 
@@ -34,6 +35,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "maxout": maxout,
 }
+Activation = Annotated[str, OneOf(tuple(ACTIVATIONS))]
 
 
 class LabelledLinear(nn.Module):
@@ -48,7 +50,8 @@ class LabelledLinear(nn.Module):
         out_features: size of the last dimension of the result.
     """
 
-    def __init__(self, in_features: int, num_classes: int, out_features: int) -> None:
+    @checked
+    def __init__(self, in_features: Size, num_classes: Size, out_features: Size) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.embedding = nn.Embedding(num_classes, out_features)
@@ -90,24 +93,20 @@ class MLP(nn.Module):
         ConfigError: if a width is below 1, the activation unknown, or a probability outside [0, 1).
     """
 
+    @checked
     def __init__(
         self,
-        in_features: int,
-        hidden_dims: Sequence[int],
-        out_features: int,
-        num_classes: int | None = None,
-        activation: str = "relu",
-        batch_norm: bool | str = False,
-        input_dropout: float = 0.0,
-        beside: int = 0,
+        in_features: Size,
+        hidden_dims: Widths,
+        out_features: Size,
+        num_classes: Size | None = None,
+        activation: Activation = "relu",
+        batch_norm: BatchNorm = False,
+        input_dropout: Dropout = 0.0,
+        beside: Natural = 0,
     ) -> None:
         super().__init__()
         dims = [in_features, *hidden_dims, out_features]
-        if min(dims) < 1:
-            raise ConfigError(f"hidden_dims is {tuple(hidden_dims)}, expected widths of at least 1")
-        check_one_of("activation", activation, ACTIVATIONS)
-        if not 0 <= input_dropout < 1:
-            raise ConfigError(f"input_dropout is {input_dropout}, expected at least 0, below 1")
         batch_norm = as_batch_norm(batch_norm)
         self.activation = activation
         self.input_dropout = input_dropout

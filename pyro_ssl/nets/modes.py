@@ -20,6 +20,27 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             m.training = mode
 
 
+def frozen_parts(module: nn.Module) -> list[nn.Module]:
+    """Return the parts of a module that its owner froze, which training must not change.
+
+    These have parameters, none of which is trained, and are in evaluation mode. A part that is in
+    training mode all the same has statistics of batch norm that follow the data.
+    """
+    found = []
+    for part in module.modules():
+        trained = [p.requires_grad for p in part.parameters()]
+        if trained and not any(trained) and not part.training:
+            found.append(part)
+    return found
+
+
+def set_training(module: nn.Module, frozen: list[nn.Module]) -> None:
+    """Put `module` in training mode, but for its parts `frozen`, which go on in evaluation mode."""
+    module.train()
+    for part in frozen:
+        part.eval()
+
+
 def warn_of_missing_statistics(module: nn.Module) -> None:
     """Warn if batch norm in `module` has seen no batch, so that its statistics mean nothing.
 

@@ -1,11 +1,20 @@
 """Batch norm: of labelled and unlabelled rows apart, of rows evaluated with several classes."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.option_kinds import OneOf, Size
+from pyro_ssl.options import checked
+
+# "parted" is what earlier versions called "separate".
+BatchNorm = Annotated[
+    bool | str, "True, False or 'separate'", OneOf((True, False, "separate", "parted"))
+]
 
 
 class SeparateBatchNorm(nn.Module):
@@ -19,7 +28,8 @@ class SeparateBatchNorm(nn.Module):
         width: size of the last dimension.
     """
 
-    def __init__(self, width: int) -> None:
+    @checked
+    def __init__(self, width: Size) -> None:
         super().__init__()
         self.unlabelled = nn.BatchNorm1d(width)
 
@@ -62,13 +72,7 @@ class SeparateBatchNorm(nn.Module):
 
 
 def as_batch_norm(batch_norm: bool | str) -> bool | str:
-    """Return the option `batch_norm`, checked; `"separate"` is `"parted"` in earlier files.
-
-    Raises:
-        ConfigError: if it is not True, False or `"separate"`.
-    """
-    if batch_norm not in (False, True, "separate", "parted"):
-        raise ConfigError(f"batch_norm is {batch_norm!r}, expected True, False or 'separate'")
+    """Return the option `batch_norm`; `"separate"` is `"parted"` in earlier files."""
     return "separate" if batch_norm == "parted" else batch_norm
 
 

@@ -48,7 +48,7 @@ def test_counts_vary_more_than_poisson_counts_and_sizes_between_batches():
 
 
 def test_numbers_that_are_too_small_are_named():
-    with pytest.raises(ConfigError, match="genes is 3, expected at least 10"):
+    with pytest.raises(ConfigError, match="genes is 3, expected a whole number, at least 10"):
         draw_cells(genes=3)
-    with pytest.raises(ConfigError, match="cells is 4, expected at least 10"):
+    with pytest.raises(ConfigError, match="cells is 4, expected a whole number, at least 10"):
         draw_cells(cells=4)

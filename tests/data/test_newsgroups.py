@@ -27,7 +27,7 @@ def test_tokens_of_letters_alone():
     found = count_words("tiny", texts, np.arange(2), texts, np.arange(2), 4, tokens="letters")
     assert found.words == ("abc", "def", "ok", "yz")
     assert found.train_xs.tolist() == [[1, 0, 0, 1], [0, 1, 1, 1]]
-    with pytest.raises(ConfigError, match="tokens is 'all', expected words or letters"):
+    with pytest.raises(ConfigError, match="tokens is 'all', expected one of words, letters"):
         count_words("tiny", texts, np.arange(2), texts, np.arange(2), 4, tokens="all")
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pyro_ssl.data import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import PyroSSLError
 
 
 def measured(images):
@@ -82,7 +82,7 @@ def test_images_vary_beyond_their_attributes_and_follow_the_seed():
     ],
 )
 def test_bad_arguments_are_named(arguments, named):
-    with pytest.raises(DataError, match=named):
+    with pytest.raises(PyroSSLError, match=named):
         draw_shapes(**arguments)
 
 

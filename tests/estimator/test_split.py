@@ -111,7 +111,7 @@ def test_lengths_must_agree_and_rare_classes_warn():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"n_splits": 1}, "at least one train/test split"),
+        ({"n_splits": 1}, "n_splits is 1, expected a whole number, at least 2"),
         ({"n_repeats": 0}, "n_repeats is 0, expected a whole number, at least 1"),
         ({"n_repeats": 2, "shuffle": False}, "expected n_repeats=1, or shuffle=True"),
         ({"random_state": 0, "shuffle": False}, "random_state"),

@@ -274,9 +274,9 @@ def test_a_model_without_labels_is_annealed_too():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Anneal(float("nan"), 1.0, 10), "start of an Anneal is nan"),
-        (lambda: Anneal(0.0, float("inf"), 10), "end of an Anneal is inf"),
-        (lambda: Anneal(0.0, 1.0, 0), "steps of an Anneal is 0, expected at least 1"),
+        (lambda: Anneal(float("nan"), 1.0, 10), "start is nan"),
+        (lambda: Anneal(0.0, float("inf"), 10), "end is inf"),
+        (lambda: Anneal(0.0, 1.0, 0), "steps is 0, expected a whole number, at least 1"),
         (lambda: FitConfig(anneal={"kl_z": 0.5}), r"anneal\['kl_z'\] is 0.5"),
     ],
 )

@@ -183,9 +183,9 @@ def test_several_processes_round_down_what_there_is_and_refuse_what_one_asked_fo
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ((0,), "batch_size is 0, expected at least 1"),
-        ((4, 0), "labelled_batch_size is 0, expected at least 1"),
-        ((4, 2, 0), "steps is 0, expected at least 1"),
+        ((0,), "batch_size is 0, expected a whole number, at least 1"),
+        ((4, 0), "labelled_batch_size is 0, expected a whole number, at least 1"),
+        ((4, 2, 0), "steps is 0, expected a whole number, at least 1"),
     ],
 )
 def test_numbers_below_one_are_refused(sizes, says):

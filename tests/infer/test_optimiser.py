@@ -202,7 +202,7 @@ def test_fit_reports_the_penalty_of_trained_weights_and_lowers_it(compiled):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"optimiser": "sgd"}, "optimiser is 'sgd', expected adam or rmsprop"),
+        ({"optimiser": "sgd"}, "optimiser is 'sgd', expected one of adam, rmsprop"),
         ({"learning_rate_decay": 0.0}, "learning_rate_decay is 0"),
         ({"learning_rate_decay_epochs": 0}, "learning_rate_decay_epochs is 0"),
         ({"max_gradient_norm": -1.0}, "max_gradient_norm is -1"),

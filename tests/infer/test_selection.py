@@ -53,7 +53,7 @@ def test_a_model_without_such_a_bound_is_refused_before_it_trains():
     config = replace(CONFIG, batch_size=12)
     with pytest.raises(ConfigError, match=r'MLPClassifier .* use .* select="accuracy"'):
         fit(MLPClassifier((1, 4, 4), 3), blobs(), config)
-    with pytest.raises(ConfigError, match="select is 'elbo', expected accuracy or bound"):
+    with pytest.raises(ConfigError, match="select is 'elbo', expected one of accuracy, bound"):
         replace(CONFIG, select="elbo")
 
 

@@ -83,7 +83,7 @@ def test_compiling_depends_on_the_steps():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"steps": 0}, "steps is 0, expected a positive number"),
+        ({"steps": 0}, "steps is 0, expected a whole number, at least 1"),
         ({"steps": 9, "epochs": 3}, "epochs is 3 and steps is 9, .* give one of them"),
         ({"steps": 9, "epochs": 3, "steps_per_epoch": 2}, "give one of them"),
     ],

@@ -325,7 +325,7 @@ def test_latents_that_cannot_be_kept_are_named(active):
 )
 def test_options_that_cannot_work_are_named(options):
     for build in (lambda: M1M2(m1=M1, **options), lambda: LatentM2(3, **options)):
-        with pytest.raises(ConfigError, match=f"{next(iter(options))} is "):
+        with pytest.raises(ConfigError, match=rf"{next(iter(options))}(\[1\])? is "):
             build()
     with pytest.raises(ConfigError, match="likelihood is "):
         M1M2(m1=M1 | {"likelihood": "gauss"})

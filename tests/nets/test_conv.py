@@ -61,7 +61,7 @@ def test_half_of_an_odd_side_is_rounded_up(shape, smallest):
 @pytest.mark.parametrize("shape", [(1, 28, 28), *SHAPES[-9:]], ids=str)
 def test_every_pixel_reaches_the_vector_and_every_number_the_image(shape):
     torch.manual_seed(0)
-    encoder, decoder = image_nets(shape, True, "softplus")
+    encoder, decoder = image_nets(shape, 1, "softplus")
     xs = torch.rand(shape, requires_grad=True)
     encoder(xs).sum().backward()
     assert (xs.grad != 0).all()
@@ -74,7 +74,7 @@ def test_every_pixel_reaches_the_vector_and_every_number_the_image(shape):
 
 def test_layers_and_activations_by_hand():
     torch.manual_seed(0)
-    encoder, decoder = image_nets((2, 16, 24), True, "softplus")
+    encoder, decoder = image_nets((2, 16, 24), 1, "softplus")
     hs = xs = torch.rand(3, 2, 16, 24)
     for layer in encoder.layers:
         hs = F.softplus(F.conv2d(hs, layer.weight, layer.bias, stride=2, padding=1))
@@ -90,7 +90,7 @@ def test_layers_and_activations_by_hand():
 @pytest.mark.parametrize("shape", [(2, 9, 13), (3, 27)], ids=str)
 def test_odd_sides_are_padded_by_zeros_and_cut_by_hand(shape):
     torch.manual_seed(0)
-    encoder, decoder = image_nets(shape, True, "softplus")
+    encoder, decoder = image_nets(shape, 1, "softplus")
     convolve, back = F.conv2d, F.conv_transpose2d
     if len(shape) == 2:
         convolve, back = F.conv1d, F.conv_transpose1d
@@ -127,7 +127,7 @@ def test_several_at_once_are_each_alone(shape):
 
 
 def test_autocast_reaches_neither_end():
-    encoder, decoder = image_nets((1, 16, 16), True, "relu")
+    encoder, decoder = image_nets((1, 16, 16), 1, "relu")
     with torch.autocast("cpu", torch.bfloat16):
         hs = encoder(torch.rand(2, 1, 16, 16))
         assert hs.dtype == decoder(hs).dtype == torch.float32
@@ -144,4 +144,4 @@ def test_autocast_reaches_neither_end():
 )
 def test_what_convolutions_cannot_do_is_named(shape, activation, named):
     with pytest.raises(ConfigError, match=named):
-        image_nets(shape, True, activation)
+        image_nets(shape, 1, activation)
