@@ -1,6 +1,7 @@
 """What classifier and regressor have in common as folders of plain values and arrays."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -9,7 +10,8 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from pyro_ssl.errors import CheckpointError, PyroSSLError
+from pyro_ssl import models
+from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.estimator.as_json import decoded, encoded
 from pyro_ssl.estimator.checked import RowMethods
 from pyro_ssl.estimator.folder import read_folder, write_folder
@@ -22,9 +24,12 @@ from pyro_ssl.estimator.stored_models import (
     stored_model,
     stored_parameters,
 )
-from pyro_ssl.estimator.stored_supervised import check_before, samples, supervised_of
+from pyro_ssl.estimator.stored_supervised import samples, supervised_of
 from pyro_ssl.estimator.warm_start import state_of
+from pyro_ssl.files import as_path
 from pyro_ssl.infer.devices import resolve_device
+from pyro_ssl.infer.restoring import refusing
+from pyro_ssl.infer.stored import given_again
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.versions import environment
 
@@ -67,7 +72,7 @@ class FolderMethods(RowMethods):
             ResultsError: if the folder cannot be written, or holds other files.
         """
         check_is_fitted(self)
-        check_before(self._weighing, self._again(), self._taught)
+        folder = as_path(path)
         values = {
             "class": type(self).__name__,
             "versions": environment(),
@@ -84,7 +89,8 @@ class FolderMethods(RowMethods):
             "bayes": self._weighing.bayes,
             **self._own_values(),
         }
-        write_folder(Path(path), self._kind, values, {**self._arrays(), **self._own_arrays()})
+        arrays = {**self._arrays(), **self._own_arrays()}
+        write_folder(folder, self._kind, values, arrays, partial(self._check_loads, folder))
 
     @classmethod
     def load(
@@ -109,24 +115,41 @@ class FolderMethods(RowMethods):
                 scikit-learn's estimators, fitted again, predict something else.
             ConfigError: naming an object that is missing, or is not to be given.
         """
-        values, arrays = read_folder(Path(path), cls._kind)
+        folder = as_path(path)
+        values, arrays = read_folder(folder, cls._kind)
         if values.get("class") != cls.__name__:
             raise CheckpointError(
                 f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
             )
+        with refusing(folder):
+            return cls._loaded(values, arrays, model_class, objects)
+
+    @classmethod
+    def _loaded(
+        cls: type[Self],
+        values: dict[str, Any],
+        arrays: dict[str, Any],
+        model_class: type[PyroModel] | None,
+        objects: Mapping[str, Any],
+    ) -> Self:
+        found = cls._restored(values, arrays, model_class, objects)
+        found._restore_own(values, arrays)
+        return found
+
+    def _check_loads(self, path: Path, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Check that `load` can make an estimator of what is about to be written.
+
+        Raises:
+            ConfigError: saying why it cannot.
+        """
+        kind = type(self.model_)
+        options = {name: self.model_.options[name] for name in given_again(self.model_)}
+        own = None if kind.__name__ in models.__all__ else kind
         try:
-            found = cls._restored(values, arrays, model_class, objects)
-            found._restore_own(values, arrays)
-            return found
-        except PyroSSLError:
-            raise
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            versions = values.get("versions", {})
-            raise CheckpointError(
-                f"{path} is damaged, or was written by another version of the library "
-                f"({versions.get('version_pyro_ssl')}, commit {versions.get('commit')}): "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            with torch.random.fork_rng(devices=[]), refusing(path):
+                self._loaded(values, arrays, own, options)
+        except CheckpointError as error:
+            raise ConfigError(f"what is to be saved could not be loaded: {error}") from error
 
     @classmethod
     def _restored(
@@ -163,10 +186,6 @@ class FolderMethods(RowMethods):
 
     def _own_arrays(self) -> dict[str, Any]:
         """Return arrays of this kind of estimator, by name."""
-        raise NotImplementedError
-
-    def _again(self) -> Any:
-        """Return the candidates, scikit-learn's estimators among them fitted again."""
         raise NotImplementedError
 
     def _no_folds(self) -> list[Fold]:

@@ -12,10 +12,12 @@ import torch
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.files import as_path
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
+from pyro_ssl.infer.restoring import refusing
 from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
@@ -102,7 +104,7 @@ def fit(
     """
     config = config or FitConfig()
     _check_fits(model, data, binarise=config.binarise is True)
-    path = Path(checkpoint) if checkpoint is not None else None
+    path = as_path(checkpoint, "checkpoint") if checkpoint is not None else None
     if path is not None and not resume and run_in_main_process(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
     if path is not None:
@@ -117,7 +119,8 @@ def fit(
                 raise ConfigError(
                     "resume is True, but checkpoint, the file to resume from, is None"
                 )
-            trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
+            with refusing(path):
+                trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(
         trainer.progress.rows,
