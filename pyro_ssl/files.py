@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyro_ssl.errors import CheckpointError, ConfigError, ResultsError, one_line
-from pyro_ssl.json_files import REMEDY, unheld
+from pyro_ssl.json_files import unheld
 from pyro_ssl.plain import plain
+from pyro_ssl.reading import REMEDY
 from pyro_ssl.replacing import replacing
 
 _BLOCK = 1 << 20

@@ -8,10 +8,10 @@ from typing import Any
 
 from pyro_ssl.errors import CheckpointError, ConfigError, one_line
 from pyro_ssl.plain import plain
+from pyro_ssl.reading import REMEDY
 
 # The key of a file's SHA-256.
 _CHECKSUM = "sha256_of_values"
-REMEDY = "take another copy of it, or make it again"
 
 
 def json_text(values: Mapping[str, Any], path: Path) -> str:

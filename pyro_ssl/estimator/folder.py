@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pyro_ssl.errors import CheckpointError, ConfigError, ResultsError, one_line
 from pyro_ssl.files import write_bytes
-from pyro_ssl.infer.restoring import refusing
 from pyro_ssl.json_files import json_text, read_json
+from pyro_ssl.reading import refusing
 from pyro_ssl.replacing import is_being_written, replacing
 
 VALUES = "model.json"

@@ -28,9 +28,9 @@ from pyro_ssl.estimator.stored_supervised import samples, supervised_of
 from pyro_ssl.estimator.warm_start import state_of
 from pyro_ssl.files import as_path
 from pyro_ssl.infer.devices import resolve_device
-from pyro_ssl.infer.restoring import refusing
 from pyro_ssl.infer.stored import given_again
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.reading import refusing
 from pyro_ssl.versions import environment
 
 Self = TypeVar("Self", bound="FolderMethods")
@@ -121,7 +121,10 @@ class FolderMethods(RowMethods):
             raise CheckpointError(
                 f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
             )
-        with refusing(folder):
+        versions = values.get("versions")
+        about = versions if isinstance(versions, dict) else {}
+        version, commit = about.get("version_pyro_ssl"), about.get("commit")
+        with refusing(folder, f", {version} of commit {commit},"):
             return cls._loaded(values, arrays, model_class, objects)
 
     @classmethod

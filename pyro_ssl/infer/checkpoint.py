@@ -13,10 +13,11 @@ from pyro_ssl import files
 from pyro_ssl.errors import CheckpointError
 from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.restoring import check_kinds, check_rows, refusing, same
+from pyro_ssl.infer.restoring import check_rows, same
 from pyro_ssl.infer.stored import stored, stored_options
 from pyro_ssl.infer.upgrade import BEFORE_BATCHES, upgraded
 from pyro_ssl.models import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl checkpoint 5"
 MODEL_FORMAT = "pyro_ssl model 2"

@@ -22,8 +22,9 @@ from pyro_ssl.infer.ensemble_options import (
     check_members,
 )
 from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
-from pyro_ssl.infer.restoring import check_kinds, check_rows, refusing
+from pyro_ssl.infer.restoring import check_rows
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 __all__ = ["EnsembleConfig", "EnsembleHistory", "Member", "fit_ensemble"]
 

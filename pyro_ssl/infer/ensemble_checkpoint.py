@@ -14,9 +14,10 @@ from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.checkpoint import random_states, read_state, set_random_states
 from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member
 from pyro_ssl.infer.ensemble_step import Step
-from pyro_ssl.infer.restoring import check_kinds, check_optimiser, refusing, same
+from pyro_ssl.infer.restoring import check_optimiser, same
 from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl ensemble 1"
 # What the file holds, of which kinds.

@@ -17,11 +17,11 @@ from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_ch
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
-from pyro_ssl.infer.restoring import refusing
 from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.reading import refusing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,6 @@ from typing import Any
 from pyro_ssl.errors import CheckpointError, ConfigError, one_line
 from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.checkpoint import MODEL_FORMAT, OF_MODEL, checked, read_state
-from pyro_ssl.infer.restoring import check_kinds, refusing
 from pyro_ssl.infer.stored import (
     check_storable,
     class_named,
@@ -14,6 +13,7 @@ from pyro_ssl.infer.stored import (
     stored_options,
 )
 from pyro_ssl.models import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 
 def save_model(model: PyroModel, path: str | Path) -> None:

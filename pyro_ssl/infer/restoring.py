@@ -1,16 +1,13 @@
 """Checks of what a file says, before a run or a model is made of it: it may say anything."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pyro_ssl.errors import CheckpointError, PyroSSLError, one_line
-from pyro_ssl.json_files import REMEDY
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.reading import REMEDY
 
 # What an optimiser keeps of each parameter, besides the number of steps.
 _KEPT: dict[type[Optimizer], tuple[str, ...]] = {
@@ -18,55 +15,6 @@ _KEPT: dict[type[Optimizer], tuple[str, ...]] = {
     torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
     torch.optim.RMSprop: ("square_avg",),
 }
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn every error of using a file's content into one that names the file.
-
-    Raises:
-        CheckpointError: in place of all errors but those of this library; of its own kind with the
-            path before the text.
-    """
-    try:
-        yield
-    except CheckpointError as error:
-        if str(path) in str(error):
-            raise
-        raise CheckpointError(f"{path}: {error}") from error
-    except PyroSSLError:
-        raise
-    except Exception as error:
-        # What is made of tampered values may raise any error.
-        raise CheckpointError(
-            f"{path} is damaged, foreign, or of another version of the library "
-            f"({type(error).__name__}: {one_line(error)}): {REMEDY}"
-        ) from error
-
-
-def check_kinds(values: Any, kinds: Mapping[str, Any], name: str) -> None:
-    """Check that a mapping has values of the kinds that it should have; others do not matter.
-
-    Args:
-        values: the mapping.
-        kinds: the type of each value, or a tuple of types, as for `isinstance`.
-        name: what the mapping is called in errors.
-
-    Raises:
-        CheckpointError: naming what is missing or of another kind.
-    """
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{name} is a {type(values).__name__}, expected a dict: {REMEDY}")
-    if missing := [key for key in kinds if key not in values]:
-        raise CheckpointError(f"{name} lacks {', '.join(missing)}: {REMEDY}")
-    for key, kind in kinds.items():
-        value = values[key]
-        # Python's truth values are whole numbers, too.
-        is_truth = isinstance(value, bool) and kind is not bool
-        if not isinstance(value, kind) or is_truth:
-            raise CheckpointError(
-                f"{name} has {key} = {value!r:.100}, of a kind that it cannot have: {REMEDY}"
-            )
 
 
 def check_rows(rows: Any, name: str) -> None:
