@@ -18,6 +18,7 @@ from pyro_ssl.estimator.folder import read_folder, write_folder
 from pyro_ssl.estimator.inputs import inputs_from_dict
 from pyro_ssl.estimator.members import Fold
 from pyro_ssl.estimator.stored_decision import table_decoded, table_encoded
+from pyro_ssl.estimator.stored_inputs import check_stored_inputs
 from pyro_ssl.estimator.stored_models import (
     restored_models,
     restored_parameters,
@@ -30,13 +31,19 @@ from pyro_ssl.files import as_path
 from pyro_ssl.infer.devices import resolve_device
 from pyro_ssl.infer.stored import given_again
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.reading import refusing
+from pyro_ssl.reading import check_kinds, refusing
 from pyro_ssl.versions import environment
 
 Self = TypeVar("Self", bound="FolderMethods")
 
-# Attributes that are plain values, by their names; scikit-learn's among them.
-_PLAIN = ("_seed", "n_features_in_", "n_iter_", "termination_condition_", "_n_features_out")
+# Attributes that are plain values, and their kinds; scikit-learn's among them.
+_PLAIN: dict[str, Any] = {
+    "_seed": int,
+    "n_features_in_": int,
+    "n_iter_": int,
+    "termination_condition_": str,
+    "_n_features_out": int,
+}
 
 
 class FolderMethods(RowMethods):
@@ -165,13 +172,15 @@ class FolderMethods(RowMethods):
         """Return an estimator with all but what `_restore_own` restores."""
         models = restored_models(values["model"], arrays, model_class, objects, cls.__name__)
         found = cls(**restored_parameters(values["parameters"], models[0], objects))
-        for name, value in values["plain"].items():
-            if name in _PLAIN:
-                setattr(found, name, decoded(value))
+        plain = {name: decoded(value) for name, value in values["plain"].items()}
+        check_kinds(plain, _PLAIN, "the values of fit")
+        for name in _PLAIN:
+            setattr(found, name, plain[name])
         found.models_, found.model_ = [m.to(_device_of(found)) for m in models], models[0]
         found.inputs_ = inputs_from_dict(values["inputs"])
         found.columns_ = found.inputs_.to_frame()
         names = [decoded(n) for n in values["columns"]]
+        check_stored_inputs(found.inputs_, torch.from_numpy(arrays["taught/xs"][:2]), names)
         if names:
             found.feature_names_in_ = np.array(names, dtype=object)
         found.history_ = table_decoded(values["history"])

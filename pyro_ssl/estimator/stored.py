@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from pyro_ssl.errors import CheckpointError
 from pyro_ssl.estimator.as_json import decoded, encoded
 from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.folder_methods import FolderMethods
@@ -49,6 +50,11 @@ class StoredMethods(FolderMethods, StreamMethods):
     def _restore_own(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
         self._members = ClassMembers(self.models_, self._no_folds())
         self.classes_ = decoded(values["classes"])
+        if len(self.classes_) != self.model_.num_classes:
+            raise CheckpointError(
+                f"there are {len(self.classes_)} classes, but the model has "
+                f"{self.model_.num_classes}"
+            )
         self.class_shares_ = arrays["class_shares"]
         taught = (arrays[f"taught/{name}"] for name in ("codes", "weights"))
         self._taught = (torch.from_numpy(arrays["taught/xs"]), *taught)

@@ -88,8 +88,14 @@ def stored_parameters(classifier: Any) -> dict[str, Any]:
             found[name] = classifier._seed
         else:
             options = name == "model_options" and value is not None
-            found[name] = encoded(name, stored(value) if options else value)
+            found[name] = encoded(name, _stored_options(value) if options else value)
     return found
+
+
+def _stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as files hold them, arrays as the tuples that models make of them."""
+    arrays = {k: tuple(v.tolist()) for k, v in options.items() if isinstance(v, np.ndarray)}
+    return stored({**options, **arrays})
 
 
 def restored_parameters(
