@@ -73,14 +73,19 @@ def write_state(state: Mapping[Any, Any], path: Path) -> None:
         ResultsError: if the file cannot be written.
     """
     import torch
+    from torch.utils.serialization import config
 
     state = plain(dict(state))
     with replacing(path, (OSError, RuntimeError, zipfile.BadZipFile)) as temporary:
         try:
-            torch.save(state, temporary)
+            with config.patch("save.compute_crc32", True):  # type: ignore[attr-defined]
+                torch.save(state, temporary)
+            with temporary.open("rb") as file:
+                # The archive's checksums are those of what is in memory.
+                _check_undamaged(file)
             _seal(temporary)
             # Mapped to memory it takes none.
-            _load(temporary, mmap=True)
+            torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
         except (AttributeError, TypeError, ValueError, pickle.PickleError) as error:
             raise ConfigError(unheld(path, state, _is_state, "tensors")) from error
 
@@ -142,7 +147,7 @@ def _check_undamaged(file: IO[bytes]) -> None:
         if sha256_of(file, size - _SEALED).encode() != end[len(_SEAL) :]:
             raise zipfile.BadZipFile("its SHA-256 is another than it says")
         return
-    if not end[-_ZIP_END_SIZE:].startswith(_ZIP_END):
+    if not (end[-_ZIP_END_SIZE:].startswith(_ZIP_END) and end.endswith(b"\0\0")):
         raise zipfile.BadZipFile("it is not, or not all of, an archive that torch.save wrote")
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
@@ -150,7 +155,7 @@ def _check_undamaged(file: IO[bytes]) -> None:
             raise zipfile.BadZipFile(f"the checksum of its part {damaged} differs")
 
 
-def _load(path: Path, mmap: bool = False) -> Any:
+def _load(path: Path) -> Any:
     import torch
 
     if path.exists() and not path.is_file():
@@ -158,8 +163,7 @@ def _load(path: Path, mmap: bool = False) -> Any:
     with path.open("rb") as file:
         _check_undamaged(file)
         file.seek(0)
-        source = path if mmap else file
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_state(value: Any) -> bool:

@@ -144,6 +144,8 @@ class FolderMethods(RowMethods):
     ) -> Self:
         found = cls._restored(values, arrays, model_class, objects)
         found._restore_own(values, arrays)
+        # Better here than at the first prediction.
+        found._weighing.mix(found._on_device()[0][:1])
         return found
 
     def _check_loads(self, path: Path, values: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -180,7 +182,8 @@ class FolderMethods(RowMethods):
         found.inputs_ = inputs_from_dict(values["inputs"])
         found.columns_ = found.inputs_.to_frame()
         names = [decoded(n) for n in values["columns"]]
-        check_stored_inputs(found.inputs_, torch.from_numpy(arrays["taught/xs"][:2]), names)
+        xs = torch.from_numpy(arrays["taught/xs"][:2])
+        check_stored_inputs(found.inputs_, plain["n_features_in_"], xs, names)
         if names:
             found.feature_names_in_ = np.array(names, dtype=object)
         found.history_ = table_decoded(values["history"])

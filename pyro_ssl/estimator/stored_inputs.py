@@ -24,11 +24,12 @@ _COLUMN: dict[str, Any] = {
 }
 
 
-def check_stored_inputs(inputs: Inputs, xs: Tensor, names: list[Any]) -> None:
+def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[Any]) -> None:
     """Check inputs, by their kinds of values and by rows that they have encoded.
 
     Args:
         inputs: the inputs.
+        features: how many columns they are said to take.
         xs: some encoded rows.
         names: names of the columns, if the rows of training had some.
 
@@ -41,6 +42,8 @@ def check_stored_inputs(inputs: Inputs, xs: Tensor, names: list[Any]) -> None:
         for column in columns:
             check_kinds(vars(column), _COLUMN, f"column {column.name!r}")
             _check_all((*column.categories, *column.levels), _ENTRY, f"column {column.name!r}")
+        if features != len(columns):
+            raise CheckpointError(f"there are {len(columns)} columns, but {features} features")
         if names and names != [column.name for column in columns]:
             raise CheckpointError(f"the names of columns are {names}, and otherwise of the columns")
     elif isinstance(inputs, ArrayInputs):

@@ -53,6 +53,9 @@ def restored_models(
         objects: what the models' options need beside plain values.
         name: of the classifier's class, for errors.
     """
+    there = {key.split("/")[1] for key in arrays if key.startswith("model/")}
+    if state["count"] != len(there) or not there:
+        raise CheckpointError(f"there are weights of {len(there)} models, not {state['count']!r}")
     try:
         kind = class_named(state["class"], model_class)
         options = decoded(state["options"])
