@@ -61,8 +61,8 @@ def load_model(
         check_kinds(state, OF_MODEL, str(path))
     else:
         state = checked(state, path)
-    best = state["best"] if state.get("config", {}).get("keep_best") else None
     with refusing(path):
+        best = state["best"] if state.get("config", {}).get("keep_best") else None
         kind = class_named(state["model_class"], model_class)
         arguments = restored_options(state["model_options"], options)
     try:

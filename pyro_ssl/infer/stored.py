@@ -63,7 +63,8 @@ def check_storable(model: PyroModel) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             again = type(model)(**restored_options(copy.deepcopy(in_file), given))
-        shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, again)]
+        states = [m.state_dict().items() for m in (model, again)]
+        shapes = [{k: getattr(v, "shape", None) for k, v in state} for state in states]
         alike = same(stored_options(again), in_file) and shapes[0] == shapes[1]
         reason = "its options give another model"
     except Exception as error:
