@@ -118,7 +118,11 @@ class _Run:
     def resume(self) -> None:
         progress = self._checkpoint.load(self._step)
         with refusing(self._checkpoint.path or Path()):
+            kinds = {"rows": list, "steps": int, "termination": str}
+            check_kinds(progress["history"], kinds, "the history")
             self.history = EnsembleHistory(**progress["history"], at_once=self._step.at_once)
+            if self.history.steps != self._step.number:
+                raise CheckpointError("the history and the minibatches are of different steps")
             check_rows(self.history.rows, "the history")
             self._schedule.load(progress["schedule"], self.history.steps)
 
