@@ -44,3 +44,8 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
     def __reduce__(self) -> tuple[type, tuple[str, str, int, int]]:
         """Allow pickling, so that a worker process can send the error."""
         return type(self), (str(self), self.site, self.epoch, self.step)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line; the name of its kind if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

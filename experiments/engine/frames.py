@@ -1,15 +1,14 @@
 """Pictures of a model as it learns."""
 
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from pyro_ssl.files import write_state
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.files import read_state, write_state
 
 _FRAMES = 30
 
@@ -27,8 +26,8 @@ class Frames:
         self.path, self.picture = path, picture
         self.wanted = {0, *np.geomspace(1, epochs, _FRAMES).round().astype(int).tolist()}
         self.kept: dict[int, Tensor] = {}
-        with suppress(OSError, RuntimeError, pickle.UnpicklingError, EOFError):
-            self.kept = torch.load(path, weights_only=True)
+        with suppress(CheckpointError):
+            self.kept = read_state(path)
 
     def __call__(self, epoch: int) -> None:
         """Keep the picture after so many epochs, if it is wanted."""

@@ -88,6 +88,8 @@ class ArrowData:
         try:
             for file, keys in self._keys.items():
                 for batch in self._batches(file, [n for n in names if n not in keys], rows):
+                    # Damaged values could end the process.
+                    batch.validate(full=True)
                     if batch.num_rows:
                         some = True
                         yield self._frame(_completed(batch, fields, keys, pa), pa)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_ssl.errors import DataError
-
-_BLOCK = 1 << 20
+from pyro_ssl.files import sha256_of
 
 
 def digest_of(files: Sequence[Path], root: Path) -> dict[str, Any]:
@@ -34,11 +33,8 @@ def _of_several(files: Sequence[Path], each: Sequence[str], root: Path) -> str:
 
 
 def _sha256(file: Path) -> str:
-    found = hashlib.sha256()
     try:
         with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                found.update(block)
+            return sha256_of(opened)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error}") from error
-    return found.hexdigest()

@@ -18,7 +18,7 @@ import tyro
 from tyro.conf import subcommand
 
 from pyro_ssl.command import options
-from pyro_ssl.errors import PyroSSLError
+from pyro_ssl.errors import PyroSSLError, one_line
 
 # Where each command is; imported when it is run, since torch takes seconds.
 _MODULES = {
@@ -63,13 +63,26 @@ def main(args: Sequence[str] | None = None) -> int:
             return _failed("interrupted", 130)
         except BrokenPipeError:
             # The reader of our output, such as `head`, has gone.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return 1
-        except (PyroSSLError, OSError) as error:
+        except PyroSSLError as error:
             return _failed(str(error), 1)
+        except OSError as error:
+            try:
+                sys.stdout.flush()
+            except OSError:
+                # What is left to write would fail once more at the end of the process.
+                _drop_output()
+            # Of what we open, errors say the path; the system names no standard output.
+            at = "" if error.filename else "the standard output cannot be written: "
+            return _failed(f"{at}{one_line(error)}", 1)
         except MemoryError:
             return _failed("out of memory: give less data, or a lower --max-rows", 1)
     return 0
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pyro_ssl.command.recipe import FORMAT, Recipe
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from pyro_ssl.files import write_text
+from pyro_ssl.json_files import json_text, read_json
+from pyro_ssl.reading import refusing
 from pyro_ssl.versions import environment
 
 if TYPE_CHECKING:
@@ -56,12 +58,14 @@ class FitFolder:
         """
         file = self.partial / _RUN
         if not (self.resume and file.exists()):
-            write_text(json.dumps(run, indent=1), file)
+            write_text(json_text(run, file), file)
             return
         try:
-            then = json.loads(file.read_text())
-        except ValueError as error:
-            raise CheckpointError(f"{file} is damaged ({error}): delete {self.partial}") from error
+            then = read_json(file)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{file} is damaged ({error}): delete {self.partial} to begin anew"
+            ) from error
         differing = [name for name in run if then.get(name) != json.loads(json.dumps(run[name]))]
         if differing:
             raise ConfigError(
@@ -89,7 +93,7 @@ class FitFolder:
         classifier.save(new)
         write_text(classifier.history_.to_csv(index=False), new / HISTORY)
         data = {"format": FORMAT, "reading": recipe.to_dict(), **about, "versions": environment()}
-        write_text(json.dumps(data, indent=1), new / DATA)
+        write_text(json_text(data, new / DATA), new / DATA)
         try:
             if self.model.exists():
                 self.model.rename(former)
@@ -146,17 +150,11 @@ def load_model(path: Path) -> tuple["SemiSupervisedVAEClassifier", Recipe]:
     from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 
     file = path / DATA
-    try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f"there is no {file}: expected a model folder that pyro-ssl fit wrote"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}): copy the folder again") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    state = read_json(file, "expected a model folder that pyro-ssl fit wrote")
+    if state.get("format") != FORMAT:
         raise CheckpointError(f"{file} has no format {FORMAT!r}: upgrade pyro_ssl, or fit again")
-    recipe = Recipe.from_dict(state.get("reading", {}))
+    with refusing(file):
+        recipe = Recipe.from_dict(state.get("reading"))
     return SemiSupervisedVAEClassifier.load(path), recipe
 
 

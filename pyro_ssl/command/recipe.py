@@ -4,10 +4,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from pyro_ssl.command.casting import TYPES
 from pyro_ssl.command.options import MISSING, Applying, Reading
 from pyro_ssl.errors import CheckpointError
+from pyro_ssl.reading import check_kinds
 
 FORMAT = "pyro_ssl data 1"
+
+_TEXT = (str, type(None))
+# What a file says, of which kinds.
+_STATED: dict[str, Any] = {
+    **dict.fromkeys(("label_column", "unlabelled", "separator", "encoding", "image_column"), _TEXT),
+    **dict.fromkeys(("missing", "drop", "columns"), list),
+    "kind": str,
+    "image_size": (int, type(None)),
+    "channels": int,
+}
 
 
 @dataclass(frozen=True)
@@ -52,16 +64,25 @@ class Recipe:
         return found | {"columns": [list(pair) for pair in self.columns.items()]}
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> "Recipe":
+    def from_dict(cls, state: Any) -> "Recipe":
         """Return the recipe that `to_dict` was called on.
 
         Raises:
-            CheckpointError: if there are other keys.
+            CheckpointError: if there are other keys, or values of other kinds.
         """
         if not isinstance(state, Mapping) or set(state) != {f.name for f in fields(cls)}:
             raise CheckpointError(
                 "data.json does not say how the data was read: it is damaged, or of another "
                 "version of pyro_ssl; fit again"
             )
+        check_kinds(state, _STATED, "how the data was read")
+        columns = dict(state["columns"])
+        texts = [*state["missing"], *state["drop"], *columns]
+        kinds = {state["kind"]} <= {"table", "array", "images"} and {*columns.values()} <= {*TYPES}
+        if not (kinds and all(isinstance(text, str) for text in texts)):
+            raise CheckpointError(
+                "data.json says what no data is, of its kind, its columns or its missing entries: "
+                "it is damaged; fit again"
+            )
         given = {k: tuple(v) if k in ("missing", "drop") else v for k, v in state.items()}
-        return cls(**given | {"columns": dict(state["columns"])})
+        return cls(**given | {"columns": columns})

@@ -10,6 +10,8 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pyro_ssl.errors import one_line as one_line
+
 # What a download, or reading its files, fails with; OSError includes urllib's URLError.
 FAILURES = (
     OSError,
@@ -73,8 +75,3 @@ def contents(folder: Path, most: int = 8) -> str:
         return "which is empty"
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return f"which holds {', '.join(names[:most])}{rest}"
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text as one line."""
-    return " ".join(str(error).split())

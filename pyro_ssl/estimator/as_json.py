@@ -5,6 +5,7 @@ Nothing is imported because a file names it, but classes of scikit-learn.
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def encoded(name: str, value: Any) -> Any:
 
     Args:
         name: what the value is called in errors.
-        value: a plain value, tuple, mapping, array, tensor, dtype, or estimator of scikit-learn.
+        value: a plain value, tuple, mapping, array, tensor, dtype, device, path, or estimator of
+            scikit-learn.
 
     Raises:
         ConfigError: naming what cannot be held.
@@ -47,14 +49,20 @@ def encoded(name: str, value: Any) -> Any:
         return {"array": [value.dtype.str, list(value.shape), entries]}
     if isinstance(value, Tensor):
         return {"tensor": encoded(name, value.detach().cpu().numpy())}
-    if isinstance(value, torch.dtype):
-        return {"torch dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, PurePath | torch.device | torch.dtype):
+        return _as_text(value)
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         kind = "dtype" if isinstance(value, np.dtype) else "scalar type"
         return {kind: np.dtype(value).str}
     if isinstance(value, BaseEstimator | Kernel):
         return {"estimator": _estimator_encoded(name, value)}
     raise ConfigError(f"{name} holds {value!r}, which no file of ours can hold: {_REMEDY}")
+
+
+def _as_text(value: Any) -> dict[str, str]:
+    if isinstance(value, torch.dtype):
+        return {"torch dtype": str(value).removeprefix("torch.")}
+    return {"path" if isinstance(value, PurePath) else "torch device": str(value)}
 
 
 def decoded(value: Any) -> Any:
@@ -143,6 +151,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
     "array": _array,
     "tensor": lambda content: torch.from_numpy(decoded(content)),
+    "path": Path,
+    "torch device": torch.device,
     "torch dtype": _torch_dtype,
     "dtype": np.dtype,
     "scalar type": lambda content: np.dtype(content).type,

@@ -7,7 +7,7 @@ names the other file, so that replacing it, which is one step, replaces both.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pyro_ssl.errors import CheckpointError, ResultsError
-from pyro_ssl.files import write_bytes, write_text
+from pyro_ssl.errors import CheckpointError, ConfigError, ResultsError, one_line
+from pyro_ssl.files import write_bytes
+from pyro_ssl.json_files import json_text, read_json
+from pyro_ssl.reading import refusing
+from pyro_ssl.replacing import is_being_written, replacing
 
 VALUES = "model.json"
 LIBRARY = "pyro_ssl"
@@ -28,19 +31,27 @@ _PARTS = ("data", "indices", "indptr", "shape")
 
 
 def write_folder(
-    path: Path, kind: str, values: Mapping[str, Any], arrays: Mapping[str, Any]
+    path: Path,
+    kind: str,
+    values: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    check: Callable[[dict[str, Any], dict[str, Any]], None],
 ) -> None:
     """Write plain JSON values, and arrays or sparse matrices, to a folder.
 
-    A kill at any moment leaves the folder's former content or the new one.
+    A kill at any moment leaves the folder's former content or the new one. Weights that a killed
+    process wrote, and that `model.json` does not name, are deleted.
 
     Args:
         path: the folder.
         kind: what is stored, "classifier" or "regressor".
         values: the values.
         arrays: the arrays.
+        check: takes values and arrays as `read_folder` would return them, before anything is
+            written, and raises an error if they cannot be used.
 
     Raises:
+        ConfigError: naming a value or an array that no file can hold.
         ResultsError: if `path` is a file or a folder with other content, or cannot be written.
     """
     if path.exists() and not path.is_dir():
@@ -52,18 +63,20 @@ def write_folder(
                 f"{path} holds {odd[0].name}, expected an empty folder, or one that save wrote: "
                 "give another path"
             )
-    former = _former(path)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_flat(arrays))  # type: ignore[arg-type]
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
     name = f"weights-{digest[:8]}.npz"
     head = {"format": f"{LIBRARY} {kind} {VERSION}", "weights": name, "sha256": digest}
-    text = json.dumps({**head, **values}, indent=1)
-    write_bytes(buffer.getvalue(), path / name)
-    write_text(text, path / VALUES)
-    if former is not None and former != name:
-        with suppress(OSError):
-            (path / former).unlink()
+    text = json_text({**head, **values}, path / VALUES)
+    check(json.loads(text), _arrays_of(content))
+    try:
+        with replacing(path / VALUES) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            write_bytes(content, path / name)
+    finally:
+        _clear(path)
 
 
 def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,53 +95,53 @@ def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(f"{path / VALUES} names the weights {name!r}, expected a file's name")
     try:
         content = (path / name).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path / name} cannot be read ({error}): copy the whole folder, or save it again"
+            f"{path / name} cannot be read ({one_line(error)}): copy the whole folder, or save it "
+            "again"
         ) from error
     if hashlib.sha256(content).hexdigest() != values.get("sha256"):
         raise CheckpointError(
             f"{path / name} is truncated or damaged: its SHA-256 is another than {VALUES} says; "
             "copy the folder again, or save it again"
         )
+    with refusing(path / name):
+        return values, _arrays_of(content)
+
+
+def _arrays_of(content: bytes) -> dict[str, Any]:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return values, _nested({key: file[key] for key in file.files})
+        return _nested({key: file[key] for key in file.files})
 
 
 def _read_values(path: Path, wanted: str) -> dict[str, Any]:
     file = path / VALUES
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f"there is no {file}: expected a folder that save wrote; a file of a single model is "
-            "for load_model"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{file} is truncated or no file of ours ({error}): copy the folder again, or save it "
-            "again"
-        ) from error
-    found = values.get("format") if isinstance(values, dict) else None
+    values = read_json(
+        file, "expected a folder that save wrote; a file of a single model is for load_model"
+    )
+    found = values.get("format")
     kind, _, version = str(found).rpartition(" ")
-    if kind != wanted or not version.isdigit():
+    if kind != wanted or not version.isdecimal():
         raise CheckpointError(f"{file} has the format {found!r}, expected {wanted} {VERSION}")
     if int(version) > VERSION:
         raise CheckpointError(
             f"{file} has the format {found!r}, this version of pyro_ssl reads up to {VERSION}: "
             "upgrade pyro_ssl"
         )
-    return dict(values)
+    return values
 
 
-def _former(path: Path) -> str | None:
-    """Return the name of the weights that a folder has now."""
-    try:
-        name = json.loads((path / VALUES).read_text())["weights"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    usual = isinstance(name, str) and Path(name).name == name and name.startswith("weights-")
-    return name if usual else None
+def _clear(path: Path) -> None:
+    """Delete the weights that `model.json` does not name, unless somebody is about to name them."""
+    weights = set(path.glob("weights-*.npz"))
+    # Whoever wrote one of these, and is not done, has a temporary file of model.json.
+    if is_being_written(path / VALUES):
+        return
+    with suppress(CheckpointError, OSError):
+        file = path / VALUES
+        named = read_json(file).get("weights") if file.exists() else None
+        for other in weights - {path / str(named)}:
+            other.unlink()
 
 
 def _flat(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -138,6 +151,9 @@ def _flat(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             found |= {f"{key}//{part}": np.asarray(getattr(array, part)) for part in _PARTS}
         else:
             found[key] = np.asarray(array)
+    for key, array in found.items():
+        if array.dtype.hasobject:
+            raise ConfigError(f"{key} is an array of {array.dtype}, which no file of ours can hold")
     return found
 
 

@@ -1,6 +1,7 @@
 """What classifier and regressor have in common as folders of plain values and arrays."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -9,29 +10,40 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from pyro_ssl.errors import CheckpointError, PyroSSLError
+from pyro_ssl import models
+from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.estimator.as_json import decoded, encoded
 from pyro_ssl.estimator.checked import RowMethods
 from pyro_ssl.estimator.folder import read_folder, write_folder
 from pyro_ssl.estimator.inputs import inputs_from_dict
 from pyro_ssl.estimator.members import Fold
 from pyro_ssl.estimator.stored_decision import table_decoded, table_encoded
+from pyro_ssl.estimator.stored_inputs import check_stored_inputs
 from pyro_ssl.estimator.stored_models import (
     restored_models,
     restored_parameters,
     stored_model,
     stored_parameters,
 )
-from pyro_ssl.estimator.stored_supervised import check_before, samples, supervised_of
+from pyro_ssl.estimator.stored_supervised import samples, supervised_of
 from pyro_ssl.estimator.warm_start import state_of
+from pyro_ssl.files import as_path
 from pyro_ssl.infer.devices import resolve_device
+from pyro_ssl.infer.stored import given_again
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 from pyro_ssl.versions import environment
 
 Self = TypeVar("Self", bound="FolderMethods")
 
-# Attributes that are plain values, by their names; scikit-learn's among them.
-_PLAIN = ("_seed", "n_features_in_", "n_iter_", "termination_condition_", "_n_features_out")
+# Attributes that are plain values, and their kinds; scikit-learn's among them.
+_PLAIN: dict[str, Any] = {
+    "_seed": int,
+    "n_features_in_": int,
+    "n_iter_": int,
+    "termination_condition_": str,
+    "_n_features_out": int,
+}
 
 
 class FolderMethods(RowMethods):
@@ -67,7 +79,7 @@ class FolderMethods(RowMethods):
             ResultsError: if the folder cannot be written, or holds other files.
         """
         check_is_fitted(self)
-        check_before(self._weighing, self._again(), self._taught)
+        folder = as_path(path)
         values = {
             "class": type(self).__name__,
             "versions": environment(),
@@ -84,7 +96,8 @@ class FolderMethods(RowMethods):
             "bayes": self._weighing.bayes,
             **self._own_values(),
         }
-        write_folder(Path(path), self._kind, values, {**self._arrays(), **self._own_arrays()})
+        arrays = {**self._arrays(), **self._own_arrays()}
+        write_folder(folder, self._kind, values, arrays, partial(self._check_loads, folder))
 
     @classmethod
     def load(
@@ -109,24 +122,46 @@ class FolderMethods(RowMethods):
                 scikit-learn's estimators, fitted again, predict something else.
             ConfigError: naming an object that is missing, or is not to be given.
         """
-        values, arrays = read_folder(Path(path), cls._kind)
+        folder = as_path(path)
+        values, arrays = read_folder(folder, cls._kind)
         if values.get("class") != cls.__name__:
             raise CheckpointError(
                 f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
             )
+        versions = values.get("versions")
+        about = versions if isinstance(versions, dict) else {}
+        version, commit = about.get("version_pyro_ssl"), about.get("commit")
+        with refusing(folder, f", {version} of commit {commit},"):
+            return cls._loaded(values, arrays, model_class, objects)
+
+    @classmethod
+    def _loaded(
+        cls: type[Self],
+        values: dict[str, Any],
+        arrays: dict[str, Any],
+        model_class: type[PyroModel] | None,
+        objects: Mapping[str, Any],
+    ) -> Self:
+        found = cls._restored(values, arrays, model_class, objects)
+        found._restore_own(values, arrays)
+        # Better here than at the first prediction.
+        found._weighing.mix(found._on_device()[0][:1])
+        return found
+
+    def _check_loads(self, path: Path, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Check that `load` can make an estimator of what is about to be written.
+
+        Raises:
+            ConfigError: saying why it cannot.
+        """
+        kind = type(self.model_)
+        options = {name: self.model_.options[name] for name in given_again(self.model_)}
+        own = None if kind.__name__ in models.__all__ else kind
         try:
-            found = cls._restored(values, arrays, model_class, objects)
-            found._restore_own(values, arrays)
-            return found
-        except PyroSSLError:
-            raise
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            versions = values.get("versions", {})
-            raise CheckpointError(
-                f"{path} is damaged, or was written by another version of the library "
-                f"({versions.get('version_pyro_ssl')}, commit {versions.get('commit')}): "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            with torch.random.fork_rng(devices=[]), refusing(path):
+                self._loaded(values, arrays, own, options)
+        except CheckpointError as error:
+            raise ConfigError(f"what is to be saved could not be loaded: {error}") from error
 
     @classmethod
     def _restored(
@@ -139,13 +174,16 @@ class FolderMethods(RowMethods):
         """Return an estimator with all but what `_restore_own` restores."""
         models = restored_models(values["model"], arrays, model_class, objects, cls.__name__)
         found = cls(**restored_parameters(values["parameters"], models[0], objects))
-        for name, value in values["plain"].items():
-            if name in _PLAIN:
-                setattr(found, name, decoded(value))
+        plain = {name: decoded(value) for name, value in values["plain"].items()}
+        check_kinds(plain, _PLAIN, "the values of fit")
+        for name in _PLAIN:
+            setattr(found, name, plain[name])
         found.models_, found.model_ = [m.to(_device_of(found)) for m in models], models[0]
         found.inputs_ = inputs_from_dict(values["inputs"])
         found.columns_ = found.inputs_.to_frame()
         names = [decoded(n) for n in values["columns"]]
+        xs = torch.from_numpy(arrays["taught/xs"][:2])
+        check_stored_inputs(found.inputs_, plain["n_features_in_"], xs, names)
         if names:
             found.feature_names_in_ = np.array(names, dtype=object)
         found.history_ = table_decoded(values["history"])
@@ -163,10 +201,6 @@ class FolderMethods(RowMethods):
 
     def _own_arrays(self) -> dict[str, Any]:
         """Return arrays of this kind of estimator, by name."""
-        raise NotImplementedError
-
-    def _again(self) -> Any:
-        """Return the candidates, scikit-learn's estimators among them fitted again."""
         raise NotImplementedError
 
     def _no_folds(self) -> list[Fold]:

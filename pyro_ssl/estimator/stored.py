@@ -4,12 +4,13 @@ from typing import Any
 
 import torch
 
+from pyro_ssl.errors import CheckpointError
 from pyro_ssl.estimator.as_json import decoded, encoded
 from pyro_ssl.estimator.class_members import ClassMembers
 from pyro_ssl.estimator.folder_methods import FolderMethods
 from pyro_ssl.estimator.reservoir import Reservoir
 from pyro_ssl.estimator.stored_decision import decision_decoded, decision_encoded
-from pyro_ssl.estimator.stored_supervised import check_restored, supervised_of
+from pyro_ssl.estimator.stored_supervised import check_restored
 from pyro_ssl.estimator.streams import StreamMethods
 from pyro_ssl.estimator.weighing import Weighing
 
@@ -49,6 +50,11 @@ class StoredMethods(FolderMethods, StreamMethods):
     def _restore_own(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
         self._members = ClassMembers(self.models_, self._no_folds())
         self.classes_ = decoded(values["classes"])
+        if len(self.classes_) != self.model_.num_classes:
+            raise CheckpointError(
+                f"there are {len(self.classes_)} classes, but the model has "
+                f"{self.model_.num_classes}"
+            )
         self.class_shares_ = arrays["class_shares"]
         taught = (arrays[f"taught/{name}"] for name in ("codes", "weights"))
         self._taught = (torch.from_numpy(arrays["taught/xs"]), *taught)
@@ -63,14 +69,6 @@ class StoredMethods(FolderMethods, StreamMethods):
         self._weighing.teach(*self._on_device())
         said = {name: arrays[f"said/{name}"] for name in values["classifiers"]}
         check_restored(self._weighing, self._taught, said, values["versions"])
-
-    def _again(self) -> Weighing:
-        old = self._weighing
-        found = self._weighing_of(
-            {n: c.estimator for n, c in supervised_of(old).items()}, old.bayes
-        )
-        found.teach(*self._on_device())
-        return found
 
     def _weighing_of(self, classifiers: dict[str, Any], bayes: bool) -> Weighing:
         return Weighing(self._members, self.inputs_, classifiers, bayes, self._seed)

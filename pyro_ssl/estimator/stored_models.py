@@ -53,6 +53,9 @@ def restored_models(
         objects: what the models' options need beside plain values.
         name: of the classifier's class, for errors.
     """
+    there = {key.split("/")[1] for key in arrays if key.startswith("model/")}
+    if state["count"] != len(there) or not there:
+        raise CheckpointError(f"there are weights of {len(there)} models, not {state['count']!r}")
     try:
         kind = class_named(state["class"], model_class)
         options = decoded(state["options"])
@@ -88,8 +91,14 @@ def stored_parameters(classifier: Any) -> dict[str, Any]:
             found[name] = classifier._seed
         else:
             options = name == "model_options" and value is not None
-            found[name] = encoded(name, stored(value) if options else value)
+            found[name] = encoded(name, _stored_options(value) if options else value)
     return found
+
+
+def _stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as files hold them, arrays as the tuples that models make of them."""
+    arrays = {k: tuple(v.tolist()) for k, v in options.items() if isinstance(v, np.ndarray)}
+    return stored({**options, **arrays})
 
 
 def restored_parameters(

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_ssl.data.known import is_known
-from pyro_ssl.errors import CheckpointError, ConfigError
-from pyro_ssl.estimator.as_json import encoded
+from pyro_ssl.errors import CheckpointError
 from pyro_ssl.estimator.candidates import Candidate
 from pyro_ssl.estimator.members import Floats
 
@@ -51,26 +50,6 @@ def samples(weighing: Weighed, taught: Taught) -> dict[str, Floats]:
     return {name: said[name] for name in supervised_of(weighing)}
 
 
-def check_before(weighing: Weighed, again: Weighed, taught: Taught) -> None:
-    """Check, before estimators are stored, that they can be, and predict the same when refitted.
-
-    Args:
-        weighing: the candidates.
-        again: the same, with estimators that have learnt again.
-        taught: the rows they learn from.
-
-    Raises:
-        ConfigError: naming the estimator.
-    """
-    for name, one in supervised_of(weighing).items():
-        encoded(f"candidate {name!r}", one.estimator)
-    if name := _differing(samples(again, taught), samples(weighing, taught)):
-        raise ConfigError(
-            f"candidate {name!r}, fitted again to the same rows, predicts something else: "
-            "give it a random_state, or keep the whole by joblib.dump(estimator, path)"
-        )
-
-
 def check_restored(
     weighing: Weighed, taught: Taught, said: Mapping[str, Floats], versions: Mapping[str, Any]
 ) -> None:
@@ -90,7 +69,8 @@ def check_restored(
         raise CheckpointError(
             f"candidate {name!r}, fitted again to the stored rows, predicts something else than "
             f"when it was saved, by scikit-learn {then}; here it is {version('scikit-learn')}: "
-            "install the former version, or fit anew"
+            "if they differ, install the former version, or fit anew; if not, give it a "
+            "random_state, or keep the whole by joblib.dump(estimator, path)"
         )
 
 

@@ -7,10 +7,11 @@ from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFun
 from pyro_ssl.elbos.terms import objective_terms
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches
-from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
+from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.loggers import EpochLogger, MLflowLogger, TensorBoardLogger, draw_samples
 from pyro_ssl.infer.loop import History, fit
+from pyro_ssl.infer.model_files import load_model, save_model
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.weights import RowWeights

@@ -9,18 +9,15 @@ from typing import Any
 
 import torch
 
+from pyro_ssl import files
 from pyro_ssl.errors import CheckpointError
-from pyro_ssl.files import write_state
+from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.config import FitConfig
-from pyro_ssl.infer.stored import (
-    check_storable,
-    class_named,
-    restored_options,
-    stored,
-    stored_options,
-)
+from pyro_ssl.infer.restoring import check_rows, same
+from pyro_ssl.infer.stored import stored, stored_options
 from pyro_ssl.infer.upgrade import BEFORE_BATCHES, upgraded
 from pyro_ssl.models import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl checkpoint 5"
 MODEL_FORMAT = "pyro_ssl model 2"
@@ -30,20 +27,21 @@ EARLIER = {
     BEFORE_BATCHES: FORMAT,
     "pyro_ssl model 1": MODEL_FORMAT,
 }
-REQUIRED = (
-    "format",
-    "model_class",
-    "model_options",
-    "rows",
-    "config",
-    "compiles",
-    "epoch",
-    "history",
-    "model",
-    "optimiser",
-    "rng",
-    "best",
-)
+# What files of models, and checkpoints, hold, of which kinds.
+OF_MODEL: dict[str, Any] = {"model_class": str, "model_options": dict, "model": dict}
+REQUIRED: dict[str, Any] = {
+    "format": str,
+    **OF_MODEL,
+    "rows": list,
+    "config": dict,
+    "compiles": bool,
+    "epoch": int,
+    "history": list,
+    "optimiser": dict,
+    "rng": list,
+    "best": (dict, type(None)),
+}
+_OF_BEST: dict[str, Any] = {"epoch": int, "measure": str, "value": float, "model": dict}
 
 # Options that checkpoints may lack and whose defaults have changed since: what they were then.
 FORMER_DEFAULTS: dict[str, Any] = {
@@ -86,50 +84,58 @@ def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device) 
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 
-def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+def save_checkpoint(state: dict[str, Any], path: str | Path) -> None:
     """Write `state` to `path`; a kill at any moment leaves either the old file or the new one.
 
     Raises:
+        ConfigError: naming a value that `load_checkpoint` would refuse.
         ResultsError: if the file cannot be written.
     """
-    write_state({"format": FORMAT, **state}, path)
+    write_state({"format": FORMAT, **state}, as_path(path))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, tensors onto the CPU, without running code from the file.
 
     Raises:
         CheckpointError: if the file is missing, truncated, or no checkpoint of this library.
     """
-    state = read_state(path)
+    path = as_path(path)
+    return checked(read_state(path), path)
+
+
+def checked(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what `read_state` read, checked to be all that a checkpoint has.
+
+    Raises:
+        CheckpointError: naming what is missing, or of another kind.
+    """
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
-    missing = [key for key in REQUIRED if key not in state]
-    if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}: {_REMEDY}")
+    check_kinds(state, REQUIRED, str(path))
+    check_rows(state["history"], f"{path}'s history")
+    if state["epoch"] < 0:
+        raise CheckpointError(f"{path} is of epoch {state['epoch']}, expected 0 or more: {_REMEDY}")
+    if state["best"] is not None:
+        check_kinds(state["best"], _OF_BEST, f"{path}'s best epoch")
     return state
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote, tensors onto the CPU, without running code from the file.
+    """Read a mapping that `write_state` wrote, in its present form, without running its code.
+
+    Tensors are on the CPU.
 
     Raises:
-        CheckpointError: if the file is missing or damaged.
+        CheckpointError: if the file is missing, damaged or no mapping.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path} to resume from") from error
-    except Exception as error:
-        # The reader may raise nearly any error on damaged bytes.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} is truncated or no checkpoint ({reason}): {_REMEDY}"
-        ) from error
+    state = files.read_state(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
-    if state.get("format") in EARLIER:
-        state = upgraded(state) | {"format": EARLIER[state["format"]]}
+    found = state.get("format")
+    if isinstance(found, str) and found in EARLIER:
+        with refusing(path):
+            state = upgraded(state) | {"format": EARLIER[found]}
     return state
 
 
@@ -175,7 +181,7 @@ def check_belongs(
         # A run whose last epoch was cut short cannot go on as if that epoch had been whole.
         if then["steps"] is None or state["epoch"] * then["steps_per_epoch"] <= then["steps"]:
             free.add("steps")
-    differing = [k for k in now if k not in free and now[k] != then.get(k)]
+    differing = [k for k in now if k not in free and not same(now[k], then.get(k))]
     if differing:
         changes = ", ".join(f"{k} ({then.get(k)} then, {now[k]} now)" for k in differing)
         raise CheckpointError(f"the checkpoint was written with another {changes}")
@@ -190,59 +196,3 @@ def _default_options(model_class: type[PyroModel]) -> dict[str, Any]:
                 if parameter.default is not parameter.empty:
                     options[name] = parameter.default
     return options
-
-
-def save_model(model: PyroModel, path: str | Path) -> None:
-    """Write a model, without a run's state, for `load_model`.
-
-    Args:
-        model: the model.
-        path: the file.
-
-    Raises:
-        ConfigError: naming the reason, if `load_model` could not load the file.
-        ResultsError: if the file cannot be written.
-    """
-    check_storable(model)
-    state = {
-        "model_class": type(model).__name__,
-        "model_options": stored_options(model),
-        "model": model.state_dict(),
-    }
-    write_state({"format": MODEL_FORMAT, **state}, Path(path))
-
-
-def load_model(
-    path: str | Path, model_class: type[PyroModel] | None = None, **options: Any
-) -> PyroModel:
-    """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
-
-    If the run had `keep_best` and validation rows, the weights are those of the best epoch by
-    `FitConfig.select`, else those of the last one.
-
-    Args:
-        path: a file written by `save_model` or `fit`.
-        model_class: the class of a model that is not the library's.
-        options: networks and other objects that the model was constructed with, by the names of
-            their options: the file holds only their weights and the names of their classes.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or no checkpoint of this library; if it is
-            of a version whose models had other options; or if it holds a model of another class.
-        ConfigError: naming an object that is missing among `options`, or that is no option.
-    """
-    state = read_state(Path(path))
-    if state.get("format") != MODEL_FORMAT:
-        state = load_checkpoint(Path(path))
-    best = state["best"] if state.get("config", {}).get("keep_best") else None
-    kind = class_named(state["model_class"], model_class)
-    arguments = restored_options(state["model_options"], options)
-    try:
-        model = kind(**arguments)
-        model.load_state_dict(state["model"] if best is None else best["model"])
-    except (AttributeError, RuntimeError, TypeError) as error:
-        version = "this library" if model_class is None else kind.__name__
-        raise CheckpointError(f"{path} was written by another version of {version}: {error}") from (
-            error
-        )
-    return model.eval()

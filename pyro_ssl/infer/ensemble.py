@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_ssl.errors import NonFiniteError
+from pyro_ssl.errors import CheckpointError, NonFiniteError
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.ensemble_batches import MemberBatches
 from pyro_ssl.infer.ensemble_checkpoint import EnsembleCheckpoint
@@ -22,8 +22,10 @@ from pyro_ssl.infer.ensemble_options import (
     check_members,
 )
 from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
+from pyro_ssl.infer.restoring import check_rows
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import checked
+from pyro_ssl.reading import check_kinds, refusing
 
 __all__ = ["EnsembleConfig", "EnsembleHistory", "Member", "fit_ensemble"]
 
@@ -117,8 +119,14 @@ class _Run:
 
     def resume(self) -> None:
         progress = self._checkpoint.load(self._step)
-        self.history = EnsembleHistory(**progress["history"], at_once=self._step.at_once)
-        self._schedule.load(progress["schedule"])
+        with refusing(self._checkpoint.path or Path()):
+            kinds = {"rows": list, "steps": int, "termination": str}
+            check_kinds(progress["history"], kinds, "the history")
+            self.history = EnsembleHistory(**progress["history"], at_once=self._step.at_once)
+            if self.history.steps != self._step.number:
+                raise CheckpointError("the history and the minibatches are of different steps")
+            check_rows(self.history.rows, "the history")
+            self._schedule.load(progress["schedule"], self.history.steps)
 
     def go_on(
         self,
@@ -186,9 +194,22 @@ class _Schedule:
         """Return what changes in a run, as plain values."""
         return {k: v for k, v in vars(self).items() if k != "_config"}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
-        vars(self).update(state)
+    def load(self, state: dict[str, Any], made: int) -> None:
+        """Restore what `state` returned after so many steps.
+
+        Raises:
+            CheckpointError: if it is no such state.
+        """
+        kinds: dict[str, Any] = dict.fromkeys(("_waited", "_last", "end"), int)
+        kinds |= {"_best": (int, float), "_falls_from": (int, type(None)), "reason": str}
+        check_kinds(state, kinds, "the schedule")
+        vars(self).update({name: state[name] for name in kinds})
+        falls_from = self._falls_from
+        falls = falls_from is None or 0 <= falls_from < self.end
+        if made < 0 or not falls or (made < self.end and not self.next_steps(made)):
+            raise CheckpointError(
+                f"the schedule cannot be that of a run of {made} steps: delete it"
+            )
 
     def next_steps(self, made: int) -> range:
         """Return the numbers of the steps until the next check."""

@@ -10,14 +10,19 @@ import numpy as np
 from torch import Tensor
 
 from pyro_ssl.errors import CheckpointError
-from pyro_ssl.files import write_state
+from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.checkpoint import random_states, read_state, set_random_states
 from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member
 from pyro_ssl.infer.ensemble_step import Step
+from pyro_ssl.infer.restoring import check_optimiser, same
 from pyro_ssl.infer.stored import stored_options
 from pyro_ssl.models.base import PyroModel
+from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl ensemble 1"
+# What the file holds, of which kinds.
+_KINDS = {"run": dict, "progress": dict, "step": int}
+_KINDS |= {"models": list, "optimiser": dict, "rng": dict}
 
 
 class EnsembleCheckpoint:
@@ -30,6 +35,9 @@ class EnsembleCheckpoint:
         config: options of training.
         xs: all rows.
         ys: their labels.
+
+    Attributes:
+        path: the file.
     """
 
     def __init__(
@@ -41,7 +49,7 @@ class EnsembleCheckpoint:
         xs: Tensor,
         ys: Tensor,
     ) -> None:
-        self._path = None if path is None else Path(path)
+        self.path = None if path is None else as_path(path, "checkpoint")
         self._models, self._device = models, xs.device
         if path is None:
             return
@@ -65,7 +73,7 @@ class EnsembleCheckpoint:
         Raises:
             ResultsError: if the file cannot be written.
         """
-        if self._path is None:
+        if self.path is None:
             return
         state = {
             "format": FORMAT,
@@ -76,7 +84,7 @@ class EnsembleCheckpoint:
             "optimiser": step.optimiser.state_dict(),
             "rng": random_states(self._device),
         }
-        write_state(state, self._path)
+        write_state(state, self.path)
 
     def load(self, step: Step) -> dict[str, Any]:
         """Put a run back into the state of the file, and return its `progress`.
@@ -84,24 +92,32 @@ class EnsembleCheckpoint:
         Raises:
             CheckpointError: if there is no such file, or it is of another run.
         """
-        if self._path is None:
+        if self.path is None:
             raise CheckpointError("resume is True, but checkpoint is None: give the file")
-        state = read_state(self._path)
+        state = read_state(self.path)
         if state.get("format") != FORMAT:
-            raise CheckpointError(f"{self._path} is not a {FORMAT!r} file: delete it")
-        differing = [k for k, v in self._run.items() if state["run"].get(k) != v]
+            raise CheckpointError(f"{self.path} is not a {FORMAT!r} file: delete it")
+        with refusing(self.path):
+            check_kinds(state, _KINDS, "the file")
+            self._restore(state, step)
+        progress: dict[str, Any] = state["progress"]
+        return progress
+
+    def _restore(self, state: dict[str, Any], step: Step) -> None:
+        differing = [k for k, v in self._run.items() if not same(state["run"].get(k), v)]
         if differing:
             raise CheckpointError(
-                f"{self._path} is of a run with other {', '.join(differing)}: give these as they "
+                f"{self.path} is of a run with other {', '.join(differing)}: give these as they "
                 "were, or delete the file"
             )
         for model, then in zip(self._models, state["models"], strict=True):
             model.load_state_dict(then)
-        step.optimiser.load_state_dict(state["optimiser"])
+        # Its options follow from the configuration, which is the same.
+        groups = step.optimiser.state_dict()["param_groups"]
+        step.optimiser.load_state_dict({**state["optimiser"], "param_groups": groups})
+        check_optimiser(step.optimiser)
         step.go_to(state["step"])
         set_random_states(state["rng"], self._device)
-        progress: dict[str, Any] = state["progress"]
-        return progress
 
 
 def _digest_of(values: Tensor) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.files import as_path
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.engine import first_failed_parameter
@@ -23,6 +24,7 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models.base import PyroModel, SSLModel
 from pyro_ssl.models.calls import check_device
 from pyro_ssl.options import checked
+from pyro_ssl.reading import refusing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +107,7 @@ def fit(
     """
     config = config or FitConfig()
     _check_fits(model, data, binarise=config.binarise is True)
-    path = Path(checkpoint) if checkpoint is not None else None
+    path = as_path(checkpoint, "checkpoint") if checkpoint is not None else None
     if path is not None and not resume and run_in_main_process(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
     if path is not None:
@@ -118,7 +120,8 @@ def fit(
         if resume:
             if path is None:
                 raise ConfigError("resume is True, but checkpoint, its file, is None")
-            trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
+            with refusing(path):
+                trainer.load_state(run_in_main_process(lambda: load_checkpoint(path)))
         termination = _train(trainer, path, on_epoch, on_step)
     history = History(
         trainer.progress.rows,

@@ -11,6 +11,7 @@ from pyro_ssl.infer.gradients import CompiledGradients, Gradients, Measured
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.optimiser import cap_gradients, make_optimiser, set_learning_rate, total_norm
 from pyro_ssl.infer.processes import shared_gradients
+from pyro_ssl.infer.restoring import check_optimiser
 from pyro_ssl.models.rows import Batch
 
 
@@ -54,6 +55,7 @@ class NativeEngine(Engine):
         # Not the step size: it follows from the epoch, and on a GPU its tensor must not change.
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({**state, "param_groups": groups})
+        check_optimiser(self.optimiser)
 
     def _move(self, batch: Batch) -> Measured:
         measured = self._gradients(batch)

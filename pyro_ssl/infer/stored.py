@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_ssl import models
-from pyro_ssl.errors import CheckpointError, ConfigError
+from pyro_ssl.errors import CheckpointError, ConfigError, one_line
+from pyro_ssl.infer.restoring import same
 from pyro_ssl.likelihoods import Likelihood, as_likelihood, likelihood_from_dict
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.plain import plain
@@ -23,7 +24,7 @@ from pyro_ssl.plain import plain
 _GIVEN = "to be given again, a"
 # The key of a likelihood's name among its numbers.
 _FAMILY = "family"
-_PLAIN = (type(None), bool, int, float, str, bytes, Tensor, torch.dtype)
+_PLAIN = (type(None), bool, int, float, str, bytes, Tensor, nn.Parameter, torch.dtype)
 
 
 def stored_options(model: PyroModel) -> dict[str, Any]:
@@ -34,6 +35,11 @@ def stored_options(model: PyroModel) -> dict[str, Any]:
 def stored(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options in that form; of options within options, those that are None are left out."""
     return {name: _stored(name, value) for name, value in options.items()}
+
+
+def given_again(model: PyroModel) -> list[str]:
+    """Return the names of a model's options that no file holds, so that load has to be given."""
+    return [name for name, value in stored_options(model).items() if not _is_held(value)]
 
 
 def check_storable(model: PyroModel) -> None:
@@ -52,17 +58,19 @@ def check_storable(model: PyroModel) -> None:
                 f"{option} of the {name} is {value!r}, which no file can hold: use numbers, "
                 "strings, tuples of such, or an object (a network, say) as the option's own value"
             )
-    fresh = copy.deepcopy(options)
+    in_file = stored_options(model)
+    given = {name: copy.deepcopy(options[name]) for name in given_again(model)}
     try:
         with torch.random.fork_rng(devices=[]):
-            again = type(model)(**fresh)
-        shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, again)]
-        same = stored_options(again) == stored_options(model) and shapes[0] == shapes[1]
+            again = type(model)(**restored_options(copy.deepcopy(in_file), given))
+        states = [m.state_dict().items() for m in (model, again)]
+        shapes = [{k: getattr(v, "shape", None) for k, v in state} for state in states]
+        alike = same(stored_options(again), in_file) and shapes[0] == shapes[1]
         reason = "its options give another model"
     except Exception as error:
         # A constructor may raise any error, and would raise it again at load.
-        same, reason = False, str(error)
-    if not same:
+        alike, reason = False, one_line(error)
+    if not alike:
         raise ConfigError(
             f"a file of the {name} could not be loaded again: {reason}. Its constructor has to "
             "keep each argument as an attribute of the same name, and may pass **options on to "
@@ -134,7 +142,7 @@ def _stored(name: str, value: Any) -> Any:
         return as_likelihood(value).to_dict()
     if isinstance(value, Mapping):
         return {k: v for k, v in stored(value).items() if v is not None}
-    value = plain(value)
+    value = tuple(value) if isinstance(value, torch.Size) else plain(value)
     return value if _is_plain(value) else {_GIVEN: type(value).__name__}
 
 
@@ -146,11 +154,12 @@ def _is_held(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    # Of a class that derives from Python's own, a file would hold the class's name.
+    if type(value) in (list, tuple):
         return all(_is_plain(v) for v in value)
-    if isinstance(value, dict):
+    if type(value) is dict:
         return all(_is_plain(v) for pair in value.items() for v in pair)
-    return isinstance(value, _PLAIN) and not isinstance(value, nn.Module)
+    return type(value) in _PLAIN
 
 
 def _can_be_given(value: Any) -> bool:

@@ -17,6 +17,7 @@ from pyro_ssl.infer.engine import Engine, first_failed_gradient, first_failure
 from pyro_ssl.infer.gradients import Measured
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.optimiser import cap_gradients, total_norm
+from pyro_ssl.infer.restoring import check_optimiser
 from pyro_ssl.models.rows import Batch
 
 OPTIMISERS = {"adam": Adam, "rmsprop": RMSprop}
@@ -70,6 +71,7 @@ class SVIEngine(Engine):
             if name in state:
                 optimiser = self.optim.pt_optim_constructor([parameter], **self.optim.pt_optim_args)
                 optimiser.load_state_dict(state[name])
+                check_optimiser(optimiser)
                 self.optim.optim_objs[parameter] = optimiser
                 self.optim.grad_clip[parameter] = None
 

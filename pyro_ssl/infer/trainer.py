@@ -156,6 +156,9 @@ class Trainer:
         """
         check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
         state = copy.deepcopy(state)
+        if state["best"] is not None:
+            # At the end of the run it would be too late to find that they do not fit.
+            self.model.load_state_dict(state["best"]["model"])
         self.model.load_state_dict(state["model"])
         self.engine.load_state_dict(state["optimiser"])
         self.progress.epoch, self.progress.rows = state["epoch"], state["history"]

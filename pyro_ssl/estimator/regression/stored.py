@@ -13,7 +13,7 @@ from pyro_ssl.estimator.regression.stacking import Stack
 from pyro_ssl.estimator.regression.targets import Scaling
 from pyro_ssl.estimator.regression.weighing import RegressionWeighing
 from pyro_ssl.estimator.stored_decision import table_decoded, table_encoded
-from pyro_ssl.estimator.stored_supervised import check_restored, supervised_of
+from pyro_ssl.estimator.stored_supervised import check_restored
 
 
 class StoredRegressionMethods(FolderMethods, RegressionMethods):
@@ -53,14 +53,6 @@ class StoredRegressionMethods(FolderMethods, RegressionMethods):
         self._weighing.teach(*self._on_device())
         said = {name: arrays[f"said/{name}"] for name in values["regressors"]}
         check_restored(self._weighing, self._taught, said, values["versions"])
-
-    def _again(self) -> RegressionWeighing:
-        old = self._weighing
-        found = self._weighing_of(
-            {n: c.estimator for n, c in supervised_of(old).items()}, old.bayes
-        )
-        found.teach(*self._on_device())
-        return found
 
     def _weighing_of(self, regressors: dict[str, Any], bayes: bool) -> RegressionWeighing:
         return RegressionWeighing(self._members, self.inputs_, regressors, bayes, self._seed)

@@ -1,0 +1,63 @@
+"""Checks that what a file says of inputs can be used, before rows come."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.estimator.cells import CellInputs
+from pyro_ssl.estimator.images import ArrayInputs
+from pyro_ssl.estimator.inputs import DocumentInputs, Inputs, TableInputs
+from pyro_ssl.reading import check_kinds
+
+_NUMBER = (int, float)
+_ENTRY = (str, int, float, bool)
+_FLOATS = ("centre", "spread", "shift", "scale", "raw_shift", "raw_scale", "missing")
+_COLUMN: dict[str, Any] = {
+    "dtype": str,
+    "transform": str,
+    "constant": (*_NUMBER, type(None)),
+    **dict.fromkeys(("categories", "levels"), tuple),
+    **dict.fromkeys(("ordered", "parsed", "covariate"), bool),
+    **dict.fromkeys(_FLOATS, _NUMBER),
+}
+
+
+def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[Any]) -> None:
+    """Check inputs, by their kinds of values and by rows that they have encoded.
+
+    Args:
+        inputs: the inputs.
+        features: how many columns they are said to take.
+        xs: some encoded rows.
+        names: names of the columns, if the rows of training had some.
+
+    Raises:
+        CheckpointError: naming what cannot be.
+        Exception: what using them raises.
+    """
+    if isinstance(inputs, TableInputs):
+        columns = inputs.columns.columns
+        for column in columns:
+            check_kinds(vars(column), _COLUMN, f"column {column.name!r}")
+            _check_all((*column.categories, *column.levels), _ENTRY, f"column {column.name!r}")
+        if features != len(columns):
+            raise CheckpointError(f"there are {len(columns)} columns, but {features} features")
+        if names and names != [column.name for column in columns]:
+            raise CheckpointError(f"the names of columns are {names}, and otherwise of the columns")
+    elif isinstance(inputs, ArrayInputs):
+        _check_all((*inputs.locs, *inputs.scales, *(inputs.bounds or ())), _NUMBER, "channels")
+    elif isinstance(inputs, DocumentInputs):
+        _check_all(inputs.frequencies, _NUMBER, "frequencies")
+    elif isinstance(inputs, CellInputs):
+        _check_all((*inputs.genes, *inputs.batches), (str,), "genes or batches")
+        _check_all((inputs.target, *inputs.shifts, *inputs.scales), _NUMBER, "scales of genes")
+    inputs.decode(xs)
+    inputs.features(xs)
+
+
+def _check_all(values: Iterable[Any], kinds: tuple[type, ...], name: str) -> None:
+    for value in values:
+        if not isinstance(value, kinds):
+            raise CheckpointError(f"the {name} have {value!r:.50}, of a kind that they cannot have")

@@ -1,0 +1,63 @@
+"""Checks of what a file says, before a run or a model is made of it: it may say anything."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pyro_ssl.errors import CheckpointError
+from pyro_ssl.reading import REMEDY
+
+# What an optimiser keeps of each parameter, besides the number of steps.
+_KEPT: dict[type[Optimizer], tuple[str, ...]] = {
+    torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
+    torch.optim.RMSprop: ("square_avg",),
+}
+
+
+def check_rows(rows: Any, name: str) -> None:
+    """Check that a history is a list of mappings from names to plain values.
+
+    Raises:
+        CheckpointError: if it is not.
+    """
+    plain = (type(None), int, float, str)
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict)
+        and all(isinstance(k, str) and isinstance(v, plain) for k, v in row.items())
+        for row in rows
+    ):
+        raise CheckpointError(f"{name} is no list of rows of plain values: {REMEDY}")
+
+
+def check_optimiser(optimiser: Optimizer) -> None:
+    """Check that the state that an optimiser was given suits its parameters.
+
+    Raises:
+        CheckpointError: naming what the state of a parameter has otherwise.
+    """
+    parameters = {p for group in optimiser.param_groups for p in group["params"]}
+    names = next(kept for kind, kept in _KEPT.items() if isinstance(optimiser, kind))
+    for parameter, state in optimiser.state.items():
+        if parameter not in parameters:
+            raise CheckpointError(f"the optimiser has a state of no parameter: {REMEDY}")
+        shapes = dict.fromkeys(names, parameter.shape) | {"step": torch.Size()}
+        found = {k: v.shape if isinstance(v, Tensor) else None for k, v in state.items()}
+        if found != shapes:
+            raise CheckpointError(
+                f"the optimiser keeps {found} of a parameter, expected {shapes}: {REMEDY}"
+            )
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two options are equal, tensors and NaN among them."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        both = isinstance(one, Tensor) and isinstance(other, Tensor)
+        return both and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if type(one) is type(other) and isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) or (one != one and other != other)
