@@ -9,6 +9,7 @@ from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
+from pyro.util import check_site_shape
 from torch import Tensor
 
 from pyro_ssl.elbos.closed_form import check_order, use_closed_form_kls
@@ -30,7 +31,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
     It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs that it takes:
     discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, and no term
-    depends on two of them; all other latents are reparameterised. Pyro's ELBO reads tensors' values
+    depends on two of them, nor on one that is in a plate where the term is not; all other latents
+    are reparameterised. Pyro's ELBO reads tensors' values
     (masks, NaN warnings): on a GPU the host has to wait for them, and neither a CUDA graph nor a
     compiler can record that. Here shapes follow from the program alone.
 
@@ -100,6 +102,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         guide = self._chooser()(guide)
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         _check_summable(*traces)
+        _check_plates(*traces, self.max_plate_nesting)
         if self.closed_form_kl:
             check_order(*traces)
             use_closed_form_kls(*traces)
@@ -143,6 +146,58 @@ def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
     summed = label["infer"].get("_num_summed", weights.shape[dim])
     mean = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
     return mean / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
+
+
+def _check_plates(model_trace: Trace, guide_trace: Trace, max_plate_nesting: int) -> None:
+    """Check that the terms of an enumerated label are within the label's plates.
+
+    Outside of a plate of n rows a term depends on the labels of all rows, so that its expectation
+    is a sum over K^n combinations, not over K classes.
+    """
+    programs = (("guide", guide_trace), ("model", model_trace))
+    labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
+    for program, trace in programs if labels else ():
+        for site in sample_sites(trace):
+            _check_shape(site, program, max_plate_nesting)
+        for label in labels:
+            # Model and guide may call their plates by different names, but not of different sizes.
+            own = trace.nodes.get(label["name"], label)
+            if _sizes(own) != _sizes(label):
+                raise ConfigError(
+                    f"the enumerated site {label['name']!r} is in plates of the sizes "
+                    f"{_sizes(own)} in the model, but {_sizes(label)} in the guide (by "
+                    "dimension): put it into the same plates"
+                )
+            for site in sample_sites(trace):
+                inside = {plate.name for plate in _plates(site)}
+                outside = [plate.name for plate in _plates(own) if plate.name not in inside]
+                if outside and depends_on(site["log_prob"], label):
+                    raise ConfigError(
+                        f"site {site['name']!r} of the {program} depends on the enumerated site "
+                        f"{label['name']!r}, but is outside of its plate {outside[0]!r}, where it "
+                        "depends on all rows' classes together: put it into that plate, or draw "
+                        f"{label['name']!r} instead of enumerating it, under TraceGraph_ELBO"
+                    )
+
+
+def _check_shape(site: Site, program: str, max_plate_nesting: int) -> None:
+    """Check for values outside of plates, as Pyro does while it validates.
+
+    A term without a plate could have the classes where others have rows.
+    """
+    try:
+        check_site_shape(site, max_plate_nesting)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the {program} cannot be summed over classes: {reason}") from error
+
+
+def _plates(site: Site) -> list[Any]:
+    return [plate for plate in site["cond_indep_stack"] if plate.vectorized]
+
+
+def _sizes(site: Site) -> dict[int, int]:
+    return {plate.dim: plate.size for plate in _plates(site)}
 
 
 def _check_summable(model_trace: Trace, guide_trace: Trace) -> None:
