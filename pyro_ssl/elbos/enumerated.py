@@ -76,7 +76,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
-        return loss
+        # Of programs without any term, such as a classifier's on unlabelled rows.
+        return torch.zeros(()) if isinstance(loss, float) else loss
 
     def loss_and_terms(
         self, model: Program, guide: Program, *args: Any
@@ -87,7 +88,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the negative ELBO in nats and add its gradient to the parameters'."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
         return loss.item()
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """CCVAE of Joy et al. (2021) for rows of binary attributes."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,12 @@ from torch.nn import functional as F
 from pyro_ssl.models.attributes import attribute_logits, complete
 from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.rows import Rows
+
+# `TraceEnum_ELBO` warns of sites in the plate of rows alone that follow "y", which is in that of
+# attributes too. Between them is z_class, which is not enumerated, so that none depends on "y".
+warnings.filterwarnings(
+    "ignore", r"(?s)at \w+ site .*possibly invalid dependency.*labelled_attributes", RuntimeWarning
+)
 
 
 class MultiLabelCCVAE(CCVAE):

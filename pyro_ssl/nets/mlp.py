@@ -173,6 +173,9 @@ class MLP(nn.Module):
             xs: inputs `[..., in_features]`.
             ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
             labelled: whether the labels of these rows are known, for `SeparateBatchNorm`.
+
+        Raises:
+            ConfigError: if there are too few rows for batch norm in training mode.
         """
         hs = xs
         if self.training and self.input_dropout > 0:
@@ -184,6 +187,12 @@ class MLP(nn.Module):
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             # BatchNorm1d takes a single batch dimension.
             rows = hs.flatten(0, -2)
+            if self.training and len(rows) < 2 and not isinstance(norm, nn.Identity):
+                raise ConfigError(
+                    f"batch norm needs at least 2 rows (of each kind, if it is 'separate'), got "
+                    f"{len(rows)}: give larger batches, or construct the model with "
+                    "batch_norm=False"
+                )
             rows = norm(rows, labelled) if isinstance(norm, SeparateBatchNorm) else norm(rows)
             hs = rows.view(hs.shape)
             hs = layer(activate(hs))
