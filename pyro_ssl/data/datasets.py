@@ -14,6 +14,7 @@ from pyro_ssl.data.arrays import as_labels, as_tensor
 from pyro_ssl.data.checks import check_attributes, check_inputs, check_labels
 from pyro_ssl.data.downloads import FAILURES, contents, one_line
 from pyro_ssl.data.idx import FILES, download_files, files_in, find_files, places, read_idx
+from pyro_ssl.data.known import with_minus_one
 from pyro_ssl.errors import ConfigError, DataError
 
 DATA_VARIABLE = "PYRO_SSL_DATA"
@@ -31,6 +32,8 @@ class ImageDataset:
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`, or attributes `[M, L]`.
         num_classes: number of classes, or of attributes L.
+        minus_one: what -1 stands for among attributes, `unknown` or, in tables of 1 and -1,
+            `absent`; None for `unknown`, and an error where it is in doubt.
 
     Raises:
         DataError: if images or labels have a wrong shape, dtype or value.
@@ -42,6 +45,7 @@ class ImageDataset:
     test_xs: Tensor
     test_ys: Tensor
     num_classes: int
+    minus_one: str | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -49,6 +53,9 @@ class ImageDataset:
                 field = f"{part}_{kind}"
                 value = convert(getattr(self, field), f"{field} of {self.name}")
                 object.__setattr__(self, field, value)
+        labels = {"train_ys": self.train_ys, "test_ys": self.test_ys}
+        for field, value in with_minus_one(labels, self.minus_one).items():
+            object.__setattr__(self, field, value)
         for part in ("train", "test"):
             xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
             bytes_ok = part == "train"

@@ -102,13 +102,14 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     ) -> tuple[Trace, Trace]:
         """Run the guide with the classes of `_chooser`, then the model with the guide's values."""
         guide = self._chooser()(guide)
-        traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-        _check_summable(*traces)
-        _check_plates(*traces, self.max_plate_nesting)
+        nesting = self.max_plate_nesting
+        model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, kwargs)
+        _check_summable(model_trace, guide_trace)
+        _check_plates(model_trace, guide_trace, nesting)
         if self.closed_form_kl:
-            check_order(*traces)
-            use_closed_form_kls(*traces)
-        return traces
+            check_order(model_trace, guide_trace)
+            use_closed_form_kls(model_trace, guide_trace)
+        return model_trace, guide_trace
 
     def _chooser(self) -> Messenger:
         return EnumMessenger(first_available_dim=-1 - self.max_plate_nesting)
