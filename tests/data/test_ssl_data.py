@@ -180,6 +180,9 @@ def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     ("array", "says"),
     [
         (None, "cannot be mapped"),
+        (b"", "cannot be mapped .No data left"),
+        # A header that is no Python, which NumPy reads by a tokenizer.
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'(\n" + bytes(99), "cannot be mapped"),
         (np.array(["a", "b"]), "cannot be mapped"),
         (np.zeros((5, 1, 2, 2), ">f4"), "cannot be mapped"),
         (np.zeros((5, 4), np.uint8), "unlabelled_xs has shape"),
@@ -189,7 +192,9 @@ def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, array, says):
-    if array is not None:
+    if isinstance(array, bytes):
+        (tmp_path / "rows.npy").write_bytes(array)
+    elif array is not None:
         np.save(tmp_path / "rows.npy", array)
     with pytest.raises(DataError, match=says):
         SSLData.from_arrays(XS, YS).with_unlabelled_file(tmp_path / "rows.npy")
