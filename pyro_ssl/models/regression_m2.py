@@ -17,6 +17,7 @@ from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.models.store import warn_of_unread_parameters
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
 from pyro_ssl.options import check_at_least, check_not_negative, check_positive
@@ -171,6 +172,7 @@ class RegressionM2(PyroModel):
         """
         self.check(xs)
         warn_of_missing_statistics(self)
+        warn_of_unread_parameters(self, self._name)
         with evaluating(self):
             q_y = self.q_y(xs)
             return q_y.loc, q_y.scale
