@@ -80,9 +80,7 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
     """
     if given is not None:
         if not (isinstance(given, type) and issubclass(given, PyroModel)):
-            raise CheckpointError(
-                f"model_class is {given!r}, expected the class of a model: {name}"
-            )
+            raise CheckpointError(f"model_class is no class of a model, expected the file's {name}")
         if given.__name__ != name:
             raise CheckpointError(f"model_class is {given.__name__}, but the file holds a {name}")
         return given
