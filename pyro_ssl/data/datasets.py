@@ -155,9 +155,11 @@ def _not_found(name: str, root: Path, reason: str) -> DataError:
         found = files_in(place)
         if 0 < len(found) < len(FILES):
             lacking = ", ".join(file for file in FILES if file not in found)
-            partly = f" {place} lacks {lacking}."
+            partly = f" {place} lacks {lacking}. It is a folder {contents(place)}."
         elif found:
             partly = f" What {place} holds is another data set's."
+        elif place != root and place.is_dir() and not partly:
+            partly = f" None of its files is in {place}, {contents(place)}."
     return DataError(
         f"{name} was looked for in {root}, {contents(root)}, and could not be downloaded "
         f"({reason}).{partly} Its files are {', '.join(FILES)}, also as .gz or with a dot before "
