@@ -24,6 +24,10 @@ def _without_folder(config: "Config") -> bool:
     return config.folder is None
 
 
+def _with_minus_one(config: "Config") -> bool:
+    return config.minus_one is not None
+
+
 @dataclass(frozen=True)
 class Config(AttributeOptions):
     """Options of the experiment."""
@@ -32,6 +36,8 @@ class Config(AttributeOptions):
     """The folder says."""
     folder: str | None = option(None, recorded=False)
     """Folder of images and attributes.csv in place of CelebA, see `load_attribute_folder`."""
+    minus_one: Literal["unknown", "absent"] | None = option(None, recorded=_with_minus_one)
+    """What -1 stands for in the folder's attributes.csv; it has to be said where it is in doubt."""
     size: Literal[64, 128] = 64
     """Height and width of the images."""
     attributes: Literal[18, 40] = option(18, recorded=_without_folder)
@@ -50,10 +56,14 @@ def load(config: Config) -> "AttributeImages":
 
     if config.folder is None:
         names = CELEBA_18 if config.attributes == 18 else None
+        if config.minus_one is not None:
+            raise ConfigError("minus_one is for a folder: CelebA's attributes are all known")
         return AttributeImages.of(*load_celeba(config.data_root, config.size, names, config.rows))
     if config.rows is not None:
         raise ConfigError("rows is for CelebA: all images of a folder are taken")
-    return AttributeImages.of(*load_attribute_folder(config.folder, config.size))
+    return AttributeImages.of(
+        *load_attribute_folder(config.folder, config.size, minus_one=config.minus_one)
+    )
 
 
 def comparison(config: Config) -> "Comparison":

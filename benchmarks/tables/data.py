@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from pyro_ssl.data import DATA_VARIABLE, data_root
+from pyro_ssl.data.newsgroup_files import FILE, checked_home
 from pyro_ssl.errors import ConfigError, DataError
 
 # What our classifier's defaults may be chosen on, and what they may not be.
@@ -78,19 +79,18 @@ def _newsgroups(root: Path) -> tuple[sparse.csr_matrix, np.ndarray]:
     from sklearn.datasets import fetch_20newsgroups
     from sklearn.feature_extraction.text import CountVectorizer
 
-    try:
+    if not (root / FILE).is_file():
+        raise DataError(
+            f"20 Newsgroups was looked for in {root}: set {DATA_VARIABLE} to the folder that holds "
+            f"scikit-learn's {FILE}, or choose others with --datasets"
+        )
+    with checked_home(root) as home:
         found = fetch_20newsgroups(
-            data_home=str(root),
+            data_home=home,
             subset="all",
             categories=_GROUPS,
             remove=("headers", "footers", "quotes"),
-            download_if_missing=False,
         )
-    except OSError as error:
-        raise DataError(
-            f"20 Newsgroups was looked for in {root} ({error}): set {DATA_VARIABLE} to the folder "
-            "that holds scikit-learn's 20news-bydate_py3.pkz, or choose others with --datasets"
-        ) from error
     counts = CountVectorizer(max_features=_WORDS, stop_words="english").fit_transform(found.data)
     used = np.asarray(counts.sum(1)).ravel() > 0
     return sparse.csr_matrix(counts)[used], np.asarray(found.target, dtype=np.int64)[used]

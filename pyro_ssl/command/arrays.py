@@ -1,6 +1,5 @@
 """NPZ and .npy files: tables of numbers, images `[N, C, H, W]` or signals `[N, C, T]`."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,7 +59,7 @@ class NumpyZip:
                 found = file["X"], file["y"] if "y" in names else None
         except DataError:
             raise
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # Whatever damaged bytes may lead NumPy to.
             raise _unreadable(self._path, error) from error
         yield found
 
@@ -190,7 +189,7 @@ def _npy_files(path: Path) -> list[Path]:
 def _loaded(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # As above.
         raise _unreadable(path, error) from error
 
 

@@ -52,7 +52,7 @@ def _format_of_folder(path: Path) -> str:
         kind
         for entry in path.rglob("*")
         if (kind := _SUFFIXES.get(entry.suffix.lower())) in ("parquet", "npy")
-        and not entry.name.startswith((".", "_"))
+        and not any(part.startswith((".", "_")) for part in entry.relative_to(path).parts)
     }
     if len(found) > 1:
         raise DataError(f"{path} holds both .parquet and .npy files, expected one kind: move one")

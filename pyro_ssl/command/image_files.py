@@ -1,7 +1,7 @@
 """Images: a folder of class folders, or a table of paths and labels."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ from pyro_ssl.command.casting import as_text, blanked
 from pyro_ssl.command.parts import Part
 from pyro_ssl.command.recipe import Recipe
 from pyro_ssl.command.tables import TableReader
-from pyro_ssl.data.pictures import SUFFIXES, image_files, is_hidden, read_images, seen_size
+from pyro_ssl.data.pictures import (
+    SUFFIXES,
+    class_images,
+    image_files,
+    read_images,
+    seen_size,
+    shown_entries,
+    warn_of_left_out,
+)
 from pyro_ssl.errors import ConfigError, DataError
 
 UNLABELLED = "unlabelled"
@@ -64,12 +72,12 @@ def images_in_folder(folder: Path, unlabelled: str | None, flat: bool = False) -
         )
     files = [*beside]
     labels: list[str | None] = [None] * len(beside)
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not is_hidden(entry):
-            found = image_files(entry)
-            _check_folder(entry, found)
-            files += found
-            labels += [None if entry.name == without else entry.name] * len(found)
+    if beside:
+        others = (file for file in shown_entries(folder) if file not in beside)
+        warn_of_left_out(folder, [file.name for file in others if not file.is_dir()])
+    for name, found in class_images(folder).items():
+        files += found
+        labels += [None if name == without else name] * len(found)
     if not files:
         raise DataError(
             f"{folder} has no images ({', '.join(SUFFIXES)}) in folders named after their classes, "
@@ -174,13 +182,3 @@ class ImageSource:
             )
         grey = np.einsum("c,nchw->nhw", np.array(_GREY), images)
         return np.rint(grey)[:, None].astype(np.uint8)
-
-
-def _check_folder(folder: Path, images: Sequence[Path]) -> None:
-    """Check that a folder with files has images."""
-    others = [file.name for file in sorted(folder.iterdir()) if not is_hidden(file)]
-    if others and not images:
-        raise DataError(
-            f"{folder} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: convert "
-            f"or move what are images, or move {folder.name} elsewhere if it is no class"
-        )

@@ -62,7 +62,7 @@ def mapped(path: str | Path) -> Tensor:
     try:
         # Copy on write, since torch needs writable arrays; the file itself is never written.
         return torch.from_numpy(np.load(path, mmap_mode="c"))
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # Whatever damaged bytes may lead NumPy to.
         raise DataError(
             f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
         ) from error

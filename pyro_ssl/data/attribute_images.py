@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyro_ssl.data.datasets import ImageDataset, data_root
 from pyro_ssl.data.downloads import FAILURES, contents, one_line
+from pyro_ssl.data.known import with_minus_one
 from pyro_ssl.data.pictures import read_images
 from pyro_ssl.errors import DataError
 
@@ -30,6 +31,9 @@ _CELEBA_CROP = 148
 
 # The column of a table of attributes that says which rows are for testing.
 _SPLIT = "split"
+
+# Stands for an empty entry until -1 has been read.
+_EMPTY = 2
 
 
 def load_celeba(
@@ -96,7 +100,10 @@ def _celeba_parts(folder: Path) -> list[Any]:
 
 
 def load_attribute_folder(
-    folder: str | Path, size: int = 64, table: str = "attributes.csv"
+    folder: str | Path,
+    size: int = 64,
+    table: str = "attributes.csv",
+    minus_one: str | None = None,
 ) -> tuple[ImageDataset, tuple[str, ...]]:
     """Load your own folder of images and a CSV file of their attributes.
 
@@ -110,18 +117,20 @@ def load_attribute_folder(
         folder: the folder.
         size: height and width in pixels.
         table: name of the CSV file in it.
+        minus_one: what -1 stands for: `unknown`, or `absent` in tables of 1 and -1, where only
+            empty entries are unknown; None for `unknown`, and an error where it is in doubt.
 
     Returns:
         The data set, training images as bytes, and the names of its attributes.
 
     Raises:
         DataError: if the file or an image is missing or cannot be read, or an attribute has none
-            of the values above.
+            of the values above, or is 1 wherever it is not -1 and `minus_one` is None.
     """
     folder = Path(folder).expanduser().resolve()
     frame = _read_table(folder / table)
     names = tuple(str(column) for column in frame.columns[1:] if column != _SPLIT)
-    ys = _attributes(folder / table, frame[list(names)])
+    ys = _attributes(folder / table, frame[list(names)], minus_one)
     testing = _testing(folder / table, frame)
     found: list[Tensor] = []
     for mask in (~testing, testing):
@@ -144,7 +153,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _attributes(path: Path, given: pd.DataFrame) -> Tensor:
+def _attributes(path: Path, given: pd.DataFrame, minus_one: str | None) -> Tensor:
     """Return attributes `[N, L]`, -1 where unknown."""
     values = given.apply(pd.to_numeric, errors="coerce")
     wrong = (given.notna() & ~values.isin([-1, 0, 1])).to_numpy()
@@ -154,7 +163,10 @@ def _attributes(path: Path, given: pd.DataFrame) -> Tensor:
             f"{path}: {given.columns[column]} of row {row} is {str(given.iat[row, column])!r}, "
             "expected 0, 1, or -1 or nothing where it is unknown"
         )
-    return torch.tensor(values.fillna(-1).to_numpy(dtype="int64"))
+    # An empty entry is unknown, whatever -1 stands for.
+    ys = torch.tensor(values.fillna(_EMPTY).to_numpy(dtype="int64"))
+    ys = with_minus_one({str(path): ys}, minus_one, list(given.columns))[str(path)]
+    return ys.where(ys != _EMPTY, -1)
 
 
 def _testing(path: Path, frame: pd.DataFrame) -> Tensor:
@@ -173,4 +185,5 @@ def _testing(path: Path, frame: pd.DataFrame) -> Tensor:
 def _dataset(
     name: str, train: Tensor, train_ys: Tensor, test: Tensor, test_ys: Tensor
 ) -> ImageDataset:
-    return ImageDataset(name, train, train_ys, test.float() / 255, test_ys, train_ys.shape[1])
+    tests, attributes = test.float() / 255, train_ys.shape[1]
+    return ImageDataset(name, train, train_ys, tests, test_ys, attributes, "unknown")

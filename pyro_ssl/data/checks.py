@@ -187,6 +187,27 @@ def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str 
         raise DataError(f"{name}[{row}] is {float(ys[row])}, expected finite labels{unknown}")
 
 
+def check_like(xs: Tensor, labelled: Tensor, name: str, may_differ: bool) -> None:
+    """Check that rows have the device and dtype of `labelled_xs`.
+
+    Args:
+        xs: the rows.
+        labelled: `labelled_xs`.
+        name: what to call the rows in an error.
+        may_differ: accept bytes, and rows in main memory, too.
+
+    Raises:
+        DataError: if they differ.
+    """
+    same_device = xs.device == labelled.device or (may_differ and not xs.is_cuda)
+    same_dtype = xs.dtype == labelled.dtype or (may_differ and xs.dtype == torch.uint8)
+    if not (same_device and same_dtype):
+        raise DataError(
+            f"{name} is {xs.dtype} on {xs.device}, labelled_xs {labelled.dtype} on "
+            f"{labelled.device}: make them alike by .to(), by .astype() in NumPy"
+        )
+
+
 def check_num_classes(num_classes: Any) -> int:
     """Check that `num_classes` is a whole number of at least 1, and return it as an int.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_ssl.data.datasets import ImageDataset, data_root
 from pyro_ssl.data.downloads import FAILURES, contents, download, one_line
-from pyro_ssl.data.pictures import SUFFIXES, image_files, is_hidden, read_images
+from pyro_ssl.data.pictures import class_images, image_files, read_images, warn_of_left_out
 from pyro_ssl.errors import DataError
 
 _CIFAR10, _CIFAR10_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
@@ -67,9 +67,10 @@ def load_class_folders(
     """Load images from `folder/train/CLASS/*` and `folder/test/CLASS/*`.
 
     Classes are numbered in the order of their names. Hidden and empty folders are no classes, and
-    hidden files no images: `.ipynb_checkpoints`, `.DS_Store`, `__MACOSX`, `Thumbs.db`. Images are
-    as a viewer shows them: turned as EXIF says, transparent ones before white, and 16 bits scaled
-    to 8. They are cut to the largest square in their middle and scaled.
+    hidden files no images: `.ipynb_checkpoints`, `.DS_Store`, `__MACOSX`, `Thumbs.db`. Of other
+    files that are left out a warning says which. Images are as a viewer shows them: turned as EXIF
+    says, transparent ones before white, and 16 bits scaled to 8. They are cut to the largest square
+    in their middle and scaled.
 
     Args:
         folder: the folder.
@@ -108,20 +109,8 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
         raise DataError(
             f"{folder} is no folder: put images there, those of each class in a folder of its name"
         )
-    found = {}
-    for entry in sorted(folder.iterdir()):
-        if is_hidden(entry) or not entry.is_dir():
-            continue
-        files = image_files(entry)
-        others = [file.name for file in sorted(entry.iterdir()) if not is_hidden(file)]
-        # A class is never left out silently for images further down, or of other kinds.
-        if others and not files:
-            raise DataError(
-                f"{entry} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: "
-                f"convert or move what are images, or move {entry.name} elsewhere if it is no class"
-            )
-        if files:
-            found[entry.name] = files
+    found = class_images(folder)
+    warn_of_left_out(folder, [file.name for file in image_files(folder)])
     if not found:
         raise DataError(f"{folder} has no images in folders named after their classes")
     return found

@@ -19,6 +19,7 @@ from pyro_ssl.data.checks import (
 )
 from pyro_ssl.data.downloads import FAILURES, contents, one_line
 from pyro_ssl.data.idx import FILES, download_files, files_in, find_files, places, read_idx
+from pyro_ssl.data.known import with_minus_one
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.options import check_fields, checked
 
@@ -37,6 +38,8 @@ class ImageDataset:
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`, or attributes `[M, L]`.
         num_classes: number of classes, or of attributes L.
+        minus_one: what -1 stands for among attributes, `unknown` or, in tables of 1 and -1,
+            `absent`; None for `unknown`, and an error where it is in doubt.
 
     Raises:
         DataError: if images or labels have a wrong shape, dtype or value.
@@ -48,6 +51,7 @@ class ImageDataset:
     test_xs: Tensor
     test_ys: Tensor
     num_classes: int
+    minus_one: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "name")
@@ -57,6 +61,9 @@ class ImageDataset:
                 field = f"{part}_{kind}"
                 value = convert(getattr(self, field), f"{field} of {self.name}")
                 object.__setattr__(self, field, value)
+        labels = {"train_ys": self.train_ys, "test_ys": self.test_ys}
+        for field, value in with_minus_one(labels, self.minus_one).items():
+            object.__setattr__(self, field, value)
         for part in ("train", "test"):
             xs, ys = getattr(self, f"{part}_xs"), getattr(self, f"{part}_ys")
             bytes_ok = part == "train"
@@ -158,9 +165,11 @@ def _not_found(name: str, root: Path, reason: str) -> DataError:
         found = files_in(place)
         if 0 < len(found) < len(FILES):
             lacking = ", ".join(file for file in FILES if file not in found)
-            partly = f" {place} lacks {lacking}."
+            partly = f" {place} lacks {lacking}. It is a folder {contents(place)}."
         elif found:
             partly = f" What {place} holds is another data set's."
+        elif place != root and place.is_dir() and not partly:
+            partly = f" None of its files is in {place}, {contents(place)}."
     return DataError(
         f"{name} was looked for in {root}, {contents(root)}, and could not be downloaded "
         f"({reason}).{partly} Its files are {', '.join(FILES)}, also as .gz or with a dot before "

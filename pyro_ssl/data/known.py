@@ -1,8 +1,15 @@
 """Which labels are known: the one place that says what stands for an unknown label."""
 
 import math
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
+
+from pyro_ssl.errors import DataError
+
+# What -1 may stand for in a table of attributes.
+_MEANINGS = ("unknown", "absent")
 
 
 def unknown_of(ys: Tensor) -> float:
@@ -19,3 +26,39 @@ def has_known(ys: Tensor) -> Tensor:
     """Return which rows have a known label, `[N]`; of attributes `[N, L]`, at least one."""
     known = is_known(ys)
     return known.any(-1) if ys.dim() > 1 else known
+
+
+def with_minus_one(
+    parts: Mapping[str, Tensor], meaning: str | None, columns: Sequence[str] | None = None
+) -> dict[str, Tensor]:
+    """Return attributes with -1 where one is unknown, and 0 where it is absent.
+
+    Tables of 1 and -1 (CelebA's, for one) say by -1 that an attribute is absent. They look like
+    tables of 1, 0 and -1 in which all that is known of an attribute is that it is present.
+
+    Args:
+        parts: parts of one table, rows `[n, L]`, by name; labels of classes `[n]` are left alone.
+        meaning: what -1 stands for, `unknown` or `absent`; None for unknown, unless that is in
+            doubt.
+        columns: names of the attributes, for errors.
+
+    Raises:
+        DataError: if the meaning is neither, or None where an attribute is 1 wherever it is not -1.
+    """
+    if meaning not in (None, *_MEANINGS):
+        raise DataError(f"minus_one is {meaning!r}, expected {' or '.join(map(repr, _MEANINGS))}")
+    tables = {name: ys for name, ys in parts.items() if ys.dim() == 2 and len(ys)}
+    if meaning == "absent":
+        return {**parts, **{name: ys.where(ys != -1, 0) for name, ys in tables.items()}}
+    if meaning is None and len({ys.shape[1] for ys in tables.values()}) == 1:
+        together = torch.cat([ys.cpu() for ys in tables.values()])
+        doubtful = (together == -1).any(0) & (together == 1).any(0) & (together != 0).all(0)
+        if bool(doubtful.any()):
+            column = int(doubtful.nonzero()[0])
+            called = f"column {column}" if columns is None else f"{columns[column]!r}"
+            raise DataError(
+                f"attribute {called} of {next(iter(tables))} is 1 wherever it is not -1, so that "
+                "-1 may stand for absent as well as for unknown: say minus_one='absent' to read 1 "
+                "and -1 as present and absent, or minus_one='unknown'"
+            )
+    return dict(parts)

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from pyro_ssl.data.arrays import as_labels
 from pyro_ssl.data.datasets import data_root
-from pyro_ssl.data.downloads import FAILURES, contents, download, one_line
-from pyro_ssl.errors import DataError
+from pyro_ssl.data.newsgroup_files import checked_home
+from pyro_ssl.errors import DataError, one_line
 from pyro_ssl.option_kinds import OneOf, Size
 from pyro_ssl.options import check_fields, checked
-
-# The file that scikit-learn keeps.
-_FILE = "20news-bydate_py3.pkz"
 
 # scikit-learn's own pattern, and one that takes only letters.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
@@ -57,6 +54,9 @@ def load_newsgroups(
 ) -> Documents:
     """Load 20 Newsgroups, split by date, by scikit-learn, which downloads it if it is missing.
 
+    scikit-learn's file is a pickle: it is read without running what it may hold, and its documents
+    are checked by their SHA-256.
+
     The vocabulary consists of the words that occur in the most training documents. Documents
     without any of these words are left out.
 
@@ -67,29 +67,17 @@ def load_newsgroups(
         tokens: what counts as a word, see `count_words`.
 
     Raises:
-        DataError: if the data are missing and cannot be downloaded, or have fewer words.
+        DataError: if the data are missing and cannot be downloaded, are refused, or have fewer
+            words.
         ConfigError: if `tokens` is unknown.
     """
     from sklearn.datasets import fetch_20newsgroups
 
-    folder = data_root(root)
-
-    def fetch(temporary: Path) -> Path:
-        fetch_20newsgroups(data_home=str(temporary))
-        return temporary
-
     parts = []
-    try:
-        if not (folder / _FILE).is_file():
-            download(folder, fetch)
+    with checked_home(data_root(root)) as home:
         for subset in ("train", "test"):
-            found = fetch_20newsgroups(data_home=str(folder), subset=subset, remove=remove)
+            found = fetch_20newsgroups(data_home=home, subset=subset, remove=remove)
             parts.append((found.data, found.target))
-    except FAILURES as error:
-        raise DataError(
-            f"20 Newsgroups was looked for in {folder}, {contents(folder)}, and could not be "
-            f"downloaded ({one_line(error)}): put scikit-learn's {_FILE} there"
-        ) from error
     return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
 
 

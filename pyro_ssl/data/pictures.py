@@ -1,5 +1,6 @@
 """Image files: which files of a folder are some, and their pixels as they are shown."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from pyro_ssl.errors import DataError
 
-# What torchvision's ImageFolder takes, too.
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# What torchvision's ImageFolder takes, and GIF.
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 # Formats whose mode "I" stands for 16 bits.
 _SIXTEEN_BITS = {"PNG", "PPM"}
@@ -39,10 +40,67 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _HIDDEN
 
 
+def shown_entries(folder: Path) -> list[Path]:
+    """Return what a folder holds in the order of names, hidden files and folders left out.
+
+    Raises:
+        DataError: if it cannot be listed.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not is_hidden(entry))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed ({error.strerror or error}), expected a folder of images"
+        ) from error
+
+
 def image_files(folder: Path) -> list[Path]:
-    """Return the folder's own image files in the order of their names, hidden ones left out."""
-    found = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    return sorted(file for file in found if not is_hidden(file) and file.is_file())
+    """Return the folder's own image files in the order of their names, hidden ones left out.
+
+    Links that lead nowhere are among them, so that reading them names them.
+    """
+    found = (file for file in shown_entries(folder) if file.suffix.lower() in SUFFIXES)
+    return [file for file in found if not file.is_dir()]
+
+
+def class_images(folder: Path) -> dict[str, list[Path]]:
+    """Return the images in each folder of `folder`, by its name, in the order of names.
+
+    Hidden folders and files are left out, so are empty folders; a warning says what other files
+    and folders are left out beside images.
+
+    Raises:
+        DataError: if a folder has other files only, or a link leads nowhere.
+    """
+    found = {}
+    for entry in shown_entries(folder):
+        if entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry} is a link that leads nowhere: mend or remove it")
+        if not entry.is_dir():
+            continue
+        images = image_files(entry)
+        others = [file.name for file in shown_entries(entry) if file not in images]
+        # A class is never left out silently for images further down, or of other kinds.
+        if others and not images:
+            raise DataError(
+                f"{entry} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: "
+                f"convert or move what are images, or move {entry.name} elsewhere if it is no class"
+            )
+        warn_of_left_out(entry, others)
+        if images:
+            found[entry.name] = images
+    return found
+
+
+def warn_of_left_out(folder: Path, names: list[str]) -> None:
+    """Warn of what a folder holds beside images, if it holds any."""
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warnings.warn(
+            f"{', '.join(names[:3])}{more} in {folder} left out, which are no images "
+            f"({', '.join(SUFFIXES)}) in a folder of their class: convert or move what are images",
+            stacklevel=3,
+        )
 
 
 def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
@@ -52,7 +110,7 @@ def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
     scaled to 8.
 
     Args:
-        files: the images' files.
+        files: the images' files, one image in each.
         size: height and width of the result.
         crop: side of the square in pixels; None for the largest that fits.
 
@@ -106,9 +164,10 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with Image.open(file) as picture:
             yield picture
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Whatever damaged bytes may lead to in one of Pillow's readers.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{file} cannot be read as an image ({error}): remove it, or convert it to an RGB "
+            f"{file} cannot be read as an image ({reason}): remove it, or convert it to an RGB "
             "image of 8 bits"
         ) from error
 
@@ -117,6 +176,10 @@ def _as_shown(picture: Any) -> Any:
     """Return a Pillow image in RGB as a viewer shows it."""
     from PIL import Image
 
+    frames = getattr(picture, "n_frames", 1)
+    # Of a telephone's photograph (MPO) the others are previews.
+    if frames > 1 and picture.format != "MPO":
+        raise ValueError(f"{frames} images in one file, expected one: save each as a file")
     picture.load()
     turns = _TURNS.get(_orientation(picture))
     upright = picture if turns is None else picture.transpose(Image.Transpose[turns])

@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_ssl.data import checks
 from pyro_ssl.data.arrays import as_labels, as_tensor, mapped
 from pyro_ssl.data.datasets import ImageDataset
-from pyro_ssl.data.known import has_known, unknown_of
+from pyro_ssl.data.known import has_known, unknown_of, with_minus_one
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
 from pyro_ssl.options import check_fields, checked
@@ -36,6 +36,8 @@ class SSLData:
         real_valued: inputs are any real numbers, not only those in [0, 1].
         missing: NaN stands for a missing value, for a likelihood that accepts it, see `Mixed`.
         real_labels: labels are real numbers, which get the inputs' dtype; `num_classes` is 1.
+        minus_one: what -1 stands for among attributes, `unknown` or, in tables of 1 and -1,
+            `absent`; None for `unknown`, and an error where it is in doubt, see `with_minus_one`.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -50,6 +52,7 @@ class SSLData:
     real_valued: bool = False
     missing: bool = False
     real_labels: bool = False
+    minus_one: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "real_valued", "missing", "real_labels")
@@ -64,15 +67,8 @@ class SSLData:
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
             checks.check_known_labels(ys, rows, self.num_classes, self.real_labels, f"{part}_ys")
         for part in ("unlabelled", "validation"):
-            xs, labelled = getattr(self, f"{part}_xs"), self.labelled_xs
-            may_differ = part == "unlabelled"
-            same_device = xs.device == labelled.device or (may_differ and not xs.is_cuda)
-            same_dtype = xs.dtype == labelled.dtype or (may_differ and xs.dtype == torch.uint8)
-            if not (same_device and same_dtype):
-                raise DataError(
-                    f"{part}_xs is {xs.dtype} on {xs.device}, labelled_xs {labelled.dtype} on "
-                    f"{labelled.device}: make them alike by .to(), by .astype() in NumPy"
-                )
+            xs, may_differ = getattr(self, f"{part}_xs"), part == "unlabelled"
+            checks.check_like(xs, self.labelled_xs, f"{part}_xs", may_differ)
         if len(self.labelled_xs) + len(self.unlabelled_xs) == 0:
             raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
 
@@ -88,6 +84,8 @@ class SSLData:
             found[name] = as_labels(values, name, real) if is_label else as_tensor(values, name)
             if not (isinstance(values, Tensor) or name == "unlabelled_xs"):
                 found[name] = found[name].to(found["labelled_xs"].device)
+        labels = {name: found[name] for name in ("labelled_ys", "validation_ys")}
+        found |= with_minus_one(labels, self.minus_one)
         for name, tensor in found.items():
             object.__setattr__(self, name, tensor)
         object.__setattr__(self, "num_classes", checks.check_num_classes(self.num_classes))
@@ -120,14 +118,9 @@ class SSLData:
         labelled, unlabelled, validation = (
             torch.from_numpy(part) for part in (split.labelled, split.unlabelled, split.validation)
         )
-        return cls(
-            _as_floats(xs[labelled]),
-            ys[labelled],
-            xs[unlabelled],
-            dataset.num_classes,
-            _as_floats(xs[validation]),
-            ys[validation],
-        )
+        known = _as_floats(xs[labelled]), ys[labelled]
+        held_out = _as_floats(xs[validation]), ys[validation]
+        return cls(*known, xs[unlabelled], dataset.num_classes, *held_out, minus_one="unknown")
 
     @classmethod
     @checked
@@ -166,6 +159,7 @@ class SSLData:
         real_valued: bool = False,
         missing: bool = False,
         real_labels: bool = False,
+        minus_one: str | None = None,
     ) -> "SSLData":
         """Return your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
@@ -180,6 +174,7 @@ class SSLData:
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
             real_labels: labels are real numbers, NaN where unknown.
+            minus_one: what -1 stands for among attributes, see `SSLData`.
 
         Raises:
             DataError: if an array has a wrong shape, dtype or value.
@@ -189,6 +184,7 @@ class SSLData:
         none = torch.zeros(len(xs), dtype=xs.dtype if real_labels else torch.int64)
         ys = torch.full_like(none, unknown_of(none)) if ys is None else ys
         ys = as_labels(ys, "ys", xs.dtype if real_labels else None).to(xs.device)
+        ys = with_minus_one({"ys": ys}, minus_one)["ys"]
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         if real_labels:
@@ -203,7 +199,7 @@ class SSLData:
             checks.check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = has_known(ys)
         parts = xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0]
-        return cls(*parts, real_valued, missing, real_labels)
+        return cls(*parts, real_valued, missing, real_labels, "unknown")
 
     def with_validation(self, xs: Any, ys: Any) -> "SSLData":
         """Return the same data with validation rows `xs` `[N_v, *input_shape]`, `ys` `[N_v]`."""

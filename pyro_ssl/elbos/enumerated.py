@@ -9,6 +9,7 @@ from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
+from pyro.util import check_site_shape
 from torch import Tensor
 
 from pyro_ssl.elbos.closed_form import check_order, use_closed_form_kls
@@ -32,7 +33,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
     It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs that it takes:
     discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, and no term
-    depends on two of them; all other latents are reparameterised. Pyro's ELBO reads tensors' values
+    depends on two of them, nor on one that is in a plate where the term is not; all other latents
+    are reparameterised. Pyro's ELBO reads tensors' values
     (masks, NaN warnings): on a GPU the host has to wait for them, and neither a CUDA graph nor a
     compiler can record that. Here shapes follow from the program alone.
 
@@ -83,6 +85,9 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
+        if isinstance(loss, float):
+            # Of programs without any term, such as a classifier's on unlabelled rows.
+            return torch.zeros(())
         return loss if self.num_particles == 1 else loss / self.num_particles
 
     def loss_and_terms(
@@ -94,7 +99,8 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the negative ELBO in nats and add its gradient to the parameters'."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
         return loss.item()
 
     @torch.no_grad()
@@ -108,12 +114,14 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         """Run the guide with the classes of `_chooser`, then the model with the guide's values."""
         model, guide = (self._vectorized_num_particles(program) for program in (model, guide))
         guide = self._chooser()(guide)
-        traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-        _check_summable(*traces)
+        nesting = self.max_plate_nesting
+        model_trace, guide_trace = get_importance_trace("flat", nesting, model, guide, args, kwargs)
+        _check_summable(model_trace, guide_trace)
+        _check_plates(model_trace, guide_trace, nesting)
         if self.closed_form_kl:
-            check_order(*traces)
-            use_closed_form_kls(*traces)
-        return traces
+            check_order(model_trace, guide_trace)
+            use_closed_form_kls(model_trace, guide_trace)
+        return model_trace, guide_trace
 
     def _chooser(self) -> Messenger:
         return EnumMessenger(first_available_dim=-1 - self.max_plate_nesting)
@@ -153,6 +161,58 @@ def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
     summed = label["infer"].get("_num_summed", weights.shape[dim])
     mean = (weights * value).narrow(dim, 0, summed).sum(dim, keepdim=True)
     return mean / weights.narrow(dim, 0, summed).sum(dim, keepdim=True)
+
+
+def _check_plates(model_trace: Trace, guide_trace: Trace, max_plate_nesting: int) -> None:
+    """Check that the terms of an enumerated label are within the label's plates.
+
+    Outside of a plate of n rows a term depends on the labels of all rows, so that its expectation
+    is a sum over K^n combinations, not over K classes.
+    """
+    programs = (("guide", guide_trace), ("model", model_trace))
+    labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
+    for program, trace in programs if labels else ():
+        for site in sample_sites(trace):
+            _check_shape(site, program, max_plate_nesting)
+        for label in labels:
+            # Model and guide may call their plates by different names, but not of different sizes.
+            own = trace.nodes.get(label["name"], label)
+            if _sizes(own) != _sizes(label):
+                raise ConfigError(
+                    f"the enumerated site {label['name']!r} is in plates of the sizes "
+                    f"{_sizes(own)} in the model, but {_sizes(label)} in the guide (by "
+                    "dimension): put it into the same plates"
+                )
+            for site in sample_sites(trace):
+                inside = {plate.name for plate in _plates(site)}
+                outside = [plate.name for plate in _plates(own) if plate.name not in inside]
+                if outside and depends_on(site["log_prob"], label):
+                    raise ConfigError(
+                        f"site {site['name']!r} of the {program} depends on the enumerated site "
+                        f"{label['name']!r}, but is outside of its plate {outside[0]!r}, where it "
+                        "depends on all rows' classes together: put it into that plate, or draw "
+                        f"{label['name']!r} instead of enumerating it, under TraceGraph_ELBO"
+                    )
+
+
+def _check_shape(site: Site, program: str, max_plate_nesting: int) -> None:
+    """Check for values outside of plates, as Pyro does while it validates.
+
+    A term without a plate could have the classes where others have rows.
+    """
+    try:
+        check_site_shape(site, max_plate_nesting)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the {program} cannot be summed over classes: {reason}") from error
+
+
+def _plates(site: Site) -> list[Any]:
+    return [plate for plate in site["cond_indep_stack"] if plate.vectorized]
+
+
+def _sizes(site: Site) -> dict[int, int]:
+    return {plate.dim: plate.size for plate in _plates(site)}
 
 
 def _check_summable(model_trace: Trace, guide_trace: Trace) -> None:

@@ -83,10 +83,12 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
     """Return the class of a stored model: the given one, or the library's of that name.
 
     Raises:
-        CheckpointError: if the given class has another name, or none is given and the library has
-            no model of that name.
+        CheckpointError: if the given class is no model's or has another name, or none is given and
+            the library has no model of that name.
     """
     if given is not None:
+        if not (isinstance(given, type) and issubclass(given, PyroModel)):
+            raise CheckpointError(f"model_class is no class of a model, expected the file's {name}")
         if given.__name__ != name:
             raise CheckpointError(f"model_class is {given.__name__}, but the file holds a {name}")
         return given

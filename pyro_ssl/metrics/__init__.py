@@ -2,7 +2,9 @@
 
 from pyro_ssl.metrics.bounds import importance_weighted_bound, joint_bound, kl_per_dimension
 from pyro_ssl.metrics.classification import (
+    ConfidenceBins,
     accuracy,
+    confidence_bins,
     expected_calibration_error,
     one_label_each,
     predict_in_chunks,
@@ -13,8 +15,10 @@ from pyro_ssl.metrics.interventions import intervention_score
 from pyro_ssl.metrics.retrieval import pack_codes, precision_at
 
 __all__ = [
+    "ConfidenceBins",
     "FrechetDistance",
     "accuracy",
+    "confidence_bins",
     "document_bounds",
     "expected_calibration_error",
     "importance_weighted_bound",

@@ -1,5 +1,7 @@
 """Measures of a classifier's quality."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,9 @@ from pyro_ssl.errors import DataError
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.option_kinds import Size
 from pyro_ssl.options import checked
+
+# How far from [0, 1] rounding may take a probability.
+_ROUNDING = 1e-3
 
 
 @checked
@@ -24,26 +29,68 @@ def accuracy(probabilities: Tensor, ys: Tensor) -> float:
     return (probabilities.argmax(-1) == ys).float().mean().item()
 
 
-@checked
-def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> float:
-    """Return the binned expected calibration error of the likeliest class, in [0, 1].
+class ConfidenceBins(NamedTuple):
+    """Rows by confidence p, in M equally wide bins (m-1)/M < p <= m/M, with 0 in the first one.
 
-    The mean over `bins` equally wide bins of confidence, weighted by their share of rows,
-    of |accuracy - mean confidence| (Guo et al., "On calibration of modern neural networks",
-    ICML 2017, eq. 3), by torchmetrics.
+    Attributes:
+        rows: rows of each bin `[M]`.
+        confidence: sum of their confidences `[M]`, float64.
+        right: how many of them are classified right, `[M]`.
+    """
+
+    rows: Tensor
+    confidence: Tensor
+    right: Tensor
+
+
+@checked
+def confidence_bins(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> ConfidenceBins:
+    """Return rows in bins of the confidence of their likeliest class (Guo et al. 2017, section 2).
 
     Args:
         probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown; each known one counts as a row.
-        bins: number of bins.
-    """
-    probabilities, ys = one_label_each(probabilities, ys)
-    # Imported here because torchmetrics takes about a second, which would slow down --help.
-    from torchmetrics.functional.classification import multiclass_calibration_error
+        bins: number M of bins.
 
-    return multiclass_calibration_error(
-        probabilities, ys, num_classes=probabilities.shape[-1], n_bins=bins, norm="l1"
-    ).item()
+    Raises:
+        DataError: if a probability is not in [0, 1], up to rounding.
+        ConfigError: if `bins` is below 1.
+    """
+    outside = (probabilities < -_ROUNDING) | (probabilities > 1 + _ROUNDING)
+    if outside.any():
+        raise DataError(
+            f"probabilities has the value {probabilities[outside][0].item():g}, expected values "
+            "in [0, 1]: give predict_proba's result, or softmax of class_logits"
+        )
+    probabilities, ys = one_label_each(probabilities, ys)
+    confidence, predicted = probabilities.max(-1)
+    # Divided in the dtype of the probabilities, in which 0.6 and 9 / 15 are the same number.
+    edges = torch.arange(1, bins, dtype=confidence.dtype, device=confidence.device) / bins
+    place = torch.bucketize(confidence, edges)
+    zeros = torch.zeros(bins, dtype=torch.float64, device=confidence.device)
+    each = (torch.ones_like(confidence), confidence.clamp(0, 1), predicted == ys)
+    return ConfidenceBins(*(zeros.index_add(0, place, values.double()) for values in each))
+
+
+@checked
+def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> float:
+    """Return the binned expected calibration error of the likeliest class, in [0, 1].
+
+    The mean over bins of confidence, weighted by their share of rows, of |accuracy - mean
+    confidence| (Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML
+    2017, eq. 3); NaN without rows.
+
+    Args:
+        probabilities: see `confidence_bins`.
+        ys: see `confidence_bins`.
+        bins: number of equally wide bins.
+
+    Raises:
+        DataError: if a probability is not in [0, 1], up to rounding.
+        ConfigError: if `bins` is below 1.
+    """
+    found = confidence_bins(probabilities, ys, bins)
+    return ((found.right - found.confidence).abs().sum() / found.rows.sum()).item()
 
 
 @checked

@@ -1,10 +1,12 @@
 """M2 with one label drawn, and a learned baseline."""
 
 import math
+from itertools import dropwhile
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
@@ -61,8 +63,17 @@ class ApproxM2(M2):
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
         if rows.ys is not None or not self.training:
             return super()._label_in_guide(rows, scores)
-        baseline = {
-            "nn_baseline": lambda features: self.baseline(features).squeeze(-1),
-            "nn_baseline_input": self._flat(rows.xs),
-        }
-        return pyro.sample("y", dist.Categorical(logits=scores), infer={"baseline": baseline})
+
+        def baseline(features: Tensor) -> Tensor:
+            # Pyro wants the shape of its costs: that of the draws, also of several particles,
+            # without leading dimensions of size 1.
+            values = self.baseline(features).squeeze(-1).expand(y.shape)
+            return values.view(_without_leading_ones(y.shape))
+
+        given = {"nn_baseline": baseline, "nn_baseline_input": self._flat(rows.xs)}
+        y = pyro.sample("y", dist.Categorical(logits=scores), infer={"baseline": given})
+        return y
+
+
+def _without_leading_ones(shape: torch.Size) -> list[int]:
+    return list(dropwhile(lambda size: size == 1, shape))

@@ -15,7 +15,12 @@ from pyro_ssl.models.calls import check_batch_labels, check_device
 from pyro_ssl.models.inputs import InputModel
 from pyro_ssl.models.label_prior import LabelPrior, check_uniform
 from pyro_ssl.models.rows import Batch
-from pyro_ssl.models.store import new_name, take_name, use_present_names
+from pyro_ssl.models.store import (
+    new_name,
+    take_name,
+    use_present_names,
+    warn_of_unread_parameters,
+)
 from pyro_ssl.nets.modes import evaluating, warn_of_missing_statistics
 from pyro_ssl.option_kinds import Shape, Size
 from pyro_ssl.options import checked
@@ -93,9 +98,10 @@ class PyroModel(InputModel):
             pyro.get_param_store().load(path)
             pyro.module(m.param_name, m, update_module_params=True)
 
-        Under another name these lines silently change nothing, and the store holds no running
-        statistics of batch norm: `save_model` and `state_dict` hold all, and need no name. Name a
-        model before its first training step. Copies and unpickled models get a new name.
+        Under another name these lines change nothing, of which `predict_proba` warns, and the store
+        holds no running statistics of batch norm: `save_model` and `state_dict` hold all, and need
+        no name. Name a model before its first training step. Copies and unpickled models get a new
+        name.
 
         Args:
             name: the name, without "$$$".
@@ -211,6 +217,7 @@ class SSLModel(PyroModel):
         """
         self.check(xs)
         warn_of_missing_statistics(self)
+        warn_of_unread_parameters(self, self._name)
         with evaluating(self):
             logits = self.class_logits(xs)
             return logits.sigmoid() if self.multi_label else logits.softmax(-1)

@@ -19,7 +19,7 @@ from pyro_ssl.models.label_prior import Prior
 from pyro_ssl.models.labels import label_in_guide
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import mixture_moments, normal_of, normal_points, standard_normal
-from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.models.rows import Batch, Rows, side_by_side
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.nets.given import Network
 from pyro_ssl.nets.mlp import Activation
@@ -148,7 +148,7 @@ class CCVAE(SSLModel):
                 z_class = self._label_in_model(rows)
                 with poutine.scale(scale=self.kl_weight):
                     z_style = pyro.sample("z_style", prior)
-                zs, given = torch.cat([z_class, z_style], -1), self._covariates(rows.xs)
+                zs, given = side_by_side(z_class, z_style), self._covariates(rows.xs)
                 self._observe_inputs(rows.xs, self._p_x_of(self._outputs(zs, given), given))
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
@@ -156,10 +156,9 @@ class CCVAE(SSLModel):
         pyro.module(self._name, self)
         batch = self._batch(xs, ys)
         loc, scale = self._loc_and_scale(batch.xs)
-        sizes = [self.num_classes, self.style_dim]
         for rows in batch.parts():
             (loc_class, loc_style), (scale_class, scale_style) = (
-                t[rows.index].split(sizes, -1) for t in (loc, scale)
+                t[rows.index].split([self.num_classes, self.style_dim], -1) for t in (loc, scale)
             )
             with rows.plate():
                 z_class = self._label_in_guide(rows, loc_class, scale_class)
@@ -170,7 +169,8 @@ class CCVAE(SSLModel):
 
     def _weigh(self, ys: Tensor, z_class: Tensor, loc: Tensor, scale: Tensor) -> None:
         """Add to the guide log q of known labels `ys`, and the weight w of their rows."""
-        noise = torch.randn(self.num_samples - 1, *loc.shape, dtype=loc.dtype, device=loc.device)
+        shape = (self.num_samples - 1, *z_class.shape)  # Several particles have the same loc.
+        noise = torch.randn(shape, dtype=loc.dtype, device=loc.device)
         draws = torch.cat([z_class.unsqueeze(0), loc + scale * noise])
         log_q_y = self._log_q(ys, draws).logsumexp(0) - math.log(self.num_samples)
         weight = (self._log_q(ys, z_class.detach()) - log_q_y).exp()

@@ -1,5 +1,6 @@
 """CCVAE of Joy et al. (2021) for rows of binary attributes."""
 
+import warnings
 from typing import Any
 
 import pyro
@@ -15,6 +16,12 @@ from pyro_ssl.models.ccvae import CCVAE
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.option_kinds import Natural
 from pyro_ssl.options import checked
+
+# `TraceEnum_ELBO` warns of sites in the plate of rows alone that follow "y", which is in that of
+# attributes too. Between them is z_class, which is not enumerated, so that none depends on "y".
+warnings.filterwarnings(
+    "ignore", r"(?s)at \w+ site .*possibly invalid dependency.*labelled_attributes", RuntimeWarning
+)
 
 
 class MultiLabelCCVAE(CCVAE):

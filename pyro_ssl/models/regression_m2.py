@@ -18,6 +18,7 @@ from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of, standard_normal
 from pyro_ssl.models.rows import Batch, Rows
+from pyro_ssl.models.store import warn_of_unread_parameters
 from pyro_ssl.models.terms import add_term
 from pyro_ssl.nets.given import Network
 from pyro_ssl.nets.mlp import Activation
@@ -173,6 +174,7 @@ class RegressionM2(PyroModel):
         """
         self.check(xs)
         warn_of_missing_statistics(self)
+        warn_of_unread_parameters(self, self._name)
         with evaluating(self):
             q_y = self.q_y(xs)
             return q_y.loc, q_y.scale

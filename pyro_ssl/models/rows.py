@@ -119,3 +119,14 @@ class Batch:
             Rows(xs[labelled], ys[labelled], labelled, mixed=True),
             Rows(xs[unlabelled], None, unlabelled, mixed=True),
         ]
+
+
+def side_by_side(*latents: Tensor) -> Tensor:
+    """Return latents of the same rows as one, each repeated along plates that it is not in.
+
+    Within a plate of draws (several particles, `Predictive`) they may differ in leading dimensions.
+    """
+    if len({latent.dim() for latent in latents}) > 1:
+        batch = torch.broadcast_shapes(*(latent.shape[:-1] for latent in latents))
+        latents = tuple(latent.expand(*batch, -1) for latent in latents)
+    return torch.cat(latents, -1)

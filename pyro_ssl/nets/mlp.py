@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.nets.norm import BatchNorm, SeparateBatchNorm, as_batch_norm
 from pyro_ssl.option_kinds import Dropout, Natural, OneOf, Size, Widths
 from pyro_ssl.options import checked
@@ -137,6 +138,9 @@ class MLP(nn.Module):
             labelled: whether the labels of these rows are known, for `SeparateBatchNorm`.
             beside: second inputs `[..., beside]`, broadcast against the others, if there are any.
             shares: weights `[...]` in the statistics of `SeparateBatchNorm`; None for equal ones.
+
+        Raises:
+            ConfigError: if there are too few rows for batch norm in training mode.
         """
         hs = xs
         if self.training and self.input_dropout > 0:
@@ -150,6 +154,12 @@ class MLP(nn.Module):
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
             # BatchNorm1d takes a single batch dimension.
             rows = hs.flatten(0, -2)
+            if self.training and len(rows) < 2 and not isinstance(norm, nn.Identity):
+                raise ConfigError(
+                    f"batch norm needs at least 2 rows (of each kind, if it is 'separate'), got "
+                    f"{len(rows)}: give larger batches, or construct the model with "
+                    "batch_norm=False"
+                )
             if isinstance(norm, SeparateBatchNorm):
                 rows = norm(rows, labelled, None if shares is None else shares.flatten())
             else:

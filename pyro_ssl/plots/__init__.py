@@ -33,6 +33,7 @@ from pyro_ssl.plots.images import (
 )
 from pyro_ssl.plots.latents import Bottleneck, bottlenecks, latent_positions
 from pyro_ssl.plots.mixtures import BitMixtureState, approximation_errors, bit_mixtures
+from pyro_ssl.plots.rows import row_lines
 
 __all__ = [
     "CLASS_CONDITIONAL",
@@ -66,6 +67,7 @@ __all__ = [
     "reconstruction_frame",
     "reconstructions",
     "reliability",
+    "row_lines",
     "save_animation",
     "signal_reconstructions",
     "style_walks",

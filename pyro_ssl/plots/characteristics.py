@@ -1,4 +1,4 @@
-"""The meaning of each latent of a CCVAE, as grids of images."""
+"""The meaning of each latent of a CCVAE, as grids of images or lines of rows."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_ssl.models import CCVAE, MultiLabelCCVAE, MultiLabelM2
-from pyro_ssl.plots.images import image_grid, labels_in_turn
+from pyro_ssl.plots.images import grid_of, labels_in_turn
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def class_swaps(model: CCVAE, xs: Tensor) -> Figure:
     zs = torch.cat([model.prior_loc.repeat(len(xs), 1), style], -1)
     images = model.decode(zs).unflatten(0, (len(xs), classes))
     together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
-    return image_grid(together, classes + 1, "an input, then its style with each class's latents")
+    return grid_of(together, classes + 1, "an input, then its style with each class's latents")
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float =
     moved = torch.arange(dims, device=z.device)
     zs[moved, :, moved] = loc.unsqueeze(-1) + scale.unsqueeze(-1) * units
     title = "one dimension of z_class moved, in each row another"
-    return image_grid(model.decode(zs.flatten(0, 1)), steps, title)
+    return grid_of(model.decode(zs.flatten(0, 1)), steps, title)
 
 
 @torch.no_grad()
@@ -70,12 +70,12 @@ def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> F
     styles = torch.lerp(first[:, None, dims:], last[:, None, dims:], share)
     zs = torch.cat([first[:, None, :dims].expand(-1, steps, -1), styles], -1)
     title = "from an input to the style of another, z_class unchanged"
-    return image_grid(model.decode(zs.flatten(0, 1)), steps, title)
+    return grid_of(model.decode(zs.flatten(0, 1)), steps, title)
 
 
 @torch.no_grad()
 def class_variances(model: CCVAE, draws: int = 200) -> Figure:
-    """Draw the mean of samples of each class, and below it each pixel's standard deviation.
+    """Draw the mean of samples of each class, and below it each value's standard deviation.
 
     For attributes, draw samples without and with each attribute, see `labels_in_turn`.
 
@@ -86,8 +86,8 @@ def class_variances(model: CCVAE, draws: int = 200) -> Figure:
     drawn = [model.sample(ys) for ys in labels_in_turn(model, draws)]
     images = torch.stack([xs.mean(0) for xs in drawn] + [xs.std(0) for xs in drawn])
     each = "attribute, absent and present" if isinstance(model, MultiLabelCCVAE) else "class"
-    title = f"samples of each {each}: their mean, below the standard deviation of each pixel"
-    return image_grid(images, len(drawn), title)
+    title = f"samples of each {each}: their mean, below the standard deviation of each value"
+    return grid_of(images, len(drawn), title)
 
 
 @torch.no_grad()
@@ -106,4 +106,4 @@ def interventions(
     columns += [model.intervene(xs, a, ~present[:, a]) for a in range(model.num_classes)]
     images = torch.stack(columns, 1).flatten(0, 1)
     title = f"inputs, reconstructions, then changed: {', '.join(names)}"
-    return image_grid(images, len(columns), title)
+    return grid_of(images, len(columns), title)

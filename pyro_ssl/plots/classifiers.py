@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from pyro_ssl.errors import DataError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -72,7 +74,12 @@ def latent_map(points: Floats, codes: Codes, classes: int) -> Figure:
         points: `[N, 2]`.
         codes: their labels `[N]`, -1 where unknown: small and grey.
         classes: number of classes K.
+
+    Raises:
+        DataError: if the points are of other than two dimensions.
     """
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise DataError(f"points has shape {points.shape}, expected (N, 2): project them first")
     figure = Figure(figsize=(_WIDTH, 4.3), layout="constrained")
     axes = figure.subplots()
     unknown = codes < 0
@@ -110,7 +117,16 @@ def bound_distribution(bounds: Floats, low: float, middle: float) -> Figure:
 
 
 def signal_reconstructions(originals: Floats, reconstructed: Floats) -> Figure:
-    """Draw the first channel of signals `[R, C, T]`, and of their reconstructions over it."""
+    """Draw the first channel of signals `[R, C, T]`, and of their reconstructions over it.
+
+    Raises:
+        DataError: if they are no signals.
+    """
+    if np.ndim(originals) != 3 or np.shape(originals) != np.shape(reconstructed):
+        raise DataError(
+            f"originals has shape {np.shape(originals)} and reconstructed "
+            f"{np.shape(reconstructed)}, expected (R, C, T): use reconstructions for other inputs"
+        )
     figure = Figure(figsize=(_WIDTH, 0.6 + 1.05 * len(originals)), layout="constrained")
     each = figure.subplots(len(originals), 1, sharex=True, squeeze=False)[:, 0]
     for axes, signal, found in zip(each, originals, reconstructed, strict=True):

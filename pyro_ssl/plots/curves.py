@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_ssl.elbos import names
 from pyro_ssl.errors import DataError
+from pyro_ssl.metrics.classification import confidence_bins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ KL_OF_DIMENSION = re.compile(names.kl_of_dimension("z", r"(\d+)"))
 
 def width_for(title: str, inches: float) -> float:
     """Return a figure's width in inches, more than `inches` if the title needs more."""
-    return max(inches, 0.095 * max(map(len, title.splitlines())))
+    return max(inches, 0.095 * max(map(len, title.splitlines()), default=0))
 
 
 def over_epochs(axes: Axes) -> None:
@@ -110,26 +111,25 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     """Draw accuracy against confidence of the likeliest class, and a histogram of confidence.
 
     Args:
-        probabilities: `[N, K]`, rows sum to 1.
-        ys: labels `[N]`.
+        probabilities: see `pyro_ssl.metrics.confidence_bins`.
+        ys: see `confidence_bins`.
         title: what was measured on what.
-        bins: number of equally wide bins of confidence.
-    """
-    from sklearn.calibration import calibration_curve
+        bins: number of equally wide bins of confidence, those of `expected_calibration_error`.
 
-    confidence, predicted = (t.cpu().numpy() for t in probabilities.max(-1))
-    confidence = confidence.clip(0, 1)
-    correct = predicted == ys.cpu().numpy()
+    Raises:
+        DataError: if a probability is not in [0, 1], up to rounding.
+    """
+    found = confidence_bins(probabilities, ys, bins)
+    rows, confidence, right = (values.cpu().numpy() for values in found)
     # Empty bins are left out, so that the line joins those that have rows.
-    accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=bins)
-    counts, edges = np.histogram(confidence, bins=bins, range=(0, 1))
+    some = rows > 0
     figure = Figure(figsize=(width_for(title, 4.4), 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect calibration")
-    top.plot(mean_confidence, accuracy, marker="o", label="measured")
+    top.plot(confidence[some] / rows[some], right[some] / rows[some], marker="o", label="measured")
     top.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
     top.legend(frameon=False)
-    bottom.bar(edges[:-1], counts, width=1 / bins, align="edge", edgecolor="white")
+    bottom.bar(np.arange(bins) / bins, rows, width=1 / bins, align="edge", edgecolor="white")
     # A bar of one row has a height too.
     bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1), ylim=(0.5, None))
     return figure

@@ -1,4 +1,4 @@
-"""Samples, reconstructions and class-conditional images of a model, as grids."""
+"""Samples, reconstructions and class-conditional means: images as grids, other inputs as lines."""
 
 import math
 
@@ -8,12 +8,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from pyro_ssl.errors import DataError
 from pyro_ssl.models import ADGM, CCVAE, M1M2, M2, SDGM, VAE, MultiLabelCCVAE, MultiLabelM2
 from pyro_ssl.plots.curves import width_for
+from pyro_ssl.plots.rows import check_images, row_lines
 
 # Models that draw images given a label.
 CLASS_CONDITIONAL = (M2, M1M2, ADGM, SDGM)
 ClassConditional = M2 | M1M2 | ADGM | SDGM
+
+# How far outside of [0, 1] brightness may be, which a Gaussian's means exceed a little.
+_CLIPPED = 0.5
 
 
 def class_samples(model: ClassConditional | CCVAE, columns: int = 10) -> Figure:
@@ -28,7 +33,7 @@ def class_samples(model: ClassConditional | CCVAE, columns: int = 10) -> Figure:
     images = torch.cat([model.sample(ys) for ys in labels_in_turn(model, columns)])
     attributes = isinstance(model, MultiLabelCCVAE | MultiLabelM2)
     each = "a row without and one with each attribute" if attributes else "a class in each row"
-    return image_grid(images, columns, f"samples from p(x | y), {each}")
+    return grid_of(images, columns, f"samples from p(x | y), {each}")
 
 
 def labels_in_turn(model: ClassConditional | CCVAE, draws: int) -> list[Tensor]:
@@ -52,13 +57,18 @@ def prior_samples(model: ClassConditional, rows: int = 10, columns: int = 10) ->
     """Draw samples from p(x): means of p(x|y,z), with y and z from their priors.
 
     Args:
-        model: the generative model; its prior of y is uniform.
+        model: the generative model.
         rows: rows of the grid.
         columns: columns of the grid.
     """
     device = next(model.parameters()).device
     ys = torch.randint(model.num_classes, (rows * columns,), device=device)
-    return image_grid(model.sample(ys), columns, "samples from p(x), y and z from their priors")
+    attributes = isinstance(model, MultiLabelM2)
+    if attributes or model.p_y.option != "uniform":
+        # `sample` draws what is unknown from its prior.
+        shape = (rows * columns, model.num_classes) if attributes else (rows * columns,)
+        ys = torch.full(shape, -1, device=device)
+    return grid_of(model.sample(ys), columns, "samples from p(x), y and z from their priors")
 
 
 def analogies(model: ClassConditional, xs: Tensor) -> Figure:
@@ -75,13 +85,22 @@ def analogies(model: ClassConditional, xs: Tensor) -> Figure:
         loc.repeat_interleave(model.num_classes, 0), ys.repeat(len(xs))
     ).unflatten(0, (len(xs), model.num_classes))
     together = torch.cat([xs.unsqueeze(1), images], 1).flatten(0, 1)
-    return image_grid(together, model.num_classes + 1, "an input, then its style in each class")
+    return grid_of(together, model.num_classes + 1, "an input, then its style in each class")
 
 
-def reconstructions(model: VAE | CCVAE, xs: Tensor) -> Figure:
-    """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean."""
-    images = torch.cat([xs, model.decode(model.encode(xs)[0])])
-    return image_grid(images, len(xs), "inputs, and below them their reconstructions")
+def reconstructions(model: VAE | CCVAE | M1M2 | M2 | MultiLabelM2, xs: Tensor) -> Figure:
+    """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean.
+
+    Labels, where the decoder sees them, are the likeliest.
+    """
+    if isinstance(model, MultiLabelM2):
+        again = model.reconstruct(xs)
+    elif isinstance(model, CLASS_CONDITIONAL):
+        again = model.decode(model.encode(xs)[0], model.predict_proba(xs).argmax(-1))
+    else:
+        again = model.decode(model.encode(xs)[0])
+    both = torch.cat([xs, again])
+    return grid_of(both, len(xs), "inputs, and below them their reconstructions")
 
 
 def manifold(model: VAE, cells: int = 20) -> Figure:
@@ -93,7 +112,11 @@ def manifold(model: VAE, cells: int = 20) -> Figure:
     Args:
         model: a model with two latent dimensions.
         cells: images along each side of the grid.
+
+    Raises:
+        DataError: if the model is not one of images.
     """
+    check_images(model.input_shape, "manifold", "reconstructions")
     images = model.decode(_quantile_grid(cells, next(model.parameters())))
     return image_grid(images, cells, "p(x | z) over z, from 2.5 to 97.5 % of the prior", 0.3)
 
@@ -104,7 +127,11 @@ def class_manifolds(model: ClassConditional, cells: int = 10) -> Figure:
     Args:
         model: a model with two latent dimensions.
         cells: images along each side of the grid.
+
+    Raises:
+        DataError: if the model is not one of images.
     """
+    check_images(model.input_shape, "class_manifolds", "class_samples")
     zs = _quantile_grid(cells, next(model.parameters()))
     columns = min(5, model.num_classes)
     rows = -(-model.num_classes // columns)
@@ -122,7 +149,12 @@ def class_manifolds(model: ClassConditional, cells: int = 10) -> Figure:
 
 
 def reconstruction_frame(originals: Tensor, reconstructed: Tensor, title: str) -> Figure:
-    """Draw originals `[N, C, H, W]` on a square grid, and beside it their reconstructions."""
+    """Draw originals `[N, C, H, W]` on a square grid, and beside it their reconstructions.
+
+    Raises:
+        DataError: if they are no images.
+    """
+    check_images(originals.shape[1:], "reconstruction_frame", "reconstructions")
     columns = math.isqrt(len(originals) - 1) + 1
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     figure.suptitle(title)
@@ -142,15 +174,34 @@ def _quantile_grid(cells: int, like: Tensor) -> Tensor:
     return torch.stack([first, second], -1).flatten(0, 1).to(like)
 
 
+def grid_of(inputs: Tensor, columns: int, title: str) -> Figure:
+    """Draw images `[N, C, H, W]` by `image_grid`, other inputs by `row_lines`.
+
+    Args:
+        inputs: inputs of a model, or their means.
+        columns: images a row, or lines a panel.
+        title: what the figure shows.
+    """
+    draw = image_grid if inputs.dim() == 4 else row_lines
+    return draw(inputs, columns, title)
+
+
 def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
     """Draw images `[N, C, H, W]`, grey or colour, or `[N, H, W]`, on a grid with thin gaps.
 
     Args:
-        images: values in [0, 1].
+        images: values in [0, 1]; those a little outside are clipped. Values far outside, which
+            stand for something else than brightness, are scaled from their least to their largest,
+            and the title says so.
         columns: images a row.
         title: what the grid shows.
         inches: width of an image.
+
+    Raises:
+        DataError: if they are no images of one or three channels.
     """
+    images = images.unsqueeze(1) if images.dim() == 3 else images
+    images, title = _in_range(images, title)
     rows = -(-len(images) // columns)
     height = inches * rows * images.shape[-2] / images.shape[-1]
     size = width_for(title, inches * columns), height + 0.4
@@ -161,9 +212,24 @@ def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -
     return figure
 
 
+def _in_range(images: Tensor, title: str) -> tuple[Tensor, str]:
+    """Return images with values in [0, 1], more or less, and a title that says what was done."""
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        raise DataError(
+            f"images has shape {list(images.shape)}, expected [N, C, H, W] with C = 1 or 3: draw "
+            "channels one by one, images[:, :1], and rows of features by row_lines"
+        )
+    known = images[images.isfinite()]
+    if known.numel():
+        least, largest = known.min().item(), known.max().item()
+        if least < -_CLIPPED or largest > 1 + _CLIPPED:
+            images = (images - least) / (largest - least or 1.0)
+            title = f"{title}\n(from {least:.3g} to {largest:.3g})"
+    return images, title
+
+
 def _draw_grid(axes: Axes, images: Tensor, columns: int) -> None:
-    images = images if images.dim() == 4 else images.unsqueeze(1)
-    grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.3)
+    grid = make_grid(images.clamp(0, 1).cpu(), nrow=columns, padding=1, pad_value=0.3)
     picture = grid.permute(1, 2, 0) if images.shape[1] == 3 else grid[0]
     axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1)
     axes.set_axis_off()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_ssl.errors import DataError
 from pyro_ssl.models import VAE, Autoencoder
 
 
@@ -23,7 +24,16 @@ def latent_positions(
         ys: labels `[N]`.
         num_classes: number of classes.
         limit: half the width of the panels; None to fit each panel to its points.
+
+    Raises:
+        DataError: if codes are of other than two dimensions.
     """
+    for title, codes in panels.items():
+        if codes.dim() != 2 or codes.shape[1] != 2:
+            raise DataError(
+                f"codes of {title!r} have shape {list(codes.shape)}, expected [N, 2]: give two "
+                "dimensions of them, codes[:, :2], or their principal components"
+            )
     figure = Figure(figsize=(4.4 * len(panels) + 0.8, 4.6), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     colours = colormaps["tab10" if num_classes <= 10 else "tab20"].resampled(num_classes)
@@ -66,7 +76,19 @@ class Bottleneck:
 
 
 def bottlenecks(panels: Sequence[Bottleneck]) -> Figure:
-    """Draw for each model the curve of its latent in the plane, and the density of its codes."""
+    """Draw for each model the curve of its latent in the plane, and the density of its codes.
+
+    Raises:
+        DataError: if a model's inputs are no points of the plane, or its latent has more than one
+            dimension.
+    """
+    for panel in panels:
+        shape, dims = tuple(panel.model.input_shape), panel.model.latent_dim
+        if shape != (2,) or dims != 1:
+            raise DataError(
+                f"{panel.name} has inputs of shape {list(shape)} and latent_dim {dims}, expected "
+                "points of the plane, [2], and 1: use reconstructions for other models"
+            )
     figure = Figure(figsize=(9.5, 3.9 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 2, squeeze=False)
     for (left, right), panel in zip(axes, panels, strict=True):

@@ -4,6 +4,7 @@ from PIL import Image
 
 from pyro_ssl.command import image_files
 from pyro_ssl.command.delimited import DelimitedFile
+from pyro_ssl.command.formats import format_of
 from pyro_ssl.command.image_files import ImageSource, images_in_folder, images_in_table
 from pyro_ssl.command.parts import joined
 from pyro_ssl.command.recipe import Recipe
@@ -137,3 +138,21 @@ def test_tables_that_lack_something(folder, content, message):
     table = DelimitedFile(folder / "list.csv", None, None)
     with pytest.raises(DataError, match=message):
         ImageSource.for_training(recipe, images_in_table(table, recipe))
+
+
+def test_files_beside_images_are_named(folder):
+    (folder / "dog" / "a.heic").touch()
+    with pytest.warns(UserWarning, match=r"^a\.heic in .*dog left out, which are no images"):
+        images_in_folder(folder, None)
+    (folder / "dog" / "a.heic").unlink()
+    draw(folder / "b.png")
+    (folder / "c.heic").touch()
+    with pytest.warns(UserWarning, match=r"^c\.heic in "):
+        found = images_in_folder(folder, None, flat=True)
+    assert found.names[0] == "b.png"
+
+
+def test_hidden_folders_do_not_make_a_folder_another_format(folder):
+    (folder / ".cache" / "more").mkdir(parents=True)
+    np.save(folder / ".cache" / "more" / "a.npy", np.zeros(3))
+    assert format_of(folder) == "images"

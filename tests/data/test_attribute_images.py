@@ -153,3 +153,23 @@ def test_what_cannot_be_used_is_named(folder, text, says):
         write_table(folder, text)
     with pytest.raises(DataError, match=says):
         load_attribute_folder(folder, size=16)
+
+
+def test_attributes_of_one_and_minus_one_have_to_be_told_apart(folder):
+    """As in CelebA's own file: -1 is absent there, and unknown in ours."""
+    rows = ["0.png,1,0", "1.png,-1,1", "2.png,-1,", "3.png,1,-1", "4.png,,0", "5.png,-1,1"]
+    write_table(folder, "\n".join(["file,tall,old", *rows]))
+    says = r"attribute 'tall' of .*attributes.csv is 1 wherever it is not -1.*minus_one='absent'"
+    with pytest.raises(DataError, match=says):
+        load_attribute_folder(folder, size=16)
+    for minus_one, zero in (("absent", 0), ("unknown", -1)):
+        dataset, _ = load_attribute_folder(folder, size=16, minus_one=minus_one)
+        expected = [[1, 0], [zero, 1], [zero, -1], [1, zero], [-1, 0], [zero, 1]]
+        assert dataset.train_ys.tolist() == expected[:4] + expected[5:]
+        assert dataset.test_ys.tolist() == [expected[4]]
+    # Columns of a run that are all present where they are known, by empty entries, are plain.
+    write_table(folder, "file,tall\n0.png,1\n1.png,\n2.png,1\n3.png,\n4.png,1")
+    dataset, _ = load_attribute_folder(folder, size=16)
+    assert dataset.train_ys.tolist() == [[1], [-1], [1], [-1]]
+    with pytest.raises(DataError, match="minus_one is 'no', expected 'unknown' or 'absent'"):
+        load_attribute_folder(folder, size=16, minus_one="no")

@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,9 +112,38 @@ def test_what_folders_lack_is_named(tmp_path):
         load_class_folders(tmp_path, 16)
 
 
-@pytest.mark.parametrize("others", [("a.gif", "b.txt"), ("more/0.png",)])
+@pytest.mark.parametrize("others", [("a.heic", "b.txt"), ("more/0.png",)])
 def test_a_class_is_not_left_out_silently(tmp_path, others):
     put(tmp_path, "train/cat/0.png", "test/cat/0.png", *(f"train/dog/{name}" for name in others))
     shown = others[0].split("/")[0]
     with pytest.raises(DataError, match=rf"dog has no images \(.bmp.*but {shown}.*if it is no cl"):
         load_class_folders(tmp_path, 16)
+
+
+def test_files_that_are_left_out_are_named(tmp_path):
+    for part in ("train", "test"):
+        put(tmp_path / part, "cat/0.png", "cat/a.heic", "cat/b.txt", "cat/more/1.png", "dog/0.png")
+    with pytest.warns(UserWarning, match="^a.heic, b.txt, more in") as caught:
+        load_class_folders(tmp_path, 8)
+    assert [Path(str(w.message).split()[4]).parts[-2:] for w in caught] == [
+        ("train", "cat"),
+        ("test", "cat"),
+    ]
+    put(tmp_path / "train", "9.png", "0.png", "labels.csv")
+    with pytest.warns(UserWarning, match=r"^0.png, 9.png in .*train left out"):
+        load_class_folders(tmp_path, 8)
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    for part in ("train", "test"):
+        put(tmp_path / part, "cat/0.png", "dog/0.png")
+    link = tmp_path / "train" / "cat" / "1.png"
+    for target in ("nowhere.png", link):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with pytest.raises(DataError, match=r"1\.png cannot be read as an image"):
+            load_class_folders(tmp_path, 8)
+    link.unlink()
+    (tmp_path / "train" / "ant").symlink_to(tmp_path / "train" / "ant")
+    with pytest.raises(DataError, match=r"ant is a link that leads nowhere: mend or remove it"):
+        load_class_folders(tmp_path, 8)

@@ -98,3 +98,19 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv(DATA_VARIABLE, "~/sets")
     assert data_root() == tmp_path / "sets"
     assert data_root("~") == tmp_path
+
+
+def test_files_under_an_unknown_name_are_named_where_they_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", fail)
+    raw = tmp_path / "MNIST" / "raw"
+    write(raw)
+    with pytest.MonkeyPatch.context() as renamed:
+        renamed.chdir(raw)
+        Path(FILES[3]).rename(f"{FILES[3]} (1).gz")
+        says = rf"raw lacks {FILES[3]}\. It is a folder which holds .*{FILES[3]} \(1\)\.gz, "
+        with pytest.raises(DataError, match=says):
+            load_dataset("mnist", tmp_path)
+        for file in FILES[:3]:
+            Path(file).rename(f"{file}.bin")
+        with pytest.raises(DataError, match=r"None of its files is in .*raw, which holds .*\.bin"):
+            load_dataset("mnist", tmp_path)

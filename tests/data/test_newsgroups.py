@@ -1,11 +1,17 @@
 import os
+import pickle
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import fetch_20newsgroups
+from sklearn.utils import Bunch
 
-from pyro_ssl.data import count_words, load_newsgroups
+from pyro_ssl.data import count_words, load_newsgroups, newsgroup_files
 from pyro_ssl.data.datasets import DATA_VARIABLE
+from pyro_ssl.data.newsgroup_files import FILE
 from pyro_ssl.errors import ConfigError, DataError
 
 TRAIN = ["The cat sat, the CAT sat", "a dog and the cat", "bird dog zebra", "x"]
@@ -57,3 +63,110 @@ def test_the_real_newsgroups():
     assert len(found.test_xs) > 7_500
     assert found.train_ys.unique().tolist() == list(range(20))
     assert "the" in found.words
+
+
+class Runs:
+    """What a pickle can do to whoever loads it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def archive(train=TRAIN, test=TEST, **beside):
+    """A file as scikit-learn makes it, of a few documents."""
+    parts = {
+        name: Bunch(
+            data=list(texts),
+            filenames=np.array([f"/home/of/{i}" for i in range(len(texts))]),
+            target_names=["a", "b"],
+            target=np.arange(len(texts)) % 2,
+            DESCR=None,
+        )
+        for name, texts in (("train", train), ("test", test))
+    }
+    return zlib.compress(pickle.dumps({**parts, **beside}))
+
+
+def write(folder, content):
+    (folder / FILE).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let the documents of `archive` be those that are expected."""
+    raw = pickle.loads(zlib.decompress(archive()))
+    monkeypatch.setattr(newsgroup_files, "_DOCUMENTS", newsgroup_files._digest(raw))
+
+
+def test_a_file_is_read_as_scikit_learn_reads_it(tmp_path, small):
+    write(tmp_path, archive())
+    found = load_newsgroups(tmp_path, num_words=4)
+    texts = [fetch_20newsgroups(data_home=str(tmp_path), subset=s) for s in ("train", "test")]
+    parts = [part for each in texts for part in (each.data, each.target)]
+    expected = count_words("20newsgroups", *parts, num_words=4)
+    assert found.words == expected.words == ("and", "cat", "dog", "the")
+    assert torch.equal(found.train_xs, expected.train_xs)
+    assert torch.equal(found.train_ys, expected.train_ys)
+    assert torch.equal(found.test_ys, expected.test_ys)
+    assert [file.name for file in tmp_path.iterdir()] == [FILE]
+    # Those that were and will be Python's own.
+    raw = pickle.loads(zlib.decompress(archive()))
+    for protocol in (3, 5):
+        write(tmp_path, zlib.compress(pickle.dumps(raw, protocol=protocol)))
+        assert load_newsgroups(tmp_path, num_words=4).words == found.words
+
+
+@pytest.mark.parametrize("where", ["alone", "beside", "in a text", "in an array"])
+def test_nothing_in_a_file_is_run(tmp_path, small, where):
+    bad = Runs(tmp_path / "made")
+    content = {
+        "alone": lambda: zlib.compress(pickle.dumps(bad)),
+        "beside": lambda: archive(more=bad),
+        "in a text": lambda: archive(train=[*TRAIN, bad]),
+        "in an array": lambda: archive(more=np.array([bad], dtype=object)),
+    }[where]()
+    write(tmp_path, content)
+    with pytest.raises(DataError, match=rf"{FILE} was refused: it would have run \w+\.mkdir"):
+        load_newsgroups(tmp_path, num_words=4)
+    assert not (tmp_path / "made").exists()
+
+
+def test_other_documents_are_refused_by_their_digest(tmp_path, small):
+    write(tmp_path, archive(train=[*TRAIN[:-1], "another text"]))
+    with pytest.raises(DataError, match=r"was refused: its documents have the SHA-256 \w{64}, th"):
+        load_newsgroups(tmp_path, num_words=4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no zlib",
+        archive()[:-20],
+        zlib.compress(b"no pickle"),
+        zlib.compress(pickle.dumps([1, 2])),
+        zlib.compress(pickle.dumps({"train": {}, "test": {}})),
+        zlib.compress(bytes(2**27 + 1)),
+    ],
+    ids=["empty", "no zlib", "cut off", "no pickle", "a list", "no parts", "too large"],
+)
+def test_damaged_files_are_named(tmp_path, content):
+    write(tmp_path, content)
+    with pytest.raises(DataError, match=rf"{FILE} cannot be read as .*delete it"):
+        load_newsgroups(tmp_path)
+
+
+def test_what_was_downloaded_is_checked_too(tmp_path, monkeypatch):
+    import sklearn.datasets
+
+    def fetch(data_home, **options):
+        write(Path(data_home), archive(more=Runs(tmp_path / "made")))
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_20newsgroups", fetch)
+    with pytest.raises(DataError, match="was refused"):
+        load_newsgroups(tmp_path / "data")
+    assert not (tmp_path / "made").exists()

@@ -1,12 +1,17 @@
 """Pixels of image files as a viewer shows them, and which files are images."""
 
+import io
+import struct
+import warnings
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from pyro_ssl.data import load_attribute_folder, load_class_folders
-from pyro_ssl.data.pictures import SUFFIXES, image_files, read_images
+from pyro_ssl.data.pictures import SUFFIXES, image_files, read_images, seen_size
 from pyro_ssl.errors import DataError
 
 # Red rises along the width, green along the height.
@@ -112,8 +117,52 @@ def test_what_is_no_image_of_a_known_range_is_named(tmp_path):
             read_images([tmp_path / name], 4, None)
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.png", "a.webp"])
+def test_a_file_of_several_images_is_named(tmp_path, name):
+    first, second = (Image.fromarray(array) for array in (UPRIGHT, 255 - UPRIGHT))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    with pytest.raises(DataError, match=f"{name} cannot be read as an image .2 images in one f"):
+        read_images([tmp_path / name], 4, None)
+    first.save(tmp_path / name)
+    assert read_images([tmp_path / name], 4, None).shape == (1, 3, 4, 4)
+    # A telephone's photograph has a preview with it.
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    assert abs(pixel(tmp_path / "a.jpg")[0] - pixel(tmp_path / name)[0]) < 12
+
+
+def test_an_image_above_pillows_limit_is_named(tmp_path, monkeypatch):
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    for read in (seen_size, lambda file: read_images([file], 4, None)):
+        with pytest.raises(DataError, match=r"a\.png cannot be read as an image .*exceeds limit"):
+            read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM"])
+def test_damaged_files_lead_to_no_other_error(tmp_path, kind):
+    rng, held = np.random.default_rng(0), io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(held, kind)
+    whole, file = held.getvalue(), tmp_path / "a.png"
+    for cut in range(25):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 150), 4):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged[: None if cut % 2 else rng.integers(len(whole))])
+        for read in (seen_size, lambda file: read_images([file], 4, None)):
+            with suppress(DataError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(file)
+
+
+def test_a_reader_that_fails_in_any_way_is_named(tmp_path, monkeypatch):
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "load", lambda self: struct.unpack(">I", b""))
+    with pytest.raises(DataError, match=r"a\.png cannot be read as an image .unpack requires"):
+        read_images([tmp_path / "a.png"], 4, None)
+
+
 def test_hidden_files_are_no_images(tmp_path):
-    shown = [f"{number}{suffix}" for number, suffix in enumerate(SUFFIXES)] + ["9.JPG"]
+    shown = [f"{number}{suffix}" for number, suffix in enumerate(SUFFIXES)] + ["90.JPG"]
     hidden = ["._0.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden.png", "notes.txt", "x"]
     for name in (*shown, *hidden):
         (tmp_path / name).touch()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_ssl.data import SSLData, load_dataset, split_labels
+from pyro_ssl.data import ImageDataset, LabelSplit, SSLData, load_dataset, split_labels
 from pyro_ssl.errors import DataError
 from pyro_ssl.infer.batches import MiniBatches
 
@@ -180,6 +180,9 @@ def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     ("array", "says"),
     [
         (None, "cannot be mapped"),
+        (b"", "cannot be mapped .No data left"),
+        # A header that is no Python, which NumPy reads by a tokenizer.
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'(\n" + bytes(99), "cannot be mapped"),
         (np.array(["a", "b"]), "cannot be mapped"),
         (np.zeros((5, 1, 2, 2), ">f4"), "cannot be mapped"),
         (np.zeros((5, 4), np.uint8), "unlabelled_xs has shape"),
@@ -189,7 +192,9 @@ def test_a_file_is_mapped_as_unlabelled_rows(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, array, says):
-    if array is not None:
+    if isinstance(array, bytes):
+        (tmp_path / "rows.npy").write_bytes(array)
+    elif array is not None:
         np.save(tmp_path / "rows.npy", array)
     with pytest.raises(DataError, match=says):
         SSLData.from_arrays(XS, YS).with_unlabelled_file(tmp_path / "rows.npy")
@@ -239,3 +244,52 @@ def test_real_labels_are_unknown_where_nan_and_have_the_dtype_of_the_inputs():
     assert (none.num_labelled, none.labelled_ys.dtype) == (0, torch.float32)
     with pytest.raises(DataError, match=r"labelled_ys\[0\] is nan"):
         SSLData(xs[:1], torch.tensor([torch.nan]), xs, 1, xs[:0], xs[:0, 0], True, False, True)
+
+
+PLUS_MINUS = torch.tensor([[1, 1], [-1, 1], [1, -1], [-1, -1]])
+OF_FOUR = torch.rand(4, 3)
+
+
+def tables(minus_one, ys=PLUS_MINUS):
+    """The attributes that each way in makes of a table of 1 and -1."""
+    yield lambda: SSLData.from_arrays(OF_FOUR, ys, minus_one=minus_one)
+    yield lambda: SSLData.from_arrays(OF_FOUR.numpy(), ys.tolist(), 2, minus_one=minus_one)
+    none = OF_FOUR[:0]
+    yield lambda: SSLData(OF_FOUR[:3], ys[:3], none, 2, OF_FOUR[3:], ys[:1], minus_one=minus_one)
+    yield lambda: SSLData(OF_FOUR[:1], ys[:1], none, 2, OF_FOUR[:3], ys[:3], minus_one=minus_one)
+    yield lambda: ImageDataset("own", OF_FOUR, ys, OF_FOUR, ys, 2, minus_one)
+    # The doubt is in the test part alone.
+    yield lambda: ImageDataset("own", OF_FOUR, ys.abs(), OF_FOUR, ys, 2, minus_one)
+
+
+def test_attributes_of_one_and_minus_one_are_refused_until_it_is_said_what_they_mean():
+    for make in tables(None):
+        with pytest.raises(DataError, match=r"attribute column 0 of \w+ is 1 wherever .*='absent'"):
+            make()
+    absent = [make() for make in tables("absent")]
+    assert absent[0].labelled_ys.tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]
+    assert absent[0].num_unlabelled == 0
+    assert absent[2].labelled_ys.tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert (
+        absent[4].train_ys.tolist() == absent[4].test_ys.tolist() == absent[0].labelled_ys.tolist()
+    )
+    # Its parts and copies stay what they are.
+    assert torch.equal(absent[0].to("cpu").labelled_ys, absent[0].labelled_ys)
+    made = list(tables("unknown"))
+    assert made[0]().labelled_ys.tolist() == [[1, 1], [-1, 1], [1, -1]]
+    assert made[0]().num_unlabelled == 1
+    assert made[4]().test_ys.tolist() == PLUS_MINUS.tolist()
+
+
+def test_attributes_of_which_any_absence_is_known_are_not_in_doubt():
+    ys = torch.tensor([[1, 0], [-1, 1], [0, -1], [-1, -1]])
+    data = SSLData.from_arrays(OF_FOUR, ys)
+    assert data.labelled_ys.tolist() == ys[:3].tolist()
+    # Few labelled rows of such a table may know only presence.
+    dataset = ImageDataset("own", OF_FOUR, ys, OF_FOUR, ys, 2)
+    split = LabelSplit(np.array([0, 1]), np.array([2]), np.array([3]))
+    with pytest.raises(DataError, match="knows no attribute"):
+        SSLData.from_split(dataset, split)
+    split = LabelSplit(np.array([1]), np.array([2, 3]), np.array([0]))
+    assert SSLData.from_split(dataset, split).labelled_ys.tolist() == [[-1, 1]]
+    assert SSLData.from_arrays(OF_FOUR, torch.tensor([[1], [1], [0], [1]])).num_labelled == 4

@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ from pyro.infer.autoguide import AutoNormal
 from torch.distributions import kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pyro_ssl.elbos import Antithetic_ELBO, LabelWeighted_ELBO, ScoreFunction_ELBO
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.infer import Objective, RaoBlackwell_ELBO, StaticEnum_ELBO
+from pyro_ssl.infer import LeaveOneOut_ELBO, Objective, RaoBlackwell_ELBO, StaticEnum_ELBO
 from pyro_ssl.models import M2, VAE
 from pyro_ssl.models.rows import Batch
 from tests import oracle
@@ -421,3 +423,148 @@ def test_a_term_of_two_enumerated_sites_is_refused():
 
     with pytest.raises(ConfigError, match="enumerated sites a and b"):
         StaticEnum_ELBO(max_plate_nesting=0).loss(model, guide)
+
+
+HEADS, SEEN = torch.tensor([0.2, 0.6, 0.7]), torch.tensor(4.0)
+
+
+def coins_guide(x=None):
+    with pyro.plate("rows", 3):
+        pyro.sample("y", dist.Bernoulli(HEADS), infer={"enumerate": "parallel"})
+
+
+def coin_guide(x):
+    pyro.sample("y", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+
+
+def sum_outside(x):
+    with pyro.plate("rows", 3):
+        y = pyro.sample("y", dist.Bernoulli(0.4))
+    pyro.sample("x", dist.Normal(y.sum(-1, keepdim=True), 1.0), obs=x)
+
+
+def sum_without_a_plate(x):
+    with pyro.plate("rows", 3):
+        y = pyro.sample("y", dist.Bernoulli(0.4))
+    pyro.sample("x", dist.Normal(y.sum(-1), 1.0), obs=x)
+
+
+def latent_outside(x):
+    with pyro.plate("rows", 3):
+        y = pyro.sample("y", dist.Bernoulli(0.4))
+    pyro.sample("z", dist.Normal(y.sum(-1, keepdim=True), 1.0))
+    pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+
+def in_a_plate_of_equal_size(x):
+    with pyro.plate("rows", 3):
+        y = pyro.sample("y", dist.Bernoulli(0.4))
+    with pyro.plate("others", 3):
+        pyro.sample("x", dist.Normal(y.sum(-1, keepdim=True), 1.0), obs=x)
+
+
+def label_outside(x):
+    y = pyro.sample("y", dist.Bernoulli(0.4))
+    with pyro.plate("rows", 3):
+        pyro.sample("x", dist.Normal(y, 1.0), obs=x)
+
+
+def latent_guide(x):
+    coins_guide()
+    pyro.sample("z", dist.Normal(0.5, 1.0))
+
+
+ENUMERATING = [
+    StaticEnum_ELBO(),
+    StaticEnum_ELBO(closed_form_kl=True),
+    RaoBlackwell_ELBO(1),
+    LeaveOneOut_ELBO(2),
+    LabelWeighted_ELBO(),
+]
+
+
+def sum_over_combinations():
+    """The negative ELBO of `sum_outside` and `coins_guide`, over all 8 labels of 3 rows."""
+    total = 0.0
+    for ys in itertools.product((0.0, 1.0), repeat=3):
+        ys = torch.tensor(ys)
+        log_q = dist.Bernoulli(HEADS).log_prob(ys).sum()
+        log_p = dist.Bernoulli(0.4).log_prob(ys).sum() + dist.Normal(ys.sum(), 1.0).log_prob(SEEN)
+        total = total + log_q.exp() * (log_q - log_p)
+    return total.item()
+
+
+@pytest.mark.parametrize("validates", [True, False])
+@pytest.mark.parametrize("elbo", ENUMERATING, ids=lambda elbo: type(elbo).__name__)
+def test_a_label_of_a_plate_is_refused_in_terms_outside_of_it(elbo, validates):
+    # Each label summed on its own gives 21.9; Pyro's gives 14.7.
+    truth = sum_over_combinations()
+    assert truth == pytest.approx(4.705, abs=1e-3)
+    outside = "site '[xz]' of the model depends on the enumerated site 'y', but is outside of its"
+    with pyro.validation_enabled(validates):
+        for model, guide in (
+            (sum_outside, coins_guide),
+            (in_a_plate_of_equal_size, coins_guide),
+            (latent_outside, latent_guide),
+        ):
+            with pytest.raises(ConfigError, match=f"{outside} plate 'rows'.*TraceGraph_ELBO"):
+                elbo.loss(model, guide, SEEN)
+        if not validates:
+            # Pyro itself refuses these while it validates.
+            with pytest.raises(ConfigError, match=r"the model cannot be summed.*invalid log_prob"):
+                elbo.loss(sum_without_a_plate, coins_guide, SEEN)
+            with pytest.raises(ConfigError, match=r"sizes {-1: 3} in the model, but {} in the"):
+                elbo.loss(sum_outside, coin_guide, SEEN)
+
+
+def test_an_antithetic_pair_is_refused_outside_of_its_plate_too():
+    def guide(x):
+        with pyro.plate("rows", 3):
+            code = dist.Bernoulli(logits=torch.zeros(3, 2)).to_event(1)
+            pyro.sample("y", code, infer={"enumerate": "parallel"})
+
+    def model(x):
+        with pyro.plate("rows", 3):
+            y = pyro.sample("y", dist.Bernoulli(torch.full((2,), 0.4)).to_event(1))
+        pyro.sample("x", dist.Normal(y.sum((-1, -2)).unsqueeze(-1), 1.0), obs=x)
+
+    with pytest.raises(ConfigError, match="outside of its plate 'rows'"):
+        Antithetic_ELBO().loss(model, guide, SEEN)
+
+
+def test_the_elbo_that_the_refusal_names_has_the_true_value():
+    def draws(x):
+        with pyro.plate("rows", 3):
+            pyro.sample("y", dist.Bernoulli(HEADS))
+
+    torch.manual_seed(0)
+    losses = torch.tensor([ScoreFunction_ELBO().loss(sum_outside, draws, SEEN) for _ in range(300)])
+    error = losses.std() / 300**0.5
+    assert abs(losses.mean() - sum_over_combinations()) < 4 * error < 1.0
+
+
+def test_terms_in_more_plates_than_their_label_and_plates_of_other_names_are_summed():
+    """A label of all rows, and rows whose plate model and guide call by different names."""
+
+    def rows_guide(xs):
+        with pyro.plate("rows of the guide", 3):
+            pyro.sample("y", dist.Bernoulli(HEADS), infer={"enumerate": "parallel"})
+
+    def rows_model(xs):
+        with pyro.plate("rows", 3):
+            y = pyro.sample("y", dist.Bernoulli(0.4))
+            pyro.sample("x", dist.Normal(y, 1.0), obs=xs)
+
+    xs = torch.tensor([4.0, -1.0, 0.5])
+    for model, guide, heads in (
+        (label_outside, coin_guide, torch.tensor(0.3)),
+        (rows_model, rows_guide, HEADS),
+    ):
+        by_hand = 0.0
+        for y in (0.0, 1.0):
+            q = dist.Bernoulli(heads).log_prob(torch.tensor(y)).exp()
+            log_p = dist.Bernoulli(0.4).log_prob(torch.tensor(y))
+            log_x = dist.Normal(y, 1.0).log_prob(xs)
+            log_x = log_x.sum() if model is label_outside else log_x
+            by_hand = by_hand + (q * (q.log() - log_p - log_x)).sum().item()
+        assert StaticEnum_ELBO().loss(model, guide, xs) == pytest.approx(by_hand, rel=1e-5)

@@ -25,7 +25,7 @@ def test_the_judge_learns_from_every_label_and_the_others_from_few():
 def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
     ys = torch.tensor([[1, 0], [-1, 1], [-1, -1]]).repeat(20, 1)
     xs = torch.zeros(60, 1, 8, 8)
-    dataset = ImageDataset("partly known", xs, ys, xs[:2], ys[:2], 2)
+    dataset = ImageDataset("partly known", xs, ys, xs[:2], ys[:2], 2, "unknown")
     config = Config(validation=10, label_fraction=0.5)
     # Half of the 40 that know something, less those for validation.
     assert labelled_rows(config, dataset) == 15

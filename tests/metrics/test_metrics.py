@@ -4,9 +4,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.metrics import (
     accuracy,
+    confidence_bins,
     expected_calibration_error,
     importance_weighted_bound,
     intervention_score,
@@ -28,6 +30,55 @@ def test_calibration_error_by_hand():
     ys = torch.tensor([0, 0, 0, 1, 0, 2])
     by_hand = 4 / 6 * abs(0.75 - 0.9) + 2 / 6 * abs(0.5 - 0.6)
     assert expected_calibration_error(probabilities, ys) == pytest.approx(by_hand, abs=1e-6)
+
+
+def sure_of(*confidences, dtype=torch.float32):
+    """Rows of two classes, the first of which has these probabilities."""
+    first = torch.tensor(confidences, dtype=dtype)
+    return torch.stack([first, 1 - first], -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bins_of_confidence_end_with_their_upper_edge(dtype):
+    """Bins (m-1)/M < p <= m/M of Guo et al. (2017): 0.6 is in the 9th of 15, 1 in the 15th."""
+    above = math.nextafter(0.6, 1.0) if dtype == torch.float64 else 0.60000008
+    found = confidence_bins(sure_of(0.6, above, 0.5, 1.0, 0.94, dtype=dtype), torch.zeros(5))
+    expected = [0.0] * 15
+    expected[8], expected[9], expected[7], expected[14] = 1, 1, 1, 2
+    assert found.rows.tolist() == found.right.tolist() == expected
+    # A row's bin for every m / M, and the next number above it.
+    edges = torch.arange(8, 15, dtype=dtype) / 15
+    next_up = torch.nextafter(edges, torch.ones((), dtype=dtype))
+    for values, places in ((edges, range(7, 14)), (next_up, range(8, 15))):
+        rows = confidence_bins(sure_of(*values.tolist(), dtype=dtype), torch.zeros(7)).rows
+        assert rows.nonzero().flatten().tolist() == list(places)
+
+
+def test_a_confidence_of_one_has_no_bin_of_its_own():
+    # Four rows of the last bin: sure and right, sure and wrong, nearly sure and right, twice.
+    probabilities, ys = sure_of(1.0, 1.0, 0.96, 0.96), torch.tensor([0, 1, 0, 0])
+    by_hand = abs(3 / 4 - (1 + 1 + 0.96 + 0.96) / 4)
+    assert expected_calibration_error(probabilities, ys) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_rounding_above_one_changes_nothing():
+    ys = torch.tensor([0, 0, 1])
+    exact = expected_calibration_error(sure_of(1.0, 0.9, 0.1), ys)
+    rounded = sure_of(1.0, 0.9, 0.1)
+    rounded[0] = torch.tensor([math.nextafter(1.0, 2.0) + 1e-7, -1e-7])
+    assert rounded.max() > 1
+    assert expected_calibration_error(rounded, ys) == pytest.approx(exact, abs=1e-6)
+    attributes = torch.tensor([[1.0000001, 0.9]])
+    assert expected_calibration_error(attributes, torch.tensor([[1, 1]])) == pytest.approx(0.05)
+
+
+def test_logits_are_no_probabilities():
+    for wrong in ([[3.2, -1.0]], [[-0.5, 1.5]], [[math.inf, 0.0]]):
+        with pytest.raises(DataError, match=r"probabilities has the value .* expected values in"):
+            expected_calibration_error(torch.tensor(wrong), torch.tensor([0]))
+    with pytest.raises(ConfigError, match="bins is 0, expected at least 1"):
+        expected_calibration_error(sure_of(0.9), torch.tensor([0]), bins=0)
+    assert math.isnan(expected_calibration_error(torch.empty(0, 3), torch.empty(0).long()))
 
 
 def test_attributes_count_one_by_one_where_they_are_known():

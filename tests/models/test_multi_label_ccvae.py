@@ -252,7 +252,7 @@ def test_samples_are_of_their_attributes():
 
 def test_frequencies_survive_a_checkpoint(tmp_path):
     xs, ys = pixels(8).float(), torch.tensor([[0, 1], [1, -1]] * 2 + [[-1, -1]] * 4)
-    data = SSLData.from_arrays(xs, ys)
+    data = SSLData.from_arrays(xs, ys, minus_one="unknown")
     frequencies = ys[:2].double().clamp(min=0.1, max=0.8).mean(0).numpy()
     model = MultiLabelCCVAE(
         frequencies, input_shape=(1, 2, 3), num_classes=2, style_dim=1, hidden_dims=(4,)

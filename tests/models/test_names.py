@@ -44,7 +44,8 @@ def test_a_named_model_is_found_in_a_file_of_the_parameter_store(tmp_path):
     pyro.clear_param_store()
     again = M2(**OPTIONS).named("my m2")
     pyro.get_param_store().load(tmp_path / "store.pt")
-    assert not torch.equal(again.predict_proba(xs), expected)
+    with pytest.warns(UserWarning, match="parameters of 'my m2' that are not this model's own: pu"):
+        assert not torch.equal(again.predict_proba(xs), expected)
     pyro.module(again.param_name, again, update_module_params=True)
     assert torch.equal(again.predict_proba(xs), expected)
 
@@ -89,3 +90,45 @@ def test_statistics_that_the_store_does_not_hold_are_missed_with_a_warning():
         warnings.simplefilter("error")
         model.predict_proba(xs)
         M2((16,), 3, batch_norm=False).predict_proba(xs)
+
+
+def from_another_program(name, path):
+    """Read the store as if what is in it had been called `name` in the program that wrote it."""
+    store = pyro.get_param_store()
+    state = store.get_state()
+    for part, of_part in state.items():
+        state[part] = {f"{name}$$${key.split('$$$')[1]}": v for key, v in of_part.items()}
+    pyro.clear_param_store()
+    torch.save(state, path)
+    store.set_state(torch.load(path, weights_only=False))
+
+
+@pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
+def test_parameters_of_another_name_in_the_store_are_missed_with_a_warning(tmp_path):
+    pyro.clear_param_store()
+    model = M2(**OPTIONS)
+    xs = trained(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = model.predict_proba(xs)
+        # Models that were never in the store, beside one that is.
+        M2(**OPTIONS).predict_proba(xs)
+        copy.deepcopy(model).predict_proba(xs)
+    name = "m2_123456"
+    from_another_program(name, tmp_path / "store.pt")
+    again = M2(**OPTIONS)
+    # What a user's program does then: it registers untrained parameters beside the file's.
+    pyro.module(again.param_name, again, update_module_params=True)
+    says = rf"parameters of '{name}' that no model here has.*m\.named\('{name}'\)"
+    with pytest.warns(UserWarning, match=says):
+        again.predict_proba(xs)
+    # Another model may have been given that name meanwhile.
+    other = M2(**OPTIONS).named(name)
+    with pytest.warns(UserWarning, match=says):
+        again.predict_proba(xs)
+    del other
+    again.named(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pyro.module(again.param_name, again, update_module_params=True)
+        assert torch.equal(again.predict_proba(xs), expected)

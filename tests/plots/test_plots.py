@@ -144,6 +144,17 @@ def test_reliability_bins_confidence_and_accuracy():
     assert sum(bar.get_height() for bar in figure.axes[1].patches) == 6
 
 
+def test_reliability_draws_the_bins_of_the_calibration_error():
+    # 0.6 and 1 end their bins of 15; attributes count one by one, where they are known.
+    figure = plots.reliability(
+        torch.tensor([[0.6, 1.0], [0.96, 0.4]]), torch.tensor([[1, 1], [0, -1]]), ""
+    )
+    bars = {round(15 * bar.get_x()): bar.get_height() for bar in figure.axes[1].patches}
+    assert {place: rows for place, rows in bars.items() if rows} == {8: 1, 14: 2}
+    measured = next(line for line in figure.axes[0].lines if line.get_label() == "measured")
+    np.testing.assert_allclose(measured.get_xydata(), [[0.6, 1.0], [0.98, 0.5]], rtol=1e-6)
+
+
 def test_manifold_runs_over_quantiles_of_the_prior_from_the_lower_left():
     model = VAE((1, 4, 4), latent_dim=2, hidden_dims=())
     # The first pixel shows z1, the second z2.
