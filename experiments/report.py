@@ -1,7 +1,7 @@
 """Sums up every finished run under a results folder: mean, spread and number of seeds.
 
-Prints a table and writes it as summary.csv and summary.md into the results folder, and, if
-asked to, between the two marks of a README.
+Prints a table and writes it as summary.csv and summary.md into the results folder. With
+`--pages README.md docs` it also brings the tables of these pages up to date.
 """
 
 import json
@@ -22,9 +22,9 @@ class Config:
 
     results_root: str = "results"
     """Folder of the results."""
-    readme: str | None = None
-    """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
-    replaced: results, and others where there are any."""
+    pages: tuple[str, ...] = ()
+    """Pages whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
+    replaced: Markdown files, and folders of such files."""
 
 
 def read_results(root: Path) -> "pd.DataFrame":
@@ -38,11 +38,20 @@ def read_results(root: Path) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
+def markdown_files(places: Sequence[str | Path]) -> list[Path]:
+    """Return the Markdown files among `places`, and those in the folders among them."""
+    files: list[Path] = []
+    for place in map(Path, places):
+        files += sorted(place.rglob("*.md")) if place.is_dir() else [place]
+    return files
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Write and print the report with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
+    from experiments.engine.pages import filled
     from experiments.engine.results import summarise
-    from experiments.engine.tables import to_markdown, with_tables
+    from experiments.engine.tables import to_markdown
 
     root = Path(config.results_root)
     results = read_results(root)
@@ -54,9 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     note = "Mean and standard deviation over seeds; written by `python -m experiments.report`.\n\n"
     (root / "summary.md").write_text(note + to_markdown(table))
     print(table.to_string(index=False))
-    if config.readme is not None:
-        readme = Path(config.readme)
-        readme.write_text(with_tables(readme.read_text(), table, root))
+    for page in markdown_files(config.pages):
+        page.write_text(filled(page.read_text(), table, root))
     return 0
 
 

@@ -267,7 +267,7 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 
 def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
     from experiments.engine.results import summarise
-    from experiments.engine.tables import with_tables
+    from experiments.engine.pages import filled
     from experiments.report import read_results
 
     common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
@@ -291,7 +291,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
     assert table.loc["a/svm", "test_elbo"] == table.loc["a/vae", "labels"] == ""
     names = ("results", "bounds", "plane", "interventions", "mixture", "generator")
     text = "".join(f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in names)
-    text = with_tables(text, table.reset_index(), tmp_path)
+    text = filled(text, table.reset_index(), tmp_path)
     shown = {}
     for name in names:
         part = text.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0]
@@ -310,7 +310,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
 
 def test_readme_shows_the_committed_results():
     from experiments.engine.results import summarise
-    from experiments.engine.tables import with_tables
+    from experiments.engine.pages import filled
     from experiments.report import read_results
 
     readme = Path(experiments.__file__).parent.parent / "README.md"
@@ -323,7 +323,7 @@ def test_readme_shows_the_committed_results():
     # Other runs may lie beside the committed ones.
     results = results[results["run"].isin(runs)]
     table = summarise(results)
-    assert with_tables(readme.read_text(), table, readme.parent / "results") == readme.read_text()
+    assert filled(readme.read_text(), table, readme.parent / "results") == readme.read_text()
 
 
 def test_report_without_results_says_so(tmp_path, capsys):
