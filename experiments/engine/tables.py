@@ -201,9 +201,9 @@ def treatments(results: pd.DataFrame) -> pd.DataFrame:
     seconds = table["seconds_per_epoch"].astype(float)
     baseline = ("mlpclassifier-" + setting).map(dict(zip(runs, accuracy, strict=True)))
     exact = ("m2-" + setting).map(dict(zip(runs, seconds, strict=True)))
-    table["gain"] = (accuracy - baseline).map("{:+.1f}".format, na_action="ignore").fillna("")
-    table["cost"] = (seconds / exact).map("{:.2f}".format, na_action="ignore").fillna("")
+    table["gain"] = (accuracy - baseline).map("{:+.1f}".format, na_action="ignore")
+    table["cost"] = (seconds / exact).map("{:.2f}".format, na_action="ignore")
     table["model"] = table["model"].map(display_name)
     table = table.loc[accuracy.sort_values(ascending=False).index]
     shown = {old: new for old, new in _TREATMENT_COLUMNS.items() if old in table}
-    return table[list(shown)].rename(columns=shown)
+    return table[list(shown)].rename(columns=shown).astype(object).fillna("")

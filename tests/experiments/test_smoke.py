@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -266,8 +265,8 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 
 
 def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
-    from experiments.engine.results import summarise
     from experiments.engine.pages import filled
+    from experiments.engine.results import summarise
     from experiments.report import read_results
 
     common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
@@ -306,24 +305,6 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         "generator": set(),
     }
     assert "| a/shapes |  | 75.00 | 50.00 |" in text
-
-
-def test_readme_shows_the_committed_results():
-    from experiments.engine.results import summarise
-    from experiments.engine.pages import filled
-    from experiments.report import read_results
-
-    readme = Path(experiments.__file__).parent.parent / "README.md"
-    listing = ["git", "-C", str(readme.parent), "ls-files", "results"]
-    tracked = subprocess.run(listing, capture_output=True, text=True).stdout.split()
-    runs = {Path(f).relative_to("results").parent.as_posix() for f in tracked if "seed_" in f}
-    if not runs:
-        pytest.skip("NO COMMITTED RESULTS to compare the README with")
-    results = read_results(readme.parent / "results")
-    # Other runs may lie beside the committed ones.
-    results = results[results["run"].isin(runs)]
-    table = summarise(results)
-    assert filled(readme.read_text(), table, readme.parent / "results") == readme.read_text()
 
 
 def test_report_without_results_says_so(tmp_path, capsys):
