@@ -129,8 +129,8 @@ def test_options_of_commands_exist(page, monkeypatch, capsys):
         if program == "pyro-ssl":
             with pytest.raises(SystemExit, match="0"):
                 main([arguments[0], "--help"])
-            shown = capsys.readouterr().out
-            assert all(a in shown for a in arguments if a.startswith("-")), line
+            known = set(re.findall(r"(?<!\w)--?[\w-]+", capsys.readouterr().out))
+            assert {a for a in arguments if a.startswith("-")} <= known, line
         if program == "python" and arguments[1].startswith("experiments."):
             module = importlib.import_module(arguments[1])
             if "--help" not in arguments:
