@@ -74,6 +74,8 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
         file = short if short.exists() else whole
         return _tidy(of_benchmark(subject, pd.read_csv(file))) if file.exists() else None
     table = _table(name, pattern, results, root)
+    # A column may be of other runs than those that are like the pattern.
+    table = table.loc[:, (table != "").any()]
     return None if table.empty else _tidy(to_markdown(table))
 
 
