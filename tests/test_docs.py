@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import matplotlib
@@ -197,21 +198,31 @@ def test_every_export_is_in_the_reference():
         assert places & documented, name
 
 
-def test_the_site_copies_files_outside_of_its_folder():
+@pytest.fixture
+def hooks(monkeypatch):
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install '.[docs]'")
-    sys.path.insert(0, str(DOCS))
-    try:
-        hooks = importlib.import_module("hooks")
-    finally:
-        sys.path.remove(str(DOCS))
+    monkeypatch.syspath_prepend(DOCS)
+    yield importlib.import_module("hooks")
+    del sys.modules["hooks"]
 
-    class Page:
-        class file:  # noqa: N801
-            src_uri = "models/m2.md"
 
+def test_links_out_of_the_site_lead_to_copies(hooks):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="models/m2.md"))
     text = (
         "[a](../../CHANGELOG.md#b) [c](../index.md#d) [e](https://f.org) [g](../../no.md) [h](#i)"
     )
-    shown = hooks.on_page_markdown(text, Page)
+    shown = hooks.on_page_markdown(text, page=page)
     assert shown == text.replace("../../CHANGELOG", "../CHANGELOG")
+
+
+def test_docstrings_are_tidy_in_the_reference(hooks):
     assert hooks.on_page_content("<p>Guide::</p><p>a::b</p>") == "<p>Guide:</p><p>a::b</p>"
+    tidy = hooks.WithoutDescription()
+    for text, shown in (
+        ("A.\n\nB.\n\nDiffers from C: D.\n\nArgs:\n    e: f.", "A.\n\nArgs:\n    e: f."),
+        ("A.\n\nDiffers from C: D.", "A.\n"),
+        ("A.\n\nB.\n\nArgs:\n    e: f.", "A.\n\nB.\n\nArgs:\n    e: f."),
+    ):
+        model = SimpleNamespace(docstring=SimpleNamespace(value=text))
+        tidy.on_class(cls=model)
+        assert model.docstring.value == shown
