@@ -49,7 +49,7 @@ def markdown_files(places: Sequence[str | Path]) -> list[Path]:
 def main(args: Sequence[str] | None = None) -> int:
     """Write and print the report with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
-    from experiments.engine.pages import filled
+    from experiments.engine.marks import filled
     from experiments.engine.results import summarise
     from experiments.engine.tables import to_markdown
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
-from experiments.engine.results import display_name
+from experiments.engine.results import MEASURES, display_name
+
+# Figures that others published, a row each, and their sources.
+PUBLISHED = Path(__file__).parent / "page" / "published.csv"
 
 # Tables of results, and their columns: runs that have the first of them are in it.
 RESULTS = {
@@ -112,29 +116,32 @@ def of_results(name: str, results: pd.DataFrame) -> pd.DataFrame:
     return rows[[c for c in (*front, *columns, *rest) if c in rows]]
 
 
-def published(results: pd.DataFrame, figures: pd.DataFrame) -> pd.DataFrame:
+def published(results: pd.DataFrame) -> pd.DataFrame:
     """Return published figures, ours beside them, and their sources.
 
     Args:
-        results: summary of our runs, as `summarise` gives it.
-        figures: published.csv, a row a figure; those of other runs than ours are left out.
+        results: summary of our runs, as `summarise` gives it; figures of others are left out.
     """
+    figures = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
+    shown = {name: column for name, _, column in MEASURES}
     ours = results.set_index("run")
-    figures = figures[figures["run"].isin(ours.index)]
-    models = figures["run"].str.rpartition("/")[2].str.partition("-")[0]
-    remarks = figures["remark"].where(figures["remark"] == "", ", " + figures["remark"])
-    return pd.DataFrame(
-        {
-            "model": models.map(display_name),
-            "labels": [ours.at[run, "labels"] for run in figures["run"]],
-            "measure": figures["measure"],
-            "ours": [
-                ours.at[r, m] for r, m in zip(figures["run"], figures["measure"], strict=True)
-            ],
-            "published": figures["published"],
-            "source": "[" + figures["source"] + "](" + figures["url"] + ")" + remarks,
-        }
-    )
+    rows = []
+    for figure in figures.to_dict("records"):
+        run, measure = figure["run"], shown[figure["measure"]]
+        if run in ours.index and ours.get(measure, {run: ""})[run] != "":
+            source = figure["source"]
+            linked = f"[{source}]({figure['address']})" if figure["address"] else source
+            rows.append(
+                {
+                    "model": figure["name"],
+                    "labels": figure["labels"],
+                    "measure": measure,
+                    "ours": ours.at[run, measure],
+                    "published": figure["published"],
+                    "source": linked + (f" ({figure['note']})" if figure["note"] else ""),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def of_benchmark(name: str, table: pd.DataFrame) -> str:

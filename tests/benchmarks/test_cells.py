@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import cells
-from experiments.engine.pages import filled
+from experiments.engine.marks import filled
 
 
 @pytest.fixture

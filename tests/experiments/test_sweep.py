@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from experiments import label_fraction_sweep
-from experiments.engine.pages import filled
+from experiments.engine.marks import filled
 from experiments.engine.results import summarise
 from experiments.label_fraction_sweep import Config, comparisons, numbers_of_labels
 from experiments.report import read_results

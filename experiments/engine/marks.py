@@ -3,7 +3,7 @@
 A mark is a comment, `<!-- NAME: begin -->` or `<!-- NAME: end -->`. NAME is one of
 
 - results, bounds, treatments, sweep and others of `tables`: a table of finished runs;
-- published: published figures beside ours, from published.csv;
+- published: published figures beside ours, from page/published.csv;
 - `NAME of PATTERN, PATTERN`: such a table of the runs that are like one of the patterns, as a shell
   has them for files;
 - `benchmark NAME`: the short form of a benchmark;
@@ -44,7 +44,7 @@ def filled(text: str, results: pd.DataFrame, root: Path) -> str:
     Args:
         text: the page, Markdown.
         results: summary of the results, as `summarise` gives it.
-        root: folder of the results, which benchmarks and published.csv lie in too.
+        root: folder of the results, which benchmarks lie in too.
 
     Raises:
         ResultsError: if a mark has no other, or there is nothing of its name.
@@ -73,7 +73,7 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
         short, whole = (root / "benchmarks" / f"{subject}{end}.csv" for end in ("_short", ""))
         file = short if short.exists() else whole
         return _tidy(of_benchmark(subject, pd.read_csv(file))) if file.exists() else None
-    table = _table(name, pattern, results, root)
+    table = _table(name, pattern, results)
     # A column may be of other runs than those that are like the pattern.
     table = table.loc[:, (table != "").any()]
     return None if table.empty else _tidy(to_markdown(table))
@@ -81,10 +81,10 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
 
 def _tidy(table: str) -> str:
     """Return a table whose means and spreads are not taken apart at the end of a line."""
-    return table.replace(" +- ", "±")
+    return table.replace(" +- ", "±").replace(" ± ", "±")
 
 
-def _table(name: str, pattern: str, results: pd.DataFrame, root: Path) -> pd.DataFrame:
+def _table(name: str, pattern: str, results: pd.DataFrame) -> pd.DataFrame:
     """Return a table of the runs like `pattern`, of all that belong to it if that is empty."""
     runs = results["run"]
     apart, swept = runs.str.startswith(f"{TREATMENTS}/"), runs.str.match(SWEEP)
@@ -97,9 +97,7 @@ def _table(name: str, pattern: str, results: pd.DataFrame, root: Path) -> pd.Dat
     if name == "sweep":
         return sweep(results[swept & meant]) if swept.any() else results[:0]
     if name == "published":
-        file = root / "published.csv"
-        figures = pd.read_csv(file, dtype=str, keep_default_na=False) if file.exists() else None
-        return results[:0] if figures is None else published(results[meant], figures)
+        return published(results[meant])
     if name not in RESULTS:
         raise ResultsError(
             f"a page has marks of {name!r}; expected one of {', '.join(RESULTS)}, treatments, "
