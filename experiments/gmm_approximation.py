@@ -138,6 +138,7 @@ def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
     from pyro_ssl import plots
     from pyro_ssl.infer import fit
     from pyro_ssl.models import BitMixture
+    from pyro_ssl.results import run_csv
 
     config, truth, data = run.config, run.dataset, train_rows(run)
     torch.manual_seed(run.seed)
@@ -158,7 +159,8 @@ def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
         ends.append(model.bounds(test_xs))
         states.append(trace.state(f"q(z|x) after {stage} training"))
     frame = pd.DataFrame(trace.rows)
-    run.folders[name].write(run.seed, ".csv", frame.to_csv(index=False))
+    csv = run_csv(frame, model=name, dataset=truth.name, labels=None, seed=run.seed)
+    run.folders[name].write(run.seed, ".csv", csv)
     points = trace.xs[:_SHOWN].cpu()
     frames = [plots.bit_mixtures(points, [state], truth.locs) for state in trace.kept]
     plots.save_animation(frames, run.file(name, "_posteriors.gif"))

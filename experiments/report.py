@@ -1,19 +1,19 @@
 """Sums up every finished run under a results folder: mean, spread and number of seeds.
 
 Prints a table and writes it as summary.csv and summary.md into the results folder. With
-`--pages README.md docs` it also brings the tables of these pages up to date.
+`--pages README.md docs` it also brings the tables of these pages up to date. Also writes
+report.html into the results folder: tables with 95 % intervals beside published figures, curves and
+pictures, each with the command that makes it.
 """
 
-import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
-if TYPE_CHECKING:
-    import pandas as pd
+from pyro_ssl.errors import PyroSSLError
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,6 @@ class Config:
     replaced: Markdown files, and folders of such files."""
 
 
-def read_results(root: Path) -> "pd.DataFrame":
-    """Return one row for each `seed_*.json` below `root`, with its folder as column `run`."""
-    import pandas as pd
-
-    rows = [
-        {"run": file.parent.relative_to(root).as_posix(), **json.loads(file.read_text())}
-        for file in sorted(root.glob("**/seed_*.json"))
-    ]
-    return pd.DataFrame(rows)
-
-
 def markdown_files(places: Sequence[str | Path]) -> list[Path]:
     """Return the Markdown files among `places`, and those in the folders among them."""
     files: list[Path] = []
@@ -46,18 +35,23 @@ def markdown_files(places: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Write and print the report with command-line arguments, `sys.argv`'s if None."""
-    config = tyro.cli(Config, args=args, description=__doc__)
+def report(config: Config) -> None:
+    """Write and print the report.
+
+    Raises:
+        ResultsError: if there is no finished run, a page's marks mean nothing, or a file cannot be
+            written.
+    """
     from experiments.engine.marks import filled
+    from experiments.engine.page.document import results_page
     from experiments.engine.results import summarise
     from experiments.engine.tables import to_markdown
+    from pyro_ssl.files import write_text
+    from pyro_ssl.report import REPORT
+    from pyro_ssl.results import load_summary
 
     root = Path(config.results_root)
-    results = read_results(root)
-    if results.empty:
-        print(f"there are no finished runs below {root}")
-        return 1
+    results = load_summary(root)
     table = summarise(results)
     table.to_csv(root / "summary.csv", index=False)
     note = "Mean and standard deviation over seeds; written by `python -m experiments.report`.\n\n"
@@ -65,6 +59,18 @@ def main(args: Sequence[str] | None = None) -> int:
     print(table.to_string(index=False))
     for page in markdown_files(config.pages):
         page.write_text(filled(page.read_text(), table, root))
+    write_text(results_page(root, results), root / REPORT)
+    print(root / REPORT)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Write and print the report with command-line arguments, `sys.argv`'s if None."""
+    config = tyro.cli(Config, args=args, description=__doc__)
+    try:
+        report(config)
+    except (PyroSSLError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

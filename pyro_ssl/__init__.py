@@ -25,9 +25,11 @@ if TYPE_CHECKING:
         FitConfig,
         History,
         MiniBatches,
+        MLflowLogger,
         Objective,
         Progress,
         RowWeights,
+        TensorBoardLogger,
         fit,
         load_model,
         save_model,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
         add_term,
     )
     from pyro_ssl.models.rows import Batch
+    from pyro_ssl.results import load_results, load_summary
 
 _MODULES = {
     "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
@@ -90,10 +93,12 @@ _MODULES = {
         "Anneal",
         "FitConfig",
         "History",
+        "MLflowLogger",
         "MiniBatches",
         "Objective",
         "Progress",
         "RowWeights",
+        "TensorBoardLogger",
         "fit",
         "load_model",
         "save_model",
@@ -141,6 +146,7 @@ _MODULES = {
         "add_term",
     ),
     "pyro_ssl.models.rows": ("Batch",),
+    "pyro_ssl.results": ("load_results", "load_summary"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -20,6 +20,7 @@ from pyro_ssl.metrics.frechet import ClassifierFeatures, FrechetDistance, incept
 from pyro_ssl.models import GeneratorVAE, MLPClassifier
 from pyro_ssl.nets.dcgan import Discriminator, Generator, discriminator_loss, generator_loss
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.results import run_csv
 
 _CLASSIFIER_STEPS = 1_000
 _CLASSIFIER_ROWS = 20_000
@@ -141,7 +142,9 @@ class GanStages:
                 f"the distances in {self.run.file(self.name, '_joint.pt')} are of Inception's "
                 "features and of a classifier's: have its weights or not, and use --overwrite"
             )
-        self.run.folders[self.name].write(self.seed, ".csv", frame.to_csv(index=False))
+        dataset = self.dataset.name
+        csv = run_csv(frame, model=self.name, dataset=dataset, labels=None, seed=self.seed)
+        self.run.folders[self.name].write(self.seed, ".csv", csv)
 
     def _stage(
         self, name: str, parts: Any, step: Any, rows: Any = None, measure: Any = None

@@ -157,6 +157,9 @@ class TrainingOptions(DataOptions):
     """Test the epoch of the best validation figure; else the last epoch."""
     patience: int | None = None
     """Stop after so many epochs without a better validation figure; none for never."""
+    log: Literal["tensorboard", "mlflow"] | None = option(None, recorded=False)
+    """Show each epoch, and samples every five epochs, in TensorBoard (event files in
+    RESULTS_ROOT/tensorboard) or in MLflow (where MLFLOW_TRACKING_URI says); none for neither."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,12 +19,13 @@ from experiments.engine.runner import Figures, Result, SeedRun
 from pyro_ssl import plots
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
-from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.infer import FitConfig, History, MLflowLogger, TensorBoardLogger, fit
 from pyro_ssl.infer.devices import forget_peak_memory, peak_memory, resolve_precision
 from pyro_ssl.infer.processes import process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.models import PyroModel
+from pyro_ssl.models import PyroModel, SSLModel
+from pyro_ssl.results import run_csv
 
 # What the progress bar tells.
 _SHOWN = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")
@@ -101,6 +104,7 @@ def fit_config(
 def check_contenders(contenders: Contenders, run: SeedRun) -> None:
     """Raise what is wrong with the options, if anything is."""
     for contender in contenders(run):
+        _logger(contender)
         Trainer(contender.model, contender.data, contender.fit_config)
 
 
@@ -128,12 +132,9 @@ def train(contender: Contender) -> tuple[History, float | None]:
         contender.watch(0)
     steps = contender.steps
     total, epochs = contender.fit_config.total_steps(steps), 0
-    with tqdm(
-        total=total,
-        desc=f"{display_name(contender.name)} seed {seed}",
-        unit="step",
-        disable=options.quiet,
-    ) as bar:
+    description = f"{display_name(contender.name)} seed {seed}"
+    bar = tqdm(total=total, desc=description, unit="step", disable=options.quiet)
+    with bar, _logger(contender) as log:
 
         def on_epoch(progress: Progress) -> None:
             nonlocal epochs
@@ -141,13 +142,14 @@ def train(contender: Contender) -> tuple[History, float | None]:
             epochs += 1
             if epochs == 1:
                 forget_peak_memory(contender.device)
-            folder.write(seed, ".csv", pd.DataFrame(rows).to_csv(index=False))
+            folder.write(seed, ".csv", _csv(contender, pd.DataFrame(rows)))
             last = {k: f"{v:.5g}" for k, v in rows[-1].items()}
             folder.log(seed, " ".join(f"{k}={v}" for k, v in last.items()))
             bar.set_postfix({k: last[k] for k in _SHOWN if k in last}, refresh=False)
             bar.update(min(len(rows) * steps, total) - bar.n)
             if contender.watch is not None:
                 contender.watch(len(rows))
+            log(progress)
 
         def on_step(progress: Progress) -> None:
             bar.update()
@@ -179,7 +181,7 @@ def _finish(
     run, name = contender.run, contender.name
     folder, frame = run.folders[name], history.to_frame()
     # A kill right after the last checkpoint may have left the table a row short.
-    folder.write(run.seed, ".csv", frame.to_csv(index=False))
+    folder.write(run.seed, ".csv", _csv(contender, frame))
     contender = replace(contender, history=frame)
     measured: Result = {}
     title = f"{display_name(folder.path.name)}, seed {run.seed}"
@@ -204,6 +206,28 @@ def _finish(
     }
     run.finish(name, measured | about_training, figures)
     folder.log(run.seed, f"tested, {history.selection}: {measured}")
+
+
+def _logger(contender: Contender) -> AbstractContextManager[Callable[[Progress], None]]:
+    """Return what else is called after every epoch, to be closed in the end."""
+    run, name = contender.run, contender.name
+    kind = run.config.log if isinstance(run.config, TrainingOptions) else None
+    folder = run.folders[name]
+    if kind == "mlflow":
+        title = f"{folder.path.name} seed {run.seed}"
+        return MLflowLogger(run.comparison.name, title, options=folder.config)
+    if kind == "tensorboard":
+        files = Path(run.config.results_root) / "tensorboard" / run.comparison.name
+        seed = files / folder.path.name / f"seed_{run.seed}"
+        return TensorBoardLogger(seed, options=folder.config)
+    return nullcontext(lambda progress: None)
+
+
+def _csv(contender: Contender, frame: pd.DataFrame) -> str:
+    """Return the rows of a history as the text of the run's CSV."""
+    labels = contender.data.num_labelled if isinstance(contender.model, SSLModel) else None
+    dataset = contender.run.dataset.name
+    return run_csv(frame, model=contender.name, dataset=dataset, labels=labels, seed=contender.seed)
 
 
 def mean_with_error(name: str, values: Tensor) -> Result:

@@ -9,6 +9,7 @@ from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.infer.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.loggers import EpochLogger, MLflowLogger, TensorBoardLogger, draw_samples
 from pyro_ssl.infer.loop import History, fit
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.progress import Progress
@@ -17,10 +18,12 @@ from pyro_ssl.infer.weights import RowWeights
 __all__ = [
     "Anneal",
     "Antithetic_ELBO",
+    "EpochLogger",
     "FitConfig",
     "History",
     "LabelWeighted_ELBO",
     "LeaveOneOut_ELBO",
+    "MLflowLogger",
     "MiniBatches",
     "Objective",
     "Progress",
@@ -28,6 +31,8 @@ __all__ = [
     "RowWeights",
     "ScoreFunction_ELBO",
     "StaticEnum_ELBO",
+    "TensorBoardLogger",
+    "draw_samples",
     "fit",
     "load_checkpoint",
     "load_model",

@@ -142,7 +142,7 @@ def _quantile_grid(cells: int, like: Tensor) -> Tensor:
 
 
 def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
-    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps.
+    """Draw images `[N, C, H, W]`, grey or colour, or `[N, H, W]`, on a grid with thin gaps.
 
     Args:
         images: values in [0, 1].
@@ -161,6 +161,7 @@ def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -
 
 
 def _draw_grid(axes: Axes, images: Tensor, columns: int) -> None:
+    images = images if images.dim() == 4 else images.unsqueeze(1)
     grid = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=0.3)
     picture = grid.permute(1, 2, 0) if images.shape[1] == 3 else grid[0]
     axes.imshow(picture.numpy(), cmap="gray_r", vmin=0, vmax=1)

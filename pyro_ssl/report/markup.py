@@ -118,9 +118,22 @@ def picture(figure: Figure, alt: str, caption: str, pixels: bool = False) -> Htm
         else:
             figure.savefig(buffer, format="svg", metadata={"Date": None})
     kind = "png" if pixels else "svg+xml"
-    source = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    image = element("img", src=source, alt=alt, width=width, height=height)
+    return embedded(buffer.getvalue(), kind, (width, height), alt, caption)
+
+
+def embedded(content: bytes, kind: str, size: tuple[int, int], alt: str, caption: Any) -> Html:
+    """Return an image's file within the page.
+
+    Args:
+        content: the file.
+        kind: its kind: png, svg+xml.
+        size: width and height in CSS pixels.
+        alt: what is to be seen in it, for those who do not see it.
+        caption: what stands below it.
+    """
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    image = element("img", src=source, alt=alt, width=size[0], height=size[1])
     return element("figure", image, element("figcaption", caption))
 
 

@@ -1,47 +1,21 @@
 """A report on a fitted classifier as one page, which needs no network and runs no code."""
 
-import re
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
 from pyro_ssl.files import write_bytes
 from pyro_ssl.report.closing import limits, settings
+from pyro_ssl.report.document import document
 from pyro_ssl.report.held_out import confusions, reliability
 from pyro_ssl.report.latents import latent_map, novelty
-from pyro_ssl.report.markup import Html, element, joined
 from pyro_ssl.report.restored import restored
 from pyro_ssl.report.rows import choose_rows
-from pyro_ssl.report.style import CSS
 from pyro_ssl.report.summary import decision, headline
 from pyro_ssl.report.training import class_shares, columns, course
 
 REPORT = "report.html"
-
-# Nothing may be loaded, and no code run, whatever the data holds.
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>$css</style>
-</head>
-<body>
-$header
-$contents
-<main>
-$sections
-</main>
-</body>
-</html>
-""")
-_HEADING = re.compile(r'<section id="([a-z]+)"[^>]*><h2[^>]*>(.*?)</h2>')
 
 
 def write_report(
@@ -90,24 +64,9 @@ def write_report(
         settings(classifier),
         limits(classifier),
     ]
-    body = Html("\n".join(part for part in sections if part))
-    page = _PAGE.substitute(
-        title="Report on a classifier",
-        css=CSS,
-        header=headline(classifier, chosen, held_out),
-        contents=_contents(body),
-        sections=body,
-    )
+    header = headline(classifier, chosen, held_out)
+    page = document("Report on a classifier", header, sections)
     path = Path(folder) / REPORT
     # Lone surrogates, which names may have, are no text.
     write_bytes(page.encode("utf-8", "replace"), path)
     return path
-
-
-def _contents(body: Html) -> Html:
-    """Return links to the sections."""
-    links = [
-        element("li", element("a", Html(title), href=f"#{name}"))
-        for name, title in _HEADING.findall(body)
-    ]
-    return element("nav", element("ul", joined(links)), aria_label="Contents")

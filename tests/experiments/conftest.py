@@ -17,7 +17,7 @@ def draw_once(monkeypatch):
     draw, drawn = Figure.savefig, set()
 
     def savefig(self, file, **options):
-        kind = _SEED.fullmatch(Path(file).name)
+        kind = _SEED.fullmatch(Path(file).name) if isinstance(file, str | Path) else None
         if kind is None:
             return draw(self, file, **options)
         of_model = (Path(file).parent.name.split("-")[0], kind[1])

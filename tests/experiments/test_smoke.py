@@ -176,8 +176,14 @@ EXPERIMENTS = {
         "--words 6 --validation 20 --bits 4 --epochs 2 --batch-size 10 --quiet",
         trained("semantic_hashing/bernoullivae-counts-0-0-4bits-20newsgroups", ["learning_curves"]),
     ),
-    "report": ("", ["summary.csv", "summary.md"]),
+    "report": ("", ["summary.csv", "summary.md", "report.html"]),
+    "draw": (
+        "mnist_m2/m2-digits-20/seed_0.pt --figure prior_samples",
+        ["mnist_m2/m2-digits-20/seed_0_prior_samples.png"],
+    ),
 }
+# Commands about runs that are there already.
+AFTERWARDS = ("report", "draw")
 
 
 def few_documents(words: int) -> Documents:
@@ -227,7 +233,7 @@ def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
     if "ATTRIBUTES" in arguments:
         folder = folder_of_attributes(tmp_path / "attributes")
         arguments = arguments.replace("ATTRIBUTES", str(folder))
-    if name == "report":
+    if name in AFTERWARDS:
         run("mnist_m2", EXPERIMENTS["mnist_m2"][0], tmp_path)
     assert run(name, arguments, tmp_path) == 0
     missing = [
@@ -239,6 +245,8 @@ def test_runs_and_leaves_its_files(name, tmp_path, monkeypatch):
 
 def run(name: str, arguments: str, root: Path) -> int:
     module = importlib.import_module(f"experiments.{name}")
+    if name == "draw":
+        return module.main([f"{root}/{arguments.split()[0]}", *arguments.split()[1:]])
     return module.main([*arguments.split(), "--results-root", str(root)])
 
 
@@ -267,7 +275,7 @@ def test_report_gives_mean_spread_and_number_of_seeds(tmp_path):
 def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_path):
     from experiments.engine.marks import filled
     from experiments.engine.results import summarise
-    from experiments.report import read_results
+    from pyro_ssl import load_summary
 
     common = {"dataset": "mnist", "validation_rows": 10, "device": "cpu"}
     measured = {
@@ -282,7 +290,7 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
         for seed, values in enumerate(seeds):
             result = {**common, "seed": seed, "model": run, **values}
             (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
-    table = summarise(read_results(tmp_path)).set_index("run")
+    table = summarise(load_summary(tmp_path)).set_index("run")
     assert table.loc["a/vae", "test_elbo"] == "-90.00 +- 1.41"
     assert table.loc["a/vae", "test_bound_5000"] == "-87.00 (1 of 2 seeds)"
     assert table.loc["a/plane", "test_elbo"] == "-2.125"
@@ -310,4 +318,4 @@ def test_report_tells_accuracies_and_bounds_apart_and_says_what_is_missing(tmp_p
 
 def test_report_without_results_says_so(tmp_path, capsys):
     assert run("report", "", tmp_path) == 1
-    assert "no finished runs" in capsys.readouterr().out
+    assert "no finished runs" in capsys.readouterr().err

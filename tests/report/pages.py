@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 
 EVIL = "<script>alert('&\"')</script>"
-VOID = ("meta", "link", "img", "br")
+VOID = ("meta", "link", "img", "br", "wbr")
 
 
 def make(xs, y, **options):

@@ -12,7 +12,8 @@ from experiments.engine import marks, tables
 from experiments.engine.marks import docstring, filled
 from experiments.engine.results import summarise
 from experiments.engine.tables import PUBLISHED
-from experiments.report import markdown_files, read_results
+from experiments.report import markdown_files
+from pyro_ssl import load_summary
 from pyro_ssl.errors import ResultsError
 from tests.pages import PAGES, name_of
 
@@ -27,7 +28,7 @@ def committed() -> pd.DataFrame:
     runs = {Path(f).relative_to("results").parent.as_posix() for f in tracked if "seed_" in f}
     if not runs:
         pytest.skip("NO COMMITTED RESULTS to compare pages with")
-    results = read_results(ROOT / "results")
+    results = load_summary(ROOT / "results")
     return summarise(results[results["run"].isin(runs)])
 
 
