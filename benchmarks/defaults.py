@@ -1,6 +1,6 @@
-"""Accuracy of the README's two ways to train M2 on MNIST with 100 labels, run as printed there.
+"""Accuracy of two ways to train M2 on MNIST with 100 labels, run as docs/own-svi.md prints them.
 
-For each seed it runs the README's blocks of code with that seed, and the classifier trained on the
+For each seed it runs the page's blocks of code with that seed, and the classifier trained on the
 labelled rows only, with the same options. Accuracies are those on 10,000 labelled validation rows
 after every epoch; the test set is not read. Writes defaults_epochs.csv, with every
 epoch, and defaults.csv and defaults.md to RESULTS_ROOT.
@@ -24,7 +24,7 @@ from pyro_ssl.files import write_text
 from pyro_ssl.infer import FitConfig, fit
 from pyro_ssl.models import MLPClassifier
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "own-svi.md"
 WAYS = {"M2, fit": "fit(m2", "M2, SVI with TraceEnum_ELBO": "svi.step"}
 CLASSIFIER = "classifier of the labelled rows alone"
 # A hundred labelled rows are a single batch: steps of the classifier in each epoch.
@@ -44,8 +44,8 @@ class Config:
 
 
 def block(mark: str) -> str:
-    """Return the README's first block of Python that contains `mark`."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    """Return the page's first block of Python that contains `mark`."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return next(text for text in blocks if mark in text)
 
 
@@ -74,7 +74,7 @@ def accuracies(seed: int) -> dict[str, tuple[list[float], float]]:
 
 
 def with_seed(code: str, seed: int) -> str:
-    """Return the README's code with another seed for the split and all random numbers."""
+    """Return the page's code with another seed for the split and all random numbers."""
     code = code.replace("seed=0", f"seed={seed}").replace(
         "set_rng_seed(0)", f"set_rng_seed({seed})"
     )

@@ -1,8 +1,9 @@
 """Sums up every finished run under a results folder: mean, spread and number of seeds.
 
-Prints a table and writes it as summary.csv and summary.md into the results folder, and, if
-asked to, between the two marks of a README. Also writes report.html there: tables with 95 %
-intervals beside published figures, curves and pictures, each with the command that makes it.
+Prints a table and writes it as summary.csv and summary.md into the results folder. With
+`--pages README.md docs` it also brings the tables of these pages up to date. Also writes
+report.html into the results folder: tables with 95 % intervals beside published figures, curves and
+pictures, each with the command that makes it.
 """
 
 import sys
@@ -21,21 +22,30 @@ class Config:
 
     results_root: str = "results"
     """Folder of the results."""
-    readme: str | None = None
-    """File whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
-    replaced: results, and others where there are any."""
+    pages: tuple[str, ...] = ()
+    """Pages whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
+    replaced: Markdown files, and folders of such files."""
+
+
+def markdown_files(places: Sequence[str | Path]) -> list[Path]:
+    """Return the Markdown files among `places`, and those in the folders among them."""
+    files: list[Path] = []
+    for place in map(Path, places):
+        files += sorted(place.rglob("*.md")) if place.is_dir() else [place]
+    return files
 
 
 def report(config: Config) -> None:
     """Write and print the report.
 
     Raises:
-        ResultsError: if there is no finished run, the README lacks a table's marks, or a file
-            cannot be written.
+        ResultsError: if there is no finished run, a page's marks mean nothing, or a file cannot be
+            written.
     """
+    from experiments.engine.marks import filled
     from experiments.engine.page.document import results_page
     from experiments.engine.results import summarise
-    from experiments.engine.tables import to_markdown, with_tables
+    from experiments.engine.tables import to_markdown
     from pyro_ssl.files import write_text
     from pyro_ssl.report import REPORT
     from pyro_ssl.results import load_summary
@@ -47,9 +57,8 @@ def report(config: Config) -> None:
     note = "Mean and standard deviation over seeds; written by `python -m experiments.report`.\n\n"
     (root / "summary.md").write_text(note + to_markdown(table))
     print(table.to_string(index=False))
-    if config.readme is not None:
-        readme = Path(config.readme)
-        readme.write_text(with_tables(readme.read_text(), table, root))
+    for page in markdown_files(config.pages):
+        page.write_text(filled(page.read_text(), table, root))
     write_text(results_page(root, results), root / REPORT)
     print(root / REPORT)
 

@@ -43,7 +43,7 @@ def report(rows: pd.DataFrame) -> str:
 
 
 def short(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a README's form: R^2 with half its 95 % interval, a row a setting, a column a method.
+    """Return what pages show: R^2 with half its 95 % interval, a row a setting, a column a method.
 
     The last columns are the log losses, in nats a row, of methods that have one.
     """

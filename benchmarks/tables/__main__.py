@@ -6,7 +6,7 @@ labels are known: 5, 10 or 25 of each class (`even`), or as many drawn from all 
 says where they differ from scikit-learn's defaults. Each fit is a row of tables.csv in OUTPUT, and
 those that are there are not computed again.
 tables_summary.csv has means, deviations and 95 % intervals over splits, tables.md the comparison,
-tables_short.csv what README shows of it. Run it with
+tables_short.csv what pages show of it. Run it with
 OMP_NUM_THREADS=1 where several processes share the cores.
 """
 

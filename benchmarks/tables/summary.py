@@ -132,7 +132,7 @@ def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
 
 
 def short(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
-    """Return a README's form: mean balanced accuracies in percent, a row for each method.
+    """Return what pages show: mean balanced accuracies in percent, a row for each method.
 
     Means are over settings of means over splits; only settings and splits that `ours` has count,
     and methods that have all of them.

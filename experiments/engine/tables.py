@@ -1,4 +1,4 @@
-"""The tables of a README, of results and of benchmarks."""
+"""Tables of results and of benchmarks, as pages show them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.engine.results import display_name
-from pyro_ssl.errors import ResultsError
+from experiments.engine.results import MEASURES, display_name
 
-# The columns of a README's tables of results: runs that have the first of them.
-_RESULTS = {
+# Figures that others published, a row each, and their sources.
+PUBLISHED = Path(__file__).parent / "page" / "published.csv"
+
+# Tables of results, and their columns: runs that have the first of them are in it.
+RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "hashing": [
@@ -36,7 +38,7 @@ _RESULTS = {
 }
 
 # The experiment whose runs have a table of their own, and its columns.
-_TREATMENTS = "mnist_label_treatments"
+TREATMENTS = "mnist_label_treatments"
 _TREATMENT_COLUMNS = {
     "model": "model",
     "validation_accuracy_%": "validation_%",
@@ -51,10 +53,10 @@ _TREATMENT_COLUMNS = {
 }
 
 # How the folders of `label_fraction_sweep` end, which have a table of their own too.
-_SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
+SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 
-# The columns of a README's short form of a benchmark.
-_BENCHMARKS = {
+# The columns of a benchmark's short form.
+BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
     "defaults": ["way", "seed", "validation_accuracy_%", "lowest_%"],
@@ -97,77 +99,69 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
-def with_table(text: str, name: str, table: str) -> str:
-    """Return a README's `text` with the table between the marks of `name` replaced.
-
-    Raises:
-        ResultsError: if the text lacks the two marks.
-    """
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if begin not in text or end not in text:
-        raise ResultsError(f"the file has no marks {begin} and {end} to put the table between")
-    before, rest = text.split(begin, 1)
-    _, after = rest.split(end, 1)
-    return f"{before}{begin}\n{table}{end}{after}"
-
-
-def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
-    """Return a README's `text` with its tables of results and of benchmarks brought up to date.
+def of_results(name: str, results: pd.DataFrame) -> pd.DataFrame:
+    """Return one of the tables of `RESULTS`: the runs that have its first column.
 
     Args:
-        text: the README.
-        results: summary of the results, as `summarise` gives it.
-        root: folder of the results, which the benchmarks lie in too.
+        name: a key of `RESULTS`.
+        results: summary of the runs, as `summarise` gives it.
     """
-    apart = results["run"].str.startswith(f"{_TREATMENTS}/")
-    if apart.any() and "<!-- treatments: begin -->" in text:
-        text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
-    swept = results["run"].str.match(_SWEEP) & ("<!-- sweep: begin -->" in text)
-    if swept.any():
-        text = with_table(text, "sweep", to_markdown(sweep(results[swept])))
-    others = results[~apart & ~swept]
-    for name, columns in _RESULTS.items():
-        present = [c for c in columns if c in others]
-        rows = others[others[columns[0]] != ""] if columns[0] in others else others[:0]
-        if name == "bounds":
-            # What bounds of documents and of a GAN's images are about, other tables say.
-            for column in {"test_deviance_kl", "frechet_joint"} & set(rows):
-                rows = rows[rows[column] == ""]
-        front, rest = ("run", "labels"), ("seeds", "validation_rows")
-        short = rows[[c for c in (*front, *present, *rest) if c in rows]]
-        if f"<!-- {name}: begin -->" in text or name == "results":
-            text = with_table(text, name, to_markdown(short))
-    return _with_short_forms(_with_benchmarks(text, root), root)
+    columns = [c for c in RESULTS[name] if c in results]
+    rows = results[results[columns[0]] != ""] if RESULTS[name][0] in results else results[:0]
+    if name == "bounds":
+        # What bounds of documents and of a GAN's images are about, other tables say.
+        for column in {"test_deviance_kl", "frechet_joint"} & set(rows):
+            rows = rows[rows[column] == ""]
+    front, rest = ("run", "labels"), ("seeds", "validation_rows")
+    return rows[[c for c in (*front, *columns, *rest) if c in rows]]
 
 
-def _with_benchmarks(text: str, root: Path) -> str:
-    """Return a README's `text` with its tables of benchmarks brought up to date."""
-    for name, columns in _BENCHMARKS.items():
-        file = root / "benchmarks" / f"{name}.csv"
-        if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
-            table = pd.read_csv(file)
-            device = table["device"].iloc[0]
-            if "rows" in table and name == "step":
-                table = table[table["rows"] == "unlabelled"]
-            if name == "cells":
-                table = cells_summary(table)
-            shown = table[columns].astype(object).fillna("")
-            # Accuracies in percent have two digits after the point.
-            form = "{:.4g}" if name == "defaults" else "{:.3g}"
-            shown = shown.map(partial(_formatted, form))
-            note = f"\n{device}.\n"
-            text = with_table(text, f"benchmark {name}", to_markdown(shown) + note)
-    return text
+def published(results: pd.DataFrame) -> pd.DataFrame:
+    """Return published figures, ours beside them, and their sources.
+
+    Args:
+        results: summary of our runs, as `summarise` gives it; figures of others are left out.
+    """
+    figures = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
+    shown = {name: column for name, _, column in MEASURES}
+    ours = results.set_index("run")
+    rows = []
+    for figure in figures.to_dict("records"):
+        run, measure = figure["run"], shown[figure["measure"]]
+        if run in ours.index and ours.get(measure, {run: ""})[run] != "":
+            source = figure["source"]
+            linked = f"[{source}]({figure['address']})" if figure["address"] else source
+            rows.append(
+                {
+                    "model": figure["name"],
+                    "labels": figure["labels"],
+                    "measure": measure,
+                    "ours": ours.at[run, measure],
+                    "published": figure["published"],
+                    "source": linked + (f" ({figure['note']})" if figure["note"] else ""),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def _with_short_forms(text: str, root: Path) -> str:
-    """Return a README's `text` with the tables that benchmarks write as they are to be shown."""
-    for name in ("tables", "regression"):
-        file = root / "benchmarks" / f"{name}_short.csv"
-        if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
-            shown = pd.read_csv(file).astype(object).fillna("")
-            text = with_table(text, f"benchmark {name}", to_markdown(shown))
-    return text
+def of_benchmark(name: str, table: pd.DataFrame) -> str:
+    """Return the short form of a benchmark as Markdown.
+
+    Args:
+        name: a key of `BENCHMARKS`, or the name of a benchmark that writes its short form itself.
+        table: what the benchmark wrote.
+    """
+    if name not in BENCHMARKS:
+        return to_markdown(table.astype(object).fillna(""))
+    device = table["device"].iloc[0]
+    if name == "step":
+        table = table[table["rows"] == "unlabelled"]
+    if name == "cells":
+        table = cells_summary(table)
+    # Accuracies in percent have two digits after the point.
+    form = "{:.4g}" if name == "defaults" else "{:.3g}"
+    shown = table[BENCHMARKS[name]].astype(object).fillna("").map(partial(_formatted, form))
+    return f"{to_markdown(shown)}\n{device}.\n"
 
 
 def _formatted(form: str, value: object) -> object:
@@ -214,9 +208,9 @@ def treatments(results: pd.DataFrame) -> pd.DataFrame:
     seconds = table["seconds_per_epoch"].astype(float)
     baseline = ("mlpclassifier-" + setting).map(dict(zip(runs, accuracy, strict=True)))
     exact = ("m2-" + setting).map(dict(zip(runs, seconds, strict=True)))
-    table["gain"] = (accuracy - baseline).map("{:+.1f}".format, na_action="ignore").fillna("")
-    table["cost"] = (seconds / exact).map("{:.2f}".format, na_action="ignore").fillna("")
+    table["gain"] = (accuracy - baseline).map("{:+.1f}".format, na_action="ignore")
+    table["cost"] = (seconds / exact).map("{:.2f}".format, na_action="ignore")
     table["model"] = table["model"].map(display_name)
     table = table.loc[accuracy.sort_values(ascending=False).index]
     shown = {old: new for old, new in _TREATMENT_COLUMNS.items() if old in table}
-    return table[list(shown)].rename(columns=shown)
+    return table[list(shown)].rename(columns=shown).astype(object).fillna("")

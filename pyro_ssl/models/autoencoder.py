@@ -20,10 +20,9 @@ class Autoencoder(VAE):
 
     Validation reports `validation_log_prob_x`, as there is no ELBO.
 
-    Differs from the paper: no paper; it is the comparison that shows what the KL is for.
+    Its options are those of `VAE`.
 
-    Args:
-        options: those of `VAE`.
+    Differs from the paper: no paper; it is the comparison that shows what the KL is for.
     """
 
     objective_name = "log_prob_x"

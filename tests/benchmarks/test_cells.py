@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import cells
-from experiments.engine.tables import with_tables
+from experiments.engine.marks import filled
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_readmes_table_has_means_and_spreads_over_seeds(tmp_path):
         f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("results", "benchmark cells")
     )
     none = pd.DataFrame({"run": pd.Series(dtype=str), "test_accuracy_%": pd.Series(dtype=str)})
-    lines = with_tables(marks, none, tmp_path).splitlines()
-    assert "| ours | 83.0 +- 2.8 | 12.0 +- 1.4 | 81.0 +- 0.0 | 4.0 +- 1.4 |" in lines
-    assert "| logistic regression | 71.0 +- 1.4 | 0.0 +- 0.0 | 72.0 +- 1.4 | 1.0 +- 0.0 |" in lines
+    lines = filled(marks, none, tmp_path).splitlines()
+    assert "| ours | 83.0±2.8 | 12.0±1.4 | 81.0±0.0 | 4.0±1.4 |" in lines
+    assert "| logistic regression | 71.0±1.4 | 0.0±0.0 | 72.0±1.4 | 1.0±0.0 |" in lines
     assert "a processor." in lines

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from experiments import label_fraction_sweep
+from experiments.engine.marks import filled
 from experiments.engine.results import summarise
-from experiments.engine.tables import with_tables
 from experiments.label_fraction_sweep import Config, comparisons, numbers_of_labels
 from pyro_ssl import load_summary, plots
 from pyro_ssl.errors import ConfigError
@@ -81,9 +81,9 @@ def test_report_puts_models_side_by_side(tmp_path):
             result = {**common, "seed": seed, "test_accuracy": accuracy}
             (tmp_path / run / f"seed_{seed}.json").write_text(json.dumps(result))
     marks = [f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in ("results", "sweep")]
-    text = with_tables("".join(marks), summarise(load_summary(tmp_path)), tmp_path)
+    text = filled("".join(marks), summarise(load_summary(tmp_path)), tmp_path)
     assert "| dataset | labels | CCVAE | M2 |" in text
-    assert "| mnist | 48 | 75.00 +- 7.07 (2) | 90.00 (1) |" in text
+    assert "| mnist | 48 | 75.00±7.07 (2) | 90.00 (1) |" in text
     assert "| mnist | 486 |  | 95.00 (1) |" in text
     # A sweep of other options is no part of it.
     assert "| mnist_m2/m2-mnist-48-lr-sweep | 48 | 50.00 |" in text

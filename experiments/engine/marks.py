@@ -1,0 +1,120 @@
+"""What pages show between two marks: tables of `results/`, and what models' docstrings say.
+
+A mark is a comment, `<!-- NAME: begin -->` or `<!-- NAME: end -->`. NAME is one of
+
+- results, bounds, treatments, sweep and others of `tables`: a table of finished runs;
+- published: published figures beside ours, from page/published.csv;
+- `NAME of PATTERN, PATTERN`: such a table of the runs that are like one of the patterns, as a shell
+  has them for files;
+- `benchmark NAME`: the short form of a benchmark;
+- `docstring MODEL`: p, q, objective, source and differences, as the model's docstring has them.
+"""
+
+import inspect
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from textwrap import dedent
+
+import pandas as pd
+
+from experiments.engine.tables import (
+    RESULTS,
+    SWEEP,
+    TREATMENTS,
+    of_benchmark,
+    of_results,
+    published,
+    sweep,
+    to_markdown,
+    treatments,
+)
+from pyro_ssl import models
+from pyro_ssl.errors import ResultsError
+
+_MARKED = re.compile(r"<!-- ([^:\n]+): begin -->\n(.*?)<!-- \1: end -->", re.DOTALL)
+_MARK = re.compile(r"<!-- [^:\n]+: (?:begin|end) -->")
+
+
+def filled(text: str, results: pd.DataFrame, root: Path) -> str:
+    """Return a page with what is between its marks brought up to date.
+
+    Where no run or benchmark is there to be shown, the page keeps what it has.
+
+    Args:
+        text: the page, Markdown.
+        results: summary of the results, as `summarise` gives it.
+        root: folder of the results, which benchmarks lie in too.
+
+    Raises:
+        ResultsError: if a mark has no other, or there is nothing of its name.
+    """
+    if 2 * len(_MARKED.findall(text)) != len(_MARK.findall(text)):
+        raise ResultsError(
+            "marks are not in pairs: expected <!-- NAME: end --> after each <!-- NAME: begin -->, "
+            f"found {', '.join(_MARK.findall(text))}"
+        )
+
+    def renewed(match: re.Match[str]) -> str:
+        name, old = match.groups()
+        new = _block(name, results, root)
+        return f"<!-- {name}: begin -->\n{old if new is None else new}<!-- {name}: end -->"
+
+    return _MARKED.sub(renewed, text)
+
+
+def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
+    """Return what a mark stands for, None where there is nothing to be shown."""
+    name, _, pattern = mark.partition(" of ")
+    kind, _, subject = name.partition(" ")
+    if kind == "docstring" and hasattr(models, subject):
+        return docstring(getattr(models, subject))
+    if kind == "benchmark":
+        short, whole = (root / "benchmarks" / f"{subject}{end}.csv" for end in ("_short", ""))
+        file = short if short.exists() else whole
+        return _tidy(of_benchmark(subject, pd.read_csv(file))) if file.exists() else None
+    table = _table(name, pattern, results)
+    # A column may be of other runs than those that are like the pattern.
+    table = table.loc[:, (table != "").any()]
+    return None if table.empty else _tidy(to_markdown(table))
+
+
+def _tidy(table: str) -> str:
+    """Return a table whose means and spreads are not taken apart at the end of a line."""
+    return table.replace(" +- ", "±").replace(" ± ", "±")
+
+
+def _table(name: str, pattern: str, results: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of the runs like `pattern`, of all that belong to it if that is empty."""
+    runs = results["run"]
+    apart, swept = runs.str.startswith(f"{TREATMENTS}/"), runs.str.match(SWEEP)
+    patterns = pattern.split(", ") if pattern else ["*"]
+    meant = runs.map(lambda run: any(fnmatchcase(run, p) for p in patterns))
+    if name == "treatments":
+        # Gains and costs are relative to other rows.
+        table = treatments(results[apart]) if apart.any() else results[:0]
+        return table[meant[table.index]]
+    if name == "sweep":
+        return sweep(results[swept & meant]) if swept.any() else results[:0]
+    if name == "published":
+        return published(results[meant])
+    if name not in RESULTS:
+        raise ResultsError(
+            f"a page has marks of {name!r}; expected one of {', '.join(RESULTS)}, treatments, "
+            "sweep, published, 'benchmark NAME', 'docstring MODEL'"
+        )
+    return of_results(name, results[meant] if pattern else results[~apart & ~swept])
+
+
+def docstring(model: type) -> str:
+    """Return a model's docstring up to its arguments as Markdown, formulas as blocks of text."""
+    text = inspect.getdoc(model) or ""
+    parts = []
+    for part in text.partition("\nArgs:\n")[0].strip().split("\n\n"):
+        if part.startswith("    "):
+            # One distribution a line.
+            lines = re.sub(r"(?<=\S) {4,}(?=[pq]\(|pi = )", "\n", dedent(part))
+            part = f"```text\n{lines}\n```"
+        part = re.sub(r",? ?::$", ":", part)
+        parts.append(re.sub(r"^(Source|Differs from [\w ]+):", r"**\1:**", part))
+    return "\n\n".join(parts) + "\n"
