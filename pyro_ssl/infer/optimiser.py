@@ -26,7 +26,10 @@ def make_optimiser(
     if captured:
         rate = torch.tensor(rate, device=captured_on)
     if config.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate, capturable=captured)
+        # Without `foreach` torch reads a step size that is a tensor, on the host.
+        return torch.optim.RMSprop(
+            parameters, lr=rate, foreach=captured or None, capturable=captured
+        )
     return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=captured)
 
 
