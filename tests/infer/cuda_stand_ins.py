@@ -1,7 +1,6 @@
 """What records and replays on a GPU, as stand-ins that behave as torch's own and tell what happens.
 
-Of torch 2.11 to 2.14: a recording whose end fails does not put the stream back, and leaves the
-generator unable to draw.
+A recording whose end fails does not put the stream back, and leaves the generator unable to draw.
 """
 
 import gc

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pyro_ssl.errors import NonFiniteError
-from pyro_ssl.infer import FitConfig, ensemble, fit, loop
+from pyro_ssl.infer import FitConfig, ensemble, fit, loop, processes
+from pyro_ssl.infer.batches import Share
 from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.ensemble import fit_ensemble
 from pyro_ssl.infer.ensemble_step import Step
@@ -188,3 +189,21 @@ for on_step in (stop, None):
     assert made.pop()() is None, on_step
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_error_that_another_process_tells_is_no_cycle(monkeypatch, made):
+    monkeypatch.setattr(processes, "process_share", lambda: Share(0, 2))
+    monkeypatch.setattr(processes.distributed, "broadcast_object_list", lambda values, source: None)
+
+    class WatchedError(Exception):
+        def __init__(self):
+            made["error"] = weakref.ref(self)
+
+    def fail():
+        raise WatchedError
+
+    with pytest.raises(WatchedError) as caught:
+        processes.run_in_main_process(fail)
+    del caught
+    assert alive(made) == []
+    assert processes.run_in_main_process(lambda: 3) == 3
