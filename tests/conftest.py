@@ -1,9 +1,6 @@
 import os
 from pathlib import Path
 
-# The tests mean a CPU, also where there is a GPU: numbers are compared bit for bit.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
 import pyro
 import pytest
 import torch
