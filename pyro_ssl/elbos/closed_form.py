@@ -1,10 +1,11 @@
 """KL divergences that torch has in closed form, put into the traces of an ELBO."""
 
 import torch
-from pyro.distributions.util import scale_and_mask
+from pyro.distributions.util import scale_and_mask, sum_rightmost
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Bernoulli, Distribution, Independent, kl_divergence
+from torch.nn.functional import softplus
 
 from pyro_ssl.elbos.sites import is_enumerated, sample_sites
 from pyro_ssl.errors import ConfigError
@@ -37,7 +38,7 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
             continue
         model_site = model_trace.nodes[name]
         try:
-            kl = kl_divergence(guide_site["fn"], model_site["fn"])
+            kl = divergence(guide_site["fn"], model_site["fn"])
         except NotImplementedError:
             continue
         if not isinstance(kl, Tensor):
@@ -46,3 +47,33 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
         for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
             site["unscaled_log_prob"] = value
             site["log_prob"] = scale_and_mask(value, site["scale"], site["mask"])
+
+
+def divergence(p: Distribution, q: Distribution) -> Tensor:
+    """Return KL(p || q), summed over dimensions of events.
+
+    It is torch's `kl_divergence`, except that of Bernoulli variables: torch's own writes numbers
+    from main memory through masks, which a GPU's step can neither compile nor record.
+
+    Raises:
+        NotImplementedError: if torch has none.
+    """
+    if isinstance(p, Independent) and isinstance(q, Independent):
+        dims = p.reinterpreted_batch_ndims
+        if dims == q.reinterpreted_batch_ndims:
+            return sum_rightmost(divergence(p.base_dist, q.base_dist), dims)
+    if isinstance(p, Bernoulli) and isinstance(q, Bernoulli):
+        return _bernoulli_divergence(p, q)
+    return kl_divergence(p, q)
+
+
+def _bernoulli_divergence(p: Bernoulli, q: Bernoulli) -> Tensor:
+    """Return KL(p || q) of each variable, `inf` where p takes a value that q does not."""
+
+    def part(p_of: Tensor, q_of: Tensor, log_ratio: Tensor) -> Tensor:
+        value = torch.where(q_of == 0, torch.inf, p_of * log_ratio)
+        return torch.where(p_of == 0, 0.0, value)
+
+    on = part(p.probs, q.probs, softplus(-q.logits) - softplus(-p.logits))
+    off = part(1 - p.probs, 1 - q.probs, softplus(q.logits) - softplus(p.logits))
+    return on + off

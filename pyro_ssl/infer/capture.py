@@ -1,27 +1,40 @@
 """A training step recorded once as a CUDA graph and replayed."""
 
+import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 _WARM_UP_STEPS = 3
+# How torch's warnings begin: of what a graph cannot contain, of the search for that, of a graph
+# that contains nothing, and of an optimiser that is made for a graph and not in one yet.
+_WAIT = "called a synchronizing"
+_SEARCH = "Synchronization debug mode"
+_EMPTY = "The CUDA Graph is empty"
+_NOT_YET = "This instance was constructed with capturable=True"
 
 
 class CapturedStep:
     """Replays a step without running its Python.
 
     The step must work on tensors of fixed shapes at fixed addresses only: draw its batch, evaluate,
-    move the parameters, add up its terms. The first calls run unrecorded on a side stream, because
-    libraries initialise themselves on first use, which a graph must not contain. Then one call is
-    recorded, with its kernels and random numbers, and all later calls replay it. Random numbers
-    come from torch's generator, as without a graph.
+    move the parameters, add up its terms. The first calls run unrecorded, because libraries
+    initialise themselves on first use, which a graph must not contain. The last of them also looks
+    whether the host waits for the GPU, or copies to it, which a graph cannot contain either. Then
+    one call is recorded, with its kernels and random numbers, and all later calls replay it. Random
+    numbers come from torch's generator, as without a graph.
 
-    If recording fails, a warning says why in one line, and the step runs unrecorded.
+    If the step cannot be recorded, a warning says why in one line, and it runs unrecorded.
 
     Args:
         step: one training step.
         device: the GPU.
+
+    Attributes:
+        graph: what is replayed; None before the recording, and if there can be none.
+        failed: whether the step cannot be recorded.
     """
 
     def __init__(self, step: Callable[[], None], device: torch.device) -> None:
@@ -30,7 +43,9 @@ class CapturedStep:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.failed = False
-        self._side_stream = torch.cuda.Stream(device)
+        # One stream for all: a recording must not depend on another one, and autograd may stay with
+        # the stream on which it first met a parameter.
+        self._stream = torch.cuda.Stream(device)
 
     def __call__(self) -> None:
         """Make one step."""
@@ -39,29 +54,109 @@ class CapturedStep:
             self.graph.replay()
         elif self.failed:
             self.step()
-        elif self.calls <= _WARM_UP_STEPS:
-            self._on_side_stream()
+        elif self.calls < _WARM_UP_STEPS:
+            self._warm_up()
+        elif self.calls == _WARM_UP_STEPS:
+            # Before a recording, since one that fails may leave torch in any state.
+            with _waits() as places:
+                self._warm_up()
+            if places:
+                self._refuse(f"{places[0]} makes the host wait for the GPU")
         else:
             self._capture()
 
-    def _on_side_stream(self) -> None:
-        stream = self._side_stream
+    def _warm_up(self) -> None:
+        stream = self._stream
         stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _NOT_YET)
             self.step()
         torch.cuda.current_stream(self.device).wait_stream(stream)
 
     def _capture(self) -> None:
+        """Record a step and make it."""
         graph = torch.cuda.CUDAGraph()
+        failure: BaseException | None = None
         try:
-            with torch.cuda.device(self.device), torch.cuda.graph(graph):
-                self.step()
-        except Exception as error:
-            # A step that cannot be recorded (one that waits for the device, say) can still run.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"training goes on without a CUDA graph: {reason}", stacklevel=2)
-            self.failed = True
+            with (
+                _undisturbed(),
+                torch.cuda.device(self.device),
+                # A recording that fails at its end does not put the stream back.
+                torch.cuda.stream(self._stream),
+                torch.cuda.graph(graph, stream=self._stream),
+            ):
+                failure = _error_of(self.step)
+        except BaseException as error:
+            # If the step has failed, so does the end of its recording, which says less.
+            failure = failure or error
+        try:
+            if failure is None:
+                self.graph = graph
+                graph.replay()
+                return
+            self._recover()
+            if not isinstance(failure, Exception):
+                raise failure
+            self._refuse((str(failure).strip() or type(failure).__name__).splitlines()[0])
             self.step()
+        finally:
+            # Its traceback leads to this frame: with a reference from here, a cycle.
+            del failure
+
+    def _recover(self) -> None:
+        """Let the generator draw again: to it a recording that was cut off may still go on."""
+        with torch.cuda.device(self.device):
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        generator.graphsafe_set_state(generator.clone_state())
+
+    def _refuse(self, reason: str) -> None:
+        self.failed = True
+        warnings.warn(f"training goes on without a CUDA graph: {reason}", stacklevel=4)
+
+
+def _error_of(step: Callable[[], None]) -> BaseException | None:
+    """Make a step; return what it raised."""
+    try:
+        step()
+    except BaseException as error:
+        return error
+    return None
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Collect garbage now and not meanwhile, and let a recording of nothing be an error.
+
+    A graph that is destroyed while another one is recorded spoils the recording.
+    """
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", _EMPTY)
+            yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _waits() -> Iterator[list[str]]:
+    """Fill a list with the places where the host waited for the GPU, or copied to it."""
+    places: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", _WAIT)
+        warnings.filterwarnings("ignore", _SEARCH)
+        # Not "error", which would end the step halfway: the batch drawn, the weights not moved.
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield places
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    for each in caught:
+        if str(each.message).startswith(_WAIT):
+            places.append(f"{each.filename}, line {each.lineno},")
         else:
-            self.graph = graph
-            graph.replay()
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

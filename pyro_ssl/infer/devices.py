@@ -81,10 +81,11 @@ def keep_freed_memory() -> None:
 
 def forget_peak_memory(device: torch.device) -> None:
     """Reset `peak_memory`, and return what this process has freed to the system."""
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return
-    gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         # On Linux only: sets the highest resident size to the present one.
@@ -94,11 +95,12 @@ def forget_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> float | None:
     """Return the largest memory in use since `forget_peak_memory`, in MiB.
 
-    On a GPU it is that of torch's tensors, else the resident size of this process, libraries and
-    data included; None if the system does not tell.
+    On a GPU it is what torch has reserved there: its tensors, the memory that a CUDA graph keeps
+    for those of its steps, and what torch keeps for tensors to come. Else it is the resident size
+    of this process, libraries and data included; None if the system does not tell.
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return torch.cuda.max_memory_reserved(device) / 2**20
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(x for x in lines if x.startswith("VmHWM:")).split()[1]) / 2**10
@@ -148,6 +150,9 @@ def joined_processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # With its device the group is made now, and none of its calls has to guess it.
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
     yield
     leave_processes()

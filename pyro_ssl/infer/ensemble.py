@@ -22,6 +22,7 @@ from pyro_ssl.infer.ensemble_options import (
     check_members,
 )
 from pyro_ssl.infer.ensemble_step import Step, stacked_parameters
+from pyro_ssl.infer.leftovers import leaving_nothing
 from pyro_ssl.infer.restoring import check_rows
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import checked
@@ -72,7 +73,7 @@ def fit_ensemble(
 
     Args:
         models: models of one class with equal options; their weights may differ. Afterwards they
-            are in evaluation mode.
+            are in evaluation mode, and trained parameters without gradients.
         xs: inputs of all rows, `[N, *input_shape]`, on the device of the models.
         ys: their labels, `[N]`, -1 where unknown, of real labels NaN; or attributes `[N, L]`.
         members: the rows of each model. Some may have no labelled or no unlabelled rows.
@@ -94,6 +95,7 @@ def fit_ensemble(
     check_alike(models)
     batches = MemberBatches(xs, ys, members, config)
     with (
+        leaving_nothing(*models),
         own_random_state(config.seed, xs.device),
         pyro.get_param_store().scope(),
         pyro.validation_enabled(False),

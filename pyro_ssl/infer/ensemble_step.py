@@ -42,7 +42,6 @@ def stacked_parameters(models: Sequence[PyroModel]) -> Iterator[Weights]:
         for each in owned:
             for parameter in each:
                 parameter.data = parameter.data.clone()
-                parameter.grad = None
 
 
 class Step:

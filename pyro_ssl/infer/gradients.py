@@ -162,4 +162,7 @@ class CompiledGradients(Gradients):
         buffers = [b.clone() for b in self.objective.buffers()]
         with torch.random.fork_rng(devices=devices):
             graph = make_fx(evaluate)(self.parameters, buffers, batch.xs, batch.ys)
+        # Pyro makes tensors on the CPU that nothing uses, but that would be inputs. Draws stay.
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
         return graph, recorded[-1].names

@@ -16,6 +16,7 @@ from pyro_ssl.files import as_path
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.engine import first_failed_parameter
+from pyro_ssl.infer.leftovers import leaving_nothing
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
 from pyro_ssl.infer.selection import better, out_of_patience
@@ -79,9 +80,10 @@ def fit(
 
     Each minibatch is one evaluation of the objective and one step of the optimiser. The global
     random state and Pyro's parameter store do not change; after a run without errors the model is
-    in evaluation mode. The state after every whole epoch is written to `checkpoint`, so that an
-    interrupt or a kill costs at most one epoch; a resumed run ends like one that never stopped, bit
-    for bit on a CPU.
+    in evaluation mode. Trained parameters have no gradients afterwards, not even those that they
+    had before. The state after every whole epoch is written to `checkpoint`, so that an interrupt
+    or a kill costs at most one epoch; a resumed run ends like one that never stopped, bit for bit
+    on a CPU.
 
     If `torch.distributed` is initialised (`torchrun` starts such processes), all of its processes
     make the same call and train one model together, each with its share of every minibatch; batch
@@ -115,7 +117,8 @@ def fit(
     # Several processes must not draw the same noise.
     seed = config.seed + 1_000_003 * process_share().rank
     randomness = own_random_state(seed, data.labelled_xs.device)
-    with randomness, pyro.get_param_store().scope(), pyro.validation_enabled(False):
+    store = pyro.get_param_store().scope()
+    with leaving_nothing(model), randomness, store, pyro.validation_enabled(False):
         trainer = Trainer(model, data, config)
         if resume:
             if path is None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_ssl.infer.batches import MiniBatches
@@ -22,13 +23,19 @@ class NativeEngine(Engine):
         objective: what is minimised.
         batches: the minibatches.
         config: options of training.
+        captured_on: the GPU if its steps are to be part of a CUDA graph.
     """
 
-    def __init__(self, objective: Objective, batches: MiniBatches, config: FitConfig) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        batches: MiniBatches,
+        config: FitConfig,
+        captured_on: torch.device | None = None,
+    ) -> None:
         super().__init__(objective, batches)
         self.cap = config.max_gradient_norm
-        device = batches.data.labelled_xs.device
-        self.optimiser = make_optimiser(objective.parameters(), config, device)
+        self.optimiser = make_optimiser(objective.parameters(), config, captured_on)
 
     def prepare(self, compiles: bool) -> None:
         """Drop the compiled step, which contains options and the optimiser's tensors."""

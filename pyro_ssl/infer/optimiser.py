@@ -11,24 +11,26 @@ from pyro_ssl.infer.config import FitConfig
 
 
 def make_optimiser(
-    parameters: Iterable[nn.Parameter], config: FitConfig, device: torch.device
+    parameters: Iterable[nn.Parameter], config: FitConfig, captured_on: torch.device | None = None
 ) -> Optimizer:
     """Return the optimiser that `config` names.
-
-    On a GPU its step size, too, is a tensor on the GPU, so that a CUDA graph can read it.
 
     Args:
         parameters: the parameters that it moves.
         config: options of training.
-        device: where the parameters are.
+        captured_on: the GPU if its steps are to be part of a CUDA graph, which reads the step size,
+            too, from a tensor there.
     """
-    on_gpu = device.type == "cuda"
+    captured = captured_on is not None
     rate: Any = config.learning_rate
-    if on_gpu:
-        rate = torch.tensor(rate, device=device)
+    if captured:
+        rate = torch.tensor(rate, device=captured_on)
     if config.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate, capturable=on_gpu)
-    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+        # Without `foreach` torch reads a step size that is a tensor, on the host.
+        return torch.optim.RMSprop(
+            parameters, lr=rate, foreach=captured or None, capturable=captured
+        )
+    return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=captured)
 
 
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:

@@ -65,9 +65,14 @@ def run_in_main_process(function: Callable[[], T]) -> T:
             # Otherwise the other processes would wait for one that has stopped.
             outcome = [error]
     distributed.broadcast_object_list(outcome, 0)
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    result = outcome.pop()
+    if isinstance(result, Exception):
+        try:
+            raise result
+        finally:
+            # Its traceback leads to this frame: with a reference from here, a cycle.
+            del result
+    return result
 
 
 def leave_processes() -> None:

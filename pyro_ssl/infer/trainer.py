@@ -68,7 +68,7 @@ class Trainer:
     @property
     def execution(self) -> str:
         """How steps run: `eager` or `compiled`, with `in a CUDA graph` or without; or `SVI`."""
-        captured = isinstance(self._step, CapturedStep) and not self._step.failed
+        captured = isinstance(self._step, CapturedStep) and self._step.graph is not None
         return self.engine.execution + (", in a CUDA graph" if captured else "")
 
     def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> Row:
@@ -202,7 +202,8 @@ class Trainer:
 
     def _make_engine(self) -> Engine:
         if self.config.engine == "native":
-            return NativeEngine(self.objective, self.batches, self.config)
+            captured_on = self.device if self._may_capture() else None
+            return NativeEngine(self.objective, self.batches, self.config, captured_on)
         if self.share.processes > 1:
             raise ConfigError('engine is "svi", which trains in one process: use engine="native"')
         return SVIEngine(self.objective, self.batches, self.config)
@@ -211,14 +212,17 @@ class Trainer:
         """Decide whether steps are compiled, and whether they are replayed by a CUDA graph."""
         self._options = self.model.options
         self.engine.prepare(self.compiles)
+        # The engine's step, since a method of this object would make a reference cycle.
         self._step: Callable[[], None] = self.engine.step
-        if not isinstance(self.engine, NativeEngine):
-            return
+        if self._may_capture():
+            self._step = CapturedStep(self.engine.step, self.device)
+
+    def _may_capture(self) -> bool:
         # A graph cannot copy from main memory, nor wait for another process.
         alone = not self.batches.streams and self.share.processes == 1
-        if self.config.cuda_graph and self.device.type == "cuda" and alone:
-            # The engine's step, since a method of this object would make a reference cycle.
-            self._step = CapturedStep(self.engine.step, self.device)
+        config = self.config
+        wanted = config.cuda_graph and config.engine == "native"
+        return wanted and alone and self.device.type == "cuda"
 
     def _may_compile(self) -> bool:
         # A compiler would merge each chunk's second computation with its first, and

@@ -1,7 +1,5 @@
 """ADGM: the auxiliary deep generative model of Maaloe et al. (2016)."""
 
-from typing import Any
-
 import pyro
 from torch import Tensor, nn
 
@@ -52,20 +50,13 @@ class ADGM(AuxiliaryModel):
     over draws in -U(x), where this is the mean of their product; it clips each element of the
     gradient, too.
 
-    Args:
-        batch_norm: as for `AuxiliaryModel`; the paper's ADGM has none.
-        alpha: as for `M2`. The weight of the authors' code is 1,200, beside bounds that weigh the
-            same whatever the numbers of rows, see `FitConfig.bound_weights`.
-        options: those of `AuxiliaryModel`.
+    The arguments are those of `AuxiliaryModel`. The paper's ADGM has no batch norm; the weight
+    alpha of the authors' code is 1,200, beside bounds that weigh the same whatever the numbers of
+    rows, see `FitConfig.bound_weights`.
 
     Raises:
         ConfigError: if an option cannot work.
     """
-
-    def __init__(
-        self, batch_norm: bool | str = False, alpha: float = 1200.0, **options: Any
-    ) -> None:
-        super().__init__(batch_norm=batch_norm, alpha=alpha, **options)
 
     def _generative_networks(self, make: NetworkMaker) -> tuple[nn.Module, nn.Module]:
         latent, classes, norm = self.latent_dim, self.num_classes, self.batch_norm

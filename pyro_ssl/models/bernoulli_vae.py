@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
+from pyro_ssl.elbos.closed_form import divergence
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
 from pyro_ssl.errors import DataError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
@@ -146,8 +147,7 @@ class BernoulliVAE(PyroModel):
         hard = (torch.rand_like(on) < on).to(on.dtype)
         pyro.sample("z", Unscored(dist.Delta(hard + (on - on.detach()), event_dim=1)))
         prior = dist.Bernoulli(logits=torch.zeros_like(logits)).to_event(1)
-        kl = torch.distributions.kl_divergence(q_z, prior)
-        pyro.factor(names.kl("z"), kl, has_rsample=True)
+        pyro.factor(names.kl("z"), divergence(q_z, prior), has_rsample=True)
 
     @property
     def _pairs(self) -> bool:

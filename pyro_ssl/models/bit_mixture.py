@@ -103,7 +103,7 @@ class BitMixture(PyroModel):
         for rows in self._batch(xs, ys).parts():
             with rows.plate():
                 z = pyro.sample("z", dist.Categorical(logits=rows.xs.new_zeros(len(self.bits))))
-                pyro.sample("x", dist.Normal(self.centres[z], self.scale).to_event(1), obs=rows.xs)
+                pyro.sample("x", self._p_x(self.centres[z]), obs=rows.xs)
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run q(z|x), the code enumerated; arguments as for `model`."""
@@ -124,8 +124,12 @@ class BitMixture(PyroModel):
 
     def log_joint(self, xs: Tensor) -> Tensor:
         """Return log p(x, z) of every code in nats, `[N, 2^B]`, for points `xs` `[N, D]`."""
-        p_x = dist.Normal(self.centres, self.scale).to_event(1)
-        return p_x.log_prob(xs.unsqueeze(-2)) - math.log(len(self.bits))
+        log_p_x = self._p_x(self.centres).log_prob(xs.unsqueeze(-2))
+        return log_p_x - math.log(len(self.bits))
+
+    def _p_x(self, loc: Tensor) -> dist.TorchDistribution:
+        # A number would be copied to the device each time.
+        return dist.Normal(loc, loc.new_full((), self.scale)).to_event(1)
 
     def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Return ELBO and evidence log p(x), each `[N]` in nats, of points `xs` `[N, D]`.

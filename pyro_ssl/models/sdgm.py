@@ -4,15 +4,18 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from pyro_ssl.models.auxiliary import AuxiliaryModel
+from pyro_ssl.models.calls import checks_data
 from pyro_ssl.models.networks import NetworkMaker
 from pyro_ssl.models.normal import normal_of
 from pyro_ssl.models.rows import Rows
 from pyro_ssl.nets.mlp import MLP
 from pyro_ssl.nets.modes import evaluating
+from pyro_ssl.nets.norm import BatchNorm
+from pyro_ssl.option_kinds import NotNegative, Shape, Size
+from pyro_ssl.options import checked
 
 
 class SDGM(AuxiliaryModel):
@@ -37,20 +40,29 @@ class SDGM(AuxiliaryModel):
     the place of the label.
 
     Args:
+        input_shape: shape of one input.
+        num_classes: number of classes K.
         batch_norm: as for `AuxiliaryModel`; the paper's SDGM has it in all networks.
         alpha: as for `ADGM`; the weight of the authors' code is 60: 0.1 N / N_l.
-        options: those of `AuxiliaryModel`.
+        options: the others of `AuxiliaryModel`.
 
     Raises:
         ConfigError: if an option cannot work.
     """
 
+    @checked
     def __init__(
-        self, batch_norm: bool | str = "separate", alpha: float = 60.0, **options: Any
+        self,
+        input_shape: Shape = (1, 28, 28),
+        num_classes: Size = 10,
+        *,
+        batch_norm: BatchNorm = "separate",
+        alpha: NotNegative = 60.0,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_norm=batch_norm, alpha=alpha, **options)
+        super().__init__(input_shape, num_classes, batch_norm=batch_norm, alpha=alpha, **options)
 
-    @torch.no_grad()
+    @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|a,y,z,c), `[B, *input_shape]`, a the mean of p(a|y,z).
 

@@ -11,7 +11,7 @@ from pyro_ssl.infer.checkpoint import read_state
 
 TINY = (
     "--dataset shapes --rows 40 --gan-steps 40 --encoder-steps 40 --joint-steps 40 --batch-size 4 "
-    "--latent-dim 3 --channels 2 --compared-rows 200 --measurements 4 --quiet"
+    "--latent-dim 3 --channels 2 --compared-rows 200 --measurements 4 --device cpu --quiet"
 ).split()
 FOLDER = "gan_decoder_vae/generatorvae-shapes"
 

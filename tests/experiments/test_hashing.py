@@ -23,7 +23,7 @@ def documents():
 
 @pytest.fixture(scope="module")
 def tested():
-    config = Config(bits=4, words=5, validation=20, draws=400, inputs="frequencies")
+    config = Config(bits=4, words=5, validation=20, draws=400, inputs="frequencies", device="cpu")
     dataset = documents()
     (contender,) = built.contenders(comparison(config), dataset).values()
     contender.model.encoder.layers[0].weight.data.mul_(20)
@@ -76,7 +76,7 @@ def test_neighbours_are_training_documents_of_the_likeliest_code(tested):
 
 
 def test_the_papers_grid_has_its_36_models_each_with_its_folder():
-    config = Config(grid="paper", words=5, validation=20, hidden=3)
+    config = Config(grid="paper", words=5, validation=20, hidden=3, device="cpu")
     paper = architectures(config)
     assert len(paper) == 36
     found = built.contenders(comparison(config), documents())

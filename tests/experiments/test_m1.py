@@ -17,7 +17,7 @@ from pyro_ssl.infer import load_model
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import active_latents, posteriors
 
-DIGITS = "--dataset digits --validation 60 --quiet --hidden-dims 16 --epochs 2".split()
+DIGITS = "--dataset digits --validation 60 --quiet --hidden-dims 16 --epochs 2 --device cpu".split()
 M1 = [*DIGITS, "--latent-dim", "3", "--no-two-dimensional", "--bound-samples", "1"]
 M1M2 = [*DIGITS, "--labels", "30", "--m1.epochs", "2", "--active-threshold", "0"]
 M1M2 += ["--m1.hidden-dims", "16", "--m1.latent-dim", "3"]
@@ -103,6 +103,7 @@ def test_stacked_results_are_those_of_the_joint_model(tmp_path):
 def test_svm_is_chosen_on_validation_rows_and_tested_once(tmp_path):
     svm = ["--dataset", "digits", "--validation", "60", "--quiet", "--labels", "40"]
     svm += ["--unlabelled-rows", "100", "--rounds", "1", "50", "--active-threshold", "0"]
+    svm += ["--device", "cpu"]
     assert call(mnist_m1, [*M1, "--epochs", "80"], tmp_path) == 0
     assert call(mnist_m1_svm, svm, tmp_path) == 0
     for kind, tried in (("linear_svm", 3), ("rbf_svm", 15), ("self_training_svm", 10)):
@@ -247,6 +248,7 @@ def test_without_an_active_latent_there_is_nothing_to_classify_by(tmp_path, caps
 
 def test_torchrun_tests_and_writes_in_one_process_alone(tmp_path):
     options = "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet"
+    options += " --device cpu"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*launch, "-m", "experiments.gaussians_vae", *options.split()]
     command += ["--results-root", str(tmp_path)]

@@ -19,7 +19,7 @@ from tests.experiments import built
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
-    "--quiet --no-baseline"
+    "--quiet --no-baseline --device cpu"
 ).split()
 
 
@@ -120,7 +120,7 @@ def test_damaged_configuration_file_is_one_clear_line(run, capsys):
 
 
 def contenders(*arguments):
-    config = tyro.cli(mnist_m2.Config, args=["--dataset", "digits", *arguments])
+    config = tyro.cli(mnist_m2.Config, args=["--dataset", "digits", "--device", "cpu", *arguments])
     return built.contenders(mnist_m2.comparison(config))
 
 

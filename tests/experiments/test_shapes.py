@@ -37,7 +37,8 @@ def test_rows_that_know_no_attribute_are_never_labelled_nor_validated_on():
 
 
 def test_accuracy_is_the_mean_of_that_of_each_attribute_known_in_the_test_set():
-    config = Config(train_rows=60, test_rows=40, size=16, labels=10, validation=20, batch_size=10)
+    sizes = {"train_rows": 60, "test_rows": 40, "size": 16, "labels": 10, "validation": 20}
+    config = Config(**sizes, batch_size=10, device="cpu")
     dataset = load(config)
     dataset.test_ys[:, 1] = -1
     contender = built.contenders(comparison(config), dataset)["mlpclassifier"]

@@ -1,0 +1,213 @@
+"""Check on a GPU what no CPU can show: `python -m benchmarks.gpu`.
+
+Each check prints a line that begins with PASS or FAIL:
+
+- recorded: steps of several models, uncompiled and with `--compile`, run in a CUDA graph, and the
+  course of training is that of steps without one, up to rounding;
+- memory: after a run no more memory is allocated than before, with the collector switched off;
+- again: runs one after the other are recorded each, also with garbage of graphs about;
+- devices: a run on each GPU is recorded there and learns, where there are several;
+- refusal: a step that reads a value is not recorded, says why, and trains all the same.
+
+The last line but one is the time of a step, in a graph and without. It exits with 1 if a check
+failed, with 2 where there is no GPU.
+"""
+
+import gc
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+
+from pyro_ssl.data import SSLData
+from pyro_ssl.infer import FitConfig, History, fit
+from pyro_ssl.models import CCVAE, M2, ApproxM2, BernoulliVAE, BitMixture, GumbelSoftmaxM2, LogGamma
+from pyro_ssl.models.base import PyroModel, SSLModel
+
+NO_GPU = 2
+_SIZES: dict[str, Any] = {"input_shape": (1, 8, 8), "num_classes": 4, "hidden_dims": (32,)}
+MODELS: dict[str, Callable[[], PyroModel]] = {
+    "M2": lambda: M2(latent_dim=4, **_SIZES),
+    "ApproxM2": lambda: ApproxM2(baseline_dims=(8,), latent_dim=4, **_SIZES),
+    "CCVAE": lambda: CCVAE(style_dim=4, num_samples=5, **_SIZES),
+    "GumbelSoftmaxM2": lambda: GumbelSoftmaxM2(latent_dim=4, **_SIZES),
+    "LogGamma": lambda: LogGamma(latent_dim=4, **_SIZES),
+    "BernoulliVAE": lambda: BernoulliVAE(16, num_bits=4),
+    "BitMixture": lambda: BitMixture(((-1, 0), (1, 0.5), (0, 1), (0, -1)), hidden_dims=(8,)),
+}
+# 20 steps an epoch, of which the first epoch warms up and records.
+_HOW = FitConfig(
+    epochs=3,
+    batch_size=20,
+    learning_rate=1e-3,
+    learning_rate_schedule="constant",
+    anneal={},
+    precision="float32",
+    compile="never",
+    keep_best=False,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the checks."""
+
+    device: str = "cuda"
+    """The GPU: cuda or cuda:N."""
+
+    compile: bool = False
+    """Check compiled steps as well, which takes about half a minute a model."""
+
+    tolerance: float = 1e-3
+    """Largest difference of a figure of training with a graph and without, relative to 1 + it."""
+
+
+def problem(model: PyroModel, device: torch.device) -> SSLData:
+    """Return 400 unlabelled and, for models that classify, 40 labelled rows that a model takes."""
+    generator = torch.Generator().manual_seed(0)
+    xs = torch.rand(440, *model.input_shape, generator=generator).round()
+    if not isinstance(model, SSLModel):
+        return SSLData.unlabelled(xs, real_valued=model.takes_real_values).to(device)
+    ys = torch.arange(40) % model.num_classes
+    return SSLData(xs[:40], ys, xs[40:], model.num_classes, xs[:40], ys).to(device)
+
+
+def train(
+    make: Callable[[], PyroModel], device: torch.device, how: FitConfig
+) -> tuple[History, list[str]]:
+    """Train a new model of fixed weights; return its history and the warnings."""
+    torch.manual_seed(0)
+    model = make().to(device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        how = replace(how, binarise=bool(how.binarise and model.takes_pixels))
+        return fit(model, problem(model, device), how), [str(w.message) for w in caught]
+
+
+def recorded(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
+    """Compare steps in a graph with steps without."""
+    for name, make in MODELS.items():
+        for compiles in ("never", "always")[: 1 + config.compile]:
+            how = replace(_HOW, compile=compiles)
+            plain, _ = train(make, device, replace(how, cuda_graph=False))
+            history, told = train(make, device, how)
+            figures = [_figures(each) for each in (plain, history)]
+            off = ((figures[0] - figures[1]).abs() / (1 + figures[0].abs())).max().item()
+            # `not` also where it is NaN.
+            good = "in a CUDA graph" in history.execution and not off > config.tolerance
+            yield good and off == off, f"{name}, {history.execution}: off by {off:.1e} {told}"
+
+
+def _figures(history: History) -> Tensor:
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+    return torch.tensor([list(row.values()) for row in rows], dtype=torch.float64)
+
+
+def memory(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
+    """Look at the memory in use after runs, whose models are dropped."""
+    train(MODELS["M2"], device, _HOW)
+    gc.collect()
+    with _no_collector():
+        before = torch.cuda.memory_allocated(device)
+        for _ in range(3):
+            train(MODELS["M2"], device, _HOW)
+        after = torch.cuda.memory_allocated(device)
+    yield after <= before, f"{before} bytes in use before three runs, {after} after"
+
+
+def again(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
+    """Record runs one after the other, with graphs that wait for the collector."""
+    found = []
+    with _no_collector():
+        for _ in range(3):
+            graph = torch.cuda.CUDAGraph()
+            cycle = [graph]
+            cycle.append(cycle)  # type: ignore[arg-type]
+            del graph, cycle
+            found.append(train(MODELS["M2"], device, _HOW)[0].execution)
+    stream, default = torch.cuda.current_stream(device), torch.cuda.default_stream(device)
+    yield all("graph" in each for each in found) and stream == default, ", ".join(found)
+
+
+def devices(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
+    """Train on each GPU."""
+    for index in range(torch.cuda.device_count()):
+        history, _ = train(MODELS["M2"], torch.device("cuda", index), replace(_HOW, epochs=10))
+        losses = [row["loss"] for row in history.rows]
+        good = "graph" in history.execution and losses[-1] < losses[1]
+        yield good, f"cuda:{index}, {history.execution}: loss {losses[1]:.2f} to {losses[-1]:.2f}"
+
+
+class _Reads(M2):
+    """A model whose guide reads a value."""
+
+    def guide(self, xs: object, ys: Tensor | None = None) -> None:
+        assert float(next(self.parameters()).sum()) < 1e30
+        super().guide(xs, ys)  # type: ignore[arg-type]
+
+
+def refusal(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
+    """Train by steps that cannot be recorded; the numbers are those of steps that are not."""
+
+    def make() -> PyroModel:
+        return _Reads(latent_dim=4, **_SIZES)
+
+    plain, _ = train(make, device, replace(_HOW, cuda_graph=False))
+    history, told = train(make, device, _HOW)
+    close = torch.allclose(_figures(plain), _figures(history), rtol=config.tolerance)
+    said = any("without a CUDA graph" in message for message in told)
+    back = torch.cuda.current_stream(device) == torch.cuda.default_stream(device)
+    yield close and said and back and history.execution == "eager", f"{told}"
+
+
+def seconds_a_step(device: torch.device, cuda_graph: bool) -> float:
+    """Return the time of a step of M2 in seconds, of the fastest epoch but the first."""
+    history, _ = train(MODELS["M2"], device, replace(_HOW, epochs=10, cuda_graph=cuda_graph))
+    return min(row["seconds"] for row in history.rows[1:]) / 20
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+CHECKS = (recorded, memory, again, devices, refusal)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run all checks and return the exit code; `args` replaces the command line."""
+    config = tyro.cli(Config, args=args, description=__doc__)
+    if not torch.cuda.is_available():
+        print("error: torch sees no GPU here: there is nothing to check", file=sys.stderr)
+        return NO_GPU
+    device = torch.device(config.device if ":" in config.device else "cuda:0")
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}")
+    failed, started = 0, time.perf_counter()
+    for check in CHECKS:
+        try:
+            for good, what in check(device, config):
+                failed += not good
+                print("PASS" if good else "FAIL", f"{check.__name__}: {what}", flush=True)
+        except Exception as error:
+            # What comes next is still worth knowing.
+            failed += 1
+            print("FAIL", f"{check.__name__}: {type(error).__name__}: {error}", flush=True)
+    times = [f"{1e6 * seconds_a_step(device, graph):.0f}" for graph in (True, False)]
+    print(f"a step of M2: {times[0]} us in a graph, {times[1]} us without")
+    print(f"{failed} failed, in {time.perf_counter() - started:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
