@@ -14,6 +14,7 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.digests import digests_of
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.infer.progress import Progress, Row
 from pyro_ssl.infer.selection import better, out_of_patience
@@ -69,6 +70,7 @@ def fit(
     resume: bool = False,
     on_epoch: Callback | None = None,
     on_step: Callback | None = None,
+    identity: str | None = None,
 ) -> History:
     """Train `model` on `data` in place and return the course of the run.
 
@@ -91,6 +93,9 @@ def fit(
         on_epoch: called after every epoch with a `Progress`: the model, the history so far,
             and `stop()` to end the run.
         on_step: called with a `Progress` after every step.
+        identity: what the checkpoint calls the rows, in place of a digest of their values (a second
+            for a gigabyte, once a run): for inputs that are computed, such as latents, and may come
+            out with other rounding when the run is resumed.
 
     Raises:
         ConfigError: if the configuration does not suit the data, `checkpoint` exists without
@@ -112,6 +117,8 @@ def fit(
     randomness = own_random_state(seed, data.labelled_xs.device)
     with randomness, pyro.get_param_store().scope(), pyro.validation_enabled(False):
         trainer = Trainer(model, data, config)
+        if path is not None:
+            trainer.digests = run_in_main_process(partial(digests_of, data, identity))
         if resume:
             if path is None:
                 raise ConfigError(

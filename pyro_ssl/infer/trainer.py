@@ -19,6 +19,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.digests import check_rows
 from pyro_ssl.infer.engine import Engine
 from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
@@ -44,6 +45,9 @@ class Trainer:
         model: the model, already on the data's device.
         data: the data.
         config: options of training.
+
+    Attributes:
+        digests: of the data, which states hold; see `pyro_ssl.infer.digests`.
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
@@ -52,6 +56,7 @@ class Trainer:
         self.share = process_share()
         config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
+        self.digests: dict[str, str] | None = None
         self.device = data.labelled_xs.device
         self.batches = config.batches(data, self.share)
         check_selection(model, data, config)
@@ -131,6 +136,7 @@ class Trainer:
                 "model_class": type(self.model).__name__,
                 "model_options": stored_options(self.model),
                 "rows": self._rows(),
+                "digests": self.digests,
                 "config": asdict(self.config),
                 "compiles": self.compiles,
                 "epoch": self.progress.epoch,
@@ -146,9 +152,11 @@ class Trainer:
         """Restore what `state` returned, possibly in another process.
 
         Raises:
-            CheckpointError: if it belongs to another model or another configuration.
+            CheckpointError: if it belongs to another model, other rows or another configuration.
         """
         check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
+        if self.digests is not None:
+            check_rows(state, self.digests)
         state = copy.deepcopy(state)
         self.model.load_state_dict(state["model"])
         self.engine.load_state_dict(state["optimiser"])
