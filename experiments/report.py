@@ -4,7 +4,7 @@ Prints a table and writes it as summary.csv and summary.md into the results fold
 asked to, between the two marks of a README.
 """
 
-import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,10 @@ def read_results(root: Path) -> "pd.DataFrame":
     """Return one row for each `seed_*.json` below `root`, with its folder as column `run`."""
     import pandas as pd
 
+    from experiments.engine.results import read_result
+
     rows = [
-        {"run": file.parent.relative_to(root).as_posix(), **json.loads(file.read_text())}
+        {**read_result(file), "run": file.parent.relative_to(root).as_posix()}
         for file in sorted(root.glob("**/seed_*.json"))
     ]
     return pd.DataFrame(rows)
@@ -41,6 +43,17 @@ def read_results(root: Path) -> "pd.DataFrame":
 def main(args: Sequence[str] | None = None) -> int:
     """Write and print the report with command-line arguments, `sys.argv`'s if None."""
     config = tyro.cli(Config, args=args, description=__doc__)
+    from pyro_ssl.errors import PyroSSLError
+
+    try:
+        return report(config)
+    except (PyroSSLError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def report(config: Config) -> int:
+    """Write and print the report; return the exit status."""
     from experiments.engine.results import summarise
     from experiments.engine.tables import to_markdown, with_tables
 

@@ -36,7 +36,9 @@ def held(path: Path, what: str) -> Iterator[None]:
         file = _open_locked(path, what)
         _say_whose(file, path)
     except OSError as error:
-        raise ResultsError(f"{path} cannot be written: {error}") from error
+        raise ResultsError(
+            f"{path} cannot be written ({error}): choose another folder, by --results-root or --out"
+        ) from error
     try:
         yield
     finally:
@@ -64,7 +66,9 @@ def _open_locked(path: Path, what: str) -> int:
 
 def _lock(file: int, path: Path, what: str) -> None:
     if fcntl is None:
-        warnings.warn(f"{what} cannot be locked on this system: run it once at a time", stacklevel=4)
+        warnings.warn(
+            f"{what} cannot be locked on this system: run it once at a time", stacklevel=4
+        )
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

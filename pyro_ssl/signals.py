@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Terminated(KeyboardInterrupt):  # noqa: N818
+class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM, as `kill` sends it, and not by Ctrl-C."""
 
 

@@ -157,6 +157,7 @@ class GanStages:
                 rows,
                 measure,
                 self.config.measurements,
+                self.dataset.digest,
             )
 
     def _measure(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from experiments.engine.results import display_name
 from pyro_ssl.errors import ResultsError
+from pyro_ssl.reading import read_csv
 
 # The columns of a README's tables of results: runs that have the first of them.
 _RESULTS = {
@@ -121,9 +122,11 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
     """
     apart = results["run"].str.startswith(f"{_TREATMENTS}/")
     if apart.any() and "<!-- treatments: begin -->" in text:
+        _check_measured(results[apart], "seconds_per_epoch")
         text = with_table(text, "treatments", to_markdown(treatments(results[apart])))
     swept = results["run"].str.match(_SWEEP) & ("<!-- sweep: begin -->" in text)
     if swept.any():
+        _check_measured(results[swept])
         text = with_table(text, "sweep", to_markdown(sweep(results[swept])))
     others = results[~apart & ~swept]
     for name, columns in _RESULTS.items():
@@ -140,12 +143,22 @@ def with_tables(text: str, results: pd.DataFrame, root: Path) -> str:
     return _with_short_forms(_with_benchmarks(text, root), root)
 
 
+def _check_measured(results: pd.DataFrame, *columns: str) -> None:
+    """Raise if a run that is to be compared by its accuracy, and these columns, lacks one."""
+    for column in ("test_accuracy_%", *columns):
+        lacking = results["run"] if column not in results else results["run"][results[column] == ""]
+        if len(lacking):
+            raise ResultsError(f"{lacking.iloc[0]} has no {column}: make it again, or move it away")
+
+
 def _with_benchmarks(text: str, root: Path) -> str:
     """Return a README's `text` with its tables of benchmarks brought up to date."""
     for name, columns in _BENCHMARKS.items():
         file = root / "benchmarks" / f"{name}.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
-            table = pd.read_csv(file)
+            # What a row of cells has in place of these, each method and seed being one.
+            each = ("method", "seed", "accuracy_%", "balanced_accuracy_%", "core_seconds")
+            table = read_csv(file, others=("device", *(each if name == "cells" else columns)))
             device = table["device"].iloc[0]
             if "rows" in table and name == "step":
                 table = table[table["rows"] == "unlabelled"]
@@ -165,7 +178,7 @@ def _with_short_forms(text: str, root: Path) -> str:
     for name in ("tables", "regression"):
         file = root / "benchmarks" / f"{name}_short.csv"
         if file.exists() and f"<!-- benchmark {name}: begin -->" in text:
-            shown = pd.read_csv(file).astype(object).fillna("")
+            shown = read_csv(file).astype(object).fillna("")
             text = with_table(text, f"benchmark {name}", to_markdown(shown))
     return text
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pyro_ssl.command.recipe import FORMAT, Recipe
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from pyro_ssl.files import write_text
+from pyro_ssl.locks import held
+from pyro_ssl.reading import read_json
 from pyro_ssl.versions import environment
 
 if TYPE_CHECKING:
@@ -59,9 +61,9 @@ class FitFolder:
             write_text(json.dumps(run, indent=1), file)
             return
         try:
-            then = json.loads(file.read_text())
-        except ValueError as error:
-            raise CheckpointError(f"{file} is damaged ({error}): delete {self.partial}") from error
+            then = read_json(file, f"delete {self.partial}")
+        except ResultsError as error:
+            raise CheckpointError(str(error)) from error
         differing = [name for name in run if then.get(name) != json.loads(json.dumps(run[name]))]
         if differing:
             raise ConfigError(
@@ -113,6 +115,12 @@ def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder
         raise ResultsError(f"out is {model}, expected the name of a folder to make")
     partial = model.with_name(f"{model.name}.partial")
     _check_free(model, overwrite)
+    with held(model.with_name(f".{model.name}.lock"), str(partial)):
+        yield from _locked_folder(model, partial, resume)
+
+
+def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFolder]:
+    """Do what `fit_folder` does, once no other process may."""
     if partial.exists() and not resume:
         raise ResultsError(
             f"{partial} is left of a fit that was cut short: say --resume to go on with it, or "
