@@ -1,10 +1,10 @@
 """Kills runs at random moments and before file operations, resumes them, and compares the results.
 
-Each experiment runs undisturbed once. It is then begun again, ended by SIGKILL at a moment or before
-a file operation, drawn at random, resumed, ended again, and so on until it reaches its end between
-two kills. All numbers that it leaves have to be those of the undisturbed run then: tables, results,
-weights, states of optimisers and generators; but for seconds and memory. A row of kill.csv for each
-experiment says how many kills there were, and how many files differed.
+Each experiment runs undisturbed once. It is then begun again, ended by SIGKILL at a moment, or
+before an operation on a file, drawn at random, resumed, and so on until it reaches its end. All its
+numbers have to be those of the undisturbed run: tables, results, weights, states of optimisers
+and generators; but for seconds and memory. A row of kill.csv is an experiment: how many kills there
+were, and which files differed.
 """
 
 import importlib
@@ -17,9 +17,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,20 @@ from typing import Any
 import pandas as pd
 import tyro
 
-_TINY = "--dataset digits --validation 50 --device cpu --quiet --hidden-dims 16"
+_DIGITS = "--dataset digits --validation 50 --device cpu --quiet"
+_VAE = f"{_DIGITS} --hidden-dims 16 --latent-dim 3"
 _M1 = "--m1.epochs 3 --m1.hidden-dims 16 --m1.latent-dim 3 --active-threshold 0"
+_COMPILED = "--compile always"
 # What is run, by what the table calls it: module and options.
 RUNS = {
-    "mnist_m2": ("mnist_m2", f"{_TINY} --labels 20 --epochs 8 --latent-dim 3"),
-    "mnist_m2, compiled": (
-        "mnist_m2",
-        f"{_TINY} --labels 20 --epochs 20 --latent-dim 3 --no-baseline --compile always",
-    ),
-    "mnist_m1": ("mnist_m1", f"{_TINY} --epochs 4 --latent-dim 3 --epochs-2d 3 --bound-samples 1"),
-    "mnist_m1m2": ("mnist_m1m2", f"{_TINY} --labels 20 --epochs 4 --latent-dim 3 {_M1}"),
-    "mnist_m1_svm": (
-        "mnist_m1_svm",
-        "--dataset digits --validation 50 --device cpu --quiet --labels 20 30 "
-        f"--unlabelled-rows 50 {_M1}",
-    ),
+    "mnist_m2": f"experiments.mnist_m2 {_VAE} --labels 20 --epochs 8",
+    "compiled": f"experiments.mnist_m2 {_VAE} --labels 20 --epochs 20 --no-baseline {_COMPILED}",
+    "mnist_m1": f"experiments.mnist_m1 {_VAE} --epochs 4 --epochs-2d 3 --bound-samples 1",
+    "mnist_m1m2": f"experiments.mnist_m1m2 {_VAE} --labels 20 --epochs 4 {_M1}",
+    "mnist_m1_svm": f"experiments.mnist_m1_svm {_DIGITS} --labels 20 30 --unlabelled-rows 50 {_M1}",
 }
-# Imported once: a process that is forked from one with these begins at once.
-_PRELOADED = ("benchmarks.kill", "experiments.engine.training", "pyro_ssl.models", "sklearn.svm")
+# Imported once: a process that is forked from one that has these begins at once.
+_PRELOADED = ("experiments.engine.training", "sklearn.datasets", "sklearn.svm", "torchmetrics")
 _OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
@@ -55,7 +50,7 @@ class Options:
 
     kills: int = 100
     """Kills, shared by the experiments."""
-    runs: tuple[str, ...] = field(default_factory=lambda: tuple(RUNS))
+    runs: tuple[str, ...] = tuple(RUNS)
     """Which of the experiments."""
     seed: int = 0
     """Seed of what is drawn."""
@@ -65,14 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Ending:
-    """How one process of a run ended.
-
-    Attributes:
-        code: its exit code; that of a killed one is -9.
-        operations: operations on files of its results before its end, if it was not killed.
-        seconds: how long it ran.
-        said: what it wrote to the screen.
-    """
+    """How a process ended: with which code, and after how many operations on its files."""
 
     code: int | None
     operations: int
@@ -84,23 +72,29 @@ class Killer:
     """Runs an experiment in processes of their own, which it can kill.
 
     Args:
-        name: the module of the experiment.
-        arguments: its options.
-        root: folder of the results, made by this.
+        command: the experiment's module, whose `main` is called, and its options.
+        root: folder of the results.
     """
 
-    def __init__(self, name: str, arguments: str, root: Path) -> None:
-        self.name, self.arguments, self.root = name, arguments, root
+    def __init__(self, command: str, root: Path) -> None:
+        self.root = root
+        self._name, *self._arguments = command.split()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_PRELOADED, f"experiments.{name}"])
+        self._context.set_forkserver_preload([*_PRELOADED])
 
-    def run(self, *more: str, operation: int | None = None, after: float | None = None) -> Ending:
-        """Run to the end, or until killed before an operation, or after so many seconds."""
+    def run(
+        self,
+        *more: str,
+        operation: int | None = None,
+        after: float | None = None,
+        sign: int = signal.SIGKILL,
+    ) -> Ending:
+        """Run to the end, or until sent a signal before an operation, or killed after seconds."""
         self.root.mkdir(parents=True, exist_ok=True)
-        arguments = [*self.arguments.split(), "--results-root", str(self.root), *more]
+        arguments = [*self._arguments, "--results-root", str(self.root), *more]
         receive, send = self._context.Pipe(duplex=False)
         with tempfile.NamedTemporaryFile() as said:
-            what = (self.name, arguments, self.root, said.name, operation, send)
+            what = (self._name, arguments, self.root, said.name, operation, sign, send)
             process = self._context.Process(target=_run, args=what)
             start = time.perf_counter()
             process.start()
@@ -117,24 +111,25 @@ class Killer:
 
 
 def _run(
-    name: str, arguments: list[str], root: Path, said: str, last: int | None, send: Connection
+    name: str,
+    arguments: list[str],
+    root: Path,
+    said: str,
+    last: int | None,
+    sign: int,
+    send: Connection,
 ) -> None:
-    """Run an experiment in this process, which kills itself before its operation number `last`."""
-    screen = os.open(said, os.O_WRONLY | os.O_APPEND)
+    """Run an experiment in this process, and send it a signal before its operation `last`."""
     for stream in (1, 2):
-        os.dup2(screen, stream)
-    module, count, prefix = importlib.import_module(f"experiments.{name}"), 0, str(root)
+        os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), stream)
+    module, count, prefix = importlib.import_module(name), 0, str(root)
 
     def watch(event: str, of: tuple[Any, ...]) -> None:
         nonlocal count
-        if (
-            event in _OPERATIONS
-            and isinstance(of[0], (str, Path))
-            and str(of[0]).startswith(prefix)
-        ):
+        if event in _OPERATIONS and str(of[0]).startswith(prefix):
             count += 1
             if count == last:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), sign)
 
     sys.addaudithook(watch)
     code = module.main(arguments)
@@ -157,7 +152,7 @@ def _numbers(file: Path) -> Any:
 
     if file.suffix == ".csv":
         table = pd.read_csv(file, dtype=str)
-        return {c: table[c].tolist() for c in table if "seconds" not in c}
+        return {c: table[c].tolist() for c in table if "seconds" not in str(c)}
     if file.suffix == ".json":
         return _untimed(json.loads(file.read_text()))
     if file.suffix == ".pt":
@@ -192,37 +187,36 @@ def differences(root: Path, undisturbed: Mapping[str, Any]) -> list[str]:
     )
 
 
-def kill(
-    name: str, arguments: str, kills: int, draw: random.Random, folder: Path
-) -> dict[str, Any]:
+def kill(command: str, kills: int, draw: random.Random, folder: Path) -> dict[str, Any]:
     """Kill a run so many times, resuming it each time; return the row of the table.
 
     Raises:
         RuntimeError: if a run that was not killed failed.
     """
     start = time.perf_counter()
-    whole = Killer(name, arguments, folder / "whole")
+    whole = Killer(command, folder / "whole")
     undisturbed = _ended(whole.run())
     expected = contents(whole.root)
     done = before_operations = ends = 0
     differing: list[str] = []
     while done < kills:
-        killer, resumed = Killer(name, arguments, folder / "killed"), ()
-        for how in _kills(undisturbed, draw):
-            ending = killer.run(*resumed, **(how if done < kills else {}))
-            resumed = ("--resume",)
-            if ending.code != -signal.SIGKILL:
-                _ended(ending)
-                break
-            done += 1
-            before_operations += "operation" in how
+        killer, resumed = Killer(command, folder / "killed"), False
+        code: int | None = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            operation = draw.randint(1, undisturbed.operations) if draw.random() < 0.5 else None
+            after = draw.uniform(0, undisturbed.seconds) if operation is None else None
+            how: dict[str, Any] = {"operation": operation, "after": after} if done < kills else {}
+            ending = killer.run(*["--resume"] * resumed, **how)
+            code, resumed = ending.code, True
+            done += code == -signal.SIGKILL
+            before_operations += code == -signal.SIGKILL and operation is not None
+        _ended(ending)
         ends += 1
         differing += differences(killer.root, expected)
         shutil.rmtree(killer.root)
     return {
         "kills": done,
         "before_file_operations": before_operations,
-        "at_moments": done - before_operations,
         "ends": ends,
         "files": len(expected),
         "differing_files": " ".join(dict.fromkeys(differing)),
@@ -230,24 +224,16 @@ def kill(
     }
 
 
-def _kills(undisturbed: Ending, draw: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield where to kill a run, each as options of `Killer.run`, for ever."""
-    while True:
-        if draw.random() < 0.5:
-            yield {"operation": draw.randint(1, undisturbed.operations)}
-        else:
-            yield {"after": draw.uniform(0, undisturbed.seconds)}
-
-
 def _ended(ending: Ending) -> Ending:
-    if ending.code != 0:
-        raise RuntimeError(f"a run ended with code {ending.code}:\n{ending.said}")
-    return ending
+    if ending.code == 0:
+        return ending
+    raise RuntimeError(f"a run ended with code {ending.code}:\n{ending.said}")
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the benchmark with command-line arguments, `sys.argv`'s if None."""
+    """Run the benchmark with command-line arguments, `sys.argv`'s if None; 1 if numbers differ."""
     options = tyro.cli(Options, args=args, description=__doc__)
+    from pyro_ssl.files import write_text
     from pyro_ssl.versions import environment
 
     rows, code = [], environment()
@@ -255,12 +241,10 @@ def main(args: Sequence[str] | None = None) -> int:
         share = len(range(number, options.kills, len(options.runs)))
         draw = random.Random(f"{options.seed} {run}")
         with tempfile.TemporaryDirectory() as folder:
-            row = kill(*RUNS[run], share, draw, Path(folder))
+            row = kill(RUNS[run], share, draw, Path(folder))
         rows.append({"run": run, **row, "seed": options.seed, **code})
         print(rows[-1], flush=True)
-    folder = Path(options.results_root)
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(folder / "kill.csv", index=False)
+    write_text(pd.DataFrame(rows).to_csv(index=False), Path(options.results_root) / "kill.csv")
     return int(any(row["differing_files"] for row in rows))
 
 

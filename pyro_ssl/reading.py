@@ -33,7 +33,9 @@ def read_json(
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"{path} is damaged or no file ({error}): {remedy}") from error
+        raise ResultsError(
+            f"{path} is damaged or no file ({_one_line(error)}): {remedy}"
+        ) from error
     if not isinstance(found, dict):
         kind = type(found).__name__
         raise ResultsError(f"{path} is damaged (a {kind}, expected an object): {remedy}")
@@ -86,7 +88,9 @@ def read_csv(
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} is damaged or no file ({error}): {remedy}") from error
+        raise ResultsError(
+            f"{path} is damaged or no file ({_one_line(error)}): {remedy}"
+        ) from error
     lacking = [c for c in (*numbers, *others) if c not in table]
     wrong = [c for c in numbers if c in table and table[c].dtype.kind not in "if"]
     if lacking or wrong or table.empty:
@@ -94,3 +98,7 @@ def read_csv(
         what += [f"no numbers in {', '.join(wrong)}"] if wrong else []
         raise ResultsError(f"{path} is damaged ({'; '.join(what) or 'no row'}): {remedy}")
     return table
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

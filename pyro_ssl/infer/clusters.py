@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
 from pyro_ssl.errors import ConfigError, WorkerError
 
@@ -59,6 +60,8 @@ def _call(function: Callable[[Any], None], task: Any, parent: int | None) -> Non
     """Call a function on a task, in a process that ends with its parent if it has one."""
     if parent is not None and parent != os.getpid():
         _watch(parent)
+        # In place of tqdm's own, a semaphore, of which a killed process leaves a warning.
+        tqdm.set_lock(threading.RLock())
     function(task)
 
 

@@ -149,7 +149,9 @@ def _train(
     """Run the remaining epochs and return why they ended."""
     config, progress = trainer.config, trainer.progress
     snapshot = trainer.state()
-    _save(snapshot, path)
+    if not progress.epoch:
+        # A state that was resumed from is there already.
+        _save(snapshot, path)
     while progress.epoch < config.epochs:
         if out_of_patience(progress, config, trainer.best):
             return "patience"

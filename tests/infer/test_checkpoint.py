@@ -149,7 +149,9 @@ def test_a_checkpoint_that_says_nothing_of_its_rows_is_resumed_with_a_warning(ch
     assert load_checkpoint(checkpoint)["digests"]["labelled_xs"]
 
 
-@pytest.mark.parametrize("values", [torch.arange(7), torch.rand(5, 3, 2).bfloat16(), torch.zeros(0)])
+@pytest.mark.parametrize(
+    "values", [torch.arange(7), torch.rand(5, 3, 2).bfloat16(), torch.zeros(0)]
+)
 def test_a_digest_is_that_of_the_bytes_however_they_are_read(values, monkeypatch):
     whole = hashlib.sha256(bytes(values.contiguous().view(torch.uint8).flatten().tolist()))
     monkeypatch.setattr("pyro_ssl.infer.digests._BLOCK", 16)
