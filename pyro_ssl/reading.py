@@ -33,9 +33,7 @@ def read_json(
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(
-            f"{path} is damaged or no file ({_one_line(error)}): {remedy}"
-        ) from error
+        raise _damaged(path, error, remedy) from error
     if not isinstance(found, dict):
         kind = type(found).__name__
         raise ResultsError(f"{path} is damaged (a {kind}, expected an object): {remedy}")
@@ -88,9 +86,7 @@ def read_csv(
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise ResultsError(
-            f"{path} is damaged or no file ({_one_line(error)}): {remedy}"
-        ) from error
+        raise _damaged(path, error, remedy) from error
     lacking = [c for c in (*numbers, *others) if c not in table]
     wrong = [c for c in numbers if c in table and table[c].dtype.kind not in "if"]
     if lacking or wrong or table.empty:
@@ -100,5 +96,6 @@ def read_csv(
     return table
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _damaged(path: Path, error: Exception, remedy: str) -> ResultsError:
+    said = " ".join(str(error).split())
+    return ResultsError(f"{path} is damaged or no file ({said}): {remedy}")

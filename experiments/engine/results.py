@@ -111,8 +111,8 @@ class RunFolder:
 
     def _seeds(self) -> set[int]:
         """Return the seeds that there are files of; a run of stages has no CSV before its end."""
-        found = (re.match(r"seed_(\d{1,18})[._]", f.name) for f in self.path.glob("seed_*"))
-        return {int(match[1]) for match in found if match}
+        files = (f.name for f in self.path.glob("seed_*") if f.is_file())
+        return {int(m[1]) for name in files if (m := re.match(r"seed_(\d{1,18})[._]", name))}
 
     def file(self, seed: int, suffix: str) -> Path:
         """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
