@@ -126,7 +126,7 @@ def test_no_process_outlives_its_parent_and_all_that_end_it_say_how_to_go_on(tmp
 
 
 def test_termination_saves_and_says_how_to_go_on(tmp_path):
-    command = COMMAND.replace("--epochs 3", "--epochs 100000")
+    command = COMMAND.replace("--epochs 3", "--epochs 100000 --compile never")
     ending = Killer(command, tmp_path).run(operation=60, sign=signal.SIGTERM)
     assert ending.code == 128 + signal.SIGTERM
     assert "seed_0.pt holds the last whole epoch" in ending.said
