@@ -78,7 +78,7 @@ class Killer:
 
     def __init__(self, command: str, root: Path) -> None:
         self.root = root
-        self._name, *self._arguments = command.split()
+        self._command = command.split()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*_PRELOADED])
 
@@ -91,10 +91,10 @@ class Killer:
     ) -> Ending:
         """Run to the end, or until sent a signal before an operation, or killed after seconds."""
         self.root.mkdir(parents=True, exist_ok=True)
-        arguments = [*self._arguments, "--results-root", str(self.root), *more]
+        command = [*self._command, "--results-root", str(self.root), *more]
         receive, send = self._context.Pipe(duplex=False)
         with tempfile.NamedTemporaryFile() as said:
-            what = (self._name, arguments, self.root, said.name, operation, sign, send)
+            what = (command, self.root, said.name, (operation, sign), send)
             process = self._context.Process(target=_run, args=what)
             start = time.perf_counter()
             process.start()
@@ -111,28 +111,25 @@ class Killer:
 
 
 def _run(
-    name: str,
-    arguments: list[str],
-    root: Path,
-    said: str,
-    last: int | None,
-    sign: int,
-    send: Connection,
+    command: list[str], root: Path, said: str, how: tuple[int | None, int], send: Connection
 ) -> None:
-    """Run an experiment in this process, and send it a signal before its operation `last`."""
+    """Run an experiment in this process, and send it a signal before an operation."""
+    # A kill in the middle of a compilation leaves half a library in torch's cache, and other runs
+    # would go on uncompiled: here the undisturbed run compiles, and others find what it made.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(root.parent / "compiled")
     for stream in (1, 2):
         os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), stream)
-    module, count, prefix = importlib.import_module(name), 0, str(root)
+    module, count, prefix = importlib.import_module(command[0]), 0, str(root)
 
     def watch(event: str, of: tuple[Any, ...]) -> None:
         nonlocal count
         if event in _OPERATIONS and str(of[0]).startswith(prefix):
             count += 1
-            if count == last:
-                os.kill(os.getpid(), sign)
+            if count == how[0]:
+                os.kill(os.getpid(), how[1])
 
     sys.addaudithook(watch)
-    code = module.main(arguments)
+    code = module.main(command[1:])
     send.send(count)
     sys.exit(code)
 
