@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Of one seed, what different points and stages are drawn by.
 _TRACED, _TEST, _JOINT = 1_000_003, 2_000_003, 3_000_017
 _FRAMES = 30
+# Columns of a trace: numbers, and others.
+_TRACE = (("step", "elbo", "evidence", "kl_posterior", "drift"), ("stage",))
 # The step size falls by epochs; so many of them.
 _EPOCHS = 50
 # Points in the pictures.
@@ -116,16 +118,14 @@ def fit_config(run: "SeedRun", steps: int, seed: int) -> "FitConfig":
 
 def run_seed(run: "SeedRun") -> None:
     """Train and measure both encoders, and draw them together."""
-    import pandas as pd
-
     from pyro_ssl import plots
+    from pyro_ssl.text_files import read_csv
 
     traces = {}
     for name in run.comparison.models:
-        pending = name in run.pending
-        traces[name] = run_encoder(name, run) if pending else pd.read_csv(run.file(name, ".csv"))
-    figure = plots.approximation_errors(traces)
-    figure.savefig(run.file("full", "_both_encoders.png"), dpi=110)
+        file = run.file(name, ".csv")
+        traces[name] = run_encoder(name, run) if name in run.pending else read_csv(file, *_TRACE)
+    plots.approximation_errors(traces).savefig(run.file("full", "_both_encoders.png"), dpi=110)
 
 
 def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":

@@ -11,7 +11,6 @@ Proportions are of the training rows that are left after 11,400 for validation: 
 as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments import mnist_ccvae, mnist_conv_m2
-from experiments.engine.options import DataOptions
+from experiments.engine.options import DataOptions, check_run_options
 from pyro_ssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,6 +106,7 @@ def sweep(config: Config) -> None:
     from experiments.engine.runner import run_comparisons
     from pyro_ssl.infer.processes import is_main
 
+    check_run_options(config)
     numbers = dict.fromkeys(numbers_of_labels(config).values())
     run_comparisons([found for labels in numbers for found in comparisons(config, labels)])
     if is_main():
@@ -145,7 +145,9 @@ def put_together(config: Config) -> None:
 
 def _row(file: Path, rows: int) -> dict[str, Any]:
     """Return a row of the table: a finished run, and its share of so many rows."""
-    result = json.loads(file.read_text())
+    from experiments.engine.results import read_result
+
+    result = read_result(file, ("labels", "model"))
     row = {key: result[key] for key in ("model", "labels", "seed")}
     row["proportion"] = round(result["labels"] / rows, 4)
     return row | {key: result[key] for key in _MEASURES if key in result}

@@ -93,7 +93,10 @@ def contenders(run: "SeedRun") -> "list[Contender]":
             f"({started_on.read_text()}, now {m1.digest}): start it again with --overwrite"
         )
     found = _contender(run, m1.vae, m1.active)
-    return [replace(found, builds_on=m1, watch=partial(_note_m1, run, m1))]
+    # Not the values of the latents, which depend on the number of threads by rounding.
+    identity = f"{run.dataset.digest}, split {found.split_digest}, latents of M1 {m1.digest}"
+    watch = partial(_note_m1, run, m1)
+    return [replace(found, builds_on=m1, watch=watch, identity=identity)]
 
 
 def _contender(run: "SeedRun", vae: "VAE", active: tuple[int, ...]) -> "Contender":

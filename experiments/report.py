@@ -39,18 +39,21 @@ def report(config: Config) -> None:
     """Write and print the report.
 
     Raises:
-        ResultsError: if there is no finished run, a page's marks mean nothing, or a file cannot be
-            written.
+        ResultsError: if there is no finished run, a result is damaged, a page's marks mean
+            nothing, or a file cannot be written.
     """
     from experiments.engine.marks import filled
     from experiments.engine.page.document import results_page
-    from experiments.engine.results import summarise
+    from experiments.engine.results import read_result, summarise
     from experiments.engine.tables import to_markdown
     from pyro_ssl.files import write_text
     from pyro_ssl.report import REPORT
     from pyro_ssl.results import load_summary
 
     root = Path(config.results_root)
+    for file in sorted(root.glob("**/seed_*.json")):
+        # A report with runs left out would look like one without them.
+        read_result(file)
     results = load_summary(root)
     table = summarise(results)
     table.to_csv(root / "summary.csv", index=False)

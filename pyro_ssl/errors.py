@@ -25,6 +25,10 @@ class ResultsError(PyroSSLError):
     """A results folder that cannot be written or holds another configuration's results."""
 
 
+class WorkerError(PyroSSLError):
+    """A process that computed something ended before it was done, for want of memory perhaps."""
+
+
 class NonFiniteError(PyroSSLError, ArithmeticError):
     """The loss or its gradient stopped being finite.
 

@@ -4,8 +4,13 @@ from pathlib import Path
 import pyro
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from pyro_ssl.data import DATA_VARIABLE
+
+# However busy the machine: no example has a limit of time.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

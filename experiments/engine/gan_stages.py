@@ -160,6 +160,7 @@ class GanStages:
                 rows,
                 measure,
                 self.config.measurements,
+                self.dataset.digest,
             )
 
     def _measure(self) -> dict[str, Any]:

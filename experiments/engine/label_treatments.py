@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import pandas as pd
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.engine.measures import measure_bound
 from experiments.engine.results import display_name
@@ -15,6 +14,10 @@ from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import Anneal, FitConfig
 from pyro_ssl.models import M2
+from pyro_ssl.text_files import read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a model anneals beside the weights that all anneal: its buffer, and the option.
 _ANNEALED = {
@@ -95,6 +98,12 @@ def measure_treatment(
     return result, figures
 
 
+def _read_course(file: Path) -> "pd.DataFrame":
+    """Return the CSV file of a run, which holds numbers alone."""
+    frame = read_csv(file, ("epoch",))
+    return read_csv(file, list(map(str, frame)))
+
+
 def draw_runs(comparison: Comparison, models: Sequence[str]) -> None:
     """Draw all finished runs of all models in the same figures, and print their files.
 
@@ -109,7 +118,7 @@ def draw_runs(comparison: Comparison, models: Sequence[str]) -> None:
         finished = sorted(comparison.path(name).glob("seed_*.json"))
         if finished:
             files = [file.with_suffix(".csv") for file in finished]
-            frames[display_name(name)] = [pd.read_csv(file) for file in files]
+            frames[display_name(name)] = [_read_course(file) for file in files]
     columns = {column for seeds in frames.values() for frame in seeds for column in frame}
     for draw, column in (
         (plots.validation_accuracy, "validation_accuracy"),

@@ -1,14 +1,14 @@
 """The M1 that an experiment builds on: found among the results of `mnist_m1`, or trained first."""
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from experiments.engine.options import DataOptions
+from experiments.engine.options import DataOptions, check_tag
 from pyro_ssl.errors import ConfigError
+from pyro_ssl.text_files import read_json
 
 if TYPE_CHECKING:
     from experiments.engine.runner import Comparison, SeedRun
@@ -111,7 +111,7 @@ class M1Source:
                 "the source: train it again by `python -m experiments.mnist_m1 --seeds "
                 f"{seed} --overwrite`, or another M1 with --m1.tag NAME"
             )
-        before = json.loads(results.read_text())["validation_rows"]
+        before = _results(results)["validation_rows"]
         if before != rows:
             raise ConfigError(
                 f"{path} was trained with {before} validation rows, this run has {rows}, some "
@@ -151,7 +151,7 @@ class M1Source:
         text = hashlib.sha256()
         for tensor in vae.state_dict().values():
             text.update(tensor.cpu().numpy().tobytes())
-        results: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        results = _results(path.with_suffix(".json"))
         return TrainedM1(vae, active, results, text.hexdigest()[:16])
 
     def _checkpoint(self, seed: int) -> Path:
@@ -161,13 +161,22 @@ class M1Source:
         """Return the run of `mnist_m1` that trains M1 of this seed as others lie there already."""
         config = self.config
         options = asdict(self.m1)
+        check_tag("m1.tag", self.m1.tag)
         ending = f"-{self.m1.tag}" if self.m1.tag else ""
         there = Path(config.results_root) / "mnist_m1" / f"vae-{config.dataset}{ending}/config.json"
         if there.exists():
-            known = {f.name for f in fields(self.options())}
-            found = {k: v for k, v in json.loads(there.read_text()).items() if k in known}
+            known = get_type_hints(self.options)
+            found = {k: v for k, v in read_json(there, kinds=known).items() if k in known}
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         options |= {name: getattr(config, name) for name in _SHARED}
         options |= {"seeds": (seed,), "tag": self.m1.tag, "resume": True, "bound_samples": (1, 50)}
         options |= {"two_dimensional": False, "quiet": config.quiet}
         return self.comparison(self.options(**options))
+
+
+def _results(path: Path) -> dict[str, Any]:
+    """Return what M1's JSON file holds, with all that is read of it."""
+    from experiments.engine.results import read_result
+
+    read = ("validation_rows", "commit", "config", "binarised", "test_elbo")
+    return read_result(path, read)

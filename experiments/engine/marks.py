@@ -25,6 +25,7 @@ from experiments.engine.tables import (
     of_benchmark,
     of_results,
     published,
+    read_benchmark,
     sweep,
     to_markdown,
     treatments,
@@ -72,7 +73,9 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
     if kind == "benchmark":
         short, whole = (root / "benchmarks" / f"{subject}{end}.csv" for end in ("_short", ""))
         file = short if short.exists() else whole
-        return _tidy(of_benchmark(subject, pd.read_csv(file))) if file.exists() else None
+        return (
+            _tidy(of_benchmark(subject, read_benchmark(subject, file))) if file.exists() else None
+        )
     table = _table(name, pattern, results)
     # A column may be of other runs than those that are like the pattern.
     table = table.loc[:, (table != "").any()]

@@ -3,6 +3,7 @@
 Torch is not imported here, so that `--help` answers at once.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -204,6 +205,31 @@ def for_worker(config: Options) -> Options:
     )
 
 
+def check_tag(name: str, tag: str | None) -> None:
+    """Raise a ConfigError if a tag, the option `name`, cannot be the end of a folder's name."""
+    if tag is not None and not re.fullmatch(r"\w[\w.+=,@% -]{0,99}", tag):
+        shown = repr(tag) if len(tag) < 100 else f"{tag[:20]!r}... of {len(tag)} characters"
+        raise ConfigError(
+            f"{name} is {shown}, expected a letter or digit and at most 99 more, or any of "
+            "._-+=,@% and spaces: it becomes part of a folder's name"
+        )
+
+
+def folder_name(model: str, *endings: str | None) -> str:
+    """Return the name of a folder of results: a model's, and what tells it apart.
+
+    Raises:
+        ConfigError: if it is no name, but leads elsewhere, or is too long for one.
+    """
+    name = "-".join([model, *filter(None, endings)])
+    if Path(name).name != name or not name.isprintable() or len(name.encode()) > 240:
+        raise ConfigError(
+            f"the folder of results would be called {name!r}, expected at most 240 bytes that can "
+            "be printed, and no slash: use another --tag, or name of the data"
+        )
+    return name
+
+
 def check_run_options(config: RunOptions) -> None:
     """Raise a ConfigError if seeds or other options of a run cannot work, or not together."""
     if not config.seeds:
@@ -212,6 +238,10 @@ def check_run_options(config: RunOptions) -> None:
         raise ConfigError(f"seeds are {config.seeds}, expected different ones, none below 0")
     if config.resume and config.overwrite:
         raise ConfigError("resume and overwrite exclude each other: choose one")
+    check_tag("tag", config.tag)
+    for name in ("results_root", "data_root"):
+        if "\0" in (getattr(config, name) or ""):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}, expected the path of a folder")
     if config.jobs < 1:
         raise ConfigError(f"jobs is {config.jobs}, expected at least 1")
     if config.address is not None and config.backend == "processes":

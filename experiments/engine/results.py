@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +13,44 @@ import pandas as pd
 import pyro_ssl
 from pyro_ssl.errors import ResultsError
 from pyro_ssl.files import write_text
+from pyro_ssl.locks import held
+from pyro_ssl.text_files import read_json
 
 # Figures of merit in the order of the summary: key of the JSON files, factor, heading.
 MEASURES = (
-    ("validation_accuracy", 100, "validation_accuracy_%"),
-    ("test_accuracy", 100, "test_accuracy_%"),
-    ("test_ece", 100, "test_ece_%"),
+    *((key, 100, f"{key}_%") for key in ("validation_accuracy", "test_accuracy", "test_ece")),
     ("intervention_changed", 100, "changed_%"),
     ("intervention_alone", 100, "alone_%"),
     ("intervention_others", 100, "others_kept_%"),
-    *(
-        (name, 1, name)
-        for name in (
-            "test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob",
-            "test_squared_error", "generated_true_log_prob",
-            "test_deviance_kl", "unigram_deviance", "test_perplexity", "unigram_perplexity",
-        )
-    ),
+    *((name, 1, name) for name in (
+        "test_elbo test_bound_50 test_bound_5000 test_true_log_prob test_squared_error "
+        "generated_true_log_prob test_deviance_kl unigram_deviance test_perplexity "
+        "unigram_perplexity"
+    ).split()),
     ("precision_at_100", 100, "precision_at_100_%"),
-    *(
-        (name, 1, name)
-        for name in (
-            "elbo_encoder", "elbo_joint", "elbo_gain", "evidence_encoder", "evidence_gain", "drift",
-            "frechet_generator", "frechet_reconstructions", "frechet_joint",
-            "frechet_joint_reconstructions",
-        )
-    ),
+    *((name, 1, name) for name in (
+        "elbo_encoder elbo_joint elbo_gain evidence_encoder evidence_gain drift frechet_generator "
+        "frechet_reconstructions frechet_joint frechet_joint_reconstructions"
+    ).split()),
 )  # fmt: skip
-
+# Types of what is read of a seed's JSON file, and what to do if it holds something else.
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("model", "dataset", "device", "features"), str),
+    **dict.fromkeys(("seed", "labels", "validation_rows"), int),
+    **dict.fromkeys([key for key, _, _ in MEASURES], float),
+    **{"seconds_per_epoch": float, "peak_memory_mib": float | None},
+    **{"config": dict, "files": list[str]},
+}
+_REMEDY = "move it elsewhere; --resume makes it again where there is a checkpoint"
 # Names, beside those of classes, that models have in tables and figures.
 _VARIANTS = {
     "stgumbelsoftmaxm2": "GumbelSoftmaxM2, straight-through",
     "stlogisticnormalm2": "LogisticNormalM2, straight-through",
     "unsharpenedlogisticnormalm2": "LogisticNormalM2, unsharpened",
-    "vae_2d": "VAE, 2 latents",
-    "autoencoder_2d": "autoencoder, 2 latents",
+    "vae_2d": "VAE, 2 latents", "autoencoder_2d": "autoencoder, 2 latents",
     "autoencoder": "autoencoder",
-    "linear_svm": "linear SVM",
-    "rbf_svm": "RBF SVM",
-    "self_training_svm": "self-training SVM",
-}
+    "linear_svm": "linear SVM", "rbf_svm": "RBF SVM", "self_training_svm": "self-training SVM",
+}  # fmt: skip
 
 
 class RunFolder:
@@ -66,10 +65,6 @@ class RunFolder:
         self.path = path
         self.config = json.loads(json.dumps(config))
 
-    def in_folder(self, path: Path) -> "RunFolder":
-        """Return the same under another path."""
-        return RunFolder(path, self.config)
-
     def claim(self, seeds: Sequence[int], overwrite: bool) -> None:
         """Make the folder this configuration's; a folder without any seed's files is free.
 
@@ -78,15 +73,14 @@ class RunFolder:
             overwrite: remove what these seeds left there before, of whatever configuration.
 
         Raises:
-            ResultsError: if the folder holds results of another configuration that are not to
-                be replaced, or cannot be written.
+            ResultsError: if results of another configuration are in the way.
         """
-        if overwrite:
-            for seed in seeds:
-                self._remove(seed)
+        for seed in seeds:
+            for file in self.files(seed) * overwrite:
+                file.unlink()
         config_file = self.path / "config.json"
-        if config_file.exists() and any(self.path.glob("seed_*")):
-            there = _read_json(config_file)
+        if config_file.exists() and self._seeds():
+            there = read_json(config_file, "delete it if all seeds there are of this configuration")
             keys = {**self.config, **there}
             differing = [k for k in keys if there.get(k) != self.config.get(k)]
             if differing:
@@ -98,10 +92,7 @@ class RunFolder:
                     "one apart with --tag NAME, or replace all seeds that lie there with "
                     "--overwrite"
                 )
-        try:
-            write_text(json.dumps(self.config, indent=2) + "\n", config_file)
-        except ResultsError as error:
-            raise ResultsError(f"{error}: choose another folder with --results-root") from error
+        write_text(json.dumps(self.config, indent=2) + "\n", config_file)
 
     def check_replaceable(self, seeds: Sequence[int]) -> None:
         """Check that overwriting `seeds` under this configuration would orphan no other seed.
@@ -110,16 +101,18 @@ class RunFolder:
             ResultsError: if other seeds of another configuration lie in the folder.
         """
         config_file = self.path / "config.json"
-        if not config_file.exists() or _read_json(config_file) == self.config:
+        others = sorted(self._seeds() - set(seeds))
+        if not others or not config_file.exists() or read_json(config_file) == self.config:
             return
-        # A run of stages has no CSV before its end.
-        there = {int(re.split("[._]", f.name)[1]) for f in self.path.glob("seed_*")}
-        others = sorted(there - set(seeds))
-        if others:
-            raise ResultsError(
-                f"{self.path} also holds seeds {others} of another configuration, which this run "
-                "would not replace: name them in --seeds too, or use --tag NAME"
-            )
+        raise ResultsError(
+            f"{self.path} also holds seeds {others} of another configuration, which this run "
+            "would not replace: name them in --seeds too, or use --tag NAME"
+        )
+
+    def _seeds(self) -> set[int]:
+        """Return the seeds that there are files of; a run of stages has no CSV before its end."""
+        files = (f.name for f in self.path.glob("seed_*") if f.is_file())
+        return {int(m[1]) for name in files if (m := re.match(r"seed_(\d{1,18})[._]", name))}
 
     def file(self, seed: int, suffix: str) -> Path:
         """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
@@ -129,29 +122,32 @@ class RunFolder:
         """Return whether a seed has its results."""
         return self.file(seed, ".json").exists()
 
-    def begin(self, seed: int, resume: bool) -> bool:
-        """Return whether a seed is still to be run, False if it is finished already.
+    def begin(self, seed: int, resume: bool) -> str:
+        """Return nothing if a seed is to be run, or, if it is finished, what is kept of it.
 
         Raises:
             ResultsError: if an unfinished run lies there that is not to be resumed.
         """
         if self.finished(seed):
-            return False
+            written = self.results(seed).get("files", [self.file(seed, ".csv").name])
+            lost = [name for name in written if not (self.path / name).is_file()]
+            more = f", but without {', '.join(lost)}: --overwrite makes them again"
+            return "kept" + more * bool(lost)
         checkpoint = next((f for f in self.files(seed) if f.suffix == ".pt"), None)
         if checkpoint is not None and not resume:
             raise ResultsError(
                 f"{checkpoint} is an unfinished run: go on with --resume, or start again with "
                 "--overwrite"
             )
-        return True
+        return ""
 
-    def _remove(self, seed: int) -> None:
-        for file in self.files(seed):
-            file.unlink()
+    def lock(self, seed: int) -> AbstractContextManager[None]:
+        """Return the lock that a process holds while it writes a seed's files."""
+        return held(self.path / f".seed_{seed}.lock", f"seed {seed} of {self.path}")
 
     def files(self, seed: int) -> list[Path]:
         """Return a seed's files, by name."""
-        return sorted(self.path.glob(f"seed_{seed}[._]*"))
+        return sorted(f for f in self.path.glob(f"seed_{seed}[._]*") if f.is_file())
 
     def log(self, seed: int, message: str) -> None:
         """Append a line with the time to the seed's log file."""
@@ -165,14 +161,19 @@ class RunFolder:
 
     def results(self, seed: int) -> dict[str, Any]:
         """Return the content of a finished seed's JSON file."""
-        return _read_json(self.file(seed, ".json"))
+        return read_result(self.file(seed, ".json"), ("model",))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ResultsError(f"{path} is damaged ({error}): delete it") from error
+def read_result(path: Path, wanted: Collection[str] = ()) -> dict[str, Any]:
+    """Return the content of a seed's JSON file, which has to hold the keys `wanted` as well.
+
+    Raises:
+        ResultsError: if the file is damaged, or somebody else's.
+    """
+    result = read_json(path, _REMEDY, _KINDS, ("dataset", "device", "seed", *wanted))
+    if path.name != f"seed_{result['seed']}.json":
+        raise ResultsError(f"{path} is not named after its seed, {result['seed']}: {_REMEDY}")
+    return result
 
 
 def display_name(model: str) -> str:
@@ -217,8 +218,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
     order = [name for _, _, name in MEASURES if name in table]
     front = [c for c in (keys[0], "dataset", "labels") if c in table]
-    machine = ("seconds_per_epoch", "peak_memory_mib", "device")
-    last = ("features", "seeds", "validation_rows", *machine)
+    last = "features seeds validation_rows seconds_per_epoch peak_memory_mib device".split()
     table = table[[*front, *order, *(c for c in last if c in table)]]
     whole = [c for c in ("labels", "validation_rows", "peak_memory_mib") if c in table]
     return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")

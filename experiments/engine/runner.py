@@ -1,14 +1,10 @@
-"""Runs comparisons of models: from a command line over seeds to files and a table.
-
-`run_command` is what every command calls. What a command is about is said by a `Comparison`, plain
-data and functions; nothing here knows how models are trained.
-"""
+"""Runs comparisons of models, whatever trains them: from a command line to files and a table."""
 
 import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from experiments.engine.options import Options, RunOptions, check_run_options, for_worker
+from experiments.engine.options import Options, check_run_options, folder_name, for_worker
 from experiments.engine.results import RunFolder, print_results
-from pyro_ssl.errors import ConfigError, PyroSSLError
+from pyro_ssl.errors import ConfigError, PyroSSLError, WorkerError
 from pyro_ssl.infer import devices, load_model
 from pyro_ssl.infer.clusters import compute
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.models import PyroModel
+from pyro_ssl.signals import exit_code, termination_interrupts
 from pyro_ssl.versions import environment
 
 if TYPE_CHECKING:
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 Figures = Mapping[str, "Figure"]
+_SHOWN = (".csv", ".png", ".gif")
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Comparison:
 
     def path(self, model: str) -> Path:
         """Return the folder of a model's results."""
-        ending = [part for part in (self.suffix, self.config.tag) if part]
-        return Path(self.config.results_root) / self.name / "-".join([model, *ending])
+        name = folder_name(model, self.suffix, self.config.tag)
+        return Path(self.config.results_root) / self.name / name
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,8 @@ class SeedRun:
         return load_model(self.file(model, ".pt")).to(self.device)
 
     def finish(self, model: str, result: Result, figures: Figures | None = None) -> None:
-        """Write the figures, then the JSON file, with which a model is finished.
-
-        Args:
-            model: name of the model.
-            result: its figures of merit, and what else there is to say about its training.
-            figures: figures by the end of their files' names.
-        """
+        """Write figures, by the ends of their names, then the JSON file: the model is finished."""
+        folder = self.folders[model]
         for name, figure in (figures or {}).items():
             figure.savefig(self.file(model, f"_{name}.png"), dpi=110)
         whole = {
@@ -123,9 +116,10 @@ class SeedRun:
             **result,
             "device": devices.describe_device(self.device),
             **self.code,
-            "config": self.folders[model].config,
+            "files": [f.name for f in folder.files(self.seed) if f.suffix in _SHOWN],
+            "config": folder.config,
         }
-        self.folders[model].write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
+        folder.write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
 
 
 def run_command(
@@ -137,8 +131,10 @@ def run_command(
     return guard(lambda options: run_comparisons([comparison(options)]), config, args)
 
 
+@termination_interrupts()
 def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] | None) -> int:
     """Do a command's work; turn its errors into a line on the screen and an exit status."""
+    resume = devices.command_to_resume(args)
     try:
         with devices.joined_processes(devices.resolve_device(config.device)):
             if is_main():
@@ -148,19 +144,17 @@ def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] 
                 with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
                     work(replace(config, results_root=folder, quiet=True))
     except (PyroSSLError, OSError) as error:
-        devices.tell(f"error: {error}")
+        more = f": go on with {resume}" if isinstance(error, WorkerError) else ""
+        devices.tell(f"error: {error}{more}")
         return 1
-    except KeyboardInterrupt:
-        devices.tell("\ninterrupted. Go on with:\n  " + devices.command_to_resume(args))
-        return 130
+    except KeyboardInterrupt as interrupt:
+        devices.tell(f"\ninterrupted. Go on with:\n  {resume}")
+        return exit_code(interrupt)
     return 0
 
 
 def run_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Run all comparisons, which share the options of runs; side by side, all of them at once.
-
-    Whatever is wrong with any shows before the first.
-    """
+    """Run comparisons, which share the options of runs; what is wrong with any shows at once."""
     if comparisons[0].config.side_by_side:
         _run_side_by_side(comparisons)
         return
@@ -190,7 +184,7 @@ def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
 
 def _for_worker(run: SeedRun) -> SeedRun:
     """Return a run for a process elsewhere, which loads the rows and writes to the same files."""
-    folders = {name: f.in_folder(f.path.resolve()) for name, f in run.folders.items()}
+    folders = {name: RunFolder(f.path.resolve(), f.config) for name, f in run.folders.items()}
     comparison = replace(run.comparison, config=for_worker(run.config))
     return replace(run, comparison=comparison, folders=folders)
 
@@ -217,22 +211,26 @@ def _first_seed(comparison: Comparison) -> SeedRun:
         # One of them alone downloads what is missing.
         run_in_main_process(lambda: comparison.load(config).name)
     dataset = comparison.load(config)
-    folders = {}
+    folders, more = {}, {"processes": processes} if processes > 1 else {}
     for model in comparison.models:
-        settings = comparison.settings(model, dataset)
-        settings |= {"processes": processes} if processes > 1 else {}
+        settings = comparison.settings(model, dataset) | more
         folders[model] = RunFolder(comparison.path(model), settings)
     first = SeedRun(comparison, config.seeds[0], dataset, folders, code)
     comparison.check(first)
     return first
 
 
-def _claim(folders: Mapping[str, RunFolder], config: RunOptions) -> None:
-    for folder in folders.values():
-        if config.overwrite:
-            folder.check_replaceable(config.seeds)
-    for folder in folders.values():
-        folder.claim(config.seeds, config.overwrite)
+def _claim(folders: Mapping[str, RunFolder], config: Any) -> None:
+    with ExitStack() as locks:
+        for folder in folders.values():
+            for seed in config.seeds:
+                locks.enter_context(folder.lock(seed))
+            if config.overwrite:
+                folder.check_replaceable(config.seeds)
+        for folder in folders.values():
+            folder.claim(config.seeds, config.overwrite)
+            for seed in filter(folder.finished, config.seeds):
+                folder.results(seed)
 
 
 def _run_seed(run: SeedRun) -> None:
@@ -240,11 +238,13 @@ def _run_seed(run: SeedRun) -> None:
     devices.keep_freed_memory()
     if run.dataset is None:
         run = replace(run, dataset=run.comparison.load(run.config))
-    pending = []
-    for model, folder in run.folders.items():
-        if run_in_main_process(partial(folder.begin, run.seed, run.config.resume)):
-            pending.append(model)
-        else:
-            print(f"{model} seed {run.seed} is finished in {folder.path}: kept")
-    if pending:
-        run.comparison.run_seed(replace(run, pending=tuple(pending)))
+    with ExitStack() as locks:
+        pending = []
+        for model, folder in run.folders.items():
+            run_in_main_process(partial(locks.enter_context, folder.lock(run.seed)))
+            if kept := run_in_main_process(partial(folder.begin, run.seed, run.config.resume)):
+                print(f"{model} seed {run.seed} is finished in {folder.path}: {kept}")
+            else:
+                pending.append(model)
+        if pending:
+            run.comparison.run_seed(replace(run, pending=tuple(pending)))

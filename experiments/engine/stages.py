@@ -33,6 +33,7 @@ def run_stage(
     rows: list[dict[str, Any]] | None = None,
     measure: Callable[[int], dict[str, Any]] | None = None,
     measurements: int = 1,
+    data: str | None = None,
 ) -> float:
     """Make so many steps, from the checkpoint if there is one; a finished stage is only loaded.
 
@@ -48,13 +49,14 @@ def run_stage(
         rows: what `measure` gave, in place; the checkpoint holds it too.
         measure: called before the first step, and some times after it, with the steps so far.
         measurements: how often after the first.
+        data: what tells the data apart from others.
 
     Returns:
         Seconds that all its steps and measurements took, before the last checkpoint.
 
     Raises:
         NonFiniteError: if a loss ceases to be finite, naming step and file.
-        CheckpointError: if the file is damaged, or of other networks.
+        CheckpointError: if the file is damaged, or of other networks or data.
     """
     rows = [] if rows is None else rows
     device = _device(parts)
@@ -64,7 +66,7 @@ def run_stage(
         own_random_state(seed, device),
         tqdm(total=steps, desc=path.stem, unit="step", disable=quiet) as bar,
     ):
-        done, seconds = _load(path, parts, rows, device) if path.exists() else (0, 0.0)
+        done, seconds = _load(path, parts, rows, device, data) if path.exists() else (0, 0.0)
         started -= seconds
         bar.update(done)
         if measure is not None and not rows:
@@ -82,7 +84,7 @@ def run_stage(
             if saved:
                 seconds = time.perf_counter() - started
                 state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-                state |= {"rows": rows, "done": done, "seconds": seconds}
+                state |= {"rows": rows, "done": done, "seconds": seconds, "data": data}
                 write_state(state | {"rng": random_states(device)}, path)
     return seconds
 
@@ -109,9 +111,16 @@ def _load(
     parts: Mapping[str, nn.Module | Optimizer],
     rows: list[dict[str, Any]],
     device: torch.device,
+    data: str | None,
 ) -> tuple[int, float]:
     """Put back a stage's state and return the steps that are done and the seconds they took."""
     state = read_state(path)
+    # Earlier versions did not say.
+    if state.get("data", data) != data:
+        raise CheckpointError(
+            f"{path} is of a run on other data ({state['data']} then, {data} now): put the data of "
+            "then back, or start again with --overwrite"
+        )
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])

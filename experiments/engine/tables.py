@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.engine.results import MEASURES, display_name
+from pyro_ssl.errors import ResultsError
+from pyro_ssl.text_files import read_csv
 
 # Figures that others published, a row each, and their sources.
 PUBLISHED = Path(__file__).parent / "page" / "published.csv"
@@ -144,6 +146,18 @@ def published(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def read_benchmark(name: str, file: Path) -> pd.DataFrame:
+    """Return what a benchmark wrote.
+
+    Raises:
+        ResultsError: if the file is damaged, or lacks a column of the short form.
+    """
+    # What a row of cells has in place of these, each method and seed being one.
+    each = ("method", "seed", "accuracy_%", "balanced_accuracy_%", "core_seconds")
+    columns = each if name == "cells" else BENCHMARKS.get(name, ())
+    return read_csv(file, others=("device", *columns) if columns else ())
+
+
 def of_benchmark(name: str, table: pd.DataFrame) -> str:
     """Return the short form of a benchmark as Markdown.
 
@@ -164,6 +178,14 @@ def of_benchmark(name: str, table: pd.DataFrame) -> str:
     return f"{to_markdown(shown)}\n{device}.\n"
 
 
+def _check_measured(results: pd.DataFrame, *columns: str) -> None:
+    """Raise if a run that is to be compared by its accuracy, and these columns, lacks one."""
+    for column in ("test_accuracy_%", *columns):
+        lacking = results["run"] if column not in results else results["run"][results[column] == ""]
+        if len(lacking):
+            raise ResultsError(f"{lacking.iloc[0]} has no {column}: make it again, or move it away")
+
+
 def _formatted(form: str, value: object) -> object:
     return form.format(value) if isinstance(value, float) else value
 
@@ -176,6 +198,7 @@ def sweep(results: pd.DataFrame) -> pd.DataFrame:
     Args:
         results: summary of its runs, as `summarise` gives it.
     """
+    _check_measured(results)
     models = results["run"].str.split("/").str[-1].str.split("-").str[0]
     cells = results["test_accuracy_%"] + " (" + results["seeds"].astype(str) + ")"
     columns = {
@@ -198,6 +221,7 @@ def treatments(results: pd.DataFrame) -> pd.DataFrame:
     Args:
         results: summary of its runs, as `summarise` gives it, in which means precede spreads.
     """
+    _check_measured(results, "seconds_per_epoch")
     table = results.copy()
     runs = table["run"].str.rpartition("/")[2]
     setting = table["dataset"] + "-" + table["labels"].astype(str)

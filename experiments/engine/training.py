@@ -44,6 +44,7 @@ class Contender:
         split_digest: which rows are labelled, unlabelled, for validation.
         watch: called with the epochs trained so far, at the start and after each of them.
         builds_on: what else its measures need, e.g. the model that its inputs come from.
+        identity: what checkpoints call the rows, if they are computed; see `fit`.
         history: one row an epoch, as `History.to_frame` gives; empty before training.
     """
 
@@ -55,6 +56,7 @@ class Contender:
     split_digest: str
     watch: Callable[[int], None] | None = None
     builds_on: Any = None
+    identity: str | None = None
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -163,6 +165,7 @@ def train(contender: Contender) -> tuple[History, float | None]:
                 resume=resume,
                 on_epoch=on_epoch,
                 on_step=on_step,
+                identity=contender.identity,
             )
             return history, peak_memory(contender.device) if epochs > 1 else None
         except KeyboardInterrupt:

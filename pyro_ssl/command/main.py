@@ -5,12 +5,9 @@ stream; 2 a command line that makes no sense; 130 interrupted; 143 terminated.
 """
 
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Union
 
@@ -19,6 +16,7 @@ from tyro.conf import subcommand
 
 from pyro_ssl.command import options
 from pyro_ssl.errors import PyroSSLError, one_line
+from pyro_ssl.signals import Terminated, exit_code, termination_interrupts
 
 # Where each command is; imported when it is run, since torch takes seconds.
 _MODULES = {
@@ -53,12 +51,14 @@ def main(args: Sequence[str] | None = None) -> int:
         _commands(), prog=_NAME, description=_ABOUT, args=args, config=_MARKERS or None
     )
     run = _runner(command)
-    with warnings.catch_warnings(), _ending_cleanly():
+    with warnings.catch_warnings(), termination_interrupts():
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = _show_warning()
         try:
             run(command)
             sys.stdout.flush()
+        except Terminated as termination:
+            raise SystemExit(_failed("terminated", exit_code(termination))) from None
         except KeyboardInterrupt:
             return _failed("interrupted", 130)
         except BrokenPipeError:
@@ -83,24 +83,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let a signal to terminate unwind the program, so that nothing half written stays."""
-
-    def end(*_: Any) -> None:
-        raise SystemExit(143)
-
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may handle signals.
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _commands() -> Any:

@@ -13,6 +13,7 @@ from pyro_ssl.command.recipe import FORMAT, Recipe
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from pyro_ssl.files import write_text
 from pyro_ssl.json_files import json_text, read_json
+from pyro_ssl.locks import held
 from pyro_ssl.reading import refusing
 from pyro_ssl.versions import environment
 
@@ -117,6 +118,12 @@ def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder
         raise ResultsError(f"out is {model}, expected the name of a folder to make")
     partial = model.with_name(f"{model.name}.partial")
     _check_free(model, overwrite)
+    with held(model.with_name(f".{model.name}.lock"), str(partial)):
+        yield from _locked_folder(model, partial, resume)
+
+
+def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFolder]:
+    """Do what `fit_folder` does, once no other process may."""
     if partial.exists() and not resume:
         raise ResultsError(
             f"{partial} is left of a fit that was cut short: say --resume to go on with it, or "

@@ -1,15 +1,23 @@
 """Independent tasks, computed in processes here or by the workers of a cluster, through joblib."""
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, WorkerError
 
 BACKENDS = ("processes", "dask", "ray")
+# Seconds between two looks at whether the parent is still there.
+_PATIENCE = 0.2
 
 
 def compute(
@@ -19,7 +27,10 @@ def compute(
     backend: str = "processes",
     address: str | None = None,
 ) -> None:
-    """Call a function on each task, in any order; a task of a lost worker is begun again.
+    """Call a function on each task, in any order; a cluster begins a lost worker's task again.
+
+    Processes of this machine end when this one does, however that ends. A cluster's workers finish
+    the task that they are at.
 
     Args:
         function: what to call, for its effects.
@@ -30,28 +41,61 @@ def compute(
 
     Raises:
         ConfigError: if there is no such backend, or it is not installed.
+        WorkerError: if a process died, or a cluster lost a task's workers time and again.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
-    with _backend(jobs, backend, address) as workers:
-        Parallel(n_jobs=workers)(delayed(function)(task) for task in tasks)
+    parent = os.getpid() if backend == "processes" else None
+    with _backend(jobs, backend, address) as (workers, lost):
+        try:
+            Parallel(n_jobs=workers)(delayed(_call)(function, task, parent) for task in tasks)
+        except lost as error:
+            raise WorkerError(
+                "a process that computed a part of this died, killed or out of memory (fewer "
+                "--jobs need less)"
+            ) from error
+
+
+def _call(function: Callable[[Any], None], task: Any, parent: int | None) -> None:
+    """Call a function on a task, in a process that ends with its parent if it has one."""
+    if parent is not None and parent != os.getpid():
+        _watch(parent)
+        # In place of tqdm's own, a semaphore, of which a killed process leaves a warning.
+        tqdm.set_lock(threading.RLock())
+    function(task)
+
+
+@cache
+def _watch(parent: int) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    # An orphan is another process's child at once, so that no later process of the same number is
+    # taken for the parent.
+    while os.getppid() == parent:
+        time.sleep(_PATIENCE)
+    os._exit(1)
 
 
 @contextmanager
-def _backend(jobs: int, backend: str, address: str | None) -> Iterator[int]:
-    """Choose joblib's backend, and give the number of tasks at once; -1 for all workers."""
+def _backend(
+    jobs: int, backend: str, address: str | None
+) -> Iterator[tuple[int, tuple[type[Exception], ...]]]:
+    """Choose joblib's backend; give the number of tasks at once, and what lost workers raise."""
     if backend == "processes":
-        yield jobs
+        yield jobs, (BrokenExecutor,)
     elif backend == "dask":
-        client = _installed("distributed", "dask[distributed]").Client
-        with client(address, set_as_default=True), parallel_config("dask"):
-            yield -1
+        distributed = _installed("distributed", "dask[distributed]")
+        # All workers: -1.
+        with distributed.Client(address, set_as_default=True), parallel_config("dask"):
+            yield -1, (distributed.KilledWorker, distributed.comm.CommClosedError)
     else:
         ray = _installed("ray", "ray")
         ray.init(address, ignore_reinit_error=True)
         import_module("ray.util.joblib").register_ray()
         with parallel_config("ray"):
-            yield -1
+            yield -1, ()
 
 
 def _installed(module: str, requirement: str) -> Any:

@@ -26,10 +26,12 @@ def resolve_device(name: str) -> torch.device:
     Under `torchrun`, `cuda` is each process's own GPU.
 
     Raises:
-        ConfigError: if there is no such device.
+        ConfigError: if there is no such device, or not one for each process of `torchrun`.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and launched_by_torchrun():
+        _check_enough(name)
     if name == "cuda" and launched_by_torchrun():
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, number = name.partition(":")
@@ -43,6 +45,25 @@ def resolve_device(name: str) -> torch.device:
             f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use --device cpu"
         )
     return torch.device("cuda", index)
+
+
+def _check_enough(name: str) -> None:
+    """Check that each process of `torchrun` on this machine has a GPU of its own.
+
+    All of them come to the same answer, the first, whose errors are shown, as well.
+    """
+    processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if processes > gpus:
+        fewer = f"--nproc-per-node={gpus} or " if gpus else ""
+        raise ConfigError(
+            f"torchrun started {processes} processes here, but torch sees {gpus} GPUs: use "
+            f"{fewer}--device cpu"
+        )
+    if name != "cuda" and processes > 1:
+        raise ConfigError(
+            f"device is {name!r}, but {processes} processes of torchrun cannot share a GPU: use "
+            "--device cuda, which is another one for each"
+        )
 
 
 def describe_device(device: torch.device) -> str:
@@ -124,8 +145,8 @@ def launcher() -> list[str]:
 
 
 def tell(message: str) -> None:
-    """Print a message on the standard error stream, once if `torchrun`'s processes all have it."""
-    if not launched_by_torchrun() or os.environ["RANK"] == "0":
+    """Print a message on the standard error stream, once a machine if `torchrun` is at work."""
+    if not launched_by_torchrun() or os.environ["LOCAL_RANK"] == "0":
         print(message, file=sys.stderr)
 
 

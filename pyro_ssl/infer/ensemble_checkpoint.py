@@ -12,6 +12,7 @@ from torch import Tensor
 from pyro_ssl.errors import CheckpointError
 from pyro_ssl.files import as_path, write_state
 from pyro_ssl.infer.checkpoint import random_states, read_state, set_random_states
+from pyro_ssl.infer.digests import digest_of
 from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member
 from pyro_ssl.infer.ensemble_step import Step
 from pyro_ssl.infer.restoring import check_optimiser, same
@@ -59,8 +60,8 @@ class EnsembleCheckpoint:
             **asdict(config),
             "rows": list(xs.shape),
             "members": _digest(members),
-            "inputs": _digest_of(xs),
-            "labels": _digest_of(ys),
+            "inputs": digest_of(xs),
+            "labels": digest_of(ys),
         }
 
     def save(self, step: Step, progress: dict[str, Any]) -> None:
@@ -118,11 +119,6 @@ class EnsembleCheckpoint:
         check_optimiser(step.optimiser)
         step.go_to(state["step"])
         set_random_states(state["rng"], self._device)
-
-
-def _digest_of(values: Tensor) -> str:
-    """Return what tells values apart from others."""
-    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def _digest(members: Sequence[Member]) -> str:

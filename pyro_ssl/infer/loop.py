@@ -15,6 +15,7 @@ from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.files import as_path
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.digests import digests_of
 from pyro_ssl.infer.engine import first_failed_parameter
 from pyro_ssl.infer.leftovers import leaving_nothing
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
@@ -75,6 +76,7 @@ def fit(
     resume: bool = False,
     on_epoch: Callback | None = None,
     on_step: Callback | None = None,
+    identity: str | None = None,
 ) -> History:
     """Train `model` on `data` in place and return the course of the run.
 
@@ -98,6 +100,9 @@ def fit(
         on_epoch: called after every epoch with a `Progress`: the model, the history so far,
             and `stop()` to end the run.
         on_step: called with a `Progress` after every step.
+        identity: what the checkpoint calls the rows, in place of a digest of their values (a second
+            for a gigabyte, once a run): for inputs that are computed, such as latents, and may come
+            out with other rounding when the run is resumed.
 
     Raises:
         ConfigError: if the configuration does not suit the data, `checkpoint` exists without
@@ -120,6 +125,8 @@ def fit(
     store = pyro.get_param_store().scope()
     with leaving_nothing(model), randomness, store, pyro.validation_enabled(False):
         trainer = Trainer(model, data, config)
+        if path is not None:
+            trainer.digests = run_in_main_process(partial(digests_of, data, identity))
         if resume:
             if path is None:
                 raise ConfigError("resume is True, but checkpoint, its file, is None")
@@ -149,7 +156,9 @@ def _train(
     """Run the remaining epochs and return why they ended."""
     config, progress = trainer.config, trainer.progress
     snapshot = trainer.state()
-    _save(snapshot, path)
+    if not progress.epoch:
+        # A state that was resumed from is there already.
+        _save(snapshot, path)
     while progress.epoch < config.epochs:
         if out_of_patience(progress, config, trainer.best):
             return "patience"

@@ -19,6 +19,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.digests import check_digests
 from pyro_ssl.infer.engine import Engine, first_failed_parameter
 from pyro_ssl.infer.native import NativeEngine
 from pyro_ssl.infer.objective import Objective
@@ -45,6 +46,9 @@ class Trainer:
         model: the model, already on the data's device.
         data: the data.
         config: options of training.
+
+    Attributes:
+        digests: of the data, which states hold; see `pyro_ssl.infer.digests`.
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
@@ -53,6 +57,7 @@ class Trainer:
         self.share = process_share()
         config = config.resolved(model, data, self.share)
         self.model, self.data, self.config = model, data, config
+        self.digests: dict[str, str] | None = None
         self.device = data.labelled_xs.device
         self._frozen = frozen_parts(model)
         self.batches = config.batches(data, self.share)
@@ -137,6 +142,7 @@ class Trainer:
                 "model_class": type(self.model).__name__,
                 "model_options": stored_options(self.model),
                 "rows": self._rows(),
+                "digests": self.digests,
                 "config": asdict(self.config),
                 "compiles": self.compiles,
                 "epoch": self.progress.epoch,
@@ -152,9 +158,11 @@ class Trainer:
         """Restore what `state` returned, possibly in another process.
 
         Raises:
-            CheckpointError: if it belongs to another model or another configuration.
+            CheckpointError: if it belongs to another model, other rows or another configuration.
         """
         check_belongs(state, self.model, self.config, self._rows(), self.share.processes)
+        if self.digests is not None:
+            check_digests(state, self.digests)
         state = copy.deepcopy(state)
         if state["best"] is not None:
             # At the end of the run it would be too late to find that they do not fit.

@@ -78,7 +78,7 @@ def test_an_interrupt_is_code_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "pyro-ssl: error: interrupted\n"
 
 
-def test_termination_unwinds_and_the_former_handler_is_back(monkeypatch):
+def test_termination_unwinds_and_the_former_handler_is_back(monkeypatch, capsys):
     former, unwound = signal.getsignal(signal.SIGTERM), []
 
     def terminated(_):
@@ -92,6 +92,7 @@ def test_termination_unwinds_and_the_former_handler_is_back(monkeypatch):
         running(monkeypatch, terminated)
     assert end.value.code == 143
     assert unwound
+    assert capsys.readouterr().err == "pyro-ssl: error: terminated\n"
     assert signal.getsignal(signal.SIGTERM) is former
 
 

@@ -6,6 +6,7 @@ import pytest
 from pyro_ssl.command.model_folder import fit_folder, load_model
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from tests.command.conftest import QUICK
+from tests.test_reading import DAMAGED
 
 COLUMNS = ("--label-column", "y", "--drop", "id")
 
@@ -89,6 +90,33 @@ def test_a_fit_that_is_the_same_goes_on(tmp_path):
     (tmp_path / "m.partial" / "run.json").write_text(json.dumps({"drop": ["id"], "seed": 1}))
     with fit_folder(tmp_path / "m", True, False) as folder:
         folder.begin({"drop": ("id",), "seed": 1})
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_one_fit_at_a_time_writes_a_folder(resume, tmp_path):
+    with fit_folder(tmp_path / "m", False, False) as folder:
+        folder.begin({"seed": 1})
+        folder.state.write_text("a training")
+        with (
+            pytest.raises(
+                ResultsError, match=f"m.partial is being written by process {os.getpid()} "
+            ),
+            fit_folder(tmp_path / "m", resume, False),
+        ):
+            pass
+        assert contents(folder.partial) == {"run.json", "training.pt"}
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_note_of_a_fit_is_named(content, tmp_path):
+    (tmp_path / "m.partial").mkdir()
+    (tmp_path / "m.partial" / "run.json").write_bytes(content)
+    with (
+        pytest.raises(CheckpointError, match=r"run\.json is damaged .*: delete "),
+        fit_folder(tmp_path / "m", True, False) as folder,
+    ):
+        folder.begin({"seed": 1})
 
 
 @pytest.mark.skipif(os.name == "nt", reason="NO FOLDERS THAT CANNOT BE WRITTEN are tested here")

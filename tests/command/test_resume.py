@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,28 +15,35 @@ ROOT = Path(pyro_ssl.__file__).parent.parent
 OPTIONS = "--label-column y --drop id --model m2 --members 2 --max-steps 250 --quiet".split()
 
 
-def fit(folder, out, *options):
-    """Begin a fit of its own process."""
+# Sends this process a signal, the first argument, before it replaces its first checkpoint.
+SIGNALLED = """
+import os, sys
+left, sign = 2, int(sys.argv[1])
+def watch(event, of):
+    global left
+    if event == "os.rename" and str(of[1]).endswith("training.pt"):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), sign)
+sys.addaudithook(watch)
+from pyro_ssl.command.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def fit(folder, out, *options, sign=None):
+    """Begin a fit of its own process, which may be sent a signal in the middle of the training."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    program = ["-m", "pyro_ssl"] if sign is None else ["-c", SIGNALLED, str(int(sign))]
     args = ("fit", str(folder / "data.csv"), *OPTIONS, "-o", str(folder / out), *options)
     return subprocess.Popen(
-        [sys.executable, "-m", "pyro_ssl", *args],
+        [sys.executable, *program, *args],
         env=env,
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background process ignores interrupts, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-
-
-def killed(process, state, sign):
-    """End a process by a signal, once it has written its first checkpoint."""
-    while not state.exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    process.send_signal(sign)
-    _, err = process.communicate()
-    return process.returncode, err
 
 
 @pytest.fixture
@@ -52,8 +58,9 @@ def files_of(folder):
 
 
 def test_a_killed_fit_goes_on_to_the_same_bits(folder):
-    code, _ = killed(fit(folder, "cut"), folder / "cut.partial" / "training.pt", signal.SIGKILL)
-    assert code == -signal.SIGKILL
+    killed = fit(folder, "cut", sign=signal.SIGKILL)
+    _, err = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, err
     assert not (folder / "cut").exists()
     again = fit(folder, "cut")
     _, err = again.communicate()
@@ -78,9 +85,14 @@ def test_a_killed_fit_goes_on_to_the_same_bits(folder):
     assert not (folder / "whole.partial").exists()
 
 
-def test_an_interrupt_keeps_the_training_and_says_so(folder):
-    code, err = killed(fit(folder, "cut"), folder / "cut.partial" / "training.pt", signal.SIGINT)
-    assert code == 130
+@pytest.mark.parametrize(
+    ("sign", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interrupt_keeps_the_training_and_says_so(folder, sign, code, said):
+    cut = fit(folder, "cut", sign=sign)
+    _, err = cut.communicate()
+    assert cut.returncode == code
     assert "cut.partial keeps the training: --resume goes on with it" in err
-    assert err.endswith("pyro-ssl: error: interrupted\n")
+    assert err.endswith(f"pyro-ssl: error: {said}\n")
     assert (folder / "cut.partial" / "training.pt").exists()

@@ -1,8 +1,12 @@
 """Sweeps on a cluster: the same as one after the other, also if a worker is lost on the way."""
 
 import json
+import os
+import re
+import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +48,22 @@ def run(root: Path, *more: str) -> int:
     return mnist_m2.main([*OPTIONS, "--results-root", str(root), *more])
 
 
+def stopped_in_the_middle(root: Path, sweep: threading.Thread) -> int:
+    """Stop a worker that has a checkpoint, and is not at the end of its run; return its number."""
+    while sweep.is_alive():
+        for checkpoint in root.glob("**/seed_*.pt"):
+            lock = checkpoint.with_name(f".{checkpoint.stem}.lock")
+            with suppress(FileNotFoundError, TypeError):
+                pid = int(re.match(r"process (\d+) on ", lock.read_text())[1])
+                os.kill(pid, signal.SIGSTOP)
+                # Otherwise it has ended its run just before.
+                if lock.exists():
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(0.02)
+    raise AssertionError("all runs ended before one was stopped")
+
+
 def test_a_sweep_goes_on_when_a_worker_is_killed(cluster, tmp_path, monkeypatch):
     seeds, many = range(3), ["--seeds", "0", "1", "2", "--epochs", "5"]
     # The workers' working folder is another.
@@ -52,13 +72,9 @@ def test_a_sweep_goes_on_when_a_worker_is_killed(cluster, tmp_path, monkeypatch)
     on_cluster = ["--backend", "dask", "--address", cluster.scheduler_address]
     sweep = threading.Thread(target=lambda: outcome.append(run(Path("dask"), *many, *on_cluster)))
     sweep.start()
-    # A checkpoint says that a worker is in the middle of a run.
-    while sweep.is_alive() and not list(tmp_path.glob("dask/**/seed_*.pt")):
-        time.sleep(0.02)
-    victim = next(iter(cluster.workers.values()))
-    before = victim.pid
-    assert sweep.is_alive()
-    victim.process.process.kill()
+    before = stopped_in_the_middle(tmp_path / "dask", sweep)
+    (victim,) = [nanny for nanny in cluster.workers.values() if nanny.pid == before]
+    os.kill(before, signal.SIGKILL)
     sweep.join()
     assert outcome == [0]
     assert victim.pid != before

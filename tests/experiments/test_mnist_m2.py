@@ -241,15 +241,12 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     csv = tmp_path / "mnist_m2" / "m2-digits-20" / "seed_0.csv"
-    deadline = time.monotonic() + 120
-    while not csv.exists() and time.monotonic() < deadline:
+    # However slow the machine: no limit of time.
+    while not csv.exists():
+        assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
-    assert csv.exists()
     process.send_signal(signal.SIGINT)
-    try:
-        _, message = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    _, message = process.communicate()
     assert process.returncode == 130, message
     assert f"{csv.with_suffix('.pt')} holds the last whole epoch" in message
     assert "experiments.mnist_m2 --dataset digits" in message

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import distributed
 
+from experiments import mnist_m2
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import devices
 from pyro_ssl.infer.devices import (
@@ -55,3 +56,52 @@ def test_processes_on_gpus_say_which_is_theirs(monkeypatch, device):
         assert calls == [device, (("nccl",), {"device_id": device})]
     else:
         assert calls == [(("gloo",), {})]
+
+
+@pytest.fixture
+def torchrun(monkeypatch):
+    """Pretend to be one of torchrun's processes, on the second machine, which has some GPUs."""
+
+    def pretend(rank, processes, gpus):
+        of = {"RANK": 4 + rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": processes, "WORLD_SIZE": 8}
+        of |= {"MASTER_ADDR": "first", "MASTER_PORT": 29400}
+        for name, value in of.items():
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setattr("pyro_ssl.infer.devices.launched_by_torchrun", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+    return pretend
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:1"])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_every_process_of_torchrun_says_that_there_are_too_few_gpus(name, rank, torchrun):
+    # Those that have one would wait for the others for ever.
+    torchrun(rank, 3, 2)
+    with pytest.raises(
+        ConfigError, match=r"started 3 processes here, but torch sees 2 GPUs: use -"
+    ):
+        resolve_device(name)
+
+
+def test_processes_of_torchrun_have_a_gpu_each(torchrun):
+    for rank in (0, 1):
+        torchrun(rank, 2, 2)
+        assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda", rank)
+        with pytest.raises(ConfigError, match="'cuda:1', but 2 processes of torchrun cannot share"):
+            resolve_device("cuda:1")
+        assert resolve_device("cpu") == torch.device("cpu")
+    torchrun(0, 1, 2)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    torchrun(0, 2, 0)
+    with pytest.raises(ConfigError, match="sees 0 GPUs: use --device cpu"):
+        resolve_device("cuda")
+
+
+def test_an_error_of_all_processes_of_torchrun_is_told_once_a_machine(torchrun, capsys, tmp_path):
+    options = ["--dataset", "digits", "--device", "cuda", "--results-root", str(tmp_path)]
+    for rank in range(3):
+        torchrun(rank, 3, 2)
+        assert mnist_m2.main(options) == 1
+    assert capsys.readouterr().err.count("error: torchrun started 3 processes") == 1

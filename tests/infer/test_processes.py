@@ -1,7 +1,5 @@
 """Two processes with gloo, against one that does the work of both."""
 
-import os
-import socket
 from dataclasses import replace
 
 import pytest
@@ -35,20 +33,18 @@ def classifier():
     return MLPClassifier((1, 4, 4), 3, hidden_dims=(8,), **oracle.UNREGULARISED)
 
 
-def run(rank, port, function, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+def run(rank, function, folder):
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", rank=rank, world_size=2)
+    # By a file, since another process may take a port that was free a moment ago.
+    meeting = (folder / "meeting").resolve().as_uri()
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     torch.save(function(folder), folder / f"{rank}.pt")
     leave_processes()
 
 
 def in_two_processes(function, folder):
     """Return what `function(folder)` returned in each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(run, (port, function, folder), nprocs=2)
+    multiprocessing.spawn(run, (function, folder), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -113,6 +113,6 @@ def open_browser(profile: Path):
         with suppress(OSError, AssertionError):
             page._session = None
             page.call("Browser.close")
-        process.wait(timeout=30)
+        process.wait(timeout=300)
         os.close(read)
         os.close(write)
