@@ -2,9 +2,10 @@
 
 from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
 from pyro_ssl.data.cells import Cells, draw_cells
-from pyro_ssl.data.checks import check_inputs, check_labels
+from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.data.class_images import load_cifar10, load_class_folders
 from pyro_ssl.data.datasets import DATA_VARIABLE, DATASETS, ImageDataset, data_root, load_dataset
+from pyro_ssl.data.label_checks import check_labels
 from pyro_ssl.data.newsgroups import Documents, count_words, load_newsgroups
 from pyro_ssl.data.shapes import SHAPE_ATTRIBUTES, draw_shapes, shapes_dataset
 from pyro_ssl.data.splits import LabelSplit, split_labels

@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.data.arrays import as_labels, as_tensor
-from pyro_ssl.data.checks import (
-    check_attributes,
-    check_inputs,
-    check_labels,
-    check_num_classes,
-)
+from pyro_ssl.data.checks import check_inputs, check_num_classes
 from pyro_ssl.data.downloads import FAILURES, contents, one_line
 from pyro_ssl.data.idx import FILES, download_files, files_in, find_files, places, read_idx
 from pyro_ssl.data.known import with_minus_one
+from pyro_ssl.data.label_checks import check_attributes, check_labels
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.options import check_fields, checked
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_ssl.data import checks
+from pyro_ssl.data import checks, label_checks
 from pyro_ssl.data.arrays import as_labels, as_tensor, mapped
 from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.known import has_known, unknown_of, with_minus_one
@@ -65,7 +65,9 @@ class SSLData:
             checks.check_inputs(xs, shape, f"{part}_xs", None, *kinds)
         for part in ("labelled", "validation"):
             ys, rows = getattr(self, f"{part}_ys"), len(getattr(self, f"{part}_xs"))
-            checks.check_known_labels(ys, rows, self.num_classes, self.real_labels, f"{part}_ys")
+            label_checks.check_known_labels(
+                ys, rows, self.num_classes, self.real_labels, f"{part}_ys"
+            )
         for part in ("unlabelled", "validation"):
             xs, may_differ = getattr(self, f"{part}_xs"), part == "unlabelled"
             checks.check_like(xs, self.labelled_xs, f"{part}_xs", may_differ)
@@ -189,14 +191,14 @@ class SSLData:
             num_classes = checks.check_num_classes(num_classes)
         if real_labels:
             num_classes = 1
-            checks.check_real_labels(ys, len(xs))
+            label_checks.check_real_labels(ys, len(xs))
         elif ys.dim() == 2:
-            checks.check_attributes(ys, len(xs), num_classes or ys.shape[1])
+            label_checks.check_attributes(ys, len(xs), num_classes or ys.shape[1])
             num_classes = ys.shape[1]
         else:
             if num_classes is None:
                 num_classes = max(int(ys.max()) + 1, 1) if ys.numel() else 1
-            checks.check_labels(ys, len(xs), num_classes, unknown_ok=True)
+            label_checks.check_labels(ys, len(xs), num_classes, unknown_ok=True)
         known = has_known(ys)
         parts = xs[known], ys[known], xs[~known], num_classes, xs[:0], ys[:0]
         return cls(*parts, real_valued, missing, real_labels, "unknown")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyro
-import torch
 
 from pyro_ssl.data.ssl_data import SSLData
-from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.errors import ConfigError
 from pyro_ssl.files import as_path
 from pyro_ssl.infer.checkpoint import load_checkpoint, own_random_state, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.data_checks import check_fits
 from pyro_ssl.infer.digests import digests_of
 from pyro_ssl.infer.engine import first_failed_parameter
 from pyro_ssl.infer.leftovers import leaving_nothing
@@ -23,8 +23,7 @@ from pyro_ssl.infer.progress import Progress, Row
 from pyro_ssl.infer.selection import better, out_of_patience
 from pyro_ssl.infer.stored import check_storable
 from pyro_ssl.infer.trainer import Trainer
-from pyro_ssl.models.base import PyroModel, SSLModel
-from pyro_ssl.models.calls import check_device
+from pyro_ssl.models.base import PyroModel
 from pyro_ssl.options import checked
 from pyro_ssl.reading import refusing
 
@@ -113,7 +112,7 @@ def fit(
             the state after the last good epoch.
     """
     config = config or FitConfig()
-    _check_fits(model, data, binarise=config.binarise is True)
+    check_fits(model, data, binarise=config.binarise is True)
     path = as_path(checkpoint, "checkpoint") if checkpoint is not None else None
     if path is not None and not resume and run_in_main_process(path.exists):
         raise ConfigError(f"checkpoint {path} exists already: pass resume=True, or delete the file")
@@ -199,66 +198,3 @@ def _is_stopped(progress: Progress, on_epoch: Callback | None) -> bool:
 def _save(snapshot: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         run_in_main_process(partial(save_checkpoint, snapshot, path))
-
-
-def _check_inputs(model: PyroModel, data: SSLData) -> None:
-    """Check every input against the model's likelihood."""
-    for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
-        xs = getattr(data, part)
-        # `SSLData` has checked all shapes and the range of pixels.
-        if xs.dtype == torch.uint8:
-            xs, part = xs[:1000].float() / 255, f"{part} / 255"
-        else:
-            model.check(xs[:1000].to(data.labelled_xs.device), part)
-        if model.takes_real_values:
-            model.likelihood.check(xs, part)
-
-
-def _check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
-    if model.input_shape != data.input_shape:
-        raise DataError(
-            f"the model's input_shape is {model.input_shape}, the data's {data.input_shape}"
-        )
-    if data.real_valued and not model.takes_real_values:
-        raise DataError(
-            f"the data is real-valued, but {type(model).__name__} takes inputs in [0, 1]: rescale "
-            'them, or use likelihood="gaussian" where the model has it'
-        )
-    _check_labels_fit(model, data)
-    if not model.learns_from_unlabelled and not data.num_labelled:
-        raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
-    if data.missing and not model.takes_missing:
-        raise DataError(
-            f"the data has missing values, but the likelihood of {type(model).__name__}, "
-            f"{model.likelihood}, takes none: fill them in, or give it a family for each column by "
-            "likelihood=Mixed(...)"
-        )
-    check_device(data.labelled_xs, model, "the data")
-    _check_inputs(model, data)
-    if binarise and not model.takes_pixels:
-        raise ConfigError(
-            f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "
-            "binarise=False"
-        )
-
-
-def _check_labels_fit(model: PyroModel, data: SSLData) -> None:
-    if model.real_labels and data.num_labelled and not data.real_labels:
-        raise DataError(
-            f"{type(model).__name__} takes real labels, but the data has classes: make it with "
-            "SSLData.from_arrays(..., real_labels=True)"
-        )
-    if isinstance(model, SSLModel) and data.real_labels:
-        raise DataError(
-            f"{type(model).__name__} classifies, but the labels are real numbers: use RegressionM2"
-        )
-    if isinstance(model, SSLModel) and model.num_classes != data.num_classes:
-        raise DataError(
-            f"the model's num_classes is {model.num_classes}, the data's {data.num_classes}"
-        )
-    if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
-        takes, has = (
-            "rows of attributes" if multi else "one label a row"
-            for multi in (model.multi_label, data.multi_label)
-        )
-        raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pyro
-import torch
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, NonFiniteError
@@ -19,6 +18,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.data_checks import check_batch_norm
 from pyro_ssl.infer.digests import check_digests
 from pyro_ssl.infer.engine import Engine, first_failed_parameter
 from pyro_ssl.infer.native import NativeEngine
@@ -36,7 +36,6 @@ from pyro_ssl.infer.svi import SVIEngine
 from pyro_ssl.infer.validation import validate
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.nets.modes import frozen_parts, set_training
-from pyro_ssl.nets.norm import SeparateBatchNorm
 
 
 class Trainer:
@@ -62,7 +61,7 @@ class Trainer:
         self._frozen = frozen_parts(model)
         self.batches = config.batches(data, self.share)
         check_selection(model, data, config)
-        self._check_batch_norm()
+        check_batch_norm(model, data, self.batches, self._frozen)
         self.objective = self._make_objective()
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
         self.engine = self._make_engine()
@@ -177,25 +176,6 @@ class Trainer:
         set_random_states(state["rng"][self.share.rank], self.device)
         # The compiled or recorded step refers to the optimiser's former tensors.
         self._prepare_step()
-
-    def _check_batch_norm(self) -> None:
-        labelled, unlabelled = self.batches.labelled, self.batches.unlabelled
-        frozen = {part for whole in self._frozen for part in whole.modules()}
-        kinds = {type(part) for part in self.model.modules() if part not in frozen}
-        if SeparateBatchNorm in kinds and 1 in (labelled, unlabelled):
-            data, remedy = self.data, "construct the model with batch_norm=True"
-            if unlabelled == 1 and data.num_unlabelled > 1:
-                remedy += ", or raise batch_size"
-            elif unlabelled == 1 and data.num_labelled:
-                remedy += ", or leave the only unlabelled row out by data.labelled_only()"
-            elif labelled == 1 and data.num_labelled > 1:
-                remedy += ", or raise labelled_batch_size"
-            raise ConfigError(
-                f'batch_norm="separate" needs at least 2 rows of each kind in a batch, got '
-                f"{labelled} labelled and {unlabelled} unlabelled: {remedy}"
-            )
-        if torch.nn.BatchNorm1d in kinds and labelled + unlabelled < 2:
-            raise ConfigError("batch_norm needs batches of at least 2 rows, got 1: switch it off")
 
     def _make_objective(self) -> Objective:
         model, config = self.model, self.config

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import check_attributes, check_labels
+from pyro_ssl.data.label_checks import check_attributes, check_labels
 from pyro_ssl.errors import DataError
 from pyro_ssl.models.base import SSLModel
 from pyro_ssl.option_kinds import Size

@@ -9,12 +9,8 @@ from typing import Annotated, Any, TypeVar
 import torch
 from torch import Tensor
 
-from pyro_ssl.data.checks import (
-    check_attributes,
-    check_labels,
-    check_real_labels,
-    check_tensor,
-)
+from pyro_ssl.data.checks import check_tensor
+from pyro_ssl.data.label_checks import check_attributes, check_labels, check_real_labels
 from pyro_ssl.errors import DataError
 from pyro_ssl.option_kinds import Range
 from pyro_ssl.options import checked, converted

@@ -209,8 +209,7 @@ class M2(SSLModel):
         Labels `ys` `[B]` that are None are the likeliest under q(y|x).
         """
         with evaluating(self):
-            if ys is None:
-                ys = self.class_logits(xs).argmax(-1)
+            ys = self.class_logits(xs).argmax(-1) if ys is None else ys
             q_z = self._q_z(self._encoded(xs), ys).base_dist
             return q_z.loc, q_z.scale
 
