@@ -14,6 +14,7 @@ from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset, SSLData
 from pyro_ssl.infer import Anneal, FitConfig
 from pyro_ssl.models import M2
+from pyro_ssl.results import CARRIED
 from pyro_ssl.text_files import read_csv
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def measure_treatment(
 
 
 def _read_course(file: Path) -> "pd.DataFrame":
-    """Return the CSV file of a run, which holds numbers alone."""
+    """Return the CSV file of a run: numbers, but for what it says of the run itself."""
     frame = read_csv(file, ("epoch",))
-    return read_csv(file, list(map(str, frame)))
+    return read_csv(file, [str(name) for name in frame if name not in CARRIED])
 
 
 def draw_runs(comparison: Comparison, models: Sequence[str]) -> None:

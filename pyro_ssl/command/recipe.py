@@ -15,7 +15,7 @@ _TEXT = (str, type(None))
 # What a file says, of which kinds.
 _STATED: dict[str, Any] = {
     **dict.fromkeys(("label_column", "unlabelled", "separator", "encoding", "image_column"), _TEXT),
-    **dict.fromkeys(("missing", "drop", "columns"), list),
+    **dict.fromkeys(("missing", "drop", "columns"), (list, tuple)),
     "kind": str,
     "image_size": (int, type(None)),
     "channels": int,

@@ -32,9 +32,11 @@ class SharedNoise(TorchFunctionMode):
             last = args[0].shape[-1:]
             noise = torch.randn(last, generator=self._generator, dtype=torch.float64)
             return args[0].copy_(noise.to(args[0]))
-        if func is torch.randn and len(args) > 1:
+        sizes: Any = args if func is torch.randn else ()
+        sizes = sizes if len(sizes) != 1 or isinstance(sizes[0], int) else sizes[0]
+        if len(sizes) > 1:
             # Draws of each row, `[..., B, D]`.
-            *draws, rows, last = args
+            *draws, rows, last = sizes
             shape = (*draws, 1, last)
             noise = torch.randn(shape, generator=self._generator, dtype=torch.float64)
             return noise.expand(*draws, rows, last).to(**(kwargs or {}))

@@ -17,6 +17,8 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.checkpoint import own_random_state
 from pyro_ssl.infer.progress import Progress, Row
 from pyro_ssl.models import CCVAE, M1M2, M2, VAE, Autoencoder, PyroModel
+from pyro_ssl.option_kinds import Natural
+from pyro_ssl.options import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,14 +60,13 @@ class EpochLogger(ABC):
         ConfigError: if the package that is needed is not installed, or `every` is below 0.
     """
 
+    @checked
     def __init__(
         self,
         options: Mapping[str, Any] | None = None,
-        every: int = 5,
-        draw: "Callable[[PyroModel], Figure | None]" = draw_samples,
+        every: Natural = 5,
+        draw: Callable[[PyroModel], Any] = draw_samples,
     ) -> None:
-        if every < 0:
-            raise ConfigError(f"every is {every}, expected epochs, or 0 for no pictures")
         self.options, self.every, self.draw = dict(options or {}), every, draw
         self._begun = False
 
@@ -126,6 +127,7 @@ class TensorBoardLogger(EpochLogger):
         others: the arguments of `EpochLogger`.
     """
 
+    @checked
     def __init__(self, folder: str | Path, **others: Any) -> None:
         super().__init__(**others)
         self.folder = Path(folder)
@@ -169,6 +171,7 @@ class MLflowLogger(EpochLogger):
         others: the arguments of `EpochLogger`.
     """
 
+    @checked
     def __init__(
         self,
         experiment: str = "pyro_ssl",

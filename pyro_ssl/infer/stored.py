@@ -39,7 +39,8 @@ def stored(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def given_again(model: PyroModel) -> list[str]:
     """Return the names of a model's options that no file holds, so that load has to be given."""
-    return [name for name, value in stored_options(model).items() if not _is_held(value)]
+    stored = stored_options(model).items()
+    return [name for name, value in stored if not _is_held(value) or _is_of_users_family(value)]
 
 
 def check_storable(model: PyroModel) -> None:
@@ -153,6 +154,17 @@ def _is_held(value: Any) -> bool:
     if isinstance(value, dict):
         return _GIVEN not in value and all(_is_held(v) for v in value.values())
     return True
+
+
+def _is_of_users_family(value: Any) -> bool:
+    """Return whether a stored option is a likelihood that the library cannot make."""
+    if not (isinstance(value, dict) and _FAMILY in value):
+        return False
+    try:
+        likelihood_from_dict(dict(value))
+    except (ConfigError, TypeError):
+        return True
+    return False
 
 
 def _is_plain(value: Any) -> bool:

@@ -53,7 +53,7 @@ def confidence_bins(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> Confi
         bins: number M of bins.
 
     Raises:
-        DataError: if a probability is not in [0, 1], up to rounding.
+        DataError: if a probability is not in [0, 1], up to rounding, or no label is known.
         ConfigError: if `bins` is below 1.
     """
     outside = (probabilities < -_ROUNDING) | (probabilities > 1 + _ROUNDING)
@@ -78,7 +78,7 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: Size = 1
 
     The mean over bins of confidence, weighted by their share of rows, of |accuracy - mean
     confidence| (Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML
-    2017, eq. 3); NaN without rows.
+    2017, eq. 3).
 
     Args:
         probabilities: see `confidence_bins`.
@@ -86,7 +86,7 @@ def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: Size = 1
         bins: number of equally wide bins.
 
     Raises:
-        DataError: if a probability is not in [0, 1], up to rounding.
+        DataError: if a probability is not in [0, 1], up to rounding, or no label is known.
         ConfigError: if `bins` is below 1.
     """
     found = confidence_bins(probabilities, ys, bins)

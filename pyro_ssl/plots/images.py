@@ -187,7 +187,7 @@ def grid_of(inputs: Tensor, columns: int, title: str) -> Figure:
 
 
 def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -> Figure:
-    """Draw images `[N, C, H, W]`, grey or colour, or `[N, H, W]`, on a grid with thin gaps.
+    """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps.
 
     Args:
         images: values in [0, 1]; those a little outside are clipped. Values far outside, which
@@ -200,7 +200,6 @@ def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -
     Raises:
         DataError: if they are no images of one or three channels.
     """
-    images = images.unsqueeze(1) if images.dim() == 3 else images
     images, title = _in_range(images, title)
     rows = -(-len(images) // columns)
     height = inches * rows * images.shape[-2] / images.shape[-1]

@@ -6,7 +6,7 @@ import pytest
 from pyro_ssl.command.model_folder import fit_folder, load_model
 from pyro_ssl.errors import CheckpointError, ConfigError, DataError, ResultsError
 from tests.command.conftest import QUICK
-from tests.test_reading import DAMAGED
+from tests.test_text_files import DAMAGED
 
 COLUMNS = ("--label-column", "y", "--drop", "id")
 

@@ -259,7 +259,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path):
     ("arguments", "says"),
     [
         (["--labels", "2000"], "labels=2000, but only 1350 rows are left"),
-        (["--batch-size", "0"], "batch_size is 0, expected a positive number"),
+        (["--batch-size", "0"], "batch_size is 0, expected a whole number"),
         (["--device", "tpu"], "device is 'tpu'"),
         (["--device", "cuda:99"], "use --device cpu"),
         (["--learning-rate", "0"], "learning_rate is 0"),

@@ -112,7 +112,7 @@ def test_the_configuration_says_how_bounds_weigh():
     by_hand = -terms["labelled_elbo"] - terms["unlabelled_elbo"] + 0.5 * terms["classification"]
     torch.testing.assert_close(loss.detach(), by_hand + terms["penalty"])
     assert found["rows"][0] < loss
-    with pytest.raises(ConfigError, match="bound_weights is 'half', expected rows or equal"):
+    with pytest.raises(ConfigError, match="bound_weights is 'half', expected one of rows, equal"):
         FitConfig(bound_weights="half")
 
 

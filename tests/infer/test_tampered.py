@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pyro_ssl.errors import CheckpointError, ConfigError, PyroSSLError
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint, load_model, save_model
 from pyro_ssl.infer.ensemble import EnsembleConfig, Member, fit_ensemble
-from pyro_ssl.likelihoods import Gaussian
 from pyro_ssl.models import M2
 from tests.estimator.conftest import Unrecorded
 from tests.infer.problems import STEADY, blobs, small_m2
@@ -116,7 +115,9 @@ def test_what_is_no_path_is_refused(junk):
     if junk is not None:
         calls += [resume, resume_ensemble]
     for call in calls:
-        with pytest.raises(ConfigError, match="expected the path of a file"):
+        with pytest.raises(
+            ConfigError, match=r"expected the path of a file|expected a string, or a Path"
+        ):
             call(junk)
 
 
@@ -239,16 +240,6 @@ def test_what_a_callback_adds_to_the_history_comes_back_or_is_refused(tmp_path):
         fit(small_m2(), blobs(24, 6), config, tmp_path / "b.pt", on_epoch=adding(np.ones(2)))
     # The state before is still there.
     assert load_checkpoint(tmp_path / "b.pt")["epoch"] == 1
-
-
-def test_a_likelihood_that_load_would_not_know_is_refused_at_save(tmp_path):
-    class Mine(Gaussian):
-        pass
-
-    model = M2(**SIZES | {"likelihood": Mine()})
-    with pytest.raises(ConfigError, match=r"'Mine', .*@register_likelihood"):
-        save_model(model, tmp_path / "m.pt")
-    assert not (tmp_path / "m.pt").exists()
 
 
 def test_junk_covers_what_json_has():

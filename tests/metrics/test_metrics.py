@@ -42,7 +42,7 @@ def sure_of(*confidences, dtype=torch.float32):
 def test_bins_of_confidence_end_with_their_upper_edge(dtype):
     """Bins (m-1)/M < p <= m/M of Guo et al. (2017): 0.6 is in the 9th of 15, 1 in the 15th."""
     above = math.nextafter(0.6, 1.0) if dtype == torch.float64 else 0.60000008
-    found = confidence_bins(sure_of(0.6, above, 0.5, 1.0, 0.94, dtype=dtype), torch.zeros(5))
+    found = confidence_bins(sure_of(0.6, above, 0.5, 1.0, 0.94, dtype=dtype), torch.zeros(5).long())
     expected = [0.0] * 15
     expected[8], expected[9], expected[7], expected[14] = 1, 1, 1, 2
     assert found.rows.tolist() == found.right.tolist() == expected
@@ -50,7 +50,7 @@ def test_bins_of_confidence_end_with_their_upper_edge(dtype):
     edges = torch.arange(8, 15, dtype=dtype) / 15
     next_up = torch.nextafter(edges, torch.ones((), dtype=dtype))
     for values, places in ((edges, range(7, 14)), (next_up, range(8, 15))):
-        rows = confidence_bins(sure_of(*values.tolist(), dtype=dtype), torch.zeros(7)).rows
+        rows = confidence_bins(sure_of(*values.tolist(), dtype=dtype), torch.zeros(7).long()).rows
         assert rows.nonzero().flatten().tolist() == list(places)
 
 
@@ -76,9 +76,10 @@ def test_logits_are_no_probabilities():
     for wrong in ([[3.2, -1.0]], [[-0.5, 1.5]], [[math.inf, 0.0]]):
         with pytest.raises(DataError, match=r"probabilities has the value .* expected values in"):
             expected_calibration_error(torch.tensor(wrong), torch.tensor([0]))
-    with pytest.raises(ConfigError, match="bins is 0, expected at least 1"):
+    with pytest.raises(ConfigError, match="bins is 0, expected a whole number, at least 1"):
         expected_calibration_error(sure_of(0.9), torch.tensor([0]), bins=0)
-    assert math.isnan(expected_calibration_error(torch.empty(0, 3), torch.empty(0).long()))
+    with pytest.raises(DataError, match="ys has no known label"):
+        expected_calibration_error(torch.empty(0, 3), torch.empty(0).long())
 
 
 def test_attributes_count_one_by_one_where_they_are_known():
