@@ -19,7 +19,7 @@ from pyro_ssl import (
     fit,
 )
 from pyro_ssl.errors import NonFiniteError
-from pyro_ssl.infer import loop
+from pyro_ssl.infer import data_checks
 from pyro_ssl.infer.ensemble import EnsembleConfig, Member, fit_ensemble
 
 SIZES = {"input_shape": (6,), "hidden_dims": (4,)}
@@ -119,7 +119,7 @@ def test_inputs_that_passed_the_checks_are_met_at_a_site(name, fault, monkeypatc
     model = MODELS[name](likelihood="gaussian")
     rows = data(name, {"NaN": 1.0, "float32": 1e25, "bfloat16": 1e18}[fault])
     if fault == "NaN":
-        monkeypatch.setattr(loop, "_check_inputs", lambda *args: None)
+        monkeypatch.setattr(data_checks, "_check_inputs", lambda *args: None)
         rows.labelled_xs[3] = math.nan
     config = FitConfig(**CONFIG, precision="bfloat16" if fault == "bfloat16" else "float32")
     with pytest.raises(NonFiniteError) as caught:

@@ -20,7 +20,6 @@ from pyro_ssl.infer.gradients import CompiledGradients, Gradients, Totals
 from pyro_ssl.infer.optimiser import cap_gradients, make_optimiser, set_learning_rate
 from pyro_ssl.models import M2, VAE, BernoulliVAE
 from pyro_ssl.models.rows import Batch
-from tests.infer import test_gradients
 from tests.infer.ensembles import MODELS as OF_ENSEMBLES
 from tests.likelihoods.table import TABLE
 from tests.models.test_any_likelihood import LIKELIHOODS, M2_SIZES, VAE_SIZES
@@ -29,8 +28,6 @@ from tests.models.test_base import MODELS as OF_EACH_CLASS
 aten = torch.ops.aten
 CASES = {
     **OF_EACH_CLASS,
-    **{f"{name}, as trained": make for name, make in test_gradients.MODELS.items()},
-    **{f"{name}, too": make for name, make in test_gradients.OTHERS.items()},
     **{f"{name}, in an ensemble": OF_ENSEMBLES[name] for name in ("ConditionalM1M2", "NoisyM2")},
     **{
         f"BernoulliVAE by {name}": lambda name=name: BernoulliVAE(6, num_bits=3, estimator=name)
