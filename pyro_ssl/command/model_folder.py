@@ -162,7 +162,14 @@ def load_model(path: Path) -> tuple["SemiSupervisedVAEClassifier", Recipe]:
         raise CheckpointError(f"{file} has no format {FORMAT!r}: upgrade pyro_ssl, or fit again")
     with refusing(file):
         recipe = Recipe.from_dict(state.get("reading"))
-    return SemiSupervisedVAEClassifier.load(path), recipe
+    classifier = SemiSupervisedVAEClassifier.load(path)
+    trained = list(map(str, getattr(classifier, "feature_names_in_", ())))
+    if trained != list(recipe.columns):
+        raise CheckpointError(
+            f"{file} has the columns {', '.join(recipe.columns) or 'none'}, but the model was "
+            f"trained on {', '.join(trained) or 'none'}: one of its files is damaged; fit again"
+        )
+    return classifier, recipe
 
 
 def _check_free(model: Path, overwrite: bool) -> None:

@@ -33,6 +33,17 @@ def test_whatever_a_file_says_of_the_data(data, fitted, cli, tmp_path):
     predict(cli, tmp_path / "m", fitted / "data.csv", tmp_path / "p.csv")
 
 
+def test_columns_of_another_model_are_named(fitted, cli, tmp_path):
+    shutil.copytree(fitted / "model", tmp_path / "m")
+    state = json.loads((fitted / "model" / "data.json").read_text())
+    reading = {**state["reading"], "columns": state["reading"]["columns"][1:]}
+    state = {"format": state["format"], "reading": reading}
+    (tmp_path / "m" / "data.json").write_text(json.dumps(state))
+    code, err = predict(cli, tmp_path / "m", fitted / "data.csv", tmp_path / "p.csv")
+    assert code == 1
+    assert "but the model was trained on " in err
+
+
 def test_no_flipped_bit_of_a_model_folder_changes_predictions(fitted, cli, tmp_path):
     shutil.copytree(fitted / "model", tmp_path / "m")
     predict(cli, fitted / "model", fitted / "data.csv", tmp_path / "whole.csv")

@@ -107,16 +107,6 @@ def test_no_process_outlives_its_parent_and_all_that_end_it_say_how_to_go_on(tmp
     assert line.startswith("error: a process that computed a part of this died")
     assert line.endswith("--resume")
     are_gone(folder)
-    # `kill` means what Ctrl-C means, for the workers as well.
-    run = side_by_side(tmp_path, "--resume")
-    workers(folder, run)
-    run.terminate()
-    _, said = run.communicate()
-    assert run.returncode == 128 + signal.SIGTERM
-    assert "interrupted. Go on with:" in said
-    assert "--jobs 2" in said.split("Go on with:")[1]
-    assert "Traceback" not in said
-    are_gone(folder)
     # The parent is killed, and cannot tell its workers.
     run = side_by_side(tmp_path, "--resume")
     workers(folder, run)

@@ -16,6 +16,7 @@ from pyro_ssl.data import load_dataset, split_labels
 from pyro_ssl.infer import load_model
 from pyro_ssl.metrics import importance_weighted_bound
 from pyro_ssl.models import active_latents, posteriors
+from tests.slow import slow
 
 DIGITS = "--dataset digits --validation 60 --quiet --hidden-dims 16 --epochs 2 --device cpu".split()
 M1 = [*DIGITS, "--latent-dim", "3", "--no-two-dimensional", "--bound-samples", "1"]
@@ -246,6 +247,7 @@ def test_without_an_active_latent_there_is_nothing_to_classify_by(tmp_path, caps
     assert "no latent of M1" in capsys.readouterr().err
 
 
+@slow
 def test_torchrun_tests_and_writes_in_one_process_alone(tmp_path):
     options = "--epochs 2 --hidden-dims 8 --test-rows 20 --train-rows 200 --validation 50 --quiet"
     options += " --device cpu"
