@@ -1,5 +1,6 @@
 """What a file says is checked before anything is made of it: it may say anything."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,17 @@ def refusing(path: Path, written_by: str = "") -> Iterator[None]:
             f"{path} is damaged, or was written by another version of the library{written_by} "
             f"({type(error).__name__}: {one_line(error)}): {REMEDY}"
         ) from error
+
+
+def check_positive(value: Any, name: str) -> float:
+    """Return a value that has to be a positive number.
+
+    Raises:
+        CheckpointError: if it is none, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise CheckpointError(f"{name} is {value!r:.100}, expected a positive number: {REMEDY}")
+    return float(value)
 
 
 def check_kinds(values: Any, kinds: Mapping[str, Any], name: str) -> None:

@@ -7,9 +7,12 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from pyro_ssl.data import DATA_VARIABLE
+from tests.slow import ALL
 
-# However busy the machine: no example has a limit of time.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# However busy the machine: no example has a limit of time. The same examples in each run, unless
+# all checks are asked for, which look for new ones.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("patient", **PATIENT, derandomize=not ALL)
 settings.load_profile("patient")
 
 

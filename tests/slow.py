@@ -4,6 +4,5 @@ import os
 
 import pytest
 
-slow = pytest.mark.skipif(
-    not os.environ.get("PYRO_SSL_ALL_CHECKS"), reason="SLOW: set PYRO_SSL_ALL_CHECKS=1"
-)
+ALL = bool(os.environ.get("PYRO_SSL_ALL_CHECKS"))
+slow = pytest.mark.skipif(not ALL, reason="SLOW: set PYRO_SSL_ALL_CHECKS=1")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from pyro_ssl.estimator.as_json import decoded, encoded
 from pyro_ssl.estimator.decision import Calibration, Decision
+from pyro_ssl.reading import check_positive
 
 
 def table_encoded(table: pd.DataFrame) -> dict[str, Any]:
@@ -31,6 +32,9 @@ def decision_decoded(state: dict[str, Any], arrays: dict[str, Any]) -> Decision:
     """Return the decision of plain values and arrays."""
     names = tuple(state["names"])
     pairs = zip(names, state["temperatures"], strict=True)
-    calibrations = tuple(Calibration(arrays[f"shares/{name}"], t) for name, t in pairs)
+    calibrations = tuple(
+        Calibration(arrays[f"shares/{name}"], check_positive(t, f"the temperature of {name}"))
+        for name, t in pairs
+    )
     table = table_decoded(state["table"])
     return Decision(names, calibrations, arrays["decision_weights"], table)

@@ -13,6 +13,7 @@ from benchmarks.textbook import TextbookM2
 from benchmarks.timing import alternate, matrix_flops, ratios
 from pyro_ssl.models import M2
 from tests import oracle
+from tests.slow import slow
 
 PIXELS, CLASSES, HIDDEN, LATENT = 12, 4, 7, 3
 
@@ -131,7 +132,11 @@ BENCHMARKS = {
 }
 
 
-@pytest.mark.parametrize("module", BENCHMARKS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [pytest.param(m, marks=[slow] * (m is scale)) for m in BENCHMARKS],
+    ids=lambda m: m.__name__,
+)
 def test_benchmark_runs_and_leaves_its_tables(module, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
     arguments, column = BENCHMARKS[module]

@@ -13,6 +13,7 @@ from pyro_ssl.estimator.kept_folds import NOWHERE, deal, folds_of, found_again, 
 from pyro_ssl.estimator.members import make_folds
 from pyro_ssl.estimator.reservoir import Reservoir
 from pyro_ssl.estimator.warm_start import state_of
+from tests.slow import slow
 
 # No classifiers of labelled rows, of which most tests are not.
 SHORT = {"members": 2, "max_steps": 40, "min_steps": 20, "random_state": 0, "classifiers": {}}
@@ -88,6 +89,7 @@ def held_out_by(classifier):
     return dict(zip(kept["xs"][:, 0].tolist(), kept["folds"].tolist(), strict=True))
 
 
+@slow
 def test_a_stream_comes_near_one_fit():
     xs, _, partial = numbers(1000)
     test_xs, test_ys, _ = numbers(1000, seed=1)

@@ -16,6 +16,7 @@ from pyro_ssl.data import load_dataset
 from pyro_ssl.infer import Objective, load_checkpoint, load_model
 from pyro_ssl.models.rows import Batch
 from tests.experiments import built
+from tests.slow import slow
 
 TINY = (
     "--dataset digits --labels 20 --validation 50 --epochs 3 --hidden-dims 16 --latent-dim 3 "
@@ -300,6 +301,7 @@ def test_without_validation_the_last_epoch_is_tested(run):
     assert (result["selection"], result["selected_epoch"]) == ("last epoch", 2)
 
 
+@slow
 def test_rao_blackwell_seeds_of_a_command_run_side_by_side(tmp_path):
     # By `python -m`, whose options are of a class that the other processes cannot import.
     command = [sys.executable, "-m", "experiments.mnist_m2", *TINY, "--num-summed", "1"]

@@ -45,6 +45,7 @@ from pyro_ssl.models.rows import Batch
 from tests import oracle
 from tests.elbos.test_enumerated import NoLooks
 from tests.infer.problems import STEADY, blobs, small_m2
+from tests.slow import ALL
 
 SIZES = {"input_shape": (1, 4, 4), "num_classes": 3, "hidden_dims": (16,)}
 MODELS = {
@@ -96,7 +97,7 @@ OTHERS = {
 # One of each kind goes through the compiler: weighed, relaxed and sampled labels here, summed ones
 # in float32 where `fit` compiles.
 COMPILED = {
-    None: {"CCVAE", "STGumbelSoftmaxM2", "RaoBlackwellM2"},
+    None: {"RaoBlackwellM2"} | ({"CCVAE", "STGumbelSoftmaxM2"} if ALL else set()),
     torch.bfloat16: {"M2"},
 }
 

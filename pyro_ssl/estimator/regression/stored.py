@@ -14,6 +14,7 @@ from pyro_ssl.estimator.regression.targets import Scaling
 from pyro_ssl.estimator.regression.weighing import RegressionWeighing
 from pyro_ssl.estimator.stored_decision import table_decoded, table_encoded
 from pyro_ssl.estimator.stored_supervised import check_restored
+from pyro_ssl.reading import check_positive
 
 
 class StoredRegressionMethods(FolderMethods, RegressionMethods):
@@ -38,6 +39,7 @@ class StoredRegressionMethods(FolderMethods, RegressionMethods):
     def _restore_own(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
         self._members = RegressionMembers(self.models_, self._no_folds())
         self.scaling_ = Scaling(**values["scaling"])
+        check_positive(self.scaling_.deviation, "the deviation of the labels")
         xs = torch.from_numpy(arrays["taught/xs"])
         self._taught = xs, arrays["taught/ys"], arrays["taught/weights"]
         estimators = {name: decoded(e) for name, e in values["regressors"].items()}
@@ -47,7 +49,7 @@ class StoredRegressionMethods(FolderMethods, RegressionMethods):
             tuple(decision["names"]),
             arrays["decision_scales"],
             arrays["decision_weights"],
-            decision["scale"],
+            check_positive(decision["scale"], "the decision's scale"),
             table_decoded(decision["table"]),
         )
         self._weighing.teach(*self._on_device())
