@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pyro_ssl
+from pyro_ssl.command.main import main
 from tests.command.conftest import make_table, partly
 
 ROOT = Path(pyro_ssl.__file__).parent.parent
@@ -31,13 +32,16 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+def arguments(folder, out, *options):
+    return ["fit", str(folder / "data.csv"), *OPTIONS, "-o", str(folder / out), *options]
+
+
 def fit(folder, out, *options, sign=None):
     """Begin a fit of its own process, which may be sent a signal in the middle of the training."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     program = ["-m", "pyro_ssl"] if sign is None else ["-c", SIGNALLED, str(int(sign))]
-    args = ("fit", str(folder / "data.csv"), *OPTIONS, "-o", str(folder / out), *options)
     return subprocess.Popen(
-        [sys.executable, *program, *args],
+        [sys.executable, *program, *arguments(folder, out, *options)],
         env=env,
         stderr=subprocess.PIPE,
         text=True,
@@ -57,23 +61,20 @@ def files_of(folder):
     return weights.name, weights.read_bytes(), (folder / "history.csv").read_text()
 
 
-def test_a_killed_fit_goes_on_to_the_same_bits(folder):
+def test_a_killed_fit_goes_on_to_the_same_bits(folder, capsys):
     killed = fit(folder, "cut", sign=signal.SIGKILL)
     _, err = killed.communicate()
     assert killed.returncode == -signal.SIGKILL, err
     assert not (folder / "cut").exists()
-    again = fit(folder, "cut")
-    _, err = again.communicate()
-    assert again.returncode == 1
-    assert "cut.partial is left of a fit that was cut short: say --resume" in err
+    assert main(arguments(folder, "cut")) == 1
+    said = "cut.partial is left of a fit that was cut short: say --resume"
+    assert said in capsys.readouterr().err
     # The training goes on from the file, and does not begin anew.
     state = folder / "cut.partial" / "training.pt"
     content = state.read_bytes()
     state.write_bytes(content[:1000])
-    damaged = fit(folder, "cut", "--resume")
-    _, err = damaged.communicate()
-    assert damaged.returncode == 1
-    assert "training.pt" in err
+    assert main(arguments(folder, "cut", "--resume")) == 1
+    assert "training.pt" in capsys.readouterr().err
     assert state.exists()
     state.write_bytes(content)
     resumed, whole = fit(folder, "cut", "--resume"), fit(folder, "whole")

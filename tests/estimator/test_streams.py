@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import numpy as np
@@ -217,6 +218,14 @@ def test_warm_start_goes_on_and_keeps_the_scaling():
     assert one.history_.loss.iloc[0] < first < cold.history_.loss.iloc[0]
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    """A classifier of a table whose first column has whole numbers, and the table."""
+    xs, _, partial = numbers(60)
+    xs[:, 0] = np.rint(xs[:, 0])
+    return SemiSupervisedVAEClassifier(**SHORT, warm_start=True).fit(xs, partial), xs, partial
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -226,12 +235,14 @@ def test_warm_start_goes_on_and_keeps_the_scaling():
         ({"columns": {0: "ordinal"}}, "column 0 is ordinal, was real: state it in columns"),
     ],
 )
-def test_warm_start_says_why_it_starts_anew(change, words):
-    xs, _, partial = numbers(60)
-    xs[:, 0] = np.rint(xs[:, 0])
-    one = SemiSupervisedVAEClassifier(**SHORT, warm_start=True).fit(xs, partial)
+def test_warm_start_says_why_it_starts_anew(fitted, change, words):
+    one, xs, partial = copy.deepcopy(fitted)
     with pytest.warns(UserWarning, match=f"warm_start=True, but fit starts anew: {words}"):
         one.set_params(**change).fit(xs, partial)
+
+
+def test_warm_start_starts_anew_for_other_classes(fitted):
+    one, xs, partial = copy.deepcopy(fitted)
     with pytest.warns(UserWarning, match="the classes are .*, were"):
         one.fit(xs, np.where(partial >= 0, partial + 5, -1))
     assert set(one.predict(xs)) <= {5, 6, 7}
