@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pyro_ssl.data import SSLData, load_dataset, split_labels
+    from pyro_ssl.data import Augmentation, SSLData, load_dataset, split_labels
     from pyro_ssl.errors import PyroSSLError
     from pyro_ssl.estimator import (
         M2Classifier,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from pyro_ssl.infer import (
         Anneal,
+        Consistency,
         FitConfig,
         History,
         MiniBatches,
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from pyro_ssl.results import load_results, load_summary
 
 _MODULES = {
-    "pyro_ssl.data": ("SSLData", "load_dataset", "split_labels"),
+    "pyro_ssl.data": ("Augmentation", "SSLData", "load_dataset", "split_labels"),
     "pyro_ssl.errors": ("PyroSSLError",),
     "pyro_ssl.estimator": (
         "M2Classifier",
@@ -93,6 +94,7 @@ _MODULES = {
     ),
     "pyro_ssl.infer": (
         "Anneal",
+        "Consistency",
         "FitConfig",
         "History",
         "MLflowLogger",

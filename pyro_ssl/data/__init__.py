@@ -1,6 +1,7 @@
 """Data sets, label splits, and your own data."""
 
 from pyro_ssl.data.attribute_images import CELEBA_18, load_attribute_folder, load_celeba
+from pyro_ssl.data.augmentation import Augmentation
 from pyro_ssl.data.cells import Cells, draw_cells
 from pyro_ssl.data.checks import check_inputs
 from pyro_ssl.data.class_images import load_cifar10, load_class_folders
@@ -17,6 +18,7 @@ __all__ = [
     "DATASETS",
     "DATA_VARIABLE",
     "SHAPE_ATTRIBUTES",
+    "Augmentation",
     "Cells",
     "Documents",
     "GaussianMixture",

@@ -11,7 +11,9 @@ KINDS = (LABELLED, UNLABELLED)
 
 # The factor of a guide that the classifier learns from: -log q(y|x) of labelled rows.
 CLASSIFICATION = "classification"
-# The same of a label that is a real number.
+# The factor by which q(y|.) of a changed image is to be that of the image.
+CONSISTENCY = "consistency"
+# The factor of a guide from which real labels are learnt: -log q(y|x).
 REGRESSION = "regression"
 # The auxiliary site of a guide by whose value an ELBO multiplies the terms of its rows.
 WEIGHT = "weight"

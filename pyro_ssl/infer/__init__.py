@@ -9,6 +9,7 @@ from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches
 from pyro_ssl.infer.checkpoint import load_checkpoint, save_checkpoint
 from pyro_ssl.infer.config import FitConfig
+from pyro_ssl.infer.consistency import Consistency
 from pyro_ssl.infer.loggers import EpochLogger, MLflowLogger, TensorBoardLogger, draw_samples
 from pyro_ssl.infer.loop import History, fit
 from pyro_ssl.infer.model_files import load_model, save_model
@@ -19,6 +20,7 @@ from pyro_ssl.infer.weights import RowWeights
 __all__ = [
     "Anneal",
     "Antithetic_ELBO",
+    "Consistency",
     "EpochLogger",
     "FitConfig",
     "History",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_ssl.data.augmentation import Augmentation
 from pyro_ssl.data.known import unknown_of
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.elbos.names import LABELLED, UNLABELLED
@@ -52,6 +53,7 @@ class MiniBatches:
         steps: batches an epoch; None for one pass, as above.
         binarise: draw each pixel from a Bernoulli with the pixel as its mean, each time again.
         seed: seed of the orders.
+        augmentation: how the images of a batch are changed, before pixels are drawn; None for not.
         share: the part of every batch to draw. Where there are fewer rows than a batch asks for,
             it has as many of them as all processes can share evenly.
 
@@ -69,13 +71,16 @@ class MiniBatches:
         binarise: bool = True,
         seed: int = 0,
         share: Share | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
+        if augmentation is not None:
+            augmentation.check(data.input_shape)
         if binarise and data.real_valued:
             raise ConfigError(
                 "binarise draws pixels from inputs in [0, 1], but these are any real "
                 "numbers: use binarise=False"
             )
-        self.data = data
+        self.data, self.augmentation = data, augmentation
         self.binarise = binarise
         self.seed = seed
         self.share = share or Share()
@@ -122,6 +127,8 @@ class MiniBatches:
         known = self._next(self._labelled_order)
         rest = data.unlabelled_xs.index_select(0, self._next(self._unlabelled_order))
         xs = torch.cat([data.labelled_xs.index_select(0, known), self._arrive(rest)])
+        if self.augmentation is not None:
+            xs = self.augmentation(xs)
         if self.binarise:
             # Four times faster than torch.bernoulli on a CPU.
             xs = (torch.rand_like(xs) < xs).to(xs.dtype)

@@ -1,19 +1,21 @@
 """Options of training."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import torch
 
+from pyro_ssl.data.augmentation import Augmentation
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.annealing import Anneal
 from pyro_ssl.infer.batches import MiniBatches, Share
+from pyro_ssl.infer.config_checks import check_consistency, check_expression, check_length
+from pyro_ssl.infer.consistency import Consistency
 from pyro_ssl.models.base import PyroModel
-from pyro_ssl.option_kinds import Count, NotNegative, OneOf, Positive, Size
+from pyro_ssl.option_kinds import Count, NotNegative, OneOf, Positive, Range, Size
 from pyro_ssl.options import check_fields
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -65,6 +67,12 @@ class FitConfig:
             such rows in the data, so that the loss is that of the whole data per example; `equal`:
             the mean bound of a batch's labelled rows and that of its unlabelled rows weigh 1 each,
             see `RowWeights`. Terms beside the bound weigh the same in both.
+        augmentation: how images of a batch, labelled or not, are changed each time; None for not.
+        consistency: a term of unlabelled rows: a changed image is to have the image's class; None
+            for none.
+        weight_average: decay d of an exponential average of the weights, see `WeightAverage`, which
+            validation, `on_epoch` and the trained model have in place of the weights themselves;
+            None for no average.
         binarise: draw pixels from a Bernoulli each time a row is visited; None to do so only for
             models of binary pixels.
         precision: `float32`, or `bfloat16` for autocast matrix products.
@@ -106,6 +114,9 @@ class FitConfig:
     anneal: Mapping[str, Anneal] | None = field(default=None, hash=False)
     term_weights: Mapping[str, NotNegative] = field(default_factory=dict, hash=False)
     bound_weights: Annotated[str, OneOf(("rows", "equal"))] = "rows"
+    augmentation: Augmentation | None = None
+    consistency: Consistency | None = None
+    weight_average: Annotated[float | None, Range(0, below=1)] = None
     binarise: bool | None = None
     precision: Annotated[str, OneOf(tuple(PRECISIONS))] = "float32"
     compile: Annotated[str, OneOf(("auto", "always", "never"))] = "auto"
@@ -120,10 +131,10 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_length(self.epochs, self.steps, self.steps_per_epoch)
+        check_length(self.epochs, self.steps, self.steps_per_epoch, DEFAULT_EPOCHS)
         if self.engine == "svi" and self.compile == "always":
             raise ConfigError('compile is "always", but engine="svi" is never compiled: use "auto"')
-        _check_expression("penalised", self.penalised)
+        check_expression("penalised", self.penalised)
 
     def weights(self) -> dict[str, Anneal]:
         """Return the product of `anneal` and `term_weights`, by key."""
@@ -143,6 +154,8 @@ class FitConfig:
             ConfigError: if the processes cannot share a batch evenly.
         """
         config = self
+        if config.consistency is not None:
+            check_consistency(config.consistency, model)
         if config.binarise is None:
             config = replace(config, binarise=model.takes_pixels and not data.real_valued)
         batches = config.batches(data, share)
@@ -179,6 +192,7 @@ class FitConfig:
             bool(self.binarise),
             self.seed,
             share,
+            self.augmentation,
         )
 
     def total_steps(self, steps_per_epoch: int) -> int:
@@ -217,23 +231,3 @@ class FitConfig:
         if self.compile == "auto":
             return self.total_steps(steps_per_epoch) >= COMPILE_PAYS_AFTER
         return self.compile == "always"
-
-
-def _check_expression(name: str, value: str) -> None:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ConfigError(
-            f"{name} is {value!r}, expected a regular expression, but: {error}"
-        ) from error
-
-
-def _check_length(epochs: int, steps: int | None, steps_per_epoch: int | None) -> None:
-    """Check that the length of a run is given once, or twice the same."""
-    if steps is None or epochs == DEFAULT_EPOCHS:
-        return
-    if steps_per_epoch is None or epochs != math.ceil(steps / steps_per_epoch):
-        raise ConfigError(
-            f"epochs is {epochs} and steps is {steps}, but both are the length of the run: give "
-            "one of them"
-        )

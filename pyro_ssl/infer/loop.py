@@ -138,6 +138,7 @@ def fit(
         termination=termination,
         execution=trainer.execution,
     )
+    trainer.average.put_in_place()
     if config.keep_best and trainer.best is not None:
         model.load_state_dict(trainer.best["model"])
         history.selection = f"best {trainer.best['measure'].replace('_', ' ')}"
@@ -162,13 +163,16 @@ def _train(
         if out_of_patience(progress, config, trainer.best):
             return "patience"
         row = _run_epoch(trainer, on_step if is_main() else None, snapshot)
-        row.update(run_in_main_process(trainer.validate))
-        progress.rows.append(row)
-        trainer.best = better(progress, config, trainer.best)
+        with trainer.average.in_place():
+            row.update(run_in_main_process(trainer.validate))
+            progress.rows.append(row)
+            trainer.best = better(progress, config, trainer.best)
         snapshot = trainer.state()
         _save(snapshot, path)
-        # Only the main process calls the callbacks, and tells all others whether to stop.
-        if run_in_main_process(partial(_is_stopped, progress, on_epoch)):
+        with trainer.average.in_place():
+            # Only the main process calls the callbacks, and tells all others whether to stop.
+            stopped = run_in_main_process(partial(_is_stopped, progress, on_epoch))
+        if stopped:
             return "callback"
     return "all epochs"
 

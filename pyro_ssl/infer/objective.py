@@ -13,9 +13,10 @@ from pyro_ssl.elbos.sites import Site, sample_sites
 from pyro_ssl.elbos.terms import Program, Traces, keeping_traces, loss_and_traces, terms_of
 from pyro_ssl.infer.annealing import Anneal, Annealing, annealed_buffers, check_keys, check_ranges
 from pyro_ssl.infer.config import PRECISIONS, FitConfig
+from pyro_ssl.infer.consistency import Consistency
 from pyro_ssl.infer.penalty import Penalty
 from pyro_ssl.infer.weights import RowWeights, TermWeights
-from pyro_ssl.models.base import PyroModel
+from pyro_ssl.models.base import PyroModel, SSLModel
 from pyro_ssl.models.rows import Batch
 from pyro_ssl.option_kinds import Range
 from pyro_ssl.options import checked
@@ -43,6 +44,7 @@ class Objective(nn.Module):
         anneal: what changes in the first steps, as in `FitConfig`; None for nothing.
         penalty: a penalty on the model's weights, added to the loss; None for none.
         equal: weigh both bounds equally, see `RowWeights`.
+        consistency: a term of unlabelled rows that is added to the guide; None for none.
 
     Raises:
         ConfigError: if an annealed value would be out of range.
@@ -58,9 +60,10 @@ class Objective(nn.Module):
         anneal: Mapping[str, Anneal] | None = None,
         penalty: Penalty | None = None,
         equal: bool = False,
+        consistency: Consistency | None = None,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.consistency = model, consistency
         self.row_weights = RowWeights(num_labelled, num_unlabelled, equal)
         self.compute_dtype = compute_dtype
         self.elbo = keeping_traces(model.make_elbo())
@@ -89,7 +92,7 @@ class Objective(nn.Module):
             penalty = Penalty(model, config.l1, config.l2, config.penalised)
         rows, dtype = (data.num_labelled, data.num_unlabelled), PRECISIONS[config.precision]
         equal = config.bound_weights == "equal"
-        return cls(model, *rows, dtype, config.weights(), penalty, equal)
+        return cls(model, *rows, dtype, config.weights(), penalty, equal, config.consistency)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a batch and its terms, see `objective_terms`.
@@ -114,7 +117,7 @@ class Objective(nn.Module):
 
     def programs(self) -> tuple[Program, Program]:
         """Return model and guide, whose networks compute in `compute_dtype`."""
-        return self._autocast(self.model.model), self._autocast(self.model.guide)
+        return self._autocast(self.model.model), self._autocast(self._guide)
 
     def weighted_programs(self) -> tuple[Program, Program]:
         """Return model and guide with the same weights of rows and terms as in `forward`.
@@ -167,6 +170,13 @@ class Objective(nn.Module):
         for buffer, before in buffers:
             buffer.copy_(before)
         return [site for pair in traces for trace in pair for site in sample_sites(trace)]
+
+    def _guide(self, batch: Batch) -> None:
+        """Run the term of consistency, and the model's guide."""
+        if self.consistency is not None:
+            assert isinstance(self.model, SSLModel)
+            self.consistency.add_to_guide(self.model, batch)
+        self.model.guide(batch)
 
     def _weighted(self, program: Program) -> Program:
         def run(xs: Tensor | Batch, ys: Tensor | None = None) -> None:

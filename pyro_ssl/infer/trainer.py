@@ -10,6 +10,7 @@ import pyro
 
 from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import ConfigError, NonFiniteError
+from pyro_ssl.infer.averaging import WeightAverage
 from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.checkpoint import (
     check_belongs,
@@ -48,6 +49,7 @@ class Trainer:
 
     Attributes:
         digests: of the data, which states hold; see `pyro_ssl.infer.digests`.
+        average: of the weights; without `FitConfig.weight_average` it changes nothing.
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
@@ -66,6 +68,7 @@ class Trainer:
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
         self.engine = self._make_engine()
         self.progress = Progress(model)
+        self.average = WeightAverage(model, config.weight_average)
         self.best: dict[str, Any] | None = None
         self._prepare_step()
 
@@ -86,6 +89,7 @@ class Trainer:
         steps = self._steps_of_epoch()
         for _ in range(steps):
             self._step()
+            self.average.update(self.progress.step)
             self.progress.step += 1
             if on_step is not None:
                 on_step(self.progress)
@@ -147,6 +151,7 @@ class Trainer:
                 "epoch": self.progress.epoch,
                 "history": self.progress.rows,
                 "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
                 "optimiser": self.engine.state_dict(),
                 "rng": gather(random_states(self.device)),
                 "best": self.best,
@@ -167,6 +172,7 @@ class Trainer:
             # At the end of the run it would be too late to find that they do not fit.
             self.model.load_state_dict(state["best"]["model"])
         self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state.get("average", {}))
         self.engine.load_state_dict(state["optimiser"])
         self.progress.epoch, self.progress.rows = state["epoch"], state["history"]
         self.progress.step = self._steps_before(self.progress.epoch)

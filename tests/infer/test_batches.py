@@ -3,6 +3,7 @@ from itertools import chain
 import pytest
 import torch
 
+from pyro_ssl import Augmentation
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.batches import MiniBatches, Share
@@ -191,3 +192,23 @@ def test_several_processes_round_down_what_there_is_and_refuse_what_one_asked_fo
 def test_numbers_below_one_are_refused(sizes, says):
     with pytest.raises(ConfigError, match=says):
         MiniBatches(numbered(6, 20), *sizes)
+
+
+def test_images_are_changed_anew_each_time_and_pixels_drawn_of_what_they_become():
+    xs = torch.full((8, 1, 6, 6), 0.5)
+    ys = torch.arange(4) % 2
+    data = SSLData(xs[:4], ys, xs[4:], 2, xs[:0], ys[:0])
+    change = Augmentation(translation=0.5)
+    batches = MiniBatches(data, 4, 4, binarise=False, augmentation=change)
+    one, two = batches.epoch(0), batches.epoch(0)
+    torch.manual_seed(0)
+    first = next(one)
+    torch.manual_seed(0)
+    assert torch.equal(change(torch.cat([xs[:4], xs[4:]])), first.xs)
+    assert not torch.equal(first.xs, next(two).xs)
+    drawn = MiniBatches(data, 4, 4, binarise=True, augmentation=change).draw().xs
+    assert set(drawn.unique().tolist()) == {0, 1}
+    rows = xs[:, 0, 0]
+    table = SSLData(rows[:4], ys, rows[4:], 2, rows[:0], ys[:0])
+    with pytest.raises(ConfigError, match="of images"):
+        MiniBatches(table, 4, augmentation=change)

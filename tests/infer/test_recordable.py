@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pyro_ssl import Augmentation, Consistency
 from pyro_ssl.data import SSLData
 from pyro_ssl.infer import FitConfig, Objective
 from pyro_ssl.infer.batches import MiniBatches
@@ -105,6 +106,16 @@ def test_no_step_copies_from_the_host_or_makes_it_wait(name):
         cap_gradients(gradients.parameters, measured.norm, 1.0)
         totals.add(measured)
     assert any(p.grad is not None for p in model.parameters())
+
+
+def test_augmented_and_consistent_steps_stay_on_the_device():
+    model = moved(M2((1, 6, 5), 4, 2, (5,)), "meta")
+    change = Augmentation(10, 0.1, 10, 0.1, flip=True, elastic=1.0, covered=0.2)
+    objective = Objective(model, 20, 40, consistency=Consistency(change, aligned=True))
+    draws = batches(model, "meta")
+    draws.augmentation = change
+    with OnDevice():
+        assert "consistency" in Gradients(objective)(draws.draw()).names
 
 
 @pytest.mark.parametrize("name", OF_EACH_CLASS)

@@ -1,0 +1,109 @@
+"""Consistency of a classifier: its class of a changed image is to be that of the image."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_ssl.data.augmentation import Augmentation
+from pyro_ssl.elbos.names import CONSISTENCY
+from pyro_ssl.models.base import SSLModel
+from pyro_ssl.models.rows import Batch
+from pyro_ssl.models.terms import add_term
+from pyro_ssl.option_kinds import NotNegative, OneOf, Range
+from pyro_ssl.options import check_fields
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """A term of unlabelled rows that any classifier q(y|x) can have.
+
+    With a view v(x), the augmented image, and targets t, which are constants to the gradient::
+
+        c(x) = 1[max_k t_k >= threshold] sum_k t_k (log t_k - log q(k|v(x)))
+
+    `labels`: t is the likeliest class under q(y|x), a pseudo-label; c is then -log q of it.
+    `probabilities`: t is q(y|x) itself, sharpened: q(y|x)^(1/temperature), normalised. The loss per
+    example gains `weight` times the mean of c over the unlabelled rows of a batch. The term is a
+    factor of the guide, see `pyro_ssl.models.terms.add_term`, called `consistency` in reports and
+    in `FitConfig.anneal`. Attributes (`multi_label`) have it each, summed.
+
+    q(y|x) and q(y|v(x)) are those of training mode: batch norm takes the statistics of each.
+
+    Sources: `labels`: Sohn et al., "FixMatch: simplifying semi-supervised learning with consistency
+    and confidence", NeurIPS 2020, eq. 4; Lee, "Pseudo-label", 2013. `probabilities`: Xie et al.,
+    "Unsupervised data augmentation for consistency training", NeurIPS 2020, sections 2.2 and 2.3.
+    `aligned`: Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1.
+
+    Attributes:
+        view: how images are changed.
+        weight: weight of the mean beside the bound per example, in nats.
+        targets: `labels` or `probabilities`.
+        threshold: probability of the likeliest class below which a row has no part in the term.
+        temperature: of `probabilities`; below 1 to sharpen them.
+        aligned: divide q(y|x) by its mean over the batch's unlabelled rows, multiply it by p(y),
+            and normalise it, before it becomes t: classes are then used as often as they are to
+            be. Not of attributes.
+
+    Raises:
+        ConfigError: if an option cannot work.
+    """
+
+    view: Augmentation
+    weight: NotNegative = 1.0
+    targets: Annotated[str, OneOf(("labels", "probabilities"))] = "labels"
+    threshold: Annotated[float, Range(0, 1)] = 0.95
+    temperature: Annotated[float, Range(above=0)] = 1.0
+    aligned: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def add_to_guide(self, model: SSLModel, batch: Batch) -> None:
+        """Add the term to a guide, before the guide's own sites.
+
+        Args:
+            model: the classifier.
+            batch: the guide's argument.
+        """
+        for rows in batch.parts():
+            if rows.ys is None:
+                # A mean, in no plate, which Pyro expects to precede what is in one.
+                add_term(CONSISTENCY, self.loss(model, rows.xs).mean(), self.weight)
+
+    def loss(self, model: SSLModel, xs: Tensor) -> Tensor:
+        """Return c(x) of each row, `[n]`, in nats.
+
+        Args:
+            model: the classifier.
+            xs: inputs `[n, *input_shape]`.
+        """
+        with torch.no_grad():
+            targets = self._log_probabilities(model, model.class_logits(xs)).exp()
+            targets, used = self._targets(model, targets)
+        log_q = self._log_probabilities(model, model.class_logits(self.view(xs)))
+        divergence = torch.special.xlogy(targets, targets) - targets * log_q
+        return (used * divergence.sum(-1)).flatten(1).sum(-1)
+
+    def _log_probabilities(self, model: SSLModel, logits: Tensor) -> Tensor:
+        """Return log q of each value of each label, `[n, 1, K]`, or of attributes `[n, L, 2]`."""
+        if model.multi_label:
+            return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], -1)
+        return logits.log_softmax(-1).unsqueeze(1)
+
+    def _targets(self, model: SSLModel, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return t, `[n, L, K]`, and which labels have a part in the term, `[n, L]`."""
+        if self.aligned:
+            prior = model.p_y(probabilities).softmax(-1)
+            probabilities = _normalised(probabilities / probabilities.mean(0) * prior)
+        used = (probabilities.amax(-1) >= self.threshold).to(probabilities.dtype)
+        if self.targets == "labels":
+            likeliest = probabilities.argmax(-1, keepdim=True)
+            return torch.zeros_like(probabilities).scatter(-1, likeliest, 1.0), used
+        return _normalised(probabilities ** (1 / self.temperature)), used
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(-1, keepdim=True)

@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pyro_ssl import Augmentation, Consistency
+from pyro_ssl.errors import CheckpointError, ConfigError
+from pyro_ssl.infer import FitConfig, fit, load_checkpoint
+from pyro_ssl.infer.averaging import WeightAverage
+from tests.infer.problems import blobs, small_m2
+from tests.infer.test_fit import StopError, same_weights, without_seconds
+
+CONFIG = FitConfig(
+    epochs=4,
+    batch_size=36,
+    learning_rate=0.01,
+    anneal={},
+    weight_average=0.8,
+    keep_best=False,
+    augmentation=Augmentation(rotation=10, translation=0.1),
+    consistency=Consistency(Augmentation(rotation=20), 1.5, threshold=0.4),
+)
+NORMED = {"batch_norm": "separate", "input_dropout": 0.2}
+
+
+def after_each_step(config, model):
+    """The weights after each step, those that each epoch's callback sees, and the history."""
+    steps, epochs = [], []
+
+    def state(progress):
+        return {k: v.clone() for k, v in progress.model.state_dict().items()}
+
+    history = fit(
+        model,
+        blobs(),
+        config,
+        on_step=lambda p: steps.append(state(p)),
+        on_epoch=lambda p: epochs.append(state(p)),
+    )
+    return steps, epochs, history
+
+
+def test_the_average_is_that_of_the_weights_after_each_step_and_changes_no_step():
+    first = small_m2(**NORMED).state_dict()
+    model, plain = small_m2(**NORMED), small_m2(**NORMED)
+    steps, epochs, history = after_each_step(CONFIG, model)
+    without, _, other = after_each_step(replace(CONFIG, weight_average=None), plain)
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(steps, without, strict=True) for k in a)
+    average = {k: v.clone() for k, v in first.items()}
+    a_epoch = len(steps) // 4
+    for number, weights in enumerate(steps):
+        decay = min(0.8, (1 + number) / (10 + number))
+        for k, v in weights.items():
+            if v.is_floating_point():
+                average[k] = decay * average[k] + (1 - decay) * v
+            else:
+                average[k] = v
+        if number % a_epoch == a_epoch - 1:
+            seen = epochs[number // a_epoch]
+            assert all(torch.allclose(seen[k], average[k], atol=1e-6) for k in average)
+    assert all(torch.allclose(v, average[k], atol=1e-6) for k, v in model.state_dict().items())
+    assert not same_weights(model, plain)
+    # Validation is of the average: rows of training are the same, those of validation are not.
+    for one, two in zip(history.rows, other.rows, strict=True):
+        assert one["loss"] == two["loss"]
+    ece = [[row["validation_ece"] for row in rows.rows] for rows in (history, other)]
+    assert ece[0] != ece[1]
+
+
+def test_the_best_epoch_is_the_best_average():
+    model = small_m2(**NORMED)
+    _, epochs, history = after_each_step(replace(CONFIG, keep_best=True), model)
+    best = epochs[history.selected_epoch]
+    assert all(torch.equal(v, best[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("how", ["never", "always"])
+def test_a_resumed_run_has_the_same_average(tmp_path, how, compiled_once):
+    config = replace(CONFIG, compile=how)
+    whole, resumed, path = small_m2(**NORMED), small_m2(seed=5, **NORMED), tmp_path / "run.pt"
+    history = fit(whole, blobs(), config)
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(small_m2(**NORMED), blobs(), config, path, on_step=stop)
+    rows = fit(resumed, blobs(), config, path, resume=True).rows
+    assert same_weights(whole, resumed)
+    assert without_seconds(rows) == without_seconds(history.rows)
+
+
+def test_a_checkpoint_of_another_average_is_refused(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(small_m2(), blobs(), CONFIG, path)
+    for change, words in (
+        ({"weight_average": 0.9}, "weight_average"),
+        ({"weight_average": None}, "weight_average"),
+        ({"augmentation": None}, "augmentation"),
+        ({"consistency": replace(CONFIG.consistency, weight=1.0)}, "consistency"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            fit(small_m2(), blobs(), replace(CONFIG, **change), path, resume=True)
+    state = load_checkpoint(path)
+    average = WeightAverage(small_m2(), 0.8)
+    average.load_state_dict(state["average"])
+    for damaged in ({}, {**state["average"], "more": torch.zeros(1)}, dict.fromkeys("ab", 1)):
+        with pytest.raises(CheckpointError, match="average"):
+            average.load_state_dict(damaged)
+
+
+def test_a_decay_that_cannot_be_one_is_named():
+    for decay in (1.0, -0.1, "most"):
+        with pytest.raises(ConfigError, match="weight_average is"):
+            FitConfig(weight_average=decay)
