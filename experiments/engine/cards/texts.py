@@ -37,8 +37,8 @@ DATA = {
         "the USA; the writers of the test images are others than those of the training images.",
         (
             "Digits as they come from a camera or a scanner, several in an image, letters, other "
-            "scripts: none were seen in training. Digits as other countries write them (a 1 with a "
-            "serif, a crossed 7) are rare there.",
+            "scripts: none were seen in training, and hardly any digits as other countries write "
+            "them (a 1 with a serif, a crossed 7).",
             "Reading postcodes, cheques, forms or anything else by which a person is dealt with.",
         ),
     ),

@@ -53,8 +53,8 @@ def of_weights(name: str, card: Mapping[str, Any], folder: Path) -> str:
         *about_model(run["model"], run["dataset"], folder),
         split(pd.DataFrame([{**run, "run": card["folder"]}])),
         "## What it reaches",
-        f"On the test set; seed {run['seed']}, which no test figure chose. As stored means in half "
-        "precision, as `load_pretrained` gives it:",
+        f"Of seed {run['seed']}, on the test set, which was read again for these figures alone. As "
+        "stored means in half precision, as `load_pretrained` gives it:",
         table(["measure", "checkpoint", "as stored"], measures),
         "Accuracy of each class, as stored, in percent:",
         table([f"class {k}" for k in range(len(by_class))], [tuple(map(percent, by_class))]),

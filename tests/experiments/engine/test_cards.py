@@ -102,7 +102,10 @@ def test_a_card_shows_what_the_files_say(small, monkeypatch, tmp_path):
         result |= {"test_accuracy": accuracy, "labels": labels, "commit": f"c{seed // 2}"}
         result["config"]["alpha"] = 7.5
         file.write_text(json.dumps(result))
-    found = cards(small, load_summary(small), CARDS)
+    folder = tmp_path / "cards"
+    assert report.main(["--results-root", str(small), "--cards", str(folder)]) == 0
+    found = {page.name: page.read_text() for page in folder.iterdir()}
+    assert found == cards(small, load_summary(small), folder)
     assert found.keys() == {"index.md", "mnist_m2-m2-mnist.md"}
     text = found["mnist_m2-m2-mnist.md"]
     assert "| m2-mnist-100 | 60.00±10.00 |" in text
