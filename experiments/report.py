@@ -1,9 +1,9 @@
 """Sums up every finished run under a results folder: mean, spread and number of seeds.
 
 Prints a table and writes it as summary.csv and summary.md into the results folder. With
-`--pages README.md docs` it also brings the tables of these pages up to date. Also writes
-report.html into the results folder: tables with 95 % intervals beside published figures, curves and
-pictures, each with the command that makes it.
+`--pages README.md docs` it also brings the tables of these pages up to date, and with `--cards
+docs/cards` it writes the model cards. Also writes report.html into the results folder: tables with
+95 % intervals beside published figures, curves and pictures, each with the command that makes it.
 """
 
 import sys
@@ -25,6 +25,9 @@ class Config:
     pages: tuple[str, ...] = ()
     """Pages whose tables, between marks like <!-- results: begin --> and <!-- results: end -->, are
     replaced: Markdown files, and folders of such files."""
+    cards: str | None = None
+    """Folder that model cards are written into: a page for each model of an experiment, and for the
+    weights that come with the library; none for none."""
 
 
 def markdown_files(places: Sequence[str | Path]) -> list[Path]:
@@ -40,8 +43,9 @@ def report(config: Config) -> None:
 
     Raises:
         ResultsError: if there is no finished run, a result is damaged, a page's marks mean
-            nothing, or a file cannot be written.
+            nothing, no card can be written of a model, or a file cannot be written.
     """
+    from experiments.engine.cards.pages import cards
     from experiments.engine.marks import filled
     from experiments.engine.page.document import results_page
     from experiments.engine.results import read_result, summarise
@@ -60,6 +64,10 @@ def report(config: Config) -> None:
     note = "Mean and standard deviation over seeds; written by `python -m experiments.report`.\n\n"
     (root / "summary.md").write_text(note + to_markdown(table))
     print(table.to_string(index=False))
+    if config.cards is not None:
+        folder = Path(config.cards)
+        for name, text in cards(root, results, folder).items():
+            write_text(text, folder / name)
     for page in markdown_files(config.pages):
         page.write_text(filled(page.read_text(), table, root))
     write_text(results_page(root, results), root / REPORT)

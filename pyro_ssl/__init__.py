@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         add_term,
     )
     from pyro_ssl.models.rows import Batch
+    from pyro_ssl.pretrained import load_pretrained
     from pyro_ssl.results import load_results, load_summary
 
 _MODULES = {
@@ -152,6 +153,7 @@ _MODULES = {
         "add_term",
     ),
     "pyro_ssl.models.rows": ("Batch",),
+    "pyro_ssl.pretrained": ("load_pretrained",),
     "pyro_ssl.results": ("load_results", "load_summary"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -22,14 +22,20 @@ ROOT = Path(experiments.__file__).parent.parent
 
 @cache
 def committed() -> pd.DataFrame:
-    """Summary of the runs that are committed; others may lie beside them."""
+    """Summary of the runs that are committed."""
+    return summarise(committed_seeds())
+
+
+@cache
+def committed_seeds() -> pd.DataFrame:
+    """Final figures of the runs that are committed; others may lie beside them."""
     listing = ["git", "-C", str(ROOT), "ls-files", "results"]
     tracked = subprocess.run(listing, capture_output=True, text=True).stdout.split()
     runs = {Path(f).relative_to("results").parent.as_posix() for f in tracked if "seed_" in f}
     if not runs:
         pytest.skip("NO COMMITTED RESULTS to compare pages with")
     results = load_summary(ROOT / "results")
-    return summarise(results[results["run"].isin(runs)])
+    return results[results["run"].isin(runs)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

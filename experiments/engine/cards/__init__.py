@@ -1,0 +1,1 @@
+"""Model cards: pages of what models are for, what not, and what they reach."""
