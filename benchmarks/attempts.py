@@ -1,8 +1,10 @@
 """Fits of a comparison, in several processes, of which some may fail."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from pyro_ssl.infer.clusters import end_with_parent
 from pyro_ssl.versions import environment
 
 Fit = TypeVar("Fit")
@@ -14,6 +16,8 @@ def attempts(
 ) -> Iterator[tuple[Fit, Rows, str]]:
     """Yield each fit when it has ended, its rows, and the error if it failed: others should go on.
 
+    Processes end when this one does, however that ends.
+
     Args:
         run: returns the rows of a fit; it is called with the fit and the commit.
         todo: the fits.
@@ -24,12 +28,14 @@ def attempts(
     # Asked once: the code that runs is the code that was imported.
     commit = environment()["commit"]
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(_attempt)(run, fit, commit) for fit in todo)
+    yield from parallel(delayed(_attempt)(run, fit, commit, os.getpid()) for fit in todo)
 
 
 def _attempt(
-    run: Callable[[Fit, str | None], Rows], fit: Fit, commit: str | None
+    run: Callable[[Fit, str | None], Rows], fit: Fit, commit: str | None, parent: int
 ) -> tuple[Fit, Rows, str]:
+    if os.getpid() != parent:
+        end_with_parent(parent)
     try:
         return fit, run(fit, commit), ""
     except Exception as error:

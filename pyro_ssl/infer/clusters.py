@@ -59,14 +59,15 @@ def compute(
 def _call(function: Callable[[Any], None], task: Any, parent: int | None) -> None:
     """Call a function on a task, in a process that ends with its parent if it has one."""
     if parent is not None and parent != os.getpid():
-        _watch(parent)
+        end_with_parent(parent)
         # In place of tqdm's own, a semaphore, of which a killed process leaves a warning.
         tqdm.set_lock(threading.RLock())
     function(task)
 
 
 @cache
-def _watch(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
+    """Let this process, a child of process `parent`, end as soon as that one has ended."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
