@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-from pyro_ssl.infer.graphs import simplified
+from pyro_ssl.infer.graphs import recorded, simplified
 
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
@@ -59,8 +58,7 @@ class Recorded:
         self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
     ) -> None:
         with torch.random.fork_rng(devices=[t.device for t in inputs if t.is_cuda][:1]):
-            graph = make_fx(function)(*inputs)
-            graph = simplified(graph)
+            graph = simplified(recorded(function, *inputs))
             self._run: Callable[..., tuple[Tensor, ...]] = graph
             if all(t.device.type == "cpu" for t in inputs):
                 self._run = _interpreted(graph, tuple(inputs))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyro_ssl.infer.graphs import recorded
 from pyro_ssl.models.rows import Batch
 
 Compiled = Callable[..., tuple[Tensor, list[Tensor | None]]]
@@ -146,23 +146,23 @@ class CompiledGradients(Gradients):
         """Return the graph of `(weights, buffers, xs, ys) -> values, gradients`, and names."""
         names = [n for n, p in self.objective.named_parameters() if p.requires_grad]
         buffer_names = [n for n, _ in self.objective.named_buffers()]
-        recorded: list[Measured] = []
+        measured: list[Measured] = []
 
         def evaluate(weights: list[Any], buffers: list[Tensor], xs: Tensor, ys: Tensor) -> Any:
             state = dict(zip(names + buffer_names, weights + buffers, strict=True))
             same = Batch(xs, ys, batch.num_labelled)
             loss, terms = functional_call(self.objective, state, (same,))
             grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
-            recorded.append(Measured.of(loss, terms, _norm(grads)))
-            return recorded[-1].values, grads
+            measured.append(Measured.of(loss, terms, _norm(grads)))
+            return measured[-1].values, grads
 
         # Recording runs the step: it must not change random states and batch norm's statistics.
         device = batch.xs.device
         devices = [device] if device.type == "cuda" else []
         buffers = [b.clone() for b in self.objective.buffers()]
         with torch.random.fork_rng(devices=devices):
-            graph = make_fx(evaluate)(self.parameters, buffers, batch.xs, batch.ys)
+            graph = recorded(evaluate, self.parameters, buffers, batch.xs, batch.ys)
         # Pyro makes tensors on the CPU that nothing uses, but that would be inputs. Draws stay.
         graph.graph.eliminate_dead_code()
         graph.recompile()
-        return graph, recorded[-1].names
+        return graph, measured[-1].names

@@ -1,10 +1,14 @@
 """Recorded graphs of tensor operations, made cheaper without changing what they compute."""
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyro_ssl.infer.graph_rules import RULES, if_alike, meta
 
@@ -22,6 +26,20 @@ _NEUTRAL: dict[Any, int] = {
     **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor), 1),
 }
 _LARGEST_CONSTANT = 1_000_000
+
+
+def recorded(function: Callable[..., Any], *inputs: Any) -> fx.GraphModule:
+    """Return the graph of a function's tensor operations, which is called once.
+
+    Args:
+        function: the function.
+        inputs: its arguments, tensors and lists of them.
+    """
+    # Each operation notes the form of its value as a tensor without storage. Without a context,
+    # `make_fx` makes a new mode for each of these, which takes half of the time.
+    forms = FakeTensorMode(allow_fallback_kernels=True)
+    with tracing(TracingContext(forms)):
+        return make_fx(function)(*inputs)
 
 
 def simplified(module: fx.GraphModule) -> fx.GraphModule:
