@@ -83,7 +83,7 @@ print(len(data.validation_xs), "validation images")
 # %%
 networks = {"hidden_dims": (128,), "input_dropout": 0.2}
 m2 = M2(data.input_shape, 10, latent_dim=5, alpha=1.0, **networks)
-config = FitConfig(epochs=30, batch_size=100, learning_rate=0.01, anneal={})
+config = FitConfig(epochs=25, batch_size=100, learning_rate=0.01, anneal={})
 history = fit(m2, data, config)
 
 # %% [markdown]

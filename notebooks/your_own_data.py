@@ -51,7 +51,7 @@ grapes.value_counts(dropna=False).to_frame()
 # small here to save time; leave them out for your own data.
 
 # %%
-quick = {"max_steps": 100, "members": 2, "random_state": 0}
+quick = {"max_steps": 60, "members": 2, "random_state": 0}
 classifier = SemiSupervisedVAEClassifier(**quick).fit(table, grapes)
 
 # %% [markdown]
