@@ -101,7 +101,8 @@ print(scores.round(2))
 # %% [markdown]
 # ## Missing entries, and odd rows
 #
-# Missing entries are filled in by their expected values under the model.
+# Missing entries are filled in by what the models expect there: a number by its
+# mean, a word by the likeliest.
 
 # %%
 classifier.impute(table.head()).round(2)
