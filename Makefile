@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO := --dataset digits --labels 30 --validation 400 --seeds 0 1 2 --epochs 50 --batch-size 50 \
 	--alpha 1 --input-dropout 0.2 --hidden-dims 200 --latent-dim 10 --results-root build/demo --overwrite
 
-.PHONY: demo test test-oldest docs bench lint format clean
+.PHONY: demo test test-oldest docs notebooks bench lint format clean
 
 .venv/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv .venv
@@ -26,9 +26,14 @@ test-oldest:
 	.venv-oldest/bin/pip install --quiet --constraint tests/oldest.txt --editable . pytest hypothesis
 	PYRO_SSL_ALL_CHECKS=1 .venv-oldest/bin/python -m pytest
 
-# The site, build/docs/index.html. Its theme warns of a later MkDocs, unless the variable is set.
+# The site, build/docs/index.html, with the notebooks as they run. Its theme warns of a later MkDocs, unless the variable is set.
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The scripts of notebooks/ as .ipynb files beside them, for Jupyter.
+notebooks: .venv/installed
+	$(BIN)/pip install --quiet jupytext
+	$(BIN)/jupytext --quiet --to ipynb notebooks/*.py
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.step

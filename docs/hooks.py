@@ -21,18 +21,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files outside of this folder that pages link to."""
     for page in [*files.documentation_pages()]:
         for link in _LINK.findall(page.content_string):
-            path = _outside(page.src_uri, link)
+            path = _on_site(page.src_uri, link)
             if path is not None and path not in files.src_uris:
                 files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links to files outside of this folder lead to their copies."""
+    """Let links to files outside of this folder lead to their copies, or pages."""
     folder = posixpath.dirname(page.file.src_uri) or "."
 
     def inside(match: re.Match[str]) -> str:
-        path = _outside(page.file.src_uri, match[0])
+        path = _on_site(page.file.src_uri, match[0])
         return match[0] if path is None else posixpath.relpath(path, folder)
 
     return _LINK.sub(inside, markdown)
@@ -43,10 +43,13 @@ def on_page_content(html: str, **_: Any) -> str:
     return html.replace("::</p>", ":</p>")
 
 
-def _outside(page: str, link: str) -> str | None:
-    """Return the path of a link's file from the root, None if it is in this folder or no file."""
-    path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), link))
-    return path if not path.startswith("docs/") and (ROOT / path).is_file() else None
+def _on_site(page: str, link: str) -> str | None:
+    """Return where the site has a link's file, None if it is no file. Notebooks have pages."""
+    folder = "" if page.startswith("notebooks/") else "docs"
+    path = posixpath.normpath(posixpath.join(folder, posixpath.dirname(page), link))
+    if not (ROOT / path).is_file():
+        return None
+    return re.sub(r"^(notebooks/\w+)\.py$", r"\1.md", path.removeprefix("docs/"))
 
 
 class WithoutDescription(griffe.Extension):

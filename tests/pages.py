@@ -1,4 +1,4 @@
-"""README.md and the pages of docs/: what tests look for in them."""
+"""README.md, the pages of docs/ and the notebooks: what tests look for in them."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -51,6 +52,15 @@ def commands(page: Path) -> list[str]:
 def prose(page: Path) -> str:
     """A page without its blocks of code."""
     return _FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """What links can lead to in a page, as GitHub and Python-Markdown name it."""
+    found = set()
+    for title in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE):
+        text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title).replace("`", "").lower()
+        found.add(re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text)))
+    return found
 
 
 def small(code: str) -> str:

@@ -16,10 +16,12 @@ import pyro_ssl
 from pyro_ssl import models
 from tests.pages import (
     DOCS,
+    NOTEBOOKS,
     PAGES,
     README,
     ROOT,
     Block,
+    anchors,
     block,
     blocks,
     commands,
@@ -139,15 +141,6 @@ def test_options_of_commands_exist(page, monkeypatch, capsys):
                 assert isinstance(config, module.Config)
 
 
-def anchors(page: Path) -> set[str]:
-    """What links can lead to in a page, as GitHub and Python-Markdown name it."""
-    found = set()
-    for title in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE):
-        text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title).replace("`", "").lower()
-        found.add(re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text)))
-    return found
-
-
 def links(page: Path) -> list[str]:
     """Addresses of a page's links and pictures."""
     return re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", prose(page))
@@ -172,8 +165,9 @@ def test_links_lead_somewhere(page):
 def test_every_page_can_be_reached_and_every_picture_has_words():
     listed = re.findall(r"([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     cards = {f"cards/{a or b}" for a, b in links(DOCS / "cards" / "index.md") if "/" not in a}
-    pages = {p.relative_to(DOCS).as_posix() for p in PAGES[1:]}
-    assert {*listed, *cards} - {"CONTRIBUTING.md"} == pages
+    own = {p.relative_to(DOCS).as_posix() for p in PAGES[1:]}
+    made = {f"notebooks/{script.stem}.md" for script in NOTEBOOKS}
+    assert {*listed, *cards} == own | made | {"CONTRIBUTING.md"}
     assert len(listed) == len(set(listed))
     for page in PAGES:
         for words in re.findall(r"!\[(.*?)\]\(", page.read_text()):
@@ -215,6 +209,17 @@ def test_links_out_of_the_site_lead_to_copies(hooks):
     )
     shown = hooks.on_page_markdown(text, page=page)
     assert shown == text.replace("../../CHANGELOG", "../CHANGELOG")
+
+
+def test_links_to_and_from_notebooks_lead_to_their_pages(hooks):
+    for source, text, expected in (
+        ("index.md", "[a](../notebooks/your_own_data.py)", "[a](notebooks/your_own_data.md)"),
+        ("notebooks/a.md", "[a](your_own_data.py)", "[a](your_own_data.md)"),
+        ("notebooks/a.md", "[a](../docs/models/m2.md#b)", "[a](../models/m2.md#b)"),
+        ("notebooks/a.md", "![a](a_1.png) [b](../LICENSE)", "![a](a_1.png) [b](../LICENSE)"),
+    ):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=source))
+        assert hooks.on_page_markdown(text, page=page) == expected
 
 
 def test_docstrings_are_tidy_in_the_reference(hooks):
