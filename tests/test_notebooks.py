@@ -88,8 +88,6 @@ def test_it_runs_and_leaves_nothing(name, pages, monkeypatch, tmp_path, capfd):
         warnings.simplefilter("error")
         for category in UNSEEN:
             warnings.simplefilter("ignore", category)
-        # pandas 2.2, of `experiments.engine`'s own tables.
-        warnings.filterwarnings("ignore", "Downcasting object dtype arrays", FutureWarning)
         page, drawn = pages.run(ROOT / "notebooks" / f"{name}.py", scope)
         check(scope)
     assert capfd.readouterr().err == ""

@@ -221,7 +221,8 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     last = "features seeds validation_rows seconds_per_epoch peak_memory_mib device".split()
     table = table[[*front, *order, *(c for c in last if c in table)]]
     whole = [c for c in ("labels", "validation_rows", "peak_memory_mib") if c in table]
-    return table.astype(dict.fromkeys(whole, "Int64")).astype(object).fillna("")
+    table = table.astype(dict.fromkeys(whole, "Int64"))
+    return table.astype(object).where(table.notna(), "")
 
 
 def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:

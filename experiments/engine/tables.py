@@ -95,6 +95,11 @@ def cells_summary(table: pd.DataFrame) -> pd.DataFrame:
     return mean_and_spread(table, "method", columns)
 
 
+def blanked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with empty text where an entry is missing."""
+    return table.astype(object).where(table.notna(), "")
+
+
 def to_markdown(table: pd.DataFrame) -> str:
     """Format a table as Markdown."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
@@ -166,7 +171,7 @@ def of_benchmark(name: str, table: pd.DataFrame) -> str:
         table: what the benchmark wrote.
     """
     if name not in BENCHMARKS:
-        return to_markdown(table.astype(object).fillna(""))
+        return to_markdown(blanked(table))
     device = table["device"].iloc[0]
     if name == "step":
         table = table[table["rows"] == "unlabelled"]
@@ -174,7 +179,7 @@ def of_benchmark(name: str, table: pd.DataFrame) -> str:
         table = cells_summary(table)
     # Accuracies in percent have two digits after the point.
     form = "{:.4g}" if name == "defaults" else "{:.3g}"
-    shown = table[BENCHMARKS[name]].astype(object).fillna("").map(partial(_formatted, form))
+    shown = blanked(table[BENCHMARKS[name]]).map(partial(_formatted, form))
     return f"{to_markdown(shown)}\n{device}.\n"
 
 
@@ -237,4 +242,4 @@ def treatments(results: pd.DataFrame) -> pd.DataFrame:
     table["model"] = table["model"].map(display_name)
     table = table.loc[accuracy.sort_values(ascending=False).index]
     shown = {old: new for old, new in _TREATMENT_COLUMNS.items() if old in table}
-    return table[list(shown)].rename(columns=shown).astype(object).fillna("")
+    return blanked(table[list(shown)].rename(columns=shown))

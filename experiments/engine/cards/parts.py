@@ -10,7 +10,7 @@ import pandas as pd
 
 import pyro_ssl
 from experiments.engine.cards.texts import DATA, KINDS, about, class_of
-from experiments.engine.tables import to_markdown
+from experiments.engine.tables import blanked, to_markdown
 
 WRITTEN = (
     "A model card, in short, after [Mitchell et al. 2019](https://arxiv.org/abs/1810.03993). "
@@ -57,7 +57,7 @@ def split(rows: pd.DataFrame) -> str:
     """Return how many rows there were of which kind, a line a run, and what follows from that."""
     names = ["labels", "unlabelled_rows", "validation_rows", "test_rows"]
     known = [n for n in names if n in rows and rows[n].notna().any()]
-    shown = rows.drop_duplicates("run")[["run", *known]].astype(object).fillna("")
+    shown = blanked(rows.drop_duplicates("run")[["run", *known]])
     shown["run"] = shown["run"].str.rpartition("/")[2]
     labelled = "labels" in known
     if (rows["validation_rows"] > 0).any():
