@@ -63,7 +63,7 @@ def make_classifier(options: Fit, kind: str, unlabelled: Any) -> "SemiSupervised
         unlabelled: what stands for an unknown label, as the data holds it; None for nothing.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
     from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 

@@ -39,7 +39,7 @@ class Conditional(CovariateLikelihood):
         missing: accept missing covariates (NaN): networks then see zeros, and a mask of known ones.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     likelihood: Annotated[Likelihood, Into(as_likelihood)]

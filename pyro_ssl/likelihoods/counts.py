@@ -63,7 +63,7 @@ class NegativeBinomial(_Counts):
         per: what one `total_count` is learned for, see `Gaussian`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     total_count: Spread = None

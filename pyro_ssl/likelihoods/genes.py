@@ -44,7 +44,7 @@ class GeneCounts(CovariateLikelihood):
         per: what one r is learned for: "dimension" (each gene), "all", or "value" (by the decoder).
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     target: Annotated[float, "a positive number of counts", Range(above=0)] = 1e4

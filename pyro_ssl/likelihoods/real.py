@@ -67,7 +67,7 @@ class Gaussian(_LocationScale):
         min_scale: the smallest learned scale, in the units of the inputs.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     def values(
@@ -90,7 +90,7 @@ class StudentT(_LocationScale):
         df: degrees of freedom, above 1; None to learn them, one number for all values.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     df: _Df = 4.0
@@ -129,7 +129,7 @@ class LogNormal(_LocationScale):
         min_scale: as for `Gaussian`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     filler: ClassVar[float] = 1.0
