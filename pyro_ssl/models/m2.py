@@ -180,7 +180,7 @@ class M2(SSLModel):
         for rows in parts:
             of_rows = features[rows.index]
             if all_scores is None:
-                # Without unlabelled rows, new rows are normalised by the statistics of labelled ones.
+                # Without unlabelled rows, new rows use the statistics of labelled ones.
                 labelled = rows.ys is not None and len(parts) > 1
                 scores = self.classifier(of_rows, labelled=labelled)
             else:
@@ -230,7 +230,7 @@ class M2(SSLModel):
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw unknown labels (-1) of `ys` `[B]`, and z, from p(y) p(z); return `decode`'s means."""
+        """Draw unknown labels (-1) of `ys` `[B]`, and z, from p(y) p(z); return means of p(x|y,z)."""
         zs = next(self.parameters()).new_empty(len(ys), self.latent_dim).normal_()
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
