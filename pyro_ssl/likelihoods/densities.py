@@ -1,4 +1,4 @@
-"""Distributions that torch lacks, or whose construction there copies from main memory."""
+"""Distributions that torch lacks, or whose constructors in torch copy from main memory."""
 
 import math
 from typing import Any, ClassVar
@@ -41,7 +41,7 @@ class _Values(dist.TorchDistribution):
 
 
 class StudentTValues(_Values):
-    """Student-t values; constructing torch's own copies a number to the device each time.
+    """Student-t values; the constructor of torch's own copies a number to the device each time.
 
     Args:
         df: degrees of freedom, above 1.
@@ -139,7 +139,7 @@ class BagOfWords(dist.TorchDistribution):
 
     `log p(x) = sum_w n_w log softmax(logits)_w` for counts n: the probability of the words in any
     one order. The multinomial coefficient, which does not depend on the model, is left out, and the
-    length is taken as given. Counts need not be whole numbers.
+    length of the document is given. Counts need not be whole numbers.
 
     Args:
         logits: scores of the words, `[..., V]`.
@@ -157,13 +157,13 @@ class BagOfWords(dist.TorchDistribution):
         return self.log_probs.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats a document, `[...]`, of counts `[..., V]`."""
+        """Return log p(value) in nats per document, `[...]`, of counts `[..., V]`."""
         return (value * self.log_probs).sum(-1)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BagOfWords":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(BagOfWords, _instance)
-        # Not normalised again, which would cost a fifth of a training step.
+        # Not normalised again, which would take a fifth of a training step.
         new.log_probs = self.log_probs.expand(*batch_shape, *self.event_shape)
         shapes = (torch.Size(batch_shape), self.event_shape)
         super(BagOfWords, new).__init__(*shapes, validate_args=False)

@@ -230,7 +230,7 @@ class M2(SSLModel):
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw unknown labels (-1) of `ys` `[B]`, and z, from p(y) p(z); return means of p(x|y,z)."""
+        """Draw z and unknown labels (-1) of `ys` `[B]` from p(y) p(z); return means of p(x|y,z)."""
         zs = next(self.parameters()).new_empty(len(ys), self.latent_dim).normal_()
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
