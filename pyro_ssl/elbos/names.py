@@ -32,7 +32,7 @@ _KL = "kl_"
 
 
 def split_name(site: str) -> tuple[str, str]:
-    """Return the kind of a site's rows, empty if the call has one kind, and the rest of its name."""
+    """Return the kind of a site's rows, empty if a call has only one, and the rest of it."""
     part, _, own = site.rpartition("/")
     return part, own
 

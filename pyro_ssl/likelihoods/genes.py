@@ -90,7 +90,7 @@ class GeneCounts(CovariateLikelihood):
         return (xs[..., :-1] * (self.target / xs[..., -1:])).log1p()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each count is a whole number of at least 0, and each size factor above 0."""
+        """Return whether each count is a whole number of at least 0 and each size above 0."""
         counts, sizes = xs[..., :-1], xs[..., -1:]
         whole = (counts >= 0) & (counts.floor() == counts)
         return torch.cat([whole, sizes > 0], -1) & torch.isfinite(xs)

@@ -100,7 +100,7 @@ class Mixed(Likelihood):
         return (sum(run.features for run in _runs(self.columns)) + mask,)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the columns' features, zero where missing, followed by the mask of known entries."""
+        """Return the columns' features, zero where missing, then the mask of known entries."""
         found, known = [], ~xs.isnan()
         for run, block, mask in self._blocks(xs, known):
             filled = torch.where(mask, block, run.family.filler)
