@@ -35,8 +35,8 @@ def precision_at(
 ) -> float:
     """Return the mean share of the k nearest codes that have the query's label.
 
-    Distances take few values, so that many codes are as near as the k-th one. The share is the
-    exact expectation if codes of equal distance are ordered at random.
+    Distances take few values, so many codes are as near as the k-th one. The share is the exact
+    expectation if codes at equal distances are in random order.
 
     Args:
         k: number of nearest codes.
@@ -67,7 +67,7 @@ def precision_at(
         distances = hamming_distances(query, codes)
         number = np.bincount(distances, minlength=longest + 1)
         relevant = np.bincount(distances[labels == label], minlength=longest + 1)
-        # Of each distance, as many codes as are still missing after the nearer ones.
+        # At each distance, as many codes as are missing after the nearer ones.
         taken = np.diff(np.minimum(number.cumsum(), k), prepend=0)
         shares[i] = (taken * relevant / np.maximum(number, 1)).sum() / k
     return float(shares.mean())
