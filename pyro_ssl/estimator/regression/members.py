@@ -19,7 +19,7 @@ class RegressionMembers(Members):
     """Models of real labels, and the labelled rows that each does not see; see `Members`."""
 
     def q(self, xs: Tensor) -> Floats:
-        """Return mean and deviation of each model's network q(y|x), `[E, N, 2]`."""
+        """Return mean and deviation of the label for each model, by its network, `[E, N, 2]`."""
 
         def call(model: RegressionM2, rows: Tensor) -> Tensor:
             q_y = model.q_y(rows)
