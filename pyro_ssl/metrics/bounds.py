@@ -26,7 +26,7 @@ def importance_weighted_bound(
 ) -> Tensor:
     """Return an estimate of the importance-weighted bound on log p(x) of each row, `[N]`, in nats.
 
-    With k = `num_samples` draws h_i of all latents from the guide, the bound is the expectation of::
+    With k = `num_samples` draws h_i of all latents from the guide, it is the expectation of::
 
         log 1/k sum_i p(x, h_i) / q(h_i | x)
 
