@@ -19,7 +19,7 @@ from pyro_ssl.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 
-# Options that change nothing about what is learnt.
+# Options that do not affect the result.
 _FREE = ("data", "out", "labels", "resume", "overwrite", "quiet", "jobs")
 
 
@@ -27,7 +27,7 @@ def run(options: Fit) -> None:
     """Fit a classifier to data, and write its folder.
 
     Raises:
-        PyroSSLError: if options, data or the folder cannot be used.
+        PyroSSLError: if options, data or the folder are invalid.
     """
     with fit_folder(options.out, options.resume, options.overwrite) as folder:
         source = open_for_training(options, options.data)
@@ -59,8 +59,8 @@ def make_classifier(options: Fit, kind: str, unlabelled: Any) -> "SemiSupervised
 
     Args:
         options: the options.
-        kind: what rows are, see `Recipe`.
-        unlabelled: what stands for an unknown label, as the data holds it; None for nothing.
+        kind: the kind of rows, see `Recipe`.
+        unlabelled: the marker of unknown labels, as in the data; None for none.
 
     Raises:
         ConfigError: if an option is invalid.
@@ -88,7 +88,7 @@ def fit_in_parts(classifier: "SemiSupervisedVAEClassifier", rows: "_Counted") ->
 
 
 class _Counted:
-    """Rows and labels in parts, and how many there were."""
+    """Rows and labels in parts, and their numbers."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Tables: which columns are learnt from, their types, and the labels."""
+"""Tables: the columns to learn from, their types, and the labels."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from pyro_ssl.command.parts import Part, no_labels
 from pyro_ssl.command.recipe import Recipe
 from pyro_ssl.errors import DataError
 
-# Of the first rows, a column of text with so many known entries, of which so many are different, is
-# hardly one of categories.
+# A column of text is hardly one of categories if, in the first rows, it has this many known entries
+# with this share of different ones.
 _MANY, _DIFFERENT = 50, 0.5
 _SHOWN = 5
 
@@ -26,10 +26,10 @@ class TableReader(Protocol):
     Attributes:
         path: the file or folder.
         files: its files, in order.
-        root: the folder that these are named from.
+        root: the folder that names of files are relative to.
         names: names of the columns.
-        types: the type of each, of `casting.TYPES`, "" if it cannot be used; None for text, whose
-            types are to be found.
+        types: the type of each column, one of `casting.TYPES`, "" if it cannot be used; None for
+            text, whose types must be found.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class TableReader(Protocol):
 
 
 def checked_names(table: TableReader, recipe: Recipe) -> list[str]:
-    """Return the columns to learn from: all but the labels and those dropped.
+    """Return the columns to learn from: all except labels and dropped columns.
 
     Raises:
-        DataError: if the label column or dropped ones are not there, or no others are.
+        DataError: if the label column or a dropped column is missing, or no other column is left.
     """
     apart = [*recipe.drop]
     if recipe.label_column is not None:
@@ -71,7 +71,7 @@ def checked_names(table: TableReader, recipe: Recipe) -> list[str]:
 
 
 def text_types(table: TableReader, recipe: Recipe, names: list[str]) -> dict[str, str]:
-    """Return the types of columns of text, by all rows."""
+    """Return the types of columns of text, from all rows."""
     types = {name: TextType() for name in names}
     for frame in table.frames():
         for name, kind in types.items():
@@ -80,12 +80,14 @@ def text_types(table: TableReader, recipe: Recipe, names: list[str]) -> dict[str
 
 
 class TableSource:
-    """Rows of a table, which may lack labels and dropped columns, and have others, in any order.
+    """Rows of a table with the columns of training, in any order.
+
+    Labels and dropped columns may be missing, and there may be other columns.
 
     Args:
         table: the file.
-        recipe: which columns are learnt from, and their types.
-        id_column: column that is kept as it is.
+        recipe: the columns that are learnt from, and their types.
+        id_column: column that is kept unchanged.
 
     Raises:
         DataError: if columns of training are missing.
@@ -140,7 +142,7 @@ class TableSource:
 
 
 def warn_of_ids(rows: pd.DataFrame) -> None:
-    """Warn of columns of text that look like names of rows."""
+    """Warn about columns of text that look like names of rows."""
     for name, column in rows.items():
         known = column[column.notna()]
         if not pd.api.types.is_object_dtype(column.dtype) or len(known) < _MANY:
