@@ -6,9 +6,8 @@ arguments, `check_fields` in a dataclass those of its fields.
 
 Equivalent values become Python's own, since files could not hold them otherwise: scalars of NumPy,
 arrays and tensors without dimensions (`ys.max() + 1`), and lists and arrays in place of a tuple. A
-bool is not a number, and a number is not a bool. A whole number has an integer type, so 2.0 is not
-one. Whole numbers must fit into 64 bits; other numbers must be finite, and representable in
-float32.
+bool is not a number, and a number is not a bool. A whole number has an integer type (2.0 is not
+one) and fits into 64 bits; other numbers must be finite and representable in float32.
 
 Libraries for this purpose (such as pydantic) refuse NumPy's numbers in strict mode, and otherwise
 accept "3" and True as numbers: they would need as much code around them.

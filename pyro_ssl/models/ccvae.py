@@ -52,10 +52,9 @@ class CCVAE(SSLModel):
         E_q(z|x)[w (log p(x|z) + log p(z|y) - log q(y|z_class) - log q(z|x))]
             + log p(y) + c log q(y|x),         q(y|x) = E_q(z|x)[q(y|z_class)]
 
-    where c = 1 is the weight of log q(y|x) in the bound; `alpha` adds the mean of log q(y|x) over
-    labelled rows to the bound per example, as in `M2`. q(y|x) is the mean over `num_samples` draws
-    of z_class, in log space. As in the authors' code, the encoder gets no gradient from the
-    numerator of w.
+    where c = 1; `alpha` adds the mean of log q(y|x) over labelled rows to the bound per example, as
+    in `M2`. q(y|x) is a mean over `num_samples` draws of z_class, in log space. As in the authors'
+    code, the encoder gets no gradient from the numerator of w.
 
     Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs".
 
@@ -63,9 +62,8 @@ class CCVAE(SSLModel):
     default, networks are fully connected, p(y) is uniform and p(x|z) is Bernoulli; scales are
     softplus of the network's output plus 1e-4, in p(z_class|y) plus 1e-3; `kl_weight` and `alpha`
     are options; the sum over labels of unlabelled rows is exact (the authors' code draws one);
-    log p(z|y) - log q(z|x) is evaluated at the draw of z that q(y|z_class) uses (the authors' code:
-    in closed form); z_class itself is one of the draws for q(y|x), so that w is at most
-    `num_samples`.
+    log p(z|y) - log q(z|x) is evaluated at q(y|z_class)'s draw of z (the authors' code: in closed
+    form); z_class itself is one of the draws for q(y|x), so that w is at most `num_samples`.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
@@ -78,11 +76,10 @@ class CCVAE(SSLModel):
         likelihood: the family of p(x|z), as for `M2`.
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
         alpha: as for `M2`; it adds to the weight c of log q(y|x). 0 is the paper's objective.
-        num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
+        num_samples: number of draws of z_class over which q(y|x) of labelled rows is averaged.
         channels: as for `M2`.
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        encoder: your own network, called as for `VAE`, with K + S latents; with `channels`, its
-            inputs are `[N, F]`.
+        encoder: a network as for `VAE`, with K + S latents; with `channels`, called on `[N, F]`.
         decoder: likewise.
 
     Raises:

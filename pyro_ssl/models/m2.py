@@ -90,18 +90,15 @@ class M2(SSLModel):
             share (`input_dropout` then applies to its outputs); the decoder then ends in a
             `ConvDecoder`. None for fully connected networks.
         likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`.
-            Networks see its `features`. With covariates c (`Conditional`), every distribution but
-            p(y) and p(z) is conditional on c, such as q(y|x,c).
+            Networks see its `features`, and all see covariates c (`Conditional`), as in q(y|x,c).
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
         classifier: your own network instead of the library's. It is called with inputs
             `[N, *feature_shape]` of the likelihood (with `channels`, the `ConvEncoder`'s outputs
             `[N, F]`), and returns `[N, K]`; the model then adds no batch norm and no dropout.
-        encoder: your own network, called with the same inputs and with labels `[N, K]`, one-hot or
-            points of the simplex, floating; returns `[N, 2 D]`: locations, then scales before
-            softplus.
-        decoder: your own network, called with latents `[N, D]` (and `conditions` of covariates) and
-            labels `[N, K]`; returns `[N, *output_shape]` (with `channels`, `[N, F]`, see
-            `ConvDecoder`).
+        encoder: likewise, called with these inputs and labels `[N, K]`, one-hot or points of the
+            simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
+        decoder: likewise, called with latents `[N, D]` (and `conditions` of covariates) and labels
+            `[N, K]`; returns `[N, *output_shape]` (with `channels`, `[N, F]`, see `ConvDecoder`).
 
     Raises:
         ConfigError: if an option is invalid, or a given network cannot be called as described.
