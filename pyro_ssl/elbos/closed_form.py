@@ -50,7 +50,7 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
 
 
 def divergence(p: Distribution, q: Distribution) -> Tensor:
-    """Return KL(p || q), summed over event dimensions.
+    """Return KL(p || q), of the batch shape, summed over event dimensions.
 
     This is torch's `kl_divergence`, except for Bernoulli variables: torch's version writes numbers
     from main memory through masks, which can be neither compiled nor recorded on a GPU.

@@ -33,7 +33,7 @@ def depends_on(log_prob: Tensor, label: Site) -> bool:
 
 
 def class_weights(site: Site) -> Tensor:
-    """Return the weight of each class of an enumerated site, detached; weights sum to 1.
+    """Return the classes' weights, which sum to 1 along `enumeration_dim`, detached.
 
     A weight is the guide's probability of the class. A drawn class is an exception: in
     `RaoBlackwell_ELBO` it has the weight of all classes that are not summed.

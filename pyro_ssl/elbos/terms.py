@@ -110,7 +110,7 @@ def terms_of(elbo: ELBO, traces: Sequence[Traces]) -> dict[str, Tensor]:
 
 
 def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
-    """Return the means over rows of every term of the objective, in nats per example.
+    """Return the mean over rows of each term of the objective, a scalar in nats per example.
 
     Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
 

@@ -160,7 +160,7 @@ class CellInputs:
         return np.concatenate([values, np.eye(len(self.batches))[rows[:, -1].astype(int)]], 1)
 
     def decode(self, values: Tensor) -> CellRows:
-        """Return encoded cells, or means of cells, as cells."""
+        """Return encoded cells `[N, ...]`, or means of cells, as cells."""
         rows, genes = values.double().cpu().numpy(), len(self.genes)
         names = None
         if self.batches:

@@ -50,7 +50,7 @@ def is_labels(dtype: Any) -> bool:
 
 
 def as_numbers(series: pd.Series, name: Any) -> Floats | None:
-    """Return a column of numbers as float64, NaN where missing; None for a column of labels.
+    """Return a column of numbers as float64 `[N]`, NaN where missing; None for labels.
 
     Dates are seconds since 1970, durations are seconds. A column of strings is one of numbers if at
     least 95 % of them are numbers; the others are then missing. Strings like "007" are not numbers.
@@ -69,7 +69,7 @@ def as_numbers(series: pd.Series, name: Any) -> Floats | None:
 
 
 def to_numbers(series: pd.Series, name: Any) -> Floats:
-    """Return the entries as float64, NaN for entries that are missing or not numbers.
+    """Return the entries as float64 `[N]`, NaN for entries that are missing or not numbers.
 
     Numbers between -1e-150 and 1e-150 become 0.
 

@@ -122,7 +122,7 @@ class ArrayInputs:
         return found
 
     def decode(self, values: Tensor) -> NDArray[Any]:
-        """Return encoded rows in raw units, an array of the dtype of training, within `bounds`."""
+        """Return encoded rows `[N, *shape]` in raw units, of training's dtype, within `bounds`."""
         locs, scales = self._by_channel(torch.float64)
         raw = (values.double().cpu() * scales + locs).numpy()
         if self.bounds is not None:

@@ -108,7 +108,11 @@ class DocumentInputs:
         return Multinomial()
 
     def encode(self, X: Any) -> Tensor:  # noqa: N803
-        """Return counts as float32 `[N, V]`."""
+        """Return counts as float32 `[N, V]`.
+
+        Raises:
+            DataError: if there are other numbers than counts, or rows have another length.
+        """
         rows = self._checked(X)
         if rows.shape[1] != self.words:
             raise DataError(

@@ -52,6 +52,10 @@ def restored_models(
         model_class: the class, if it is not the library's.
         objects: objects that the models' options need besides plain values.
         name: name of the classifier's class, for errors.
+
+    Raises:
+        CheckpointError: if class, options or weights cannot be restored.
+        ConfigError: naming an object that is missing, or that must not be given.
     """
     there = {key.split("/")[1] for key in arrays if key.startswith("model/")}
     if state["count"] != len(there) or not there:

@@ -77,7 +77,7 @@ class Categorical(_Codes):
         return (xs.unsqueeze(first - 1) == codes).to(xs.dtype).flatten(first - 1, first)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is a category."""
+        """Return whether each value is a category, of the shape of `xs`."""
         return _among(xs, self.num_categories)
 
 
@@ -115,7 +115,7 @@ class Ordinal(_Codes):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return categorical distributions whose logits are normalised log-probabilities."""
+        """Return categorical distributions, `[..., *input_shape]`, with normalised logits."""
         assert shared is not None
         raw = shared.view(*input_shape, self.num_levels - 1)
         steps = _LEAST_STEP + F.softplus(raw[..., 1:])
@@ -127,9 +127,9 @@ class Ordinal(_Codes):
         return dist.Categorical(logits=log_p + F.pad(gaps, (1, 1)), validate_args=False)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the levels divided by K - 1, numbers from 0 to 1."""
+        """Return the levels divided by K - 1, from 0 to 1, `[..., *input_shape]`."""
         return xs / (self.num_levels - 1)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is a level."""
+        """Return whether each value is a level, of the shape of `xs`."""
         return _among(xs, self.num_levels)

@@ -94,5 +94,5 @@ class ClassChunks(dist.TorchDistribution):
         return in_class_chunks(of_chunk, self.chunk, *self.tensors)
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """Draw from p(x|y,z) of all classes at once."""
+        """Draw from all classes at once, `[*sample_shape, *batch_shape, *event_shape]`."""
         return self.family(*self.tensors).sample(sample_shape)

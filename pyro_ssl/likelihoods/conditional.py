@@ -48,7 +48,11 @@ class Conditional(CovariateLikelihood):
     missing: bool = False
 
     def check_options(self) -> None:
-        """Check that each covariate has a family of single values."""
+        """Check that each covariate has a family of single values.
+
+        Raises:
+            ConfigError: naming a covariate whose family is invalid.
+        """
         try:
             Mixed(self.covariates, self.missing)
         except ConfigError as error:
@@ -120,7 +124,7 @@ class Conditional(CovariateLikelihood):
     def of_values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None, given: Tensor
     ) -> dist.TorchDistribution:
-        """Return p(x|., c) of x alone, without the covariates."""
+        """Return p(x|., c) of x alone, batch shape `[...]`, without the covariates."""
         shape, inner = self._modelled_shape(input_shape, self._own), self.likelihood
         if isinstance(inner, CovariateLikelihood):
             return inner.of_values(outputs, shape, shared, given[..., : -self._own])
@@ -129,7 +133,7 @@ class Conditional(CovariateLikelihood):
     def mean_of_values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None, given: Tensor
     ) -> Tensor:
-        """Return the mean of x alone; for categories the most probable one."""
+        """Return the mean of x alone, `[..., values]`; for categories the most probable one."""
         shape, inner = self._modelled_shape(input_shape, self._own), self.likelihood
         if isinstance(inner, CovariateLikelihood):
             return inner.mean_of_values(outputs, shape, shared, given[..., : -self._own])
@@ -141,7 +145,7 @@ class Conditional(CovariateLikelihood):
         return (inner[0] + self._seen.feature_shape((self._own,))[0],)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the features of x, followed by those of the covariates."""
+        """Return the features of x, followed by those of covariates, `[..., *feature_shape]`."""
         shape = self._modelled_shape(input_shape, self._own)
         values = self.likelihood.features(xs[..., : -self._own], shape)
         seen = self._seen.features(xs[..., -self._own :], (self._own,))

@@ -35,7 +35,7 @@ class _Counts(Likelihood):
         return xs.log1p()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is a whole number of at least 0."""
+        """Return whether each value is a whole number of at least 0, of the shape of `xs`."""
         return (xs >= 0) & (xs.floor() == xs) & torch.isfinite(xs)
 
 
@@ -47,7 +47,7 @@ class Poisson(_Counts):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Poisson distributions; the outputs are the logs of their rates."""
+        """Return Poisson distributions, `[..., *input_shape]`, with outputs as log rates."""
         return PoissonValues(outputs)
 
 
@@ -81,7 +81,7 @@ class NegativeBinomial(_Counts):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return negative binomial distributions."""
+        """Return negative binomial distributions, `[..., *input_shape]`."""
         options = self.total_count, self.per, _LEAST_COUNT
         log_mean, total = location_and_spread(outputs, input_shape, shared, *options)
         return NegativeBinomialValues(log_mean, total)
@@ -115,9 +115,9 @@ class Multinomial(_Counts):
     def distribution(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return bags of words; the outputs are the scores of the words."""
+        """Return bags of words, batch shape `[...]`; the outputs are the scores of the words."""
         return BagOfWords(outputs)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each count is finite and at least 0; it need not be whole."""
+        """Return whether each count is finite and at least 0, of the shape of `xs`."""
         return (xs >= 0) & torch.isfinite(xs)

@@ -79,12 +79,12 @@ class CovariateLikelihood(Likelihood):
         shared: Tensor | None = None,
         covariates: Tensor | None = None,
     ) -> Tensor:
-        """Return the means of whole rows, which end in the given covariates; see `distribution`."""
+        """Return the means of whole rows, `[..., *input_shape]`; see `distribution`."""
         given = self.checked(covariates)
         return beside(self.mean_of_values(outputs, input_shape, shared, given), given)
 
     def checked(self, covariates: Tensor | None) -> Tensor:
-        """Return covariates after checking that they are given.
+        """Return covariates `[..., C]` after checking that they are given.
 
         Raises:
             ConfigError: if they are None or have another number of columns.
@@ -130,7 +130,7 @@ class BesideCovariates(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The means of x, followed by the covariates."""
+        """The means of x, followed by the covariates, `[..., D + C]`."""
         return beside(self.values.mean, self.covariates)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BesideCovariates":

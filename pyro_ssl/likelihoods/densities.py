@@ -58,11 +58,11 @@ class StudentTValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The means."""
+        """The means, of the batch shape."""
         return self.loc
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a density."""
+        """Return log p(value) in nats, a density, of the batch shape."""
         half = 0.5 * (self.df + 1)
         normaliser = torch.lgamma(half) - torch.lgamma(0.5 * self.df)
         normaliser = normaliser - 0.5 * (self.df * math.pi).log() - self.scale.log()
@@ -90,11 +90,11 @@ class PoissonValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The rates."""
+        """The rates, of the batch shape."""
         return self.log_rate.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a probability."""
+        """Return log p(value) in nats, a probability, of the batch shape."""
         return value * self.log_rate - self.log_rate.exp() - torch.lgamma(value + 1)
 
     def _draw(self, shape: torch.Size) -> Tensor:
@@ -119,11 +119,11 @@ class NegativeBinomialValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The means."""
+        """The means, of the batch shape."""
         return self.log_mean.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a probability."""
+        """Return log p(value) in nats, a probability, of the batch shape."""
         r = self.total_count
         logits = self.log_mean - r.log()
         ways = torch.lgamma(value + r) - torch.lgamma(r) - torch.lgamma(value + 1)

@@ -86,7 +86,7 @@ class GeneCounts(CovariateLikelihood):
         return self._modelled_shape(input_shape, 1)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return log(1 + target x / s) of rows."""
+        """Return log(1 + target x / s) of rows, `[..., G]`."""
         return (xs[..., :-1] * (self.target / xs[..., -1:])).log1p()
 
     def inside(self, xs: Tensor) -> Tensor:

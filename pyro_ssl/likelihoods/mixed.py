@@ -51,7 +51,11 @@ class Mixed(Likelihood):
     unit: ClassVar[str] = "nats per row, over its known entries, densities and probabilities"
 
     def check_options(self) -> None:
-        """Check that each column has a family of single values."""
+        """Check that each column has a family of single values.
+
+        Raises:
+            ConfigError: naming a column whose family is invalid.
+        """
         for number, column in enumerate(self.columns):
             if not column.by_value:
                 raise ConfigError(
@@ -84,7 +88,7 @@ class Mixed(Likelihood):
     def distribution(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return the rows' distribution, see `MixedColumns`."""
+        """Return the rows' distribution, batch shape `[...]`, see `MixedColumns`."""
         parts = self._each(outputs, shared, lambda run, *args: run.family.values(*args))
         return MixedColumns(parts, [run.family.filler for run in _runs(self.columns)])
 

@@ -39,7 +39,7 @@ class _Pixels(Likelihood):
     )
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is in [0, 1]."""
+        """Return whether each value is in [0, 1], of the shape of `xs`."""
         return (xs >= 0) & (xs <= 1)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
@@ -63,7 +63,7 @@ class Bernoulli(_Pixels):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Bernoulli distributions; the outputs are their logits."""
+        """Return Bernoulli distributions, `[..., *input_shape]`, with outputs as logits."""
         return _BernoulliPixels(logits=outputs, validate_args=False)
 
 
@@ -84,7 +84,7 @@ class Laplace(_Pixels):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Laplace distributions around the sigmoid of the outputs."""
+        """Return Laplace distributions, `[..., *input_shape]`, around the outputs' sigmoid."""
         # A Python number would be copied to the device in each step.
         scale = torch.full_like(outputs, self.scale)
         return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)

@@ -74,7 +74,7 @@ class Gaussian(_LocationScale):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return normal distributions."""
+        """Return normal distributions, batch shape `[..., *input_shape]`."""
         loc, scale = self.location_and_scale(outputs, input_shape, shared)
         return dist.Normal(loc, scale, validate_args=False)
 
@@ -103,7 +103,7 @@ class StudentT(_LocationScale):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Student-t distributions."""
+        """Return Student-t distributions, batch shape `[..., *input_shape]`."""
         last = None
         if self.df is None:
             assert shared is not None
@@ -141,16 +141,16 @@ class LogNormal(_LocationScale):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return log-normal distributions."""
+        """Return log-normal distributions, batch shape `[..., *input_shape]`."""
         loc, scale = self.location_and_scale(outputs, input_shape, shared)
         return dist.LogNormal(loc, scale, validate_args=False)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the logarithms of the values."""
+        """Return the logarithms of the values, `[..., *input_shape]`."""
         return xs.log()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is positive and finite."""
+        """Return whether each value is positive and finite, of the shape of `xs`."""
         return (xs > 0) & torch.isfinite(xs)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:

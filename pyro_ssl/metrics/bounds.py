@@ -148,8 +148,9 @@ def check_has_joint_bound(model: PyroModel) -> None:
 def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | None:
     """Return KL(q(z_d|x) || p(z_d)) of each dimension of a latent, `[D]`, in nats.
 
-    This is the mean over rows; latents that z depends on, such as a label, are drawn from the
-    guide. A dimension that the model does not use has a KL near 0. The model is in evaluation mode.
+    This is the mean over rows; other latents that the site depends on, such as a label, are drawn
+    from the guide. A dimension that the model does not use has a KL near 0. The model is in
+    evaluation mode.
 
     Args:
         model: a model with a plate of rows at dimension -1.
@@ -159,6 +160,9 @@ def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | 
     Returns:
         The divergences, or None if the model has no such latent, or its dimensions are not
         independent normal distributions in guide and model.
+
+    Raises:
+        DataError: if the model does not take `xs`, or `xs` has no rows.
     """
     model.check(xs)
     if not len(xs):

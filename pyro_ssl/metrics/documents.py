@@ -58,6 +58,9 @@ def perplexity(bounds: Tensor, xs: Tensor) -> float:
     Args:
         bounds: log p(x) of each document, or bounds on it, in nats, `[N]`.
         xs: counts `[N, V]`.
+
+    Raises:
+        DataError: if shapes do not agree, or there are no words.
     """
     if bounds.shape != xs.shape[:1] or not float(xs.sum()) > 0:
         raise DataError(

@@ -13,7 +13,11 @@ Labels = NDArray[np.integer]
 
 
 def pack_codes(codes: NDArray[np.bool_]) -> Packed:
-    """Return codes of B bits `[N, B]` as machine words `[N, ceil(B / 64)]`, padded with zeros."""
+    """Return codes of B bits `[N, B]` as machine words `[N, ceil(B / 64)]`, padded with zeros.
+
+    Raises:
+        DataError: if `codes` are not rows of zeros and ones.
+    """
     codes = np.asarray(as_tensor(codes, "codes"))
     if codes.ndim != 2 or not np.isin(codes, (0, 1)).all():
         raise DataError(f"codes has shape {list(codes.shape)}, expected bits [codes, bits], 0 or 1")

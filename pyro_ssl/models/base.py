@@ -147,7 +147,7 @@ class PyroModel(InputModel):
         return batch
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.
+        """Check that `xs` `[B, *input_shape]` are valid inputs, see `pyro_ssl.data.check_inputs`.
 
         Raises:
             DataError: naming the argument, what is wrong with it, and the remedy.

@@ -99,6 +99,9 @@ class BernoulliVAE(PyroModel):
         """Set the decoder's last bias to the log of the words' frequencies `[V]`, all above 0.
 
         Training then starts near the unigram model instead of finding it first.
+
+        Raises:
+            DataError: if `frequencies` has another shape, or a number that is not above 0.
         """
         if frequencies.shape != (self.num_words,) or not bool((frequencies > 0).all()):
             raise DataError(

@@ -81,7 +81,7 @@ class LabelPrior(nn.Module):
         return torch.where(ys < 0, drawn, ys)
 
     def complete_any(self, ys: Tensor) -> Tensor:
-        """Return `complete(ys)`, but draw nothing if all labels are known."""
+        """Return `complete(ys)`, `[B]`, but draw nothing if all labels are known."""
         return self.complete(ys) if bool((ys < 0).any()) else ys
 
 

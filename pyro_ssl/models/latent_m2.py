@@ -148,7 +148,7 @@ class LatentM2(SSLModel):
                 pyro.sample("z2", self._q_z2(z1, y))
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are posteriors: finite, of the right shape, with positive scales.
+        """Check that `xs` are posteriors `[B, 2, A]`: finite, with positive scales.
 
         Raises:
             DataError: naming the argument, what is wrong with it, and the remedy.

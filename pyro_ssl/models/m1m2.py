@@ -125,7 +125,7 @@ class M1M2(LatentM2):
         return found
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are inputs of M1, see `PyroModel.check`."""
+        """Check that `xs` `[B, *input_shape]` are inputs of M1, see `PyroModel.check`."""
         self.vae.check(xs, name)
 
     def train(self, mode: bool = True) -> "M1M2":

@@ -78,12 +78,19 @@ class Discriminator(nn.Module):
 
 
 def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-    """Return the mean of -log D(real) - log(1 - D(fake)) in nats; `fake` is detached."""
+    """Return the mean of -log D(real) - log(1 - D(fake)), a scalar in nats.
+
+    `real` and `fake` are images `[B, *image_shape]`; `fake` is detached.
+    """
     return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
 
 
 def generator_loss(discriminator: Discriminator, fake: Tensor) -> Tensor:
-    """Return the mean of -log D(fake), the non-saturating loss of Goodfellow et al. (2014)."""
+    """Return the mean of -log D(fake), a scalar in nats, for images `[B, *image_shape]`.
+
+    This is the non-saturating loss of Goodfellow et al., "Generative adversarial nets", NeurIPS
+    2014, section 3.
+    """
     return F.softplus(-discriminator(fake)).mean()
 
 

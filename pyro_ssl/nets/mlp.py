@@ -22,7 +22,7 @@ MAXOUT_PIECES = 4
 
 
 def maxout(hs: Tensor) -> Tensor:
-    """Return the largest of each `MAXOUT_PIECES` neighbours along the last dimension.
+    """Return the largest of each 4 (`MAXOUT_PIECES`) neighbours, `[..., F / 4]` of `[..., F]`.
 
     Source: Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout networks", ICML 2013.
     """
