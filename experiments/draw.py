@@ -89,8 +89,8 @@ def open_run(config: Config) -> "Trained":
     if named is None:
         raise ConfigError(
             f"checkpoint is {path}, expected the file seed_N.pt of a run's model. (Stages of "
-            "gan_decoder_vae are no models: its own command draws them, with --resume, which "
-            "repeats no step, once seed_N.json is deleted)"
+            "gan_decoder_vae are not models: to draw them, delete seed_N.json and run its own "
+            "command with --resume, which repeats no step)"
         )
     recorded = _recorded(path.with_name("config.json"))
     comparison = comparison_of(path, recorded, config)
@@ -98,7 +98,7 @@ def open_run(config: Config) -> "Trained":
         raise ConfigError(
             f"there is no checkpoint {path}: checkpoints do not come with the source; train it by "
             f"`python -m experiments.{comparison.name} --seeds {named[1]}` and the options in "
-            f"{path.with_name('config.json')}, or take one that is there"
+            f"{path.with_name('config.json')}, or give an existing one"
         )
     # M1 and M2 together are a model of images; M2 alone is one of M1's latents.
     both = path.with_name(f"seed_{named[1]}_both_layers.pt")
@@ -114,7 +114,7 @@ def comparison_of(checkpoint: Path, recorded: dict[str, Any], config: Config) ->
         module = importlib.import_module(f"experiments.{name}")
     if not hasattr(module, "comparison"):
         raise ConfigError(
-            f"{checkpoint} lies in a folder {name}, which is no experiment's: expected "
+            f"{checkpoint} is in a folder {name}, which is not an experiment's: expected "
             "RESULTS_ROOT/EXPERIMENT/MODEL-DATASET/seed_N.pt, as experiments write it"
         )
     known = {f.name for f in fields(module.Config)}

@@ -108,7 +108,7 @@ def read_state(path: Path) -> Any:
         if isinstance(error, pickle.UnpicklingError):
             reason = "it holds more than tensors and plain values, and nothing else is ever loaded"
         raise CheckpointError(
-            f"{path} is truncated or no checkpoint ({reason}): {REMEDY}"
+            f"{path} is truncated or not a checkpoint ({reason}): {REMEDY}"
         ) from error
 
 
@@ -145,10 +145,10 @@ def _check_undamaged(file: IO[bytes]) -> None:
     file.seek(0)
     if end.startswith(_SEAL):
         if sha256_of(file, size - _SEALED).encode() != end[len(_SEAL) :]:
-            raise zipfile.BadZipFile("its SHA-256 is another than it says")
+            raise zipfile.BadZipFile("its SHA-256 differs from the stored one")
         return
     if not (end[-_ZIP_END_SIZE:].startswith(_ZIP_END) and end.endswith(b"\0\0")):
-        raise zipfile.BadZipFile("it is not, or not all of, an archive that torch.save wrote")
+        raise zipfile.BadZipFile("it is not a complete archive of torch.save")
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
         if damaged or any(part.external_attr & _ZIP_FOLDER for part in archive.infolist()):
@@ -159,7 +159,7 @@ def _load(path: Path) -> Any:
     import torch
 
     if path.exists() and not path.is_file():
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     with path.open("rb") as file:
         _check_undamaged(file)
         file.seek(0)

@@ -50,7 +50,7 @@ def read_json(path: Path, missing: str = "give the path of what was saved") -> d
     except Exception as error:
         # Too deeply nested JSON causes a RecursionError.
         raise CheckpointError(
-            f"{path} is truncated or no file of ours ({one_line(error)}): {REMEDY}"
+            f"{path} is truncated or not our file ({one_line(error)}): {REMEDY}"
         ) from error
     if not isinstance(values, dict):
         found = type(values).__name__
@@ -58,7 +58,7 @@ def read_json(path: Path, missing: str = "give the path of what was saved") -> d
     digest = values.pop(_CHECKSUM, None)
     if digest is not None and digest != _digest_of(values):
         raise CheckpointError(
-            f"{path} is damaged or was changed: its SHA-256 is another than it says; {REMEDY}"
+            f"{path} is damaged or was changed: its SHA-256 differs from the stored one; {REMEDY}"
         )
     return values
 

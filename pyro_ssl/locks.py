@@ -67,7 +67,7 @@ def _open_locked(path: Path, what: str) -> int:
 def _lock(file: int, path: Path, what: str) -> None:
     if fcntl is None:
         warnings.warn(
-            f"{what} cannot be locked on this system: run it once at a time", stacklevel=4
+            f"{what} cannot be locked on this system: run it only once at a time", stacklevel=4
         )
         return
     try:
@@ -78,7 +78,9 @@ def _lock(file: int, path: Path, what: str) -> None:
             "ended, or end it"
         ) from error
     except OSError as error:
-        warnings.warn(f"{what} cannot be locked ({error}): run it once at a time", stacklevel=4)
+        warnings.warn(
+            f"{what} cannot be locked ({error}): run it only once at a time", stacklevel=4
+        )
 
 
 def _say_whose(file: int, path: Path) -> None:
@@ -86,7 +88,7 @@ def _say_whose(file: int, path: Path) -> None:
     former, host = _read(file), socket.gethostname()
     if former and not former.partition(" since ")[0].endswith(f" on {host}"):
         warnings.warn(
-            f"{path} was left by {former}, another computer than this, {host}: if that process "
+            f"{path} was left by {former}, not on this computer, {host}: if that process "
             "still runs there, end one of the two",
             stacklevel=4,
         )

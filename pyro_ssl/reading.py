@@ -71,5 +71,5 @@ def check_kinds(values: Any, kinds: Mapping[str, Any], name: str) -> None:
         is_truth = isinstance(value, bool) and kind is not bool
         if not isinstance(value, kind) or is_truth:
             raise CheckpointError(
-                f"{name} has {key} = {value!r:.100}, of a kind that it cannot have: {REMEDY}"
+                f"{name} has {key} = {value!r:.100}, of an invalid type: {REMEDY}"
             )

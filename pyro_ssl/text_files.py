@@ -98,4 +98,4 @@ def read_csv(
 
 def _damaged(path: Path, error: Exception, remedy: str) -> ResultsError:
     said = " ".join(str(error).split())
-    return ResultsError(f"{path} is damaged or no file ({said}): {remedy}")
+    return ResultsError(f"{path} is damaged or not a file ({said}): {remedy}")

@@ -60,7 +60,7 @@ class Trained:
         if self.digest is not None and found.digest != self.digest:
             raise ConfigError(
                 f"the images of {self.file} had the digest {self.digest}, these have "
-                f"{found.digest}: name the folder that they are in by --folder"
+                f"{found.digest}: name their folder by --folder"
             )
         return found
 

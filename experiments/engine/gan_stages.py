@@ -139,8 +139,8 @@ class GanStages:
         frame = pd.DataFrame(self.rows)
         if frame["features"].nunique() > 1:
             raise ConfigError(
-                f"the distances in {self.run.file(self.name, '_joint.pt')} are of Inception's "
-                "features and of a classifier's: have its weights or not, and use --overwrite"
+                f"the distances in {self.run.file(self.name, '_joint.pt')} are partly of "
+                "Inception's features and partly of a classifier's: use --overwrite to repeat all"
             )
         dataset = self.dataset.name
         csv = run_csv(frame, model=self.name, dataset=dataset, labels=None, seed=self.seed)

@@ -118,8 +118,8 @@ def _load(
     # Earlier versions did not store this.
     if state.get("data", data) != data:
         raise CheckpointError(
-            f"{path} is of a run on other data ({state['data']} then, {data} now): put the data of "
-            "then back, or start again with --overwrite"
+            f"{path} is of a run on other data ({state['data']} then, {data} now): restore the "
+            "former data, or start again with --overwrite"
         )
     try:
         for name, part in parts.items():

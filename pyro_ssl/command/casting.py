@@ -143,8 +143,8 @@ def _as_times(column: pd.Series, kind: str) -> pd.Series:
         if len(odd):
             shown = ", ".join(map(repr, odd.unique()[:_SHOWN]))
             warnings.warn(
-                f"column {column.name!r} is one of dates, {len(odd)} entries are none, such as "
-                f"{shown}: they are taken for missing; dates are read as 2024-05-31 or "
+                f"column {column.name!r} has dates, but {len(odd)} entries are not dates, such as "
+                f"{shown}: they are treated as missing; dates have the form 2024-05-31 or "
                 "2024-05-31 12:30:00",
                 stacklevel=2,
             )

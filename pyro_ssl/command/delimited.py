@@ -66,8 +66,8 @@ class DelimitedFile:
         """
         if self._unnamed:
             warnings.warn(
-                f"{self.path}: the first column has no name; it is taken for row numbers, and left "
-                "out",
+                f"{self.path}: the first column has no name; it is treated as row numbers, and "
+                "left out",
                 stacklevel=2,
             )
         most = max(1, min(_ROWS, _ENTRIES // max(1, self._width)))
@@ -114,8 +114,8 @@ class DelimitedFile:
             )
         if len(self.names) == 1 and (odd := [s for s in ",;\t|" if s in self.names[0]]):
             raise ConfigError(
-                f"{self.path} has the one column {self.names[0]!r}: if its columns are separated "
-                f"by {odd[0]!r}, say --separator {odd[0]!r}"
+                f"{self.path} has a single column {self.names[0]!r}: if its columns are separated "
+                f"by {odd[0]!r}, add --separator {odd[0]!r}"
             )
 
     @contextmanager
@@ -161,6 +161,6 @@ class DelimitedFile:
                     break
         name = "UTF-8" if self._encoding == "utf-8-sig" else self._encoding
         return DataError(
-            f"{self.path}{where or f' ({error})'} is no {name}: state the file's encoding, such as "
-            "--encoding latin-1 or --encoding utf-16"
+            f"{self.path}{where or f' ({error})'} is not {name}: state the file's encoding, such "
+            "as --encoding latin-1 or --encoding utf-16"
         )

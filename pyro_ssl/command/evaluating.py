@@ -116,7 +116,7 @@ class Figures:
 def _check_label_column(part: Part, name: str | None, options: Evaluate) -> None:
     if part.raw is not None and name not in part.raw.columns:
         raise DataError(
-            f"{options.data} has no column {name!r} of labels: say which it is, --label-column"
+            f"{options.data} has no column {name!r} of labels: name it by --label-column"
         )
 
 

@@ -34,7 +34,7 @@ def run(options: Fit) -> None:
         in_table = source.recipe.kind == "table" or source.recipe.image_column is not None
         if in_table and options.label_column is None:
             raise ConfigError(
-                f"{options.data} is a table: say which column holds the labels, --label-column"
+                f"{options.data} is a table: name the column with the labels by --label-column"
             )
         digest = digest_of(source.files, source.root)
         said = {name: v for name, v in asdict(options).items() if name not in _FREE}

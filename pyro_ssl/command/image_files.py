@@ -100,7 +100,7 @@ def images_in_table(table: TableReader, recipe: Recipe, labels_needed: bool = Tr
         DataError: if a column or a path is missing.
     """
     if recipe.image_column is None:
-        raise ConfigError(f"{table.path} is a table: say which column names images, --image-column")
+        raise ConfigError(f"{table.path} is a table: name its column of images by --image-column")
     needed = [recipe.image_column]
     if recipe.label_column is not None and (labels_needed or recipe.label_column in table.names):
         needed.append(recipe.label_column)
@@ -153,8 +153,8 @@ class ImageSource:
                 if (one.width, one.height) != (size, size):
                     raise DataError(
                         f"{file} has {one.width} x {one.height} pixels, and {pictures.files[0]} "
-                        f"{seen[0].width} x {seen[0].height}, expected squares of one size: say "
-                        "--image-size 32, say, to cut them to squares and scale them"
+                        f"{seen[0].width} x {seen[0].height}, expected squares of one size: add, "
+                        "for example, --image-size 32 to cut them to squares and scale them"
                     )
         return cls(replace(recipe, image_size=size, channels=1 if grey else 3), pictures)
 
@@ -178,7 +178,7 @@ class ImageSource:
             return images
         if (images != images[:, :1]).any():
             warnings.warn(
-                "the images of training were grey, some of these are coloured: they are made grey",
+                "the training images were grey, but some of these are coloured: they become grey",
                 stacklevel=2,
             )
         grey = np.einsum("c,nchw->nhw", np.array(_GREY), images)

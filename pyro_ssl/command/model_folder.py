@@ -126,8 +126,8 @@ def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFold
     """Do the work of `fit_folder`, after all other processes are locked out."""
     if partial.exists() and not resume:
         raise ResultsError(
-            f"{partial} is left of a fit that was cut short: say --resume to go on with it, or "
-            "delete it to begin anew"
+            f"{partial} is left from a fit that was cut short: use --resume to continue it, or "
+            "delete it to start anew"
         )
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFold
         if not (folder.state.exists() and (cut_short or resume)):
             shutil.rmtree(partial, ignore_errors=True)
         elif cut_short:
-            warnings.warn(f"{partial} keeps the training: --resume goes on with it", stacklevel=2)
+            warnings.warn(f"{partial} keeps the training: --resume continues it", stacklevel=2)
         raise
 
 
@@ -177,11 +177,11 @@ def _check_free(model: Path, overwrite: bool) -> None:
         return
     if not (model / MODEL).exists():
         raise ResultsError(
-            f"{model} is there, and is no model folder: give another name, or move it away"
+            f"{model} exists, and is not a model folder: give another name, or move it away"
         )
     if not overwrite:
         raise ResultsError(
-            f"{model} holds a model: say --overwrite to replace it, or give another name"
+            f"{model} holds a model: use --overwrite to replace it, or give another name"
         )
 
 

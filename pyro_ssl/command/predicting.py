@@ -45,7 +45,7 @@ def predictions(classifier: "SemiSupervisedVAEClassifier", part: Part) -> pd.Dat
     twice = [name for name in ids.columns if name in found.columns]
     if twice:
         raise ConfigError(
-            f"id_column is {twice[0]!r}, which is also what a column of the predictions is called: "
+            f"id_column is {twice[0]!r}, which is also the name of a column of the predictions: "
             "rename it"
         )
     return pd.concat([ids, found], axis=1)

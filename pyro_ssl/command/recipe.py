@@ -81,7 +81,7 @@ class Recipe:
         kinds = {state["kind"]} <= {"table", "array", "images"} and {*columns.values()} <= {*TYPES}
         if not (kinds and all(isinstance(text, str) for text in texts)):
             raise CheckpointError(
-                "data.json says what no data is, of its kind, its columns or its missing entries: "
+                "data.json has an impossible kind, columns or missing entries: "
                 "it is damaged; fit again"
             )
         given = {k: tuple(v) if k in ("missing", "drop") else v for k, v in state.items()}

@@ -58,7 +58,7 @@ def open_for_training(options: Reading, data: Path) -> Source:
         return ArraySource(Recipe.of(options, "array"), _arrays(opened, options.labels))
     if options.labels is not None:
         raise ConfigError(
-            f"labels is {options.labels}, but {data} is no .npy data: a table has a "
+            f"labels is {options.labels}, but {data} is not .npy data: a table has a "
             "--label-column, an NPZ file an array y"
         )
     if opened.table is None:
@@ -71,7 +71,7 @@ def open_for_training(options: Reading, data: Path) -> Source:
         recipe = Recipe.of(options, "images")
         return ImageSource.for_training(recipe, images_in_table(opened.table, recipe))
     if options.image_size is not None:
-        raise ConfigError("image_size is of no use without images: say --image-column too")
+        raise ConfigError("image_size has no effect without images: add --image-column")
     recipe = Recipe.of(options, "table")
     names = checked_names(opened.table, recipe)
     types = opened.table.types or text_types(opened.table, recipe, names)
@@ -129,7 +129,7 @@ def _opened(path: Path, separator: str | None, encoding: str | None) -> Opened:
     if found not in ("csv", "tsv") and (separator or encoding):
         name = "separator" if separator else "encoding"
         if found not in ("parquet", "feather"):
-            raise ConfigError(f"{name} is for text files, but {path} is none: leave it out")
+            raise ConfigError(f"{name} is for text files, but {path} is not one: leave it out")
     table: TableReader | None = None
     if found in ("csv", "tsv"):
         table = DelimitedFile(path, separator, encoding)

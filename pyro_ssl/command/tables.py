@@ -65,7 +65,7 @@ def checked_names(table: TableReader, recipe: Recipe) -> list[str]:
     if odd:
         raise DataError(
             f"{table.path} has the column {odd[0]!r} of lists or bytes, expected numbers, text, "
-            f"truth values or dates: say --drop {odd[0]}"
+            f"truth values or dates: add --drop {odd[0]}"
         )
     return found
 
@@ -99,8 +99,8 @@ class TableSource:
         missing = [name for name in recipe.columns if name not in table.names]
         if missing:
             raise DataError(
-                f"{table.path} lacks {_listed(missing)}, of the columns that the model was trained "
-                "on: add what is missing, empty where unknown"
+                f"{table.path} lacks {_listed(missing)}, which are columns that the model was "
+                "trained on: add them, empty where unknown"
             )
         if id_column is not None and id_column not in table.names:
             raise DataError(
@@ -150,7 +150,7 @@ def warn_of_ids(rows: pd.DataFrame) -> None:
         if known.nunique() > _DIFFERENT * len(known):
             warnings.warn(
                 f"column {name!r} is text, different in most rows ({known.iloc[0]!r}, "
-                f"{known.iloc[1]!r}, ...): it tells little about the class; if it names rows, say "
+                f"{known.iloc[1]!r}, ...): it tells little about the class; if it names rows, add "
                 f"--drop {name}",
                 stacklevel=2,
             )

@@ -138,8 +138,8 @@ def _as_array(values: Any, name: str, remedy: str) -> np.ndarray:
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name} is a {type(values).__name__} that is no array ({reason}): give all rows the "
-            "same shape, in main memory"
+            f"{name} is a {type(values).__name__} that is not an array ({reason}): give all rows "
+            "the same shape, in main memory"
         ) from error
     _check_rows(array.ndim, values, name)
     if array.dtype.kind == "O":

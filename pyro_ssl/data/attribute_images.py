@@ -69,7 +69,7 @@ def load_celeba(
     names = tuple(known if attributes is None else attributes)
     for name in names:
         if name not in known:
-            raise DataError(f"{name!r} is no attribute of CelebA, expected some of {known}")
+            raise DataError(f"{name!r} is not an attribute of CelebA, expected some of {known}")
     columns = torch.tensor([known.index(name) for name in names])
     found = []
     for part, most in zip(parts, (rows, None if rows is None else -(-rows // 10)), strict=True):
@@ -145,8 +145,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path} cannot be read ({reason}): give a CSV file whose first column are paths of "
-            "images, and whose others are attributes"
+            f"{path} cannot be read ({reason}): give a CSV file whose first column has paths of "
+            "images, and whose other columns are attributes"
         ) from error
     if not set(frame.columns[1:]) - {_SPLIT}:
         raise DataError(f"{path} has no column of an attribute beside the paths of images")

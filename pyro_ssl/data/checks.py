@@ -66,7 +66,7 @@ def check_inputs(
 def _range(xs: Tensor, name: str, missing_ok: bool) -> tuple[float, float]:
     """Return the smallest and the largest value; check that all are finite."""
     low, high = math.inf, -math.inf
-    what, remedy = "NaN or infinite", ", or, where NaN stands for a missing value, say missing=True"
+    what, remedy = "NaN or infinite", ", or, if NaN stands for a missing value, use missing=True"
     if missing_ok:
         what, remedy = "infinite", ""
     for number, block in enumerate(xs.split(_BLOCK)):

@@ -106,9 +106,7 @@ def load_class_folders(
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the image files of each class, in the order of the classes' names."""
     if not folder.is_dir():
-        raise DataError(
-            f"{folder} is no folder: put images there, those of each class in a folder of its name"
-        )
+        raise DataError(f"{folder} is not a folder: put images there, in a folder for each class")
     found = class_images(folder)
     warn_of_left_out(folder, [file.name for file in image_files(folder)])
     if not found:

@@ -58,8 +58,8 @@ def with_minus_one(
             column = int(doubtful.nonzero()[0])
             called = f"column {column}" if columns is None else f"{columns[column]!r}"
             raise DataError(
-                f"attribute {called} of {next(iter(tables))} is 1 wherever it is not -1, so that "
-                "-1 may stand for absent as well as for unknown: say minus_one='absent' to read 1 "
-                "and -1 as present and absent, or minus_one='unknown'"
+                f"attribute {called} of {next(iter(tables))} has only the values 1 and -1, so that "
+                "-1 may mean absent or unknown: use minus_one='absent' to read 1 and -1 as present "
+                "and absent, or minus_one='unknown'"
             )
     return dict(parts)

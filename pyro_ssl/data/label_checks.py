@@ -25,7 +25,7 @@ def check_labels(
     check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
-        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label per row")
     _check_integers(ys, name)
     remedy = "renumber the labels, or raise num_classes"
     _check_range(ys, num_classes - 1, unknown_ok, name, remedy)
@@ -50,7 +50,7 @@ def check_attributes(
     if tuple(ys.shape) != (num_rows, num_attributes):
         raise DataError(
             f"{name} has shape {list(ys.shape)}, expected [{num_rows}, {num_attributes}], a row of "
-            f"attributes for each input, or [{num_rows}], one label a row"
+            f"attributes for each input, or [{num_rows}], one label per row"
         )
     _check_integers(ys, name)
     remedy = "use 1 where the attribute is present, 0 where it is not"
@@ -104,7 +104,7 @@ def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str 
     check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
-        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label per row")
     wrong = ~ys.isfinite() if known else ys.isinf()
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])

@@ -75,7 +75,7 @@ def class_images(folder: Path) -> dict[str, list[Path]]:
     found = {}
     for entry in shown_entries(folder):
         if entry.is_symlink() and not entry.exists():
-            raise DataError(f"{entry} is a link that leads nowhere: mend or remove it")
+            raise DataError(f"{entry} is a broken link: repair or remove it")
         if not entry.is_dir():
             continue
         images = image_files(entry)
@@ -84,7 +84,7 @@ def class_images(folder: Path) -> dict[str, list[Path]]:
         if others and not images:
             raise DataError(
                 f"{entry} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: "
-                f"convert or move what are images, or move {entry.name} elsewhere if it is no class"
+                f"convert or move its images, or move {entry.name} elsewhere if it is not a class"
             )
         warn_of_left_out(entry, others)
         if images:
@@ -97,8 +97,8 @@ def warn_of_left_out(folder: Path, names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         warnings.warn(
-            f"{', '.join(names[:3])}{more} in {folder} left out, which are no images "
-            f"({', '.join(SUFFIXES)}) in a folder of their class: convert or move what are images",
+            f"{', '.join(names[:3])}{more} in {folder} left out, which are not images "
+            f"({', '.join(SUFFIXES)}) in a folder of their class: convert or move any images",
             stacklevel=3,
         )
 

@@ -103,7 +103,7 @@ def _checked(ys: Any, num_classes: int) -> Indices:
     """Return labels `[N]` as an array, each in 0..K-1."""
     known = as_labels(ys, "ys").cpu().numpy()
     if known.ndim != 1:
-        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label a row")
+        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label per row")
     if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise DataError(
             f"ys ranges from {known.min()} to {known.max()}, expected labels in "

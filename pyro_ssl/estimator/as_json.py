@@ -57,7 +57,7 @@ def encoded(name: str, value: Any) -> Any:
         return {kind: np.dtype(value).str}
     if isinstance(value, BaseEstimator | Kernel):
         return {"estimator": _estimator_encoded(name, value)}
-    raise ConfigError(f"{name} holds {value!r}, which no file of ours can hold: {_REMEDY}")
+    raise ConfigError(f"{name} holds {value!r}, which cannot be stored: {_REMEDY}")
 
 
 def _as_text(value: Any) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _estimator(content: dict[str, Any]) -> Any:
     except (ImportError, AttributeError) as error:
         raise CheckpointError(f"this scikit-learn has no {path}: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator | Kernel)):
-        raise CheckpointError(f"the file names {path}, which is no estimator of scikit-learn")
+        raise CheckpointError(f"the file names {path}, which is not an estimator of scikit-learn")
     parameters = {k: decoded(v) for k, v in content["parameters"].items()}
     check_no_folder(path, parameters, CheckpointError)
     return kind(**parameters)

@@ -86,7 +86,7 @@ class Columns:
         if all(column.family == "constant" or column.covariate for column in columns):
             raise DataError(
                 f"X has {table.num_rows} sample(s) (n_samples = {table.num_rows}), and no column "
-                "with two distinct entries, expected one that tells rows apart and is no covariate"
+                "with two distinct entries, expected one that is not a covariate"
             )
         return cls(columns, table.kind)
 
@@ -204,7 +204,7 @@ class Columns:
         if refused:
             warnings.warn(
                 "entries that the columns' families do not take, or that were not in training, "
-                f"are taken for missing: {'; '.join(refused)}",
+                f"are treated as missing: {'; '.join(refused)}",
                 stacklevel=3,
             )
         return found

@@ -153,7 +153,7 @@ def _flat(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             found[key] = np.asarray(array)
     for key, array in found.items():
         if array.dtype.hasobject:
-            raise ConfigError(f"{key} is an array of {array.dtype}, which no file of ours can hold")
+            raise ConfigError(f"{key} is an array of {array.dtype}, which cannot be stored")
     return found
 
 

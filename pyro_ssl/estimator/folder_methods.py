@@ -126,7 +126,7 @@ class FolderMethods(RowMethods):
         values, arrays = read_folder(folder, cls._kind)
         if values.get("class") != cls.__name__:
             raise CheckpointError(
-                f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
+                f"{path} holds a {values.get('class')}, not a {cls.__name__}: use its class"
             )
         versions = values.get("versions")
         about = versions if isinstance(versions, dict) else {}

@@ -192,8 +192,8 @@ def _checked(X: Any) -> NDArray[Any]:  # noqa: N803
     rows = as_numpy(X)
     if rows.ndim not in (3, 4) or not rows.size:
         raise DataError(
-            f"X has shape {rows.shape}, expected images [N, C, H, W] or signals [N, C, T], none of "
-            "these 0: a single channel is X[:, None]"
+            f"X has shape {rows.shape}, expected images [N, C, H, W] or signals [N, C, T], all "
+            "above 0: for a single channel give X[:, None]"
         )
     if rows.dtype.kind not in "biuf":
         raise DataError(

@@ -150,7 +150,7 @@ class DocumentInputs:
         rows = sp.csr_matrix(X)
         if rows.nnz and (rows.data.min() < 0 or (rows.data != np.rint(rows.data)).any()):
             raise DataError(
-                "X is sparse and has values that are no counts, expected whole numbers >= 0: give "
+                "X is sparse and has values that are not counts, expected whole numbers >= 0: give "
                 "the counts themselves, or a dense array for columns of real numbers"
             )
         return rows

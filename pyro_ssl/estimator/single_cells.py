@@ -206,7 +206,7 @@ def _labels(column: pd.Series | None, unlabelled: Any) -> NDArray[Any] | None:
     if not unknown.any():
         warnings.warn(
             f"no cell has the label {unlabelled!r} or a missing one in {column.name!r}: all cells "
-            "count as labelled. If others are not, say what stands for them by unlabelled=...",
+            "count as labelled. If others are not, state their marker by unlabelled=...",
             stacklevel=3,
         )
     found: NDArray[Any] = values.where(~unknown, None).to_numpy(dtype=object)

@@ -45,7 +45,7 @@ def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[A
         if features != len(columns):
             raise CheckpointError(f"there are {len(columns)} columns, but {features} features")
         if names and names != [column.name for column in columns]:
-            raise CheckpointError(f"the names of columns are {names}, and otherwise of the columns")
+            raise CheckpointError(f"the names of columns are {names}, but the columns have others")
     elif isinstance(inputs, ArrayInputs):
         _check_all((*inputs.locs, *inputs.scales, *(inputs.bounds or ())), _NUMBER, "channels")
     elif isinstance(inputs, DocumentInputs):
@@ -60,4 +60,4 @@ def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[A
 def _check_all(values: Iterable[Any], kinds: tuple[type, ...], name: str) -> None:
     for value in values:
         if not isinstance(value, kinds):
-            raise CheckpointError(f"the {name} have {value!r:.50}, of a kind that they cannot have")
+            raise CheckpointError(f"the {name} have {value!r:.50}, of an invalid type")

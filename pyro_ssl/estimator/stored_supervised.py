@@ -67,7 +67,7 @@ def check_restored(
     if name := _differing(samples(weighing, taught), said):
         then = versions.get("version_scikit-learn")
         raise CheckpointError(
-            f"candidate {name!r}, fitted again to the stored rows, predicts something else than "
+            f"candidate {name!r}, fitted again to the stored rows, predicts differently from "
             f"when it was saved, by scikit-learn {then}; here it is {version('scikit-learn')}: "
             "if they differ, install the former version, or fit anew; if not, give it a "
             "random_state, or keep the whole by joblib.dump(estimator, path)"

@@ -99,7 +99,7 @@ def _from_array(array: Any) -> Table:
             # NumPy would turn the numbers in a list of mixed rows into strings.
             found = np.asarray(array, dtype=object)
     except ValueError as error:
-        raise DataError(f"X is no table, expected rows of equal lengths: {error}") from error
+        raise DataError(f"X is not a table, expected rows of equal lengths: {error}") from error
     if found.ndim != 2:
         raise DataError(
             f"Expected 2D array, got {found.ndim}D array instead: X has shape {found.shape}. "

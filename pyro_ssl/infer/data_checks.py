@@ -82,7 +82,7 @@ def check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
         )
     _check_labels_fit(model, data)
     if not model.learns_from_unlabelled and not data.num_labelled:
-        raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
+        raise DataError(f"{type(model).__name__} learns only from labelled rows: there are none")
     if data.missing and not model.takes_missing:
         raise DataError(
             f"the data has missing values, but the likelihood of {type(model).__name__}, "
@@ -93,7 +93,7 @@ def check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
     _check_inputs(model, data)
     if binarise and not model.takes_pixels:
         raise ConfigError(
-            f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "
+            f"binarise is True, but the inputs of {type(model).__name__} are not pixels: use "
             "binarise=False"
         )
 
@@ -114,7 +114,7 @@ def _check_labels_fit(model: PyroModel, data: SSLData) -> None:
         )
     if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
         takes, has = (
-            "rows of attributes" if multi else "one label a row"
+            "rows of attributes" if multi else "one label per row"
             for multi in (model.multi_label, data.multi_label)
         )
         raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")

@@ -62,7 +62,7 @@ def _check_enough(name: str) -> None:
     if name != "cuda" and processes > 1:
         raise ConfigError(
             f"device is {name!r}, but {processes} processes of torchrun cannot share a GPU: use "
-            "--device cuda, which is another one for each"
+            "--device cuda, which gives each its own"
         )
 
 

@@ -29,7 +29,7 @@ def check_rows(rows: Any, name: str) -> None:
         and all(isinstance(k, str) and isinstance(v, plain) for k, v in row.items())
         for row in rows
     ):
-        raise CheckpointError(f"{name} is no list of rows of plain values: {REMEDY}")
+        raise CheckpointError(f"{name} is not a list of rows of plain values: {REMEDY}")
 
 
 def check_optimiser(optimiser: Optimizer) -> None:
@@ -42,7 +42,7 @@ def check_optimiser(optimiser: Optimizer) -> None:
     names = next(kept for kind, kept in _KEPT.items() if isinstance(optimiser, kind))
     for parameter, state in optimiser.state.items():
         if parameter not in parameters:
-            raise CheckpointError(f"the optimiser has a state of no parameter: {REMEDY}")
+            raise CheckpointError(f"the optimiser has a state without a parameter: {REMEDY}")
         shapes = dict.fromkeys(names, parameter.shape) | {"step": torch.Size()}
         found = {k: v.shape if isinstance(v, Tensor) else None for k, v in state.items()}
         if found != shapes:

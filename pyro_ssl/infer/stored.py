@@ -88,14 +88,14 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
     """
     if given is not None:
         if not (isinstance(given, type) and issubclass(given, PyroModel)):
-            raise CheckpointError(f"model_class is no class of a model, expected the file's {name}")
+            raise CheckpointError(f"model_class is not a model's class, expected the file's {name}")
         if given.__name__ != name:
             raise CheckpointError(f"model_class is {given.__name__}, but the file holds a {name}")
         return given
     found = getattr(models, name) if name in models.__all__ else None
     if not (isinstance(found, type) and issubclass(found, PyroModel)):
         raise CheckpointError(
-            f"the file holds a {name}, which is no model of this library: pass its class, "
+            f"the file holds a {name}, which is not a model of this library: pass its class, "
             f"load_model(path, model_class={name})"
         )
     return found

@@ -139,7 +139,7 @@ def check_has_joint_bound(model: PyroModel) -> None:
     if not model.learns_from_unlabelled:
         raise ConfigError(
             f"{type(model).__name__} is a model of p(y|x) alone and has no bound on log p(x, y): "
-            'use a model of both, or select="accuracy" where fit is to choose by the bound'
+            'use a model of both, or select="accuracy" in fit'
         )
 
 

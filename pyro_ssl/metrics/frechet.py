@@ -84,8 +84,8 @@ class FrechetDistance:
             weights = inception_weights()
             if weights is None:
                 raise DataError(
-                    f"Inception's features want torch-fidelity and its {_INCEPTION_FILE} in "
-                    f"{torch.hub.get_dir()}/checkpoints: or pass a classifier's features"
+                    f"Inception's features need torch-fidelity and its {_INCEPTION_FILE} in "
+                    f"{torch.hub.get_dir()}/checkpoints: install them, or pass a classifier's"
                 )
             metric = FrechetInceptionDistance(
                 2048,

@@ -69,7 +69,7 @@ class M1M2(LatentM2):
             raise ConfigError("num_inputs follows from m1 and active: leave it out")
         unknown = m1.keys() - inspect.signature(VAE).parameters.keys()
         if unknown:
-            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which VAE has no options for")
+            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which are not options of VAE")
         vae = VAE(**m1)
         kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
