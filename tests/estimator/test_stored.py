@@ -241,7 +241,7 @@ def test_damaged_and_foreign_folders_are_named(fitted, tmp_path):
     refused("has the format None", lambda f: changed(f, format=None))
     refused("names the weights '../x'", lambda f: changed(f, weights="../x"))
     refused("is damaged, or was written by another version", lambda f: changed(f, plain=None))
-    refused("holds a M2Classifier, no Semi", lambda f: changed(f, **{"class": "M2Classifier"}))
+    refused("holds a M2Classifier, not a Semi", lambda f: changed(f, **{"class": "M2Classifier"}))
     system = {"estimator": {"class": "os.system", "parameters": {}}}
     refused("names the class os.system", lambda f: changed(f, classifiers={"a": system}))
     system["estimator"]["class"] = "sklearn.utils.Bunch"
