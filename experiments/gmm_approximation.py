@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyro_ssl.models import BitMixture
     from pyro_ssl.plots import BitMixtureState
 
-# Offsets of the seeds of points and stages within a run's seed.
+# Offsets that are added to a run's seed for its points and stages.
 _TRACED, _TEST, _JOINT = 1_000_003, 2_000_003, 3_000_017
 _FRAMES = 30
 # Columns of a trace: numbers, and others.

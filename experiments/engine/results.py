@@ -123,7 +123,7 @@ class RunFolder:
         return self.file(seed, ".json").exists()
 
     def begin(self, seed: int, resume: bool) -> str:
-        """Return "" if a seed is to be run, or the names of its kept files if it is finished.
+        """Return "" if a seed is to be run, or "kept" (and what is missing) if it is finished.
 
         Raises:
             ResultsError: if there is an unfinished run, and it is not to be resumed.

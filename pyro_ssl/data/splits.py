@@ -54,7 +54,7 @@ def split_labels(
 
     Validation rows are drawn first, so that they do not depend on `labels`. Both draws are
     stratified, with as equal numbers per class as possible; classes with one row more are chosen at
-    random. A class with too few rows left gives all of them, and the other classes give more.
+    random. A class with too few rows left is labelled completely, and others get more labels.
 
     Args:
         ys: labels `[N]`, each in 0..`num_classes` - 1, as an array, a tensor or a list.
