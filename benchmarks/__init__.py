@@ -1,1 +1,1 @@
-"""Timings of the library and its peers, tests of estimators: `python -m benchmarks.step --help`."""
+"""Timings of the library and its peers, comparisons of estimators: `python -m benchmarks.step`."""

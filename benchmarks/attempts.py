@@ -1,4 +1,4 @@
-"""Fits of a comparison, in several processes, of which some may fail."""
+"""The fits of a comparison in several processes; some of them may fail."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,18 +14,18 @@ Rows = list[dict[str, Any]]
 def attempts(
     run: Callable[[Fit, str | None], Rows], todo: list[Fit], jobs: int
 ) -> Iterator[tuple[Fit, Rows, str]]:
-    """Yield each fit when it has ended, its rows, and the error if it failed: others should go on.
+    """Yield each fit when it ends, with its rows, and its error if it failed; the others continue.
 
     Processes end when this one does, however that ends.
 
     Args:
         run: returns the rows of a fit; it is called with the fit and the commit.
         todo: the fits.
-        jobs: processes.
+        jobs: number of processes.
     """
     from joblib import Parallel, delayed
 
-    # Asked once: the code that runs is the code that was imported.
+    # Determined once, since the code that runs is the code that was imported.
     commit = environment()["commit"]
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
     yield from parallel(delayed(_attempt)(run, fit, commit, os.getpid()) for fit in todo)

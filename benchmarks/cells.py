@@ -1,12 +1,12 @@
-"""Accuracy on synthetic single cells: labels of 20 cells a type, all other cells to be annotated.
+"""Accuracy on synthetic single cells: 20 labelled cells per type; all others are annotated.
 
 Cells are those of `pyro_ssl.data.draw_cells`: ten types in three lineages, two batches, counts of
-300 genes. Each method is given the labelled cells, and those that learn from all cells the others
-without labels; accuracy is that of the others. "all labels" is logistic regression that is also
-given the labels of four fifths of the other cells, and tells the last fifth: what labels could
-reach. Other classifiers than ours see log-normalised counts, standardised, and indicators of the
-batch. Seeds from 100 on were for tuning. Writes cells.csv, a row a seed and method, and a summary,
-cells.md, to RESULTS_ROOT.
+300 genes. Each method gets the labelled cells; some methods also learn from the others without
+labels. Accuracy is that on the other cells. "all labels" is a logistic regression that also gets
+the labels of four fifths of the other cells and predicts the last fifth: it shows what labels could
+reach. Classifiers other than ours see log-normalised, standardised counts, and indicators of the
+batch. Seeds from 100 on were for tuning. Writes cells.csv, a row per seed and method, and a
+summary, cells.md, to RESULTS_ROOT.
 """
 
 import time
@@ -39,7 +39,7 @@ from pyro_ssl.versions import environment
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Principal components in which label spreading looks for neighbours.
+# Number of principal components in which label spreading searches neighbours.
 _COMPONENTS = 30
 
 
@@ -54,24 +54,24 @@ class Config:
     genes: int = 300
     """Number of genes."""
     labels: int = 20
-    """Labelled cells a type."""
+    """Labelled cells per type."""
     max_steps: int | None = None
-    """Most steps of our training; None for the default of `AnnDataRows.classifier`."""
+    """Largest number of our training steps; None for that of `AnnDataRows.classifier`."""
     methods: tuple[str, ...] = ()
-    """Names of methods, for some of them; all if empty."""
+    """Names of the methods to run; all if empty."""
     results_root: str = "results/benchmarks"
     """Folder of the tables."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Cells, of which some are labelled.
+    """Cells, some of which are labelled.
 
     Attributes:
         cells: counts, types and batches.
         labels: types of the labelled cells, -1 for all others, `[N]`.
-        features: what other classifiers see, `[N, D]`.
-        seed: seed of what methods draw.
+        features: features for other classifiers, `[N, D]`.
+        seed: seed of the methods' random draws.
     """
 
     cells: Cells
@@ -87,7 +87,7 @@ class Task:
 
 
 def make_task(config: Config, seed: int) -> Task:
-    """Draw cells, and those whose labels are known."""
+    """Draw cells, and choose those with known labels."""
     cells = draw_cells(config.cells, config.genes, seed=seed)
     order = np.random.default_rng(seed).permutation(config.cells)
     known = [order[cells.types[order] == k][: config.labels] for k in np.unique(cells.types)]
@@ -100,11 +100,11 @@ def make_task(config: Config, seed: int) -> Task:
 
 
 def annotate(task: Task, max_steps: int | None) -> Codes:
-    """Return the types that our classifier finds, `[N]`.
+    """Return the types that our classifier predicts, `[N]`.
 
     Args:
         task: cells and labels.
-        max_steps: most steps of training; None for the default.
+        max_steps: largest number of training steps; None for the default.
     """
     cells, names = task.cells, np.arange(len(task.labels)).astype(str).astype(object)
     genes = [f"gene{n}" for n in range(cells.counts.shape[1])]
@@ -119,7 +119,7 @@ def annotate(task: Task, max_steps: int | None) -> Codes:
 
 
 def _of_labelled(make: Callable[[int], Any]) -> Callable[[Task, int | None], Codes]:
-    """Return a method that learns from labelled cells alone."""
+    """Return a method that learns from labelled cells only."""
 
     def run(task: Task, max_steps: int | None) -> Codes:
         fitted = make(task.seed).fit(task.features[task.known], task.labels[task.known])
@@ -139,7 +139,7 @@ def spread_labels(task: Task, max_steps: int | None) -> Codes:
 
 
 def by_all_labels(task: Task, max_steps: int | None) -> Codes:
-    """Return types of the other cells by logistic regression that sees most of their labels."""
+    """Return types of the other cells by a logistic regression that sees most of their labels."""
     others = ~task.known
     found = task.cells.types.copy()
     regression = LogisticRegression(max_iter=1000, C=0.01)
@@ -160,14 +160,14 @@ METHODS: dict[str, Callable[[Task, int | None], Codes]] = {
 
 
 def measure(config: Config) -> list[dict[str, object]]:
-    """Return a row for each seed and method: accuracies in percent, and seconds of one core."""
+    """Return a row for each seed and method: accuracies in percent, and seconds on one core."""
     rows: list[dict[str, object]] = []
     for seed in config.seeds:
         task = make_task(config, seed)
         for name in config.methods or METHODS:
             started = time.process_time()
             with warnings.catch_warnings():
-                # scikit-learn's, of its own defaults to come.
+                # scikit-learn's warnings about future defaults.
                 warnings.simplefilter("ignore", FutureWarning)
                 found = METHODS[name](task, config.max_steps)[~task.known]
             seconds = time.process_time() - started

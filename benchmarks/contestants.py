@@ -78,7 +78,7 @@ def textbook(
         activation: class of the activation.
     """
     model = TextbookM2(PIXELS, num_classes, HIDDEN, LATENT, activation).to(xs.device)
-    # Pyro's parameter store is global: while the step runs, "textbook" must be this model there.
+    # Pyro's parameter store is global: during a step, "textbook" must be this model in it.
     name_space = {"store": pyro.get_param_store().get_state()}
     training, pixels = TextbookTraining(model), xs.flatten(1)
 

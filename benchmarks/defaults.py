@@ -1,9 +1,9 @@
-"""Accuracy of two ways to train M2 on MNIST with 100 labels, run as docs/own-svi.md prints them.
+"""Accuracy of two ways to train M2 on MNIST with 100 labels, as printed in docs/own-svi.md.
 
 For each seed it runs the page's blocks of code with that seed, and the classifier trained on the
-labelled rows only, with the same options. Accuracies are those on 10,000 labelled validation rows
-after every epoch; the test set is not read. Writes defaults_epochs.csv, with every
-epoch, and defaults.csv and defaults.md to RESULTS_ROOT.
+labelled rows only, with the same options. Accuracies are on 10,000 labelled validation rows after
+every epoch; the test set is not read. Writes defaults_epochs.csv, with every epoch, and
+defaults.csv and defaults.md to RESULTS_ROOT.
 """
 
 import os
@@ -50,7 +50,7 @@ def block(mark: str) -> str:
 
 
 def accuracies(seed: int) -> dict[str, tuple[list[float], float]]:
-    """Return for each way the validation accuracy after every epoch, and the seconds of the run."""
+    """Return, for each way, the validation accuracy after every epoch, and the run's seconds."""
     found = {}
     for name, mark in WAYS.items():
         scope: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Times whole epochs, including data movement: the textbook Pyro M2 against this library's fit.
 
 The textbook draws its batches from two DataLoaders, binarises them and makes both SVI steps; the
-library trains by `fit`. The rows are random pictures of MNIST's size, since their content does not
+library trains with `fit`. The rows are random images of MNIST's size, since their content does not
 change the time. Writes epoch.csv and epoch.md to RESULTS_ROOT.
 """
 
@@ -33,7 +33,7 @@ class Config:
     labels: int = 100
     """Labelled rows; all of them are in every batch."""
     batch_size: int = 200
-    """Unlabelled rows a step."""
+    """Unlabelled rows per step."""
     epochs: int = 3
     """Timed epochs of each contestant, in turn, after one that is not timed."""
     device: str = "auto"
@@ -43,7 +43,7 @@ class Config:
 
 
 def random_data(config: Config, device: torch.device) -> SSLData:
-    """Return random pictures with random labels."""
+    """Return random images with random labels."""
     torch.manual_seed(0)
     xs = torch.rand(config.rows + config.labels, 1, 28, 28)
     ys = torch.arange(config.labels) % 10

@@ -49,7 +49,7 @@ class Config:
     """Options of the benchmark."""
 
     draws: int = 4_000
-    """Draws of each estimator, and of the exact gradient's z."""
+    """Number of draws of each estimator, and of the exact gradient's z."""
     rows: int = 50
     """Unlabelled rows to measure on."""
     temperatures: tuple[float, ...] = (1.0, 1 / 2, 1 / 3, 1 / 10)
@@ -76,7 +76,7 @@ class Estimator:
         name: its name in the table.
         model: the model, in the mode to measure it in.
         elbo: its objective.
-        labels: labels that a row visits.
+        labels: number of labels that a row visits.
         settings: columns of the table that distinguish estimators of the same name.
     """
 

@@ -1,7 +1,7 @@
 """Seconds and memory of one fit of `SemiSupervisedVAEClassifier` with its defaults.
 
-Each size is fitted in a process of its own, which has imported the library before.
-The memory is the largest that the process had, less what it had before the fit.
+Each size is fitted in its own process, which has already imported the library. The memory is the
+peak of the process minus its memory before the fit.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-# Rows, columns and classes of made-up tables; scikit-learn's digits.
+# Rows, columns and classes of synthetic tables; scikit-learn's digits.
 SIZES = {"500 x 30": (500, 30, 3), "digits": None, "10,000 x 50": (10_000, 50, 5)}
 _LABELS = 10
 
@@ -27,7 +27,7 @@ class Options:
 
     Attributes:
         sizes: names of `SIZES`.
-        repeats: fits of each size.
+        repeats: number of fits of each size.
         output: folder of `fit_times.csv`.
     """
 
@@ -37,7 +37,7 @@ class Options:
 
 
 def table(name: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and labels, of which 10 a class are known and all others -1."""
+    """Return rows and labels, 10 per class known and all others -1."""
     from sklearn.datasets import load_digits, make_classification
 
     size = SIZES[name]
@@ -56,7 +56,7 @@ def table(name: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(name: str) -> dict[str, object]:
-    """Fit once, and return seconds, MB above the imports, steps, and the data's MB."""
+    """Fit once; return seconds, MB in addition to the imports, steps, and the data's MB."""
     import torch
 
     from pyro_ssl import SemiSupervisedVAEClassifier

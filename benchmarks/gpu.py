@@ -1,16 +1,16 @@
-"""Check on a GPU what no CPU can show: `python -m benchmarks.gpu`.
+"""Checks that need a GPU: `python -m benchmarks.gpu`.
 
 Each check prints a line that begins with PASS or FAIL:
 
-- recorded: steps of several models, uncompiled and with `--compile`, run in a CUDA graph, and the
-  course of training is that of steps without one, up to rounding;
-- memory: after a run no more memory is allocated than before, with the collector switched off;
-- again: runs one after the other are recorded each, also with garbage of graphs about;
-- devices: a run on each GPU is recorded there and learns, where there are several;
-- refusal: a step that reads a value is not recorded, says why, and trains all the same.
+- recorded: steps of several models, uncompiled and with `--compile`, run in a CUDA graph, and
+  training has the same course as without one, up to rounding;
+- memory: after a run, no more memory is allocated than before, with the garbage collector off;
+- again: several runs in a row are all recorded, even if garbage of graphs exists;
+- devices: if there are several GPUs, a run on each of them is recorded there and learns;
+- refusal: a step that reads a value is not recorded, gives the reason, and trains nevertheless.
 
-The last line but one is the time of a step, in a graph and without. It exits with 1 if a check
-failed, with 2 where there is no GPU.
+The last line but one is the time of a step, with a graph and without. The exit code is 1 if a check
+failed, and 2 if there is no GPU.
 """
 
 import gc
@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[[], PyroModel]] = {
     "BernoulliVAE": lambda: BernoulliVAE(16, num_bits=4),
     "BitMixture": lambda: BitMixture(((-1, 0), (1, 0.5), (0, 1), (0, -1)), hidden_dims=(8,)),
 }
-# 20 steps an epoch, of which the first epoch warms up and records.
+# 20 steps per epoch; the first epoch warms up and records.
 _HOW = FitConfig(
     epochs=3,
     batch_size=20,
@@ -63,14 +63,15 @@ class Config:
     """The GPU: cuda or cuda:N."""
 
     compile: bool = False
-    """Check compiled steps as well, which takes about half a minute a model."""
+    """Also check compiled steps, which takes about half a minute per model."""
 
     tolerance: float = 1e-3
-    """Largest difference of a figure of training with a graph and without, relative to 1 + it."""
+    """Largest allowed difference d of a figure f between training with a graph and without, as
+    d / (1 + |f|)."""
 
 
 def problem(model: PyroModel, device: torch.device) -> SSLData:
-    """Return 400 unlabelled and, for models that classify, 40 labelled rows that a model takes."""
+    """Return 400 unlabelled rows and, for models that classify, 40 labelled ones."""
     generator = torch.Generator().manual_seed(0)
     xs = torch.rand(440, *model.input_shape, generator=generator).round()
     if not isinstance(model, SSLModel):
@@ -100,7 +101,7 @@ def recorded(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]
             history, told = train(make, device, how)
             figures = [_figures(each) for each in (plain, history)]
             off = ((figures[0] - figures[1]).abs() / (1 + figures[0].abs())).max().item()
-            # `not` also where it is NaN.
+            # `not` also catches NaN.
             good = "in a CUDA graph" in history.execution and not off > config.tolerance
             yield good and off == off, f"{name}, {history.execution}: off by {off:.1e} {told}"
 
@@ -111,7 +112,7 @@ def _figures(history: History) -> Tensor:
 
 
 def memory(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
-    """Look at the memory in use after runs, whose models are dropped."""
+    """Compare the memory in use before and after runs whose models are dropped."""
     train(MODELS["M2"], device, _HOW)
     gc.collect()
     with _no_collector():
@@ -123,7 +124,7 @@ def memory(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
 
 
 def again(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
-    """Record runs one after the other, with graphs that wait for the collector."""
+    """Record several runs in a row, while garbage graphs wait for the collector."""
     found = []
     with _no_collector():
         for _ in range(3):
@@ -154,7 +155,7 @@ class _Reads(M2):
 
 
 def refusal(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
-    """Train by steps that cannot be recorded; the numbers are those of steps that are not."""
+    """Train with steps that cannot be recorded; results equal those of unrecorded steps."""
 
     def make() -> PyroModel:
         return _Reads(latent_dim=4, **_SIZES)
@@ -168,7 +169,7 @@ def refusal(device: torch.device, config: Config) -> Iterator[tuple[bool, str]]:
 
 
 def seconds_a_step(device: torch.device, cuda_graph: bool) -> float:
-    """Return the time of a step of M2 in seconds, of the fastest epoch but the first."""
+    """Return the time of a step of M2 in seconds, in the fastest epoch except the first."""
     history, _ = train(MODELS["M2"], device, replace(_HOW, epochs=10, cuda_graph=cuda_graph))
     return min(row["seconds"] for row in history.rows[1:]) / 20
 
@@ -200,7 +201,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 failed += not good
                 print("PASS" if good else "FAIL", f"{check.__name__}: {what}", flush=True)
         except Exception as error:
-            # What comes next is still worth knowing.
+            # The other checks are still worth running.
             failed += 1
             print("FAIL", f"{check.__name__}: {type(error).__name__}: {error}", flush=True)
     times = [f"{1e6 * seconds_a_step(device, graph):.0f}" for graph in (True, False)]

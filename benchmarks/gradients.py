@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_ssl.models import M2
 
-# Rows times labels evaluated at once: more would not fit a processor's caches.
+# Number of rows times labels evaluated at once: more would not fit into a processor's caches.
 _BLOCK = 5_000
 
 
@@ -85,7 +85,7 @@ class MeanDifference:
 def score_gradients(model: M2, elbo: ELBO, xs: Tensor, draws: int, labels: int) -> Moments:
     """Return the moments of the gradient of each row's loss with respect to its K scores.
 
-    A batch holds every row many times, each time with other noise, so that one backward pass gives
+    A batch holds every row many times, each with its own noise, so that one backward pass gives
     many draws. The networks' parameters get no gradient.
 
     Args:
@@ -93,7 +93,7 @@ def score_gradients(model: M2, elbo: ELBO, xs: Tensor, draws: int, labels: int) 
         elbo: the ELBO whose loss, in nats, is differentiated.
         xs: the rows without labels, `[rows, *input_shape]`.
         draws: number of draws.
-        labels: labels that a row visits, which limits how many draws are made at once.
+        labels: number of labels that a row visits, which limits the number of draws at once.
     """
     block = max(1, _BLOCK // (len(xs) * labels))
     pieces = [min(block, draws - start) for start in range(0, draws, block)]

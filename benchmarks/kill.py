@@ -1,10 +1,10 @@
 """Kills runs at random moments and before file operations, resumes them, and compares the results.
 
-Each experiment runs undisturbed once. It is then begun again, ended by SIGKILL at a moment, or
-before an operation on a file, drawn at random, resumed, and so on until it reaches its end. All its
-numbers have to be those of the undisturbed run: tables, results, weights, states of optimisers
-and generators; but for seconds and memory. A row of kill.csv is an experiment: how many kills there
-were, and which files differed.
+Each experiment is run undisturbed once. It is then started again, ended by SIGKILL at a random
+moment or before a random file operation, resumed, and so on until it reaches its end. All its
+numbers must equal those of the undisturbed run: tables, results, weights, states of optimisers and
+generators, except for seconds and memory. A row of kill.csv is an experiment, with the number of
+kills and the files that differed.
 """
 
 import importlib
@@ -31,7 +31,7 @@ _DIGITS = "--dataset digits --validation 50 --device cpu --quiet"
 _VAE = f"{_DIGITS} --hidden-dims 16 --latent-dim 3"
 _M1 = "--m1.epochs 3 --m1.hidden-dims 16 --m1.latent-dim 3 --active-threshold 0"
 _COMPILED = "--compile always"
-# What is run, by what the table calls it: module and options.
+# Experiments to run, by name in the table: module and options.
 RUNS = {
     "mnist_m2": f"experiments.mnist_m2 {_VAE} --labels 20 --epochs 8",
     "compiled": f"experiments.mnist_m2 {_VAE} --labels 20 --epochs 20 --no-baseline {_COMPILED}",
@@ -39,7 +39,7 @@ RUNS = {
     "mnist_m1m2": f"experiments.mnist_m1m2 {_VAE} --labels 20 --epochs 4 {_M1}",
     "mnist_m1_svm": f"experiments.mnist_m1_svm {_DIGITS} --labels 20 30 --unlabelled-rows 50 {_M1}",
 }
-# Imported once: a process that is forked from one that has these begins at once.
+# Imported once: a process forked from one with these imports starts at once.
 _PRELOADED = ("experiments.engine.training", "sklearn.datasets", "sklearn.svm", "torchmetrics")
 _OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree")
 
@@ -49,7 +49,7 @@ class Options:
     """Options of the benchmark."""
 
     kills: int = 100
-    """Kills, shared by the experiments."""
+    """Number of kills, shared among the experiments."""
     runs: tuple[str, ...] = tuple(RUNS)
     """Which of the experiments."""
     seed: int = 0
@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: with which code, and after how many operations on its files."""
+    """How a process ended: its exit code, and the number of operations on its files."""
 
     code: int | None
     operations: int
@@ -69,7 +69,7 @@ class Ending:
 
 
 class Killer:
-    """Runs an experiment in processes of their own, which it can kill.
+    """Runs an experiment in separate processes, which it can kill.
 
     Args:
         command: the experiment's module, whose `main` is called, and its options.
@@ -89,7 +89,7 @@ class Killer:
         after: float | None = None,
         sign: int = signal.SIGKILL,
     ) -> Ending:
-        """Run to the end, or until sent a signal before an operation, or killed after seconds."""
+        """Run to the end, or until a signal before an operation, or a kill after seconds."""
         self.root.mkdir(parents=True, exist_ok=True)
         command = [*self._command, "--results-root", str(self.root), *more]
         receive, send = self._context.Pipe(duplex=False)
@@ -100,7 +100,7 @@ class Killer:
             process.start()
             send.close()
             process.join(after)
-            # Of a process that has just ended by itself, nothing is left to kill.
+            # A process that has just ended by itself cannot be killed.
             process.kill()
             process.join()
             seconds, operations = time.perf_counter() - start, 0
@@ -114,8 +114,8 @@ def _run(
     command: list[str], root: Path, said: str, how: tuple[int | None, int], send: Connection
 ) -> None:
     """Run an experiment in this process, and send it a signal before an operation."""
-    # A kill in the middle of a compilation leaves half a library in torch's cache, and other runs
-    # would go on uncompiled: here the undisturbed run compiles, and others find what it made.
+    # A kill during a compilation leaves half a library in torch's cache, and other runs would
+    # continue uncompiled. Here the undisturbed run compiles, and the others find its result.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(root.parent / "compiled")
     for stream in (1, 2):
         os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), stream)
@@ -135,10 +135,10 @@ def _run(
 
 
 def contents(root: Path) -> dict[str, Any]:
-    """Return all that a run left: numbers by file, and None for what holds none."""
+    """Return the content of all files of a run: their numbers, or None if they hold none."""
     found: dict[str, Any] = {}
     for file in sorted(root.rglob("*")):
-        # What a kill leaves of a file half written is no result.
+        # A half-written file left by a kill is not a result.
         if file.is_file() and file.suffix not in (".log", ".tmp", ".lock"):
             found[file.relative_to(root).as_posix()] = _numbers(file)
     return found
@@ -185,7 +185,7 @@ def differences(root: Path, undisturbed: Mapping[str, Any]) -> list[str]:
 
 
 def kill(command: str, kills: int, draw: random.Random, folder: Path) -> dict[str, Any]:
-    """Kill a run so many times, resuming it each time; return the row of the table.
+    """Kill a run `kills` times, resuming it each time; return the row of the table.
 
     Raises:
         RuntimeError: if a run that was not killed failed.

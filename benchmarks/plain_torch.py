@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class PlainM2(nn.Module):
-    """M2 with one hidden layer in each network, to which labels are added as embeddings.
+    """M2 with one hidden layer in each network; labels are added as embeddings.
 
     Args:
         pixels: size of an input.

@@ -1,6 +1,6 @@
 """Times retrieval by packed codes (precision at 100 for each query) against bits kept as floats.
 
-The other way keeps each bit as a float, as models return them, and finds the nearest codes by a
+The alternative keeps each bit as a float, as models return them, and finds the nearest codes by a
 matrix product and torch's topk. Codes are random, which does not change the time. Writes
 retrieval.csv and retrieval.md to RESULTS_ROOT.
 """
@@ -26,7 +26,7 @@ class Config:
     codes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     """Numbers of codes to search."""
     bits: tuple[int, ...] = (16, 64)
-    """Bits of a code."""
+    """Number of bits of a code."""
     rounds: int = 10
     """Rounds of the contestants, in alternation."""
     results_root: str = "results/benchmarks"

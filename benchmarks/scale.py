@@ -1,6 +1,6 @@
 """Times steps for different numbers of classes, of rows, and of runs at the same time.
 
-One quantity grows at a time, all others are those of `benchmarks.step`. Writes scale.csv and
+Only one quantity grows at a time; all others are those of `benchmarks.step`. Writes scale.csv and
 scale.md to RESULTS_ROOT.
 """
 
@@ -23,7 +23,7 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import M2, RaoBlackwellM2, SSLModel
 
 Row = dict[str, object]
-# Steps of a training loop between two readings of the clock.
+# Number of steps of a training loop between two readings of the clock.
 _STEPS = 20
 
 
@@ -90,7 +90,7 @@ def steps_by_size(config: Config) -> dict[tuple[str, str, int], Step]:
 
 
 def training(config: Config, rows: int) -> Step:
-    """Return 20 steps of the library's training loop for RaoBlackwellM2, on random pictures."""
+    """Return 20 steps of the library's training loop for RaoBlackwellM2, on random images."""
     device = resolve_device(config.device)
     torch.manual_seed(0)
     xs, ys = torch.rand(rows + 100, 1, 28, 28), torch.arange(100) % 10
@@ -108,7 +108,7 @@ def training(config: Config, rows: int) -> Step:
 
 
 def epoch_ends(config: Config, rows: int, seconds: float) -> list[float]:
-    """Train for so many seconds after a warm-up; return the times at which each 20 steps ended."""
+    """Train for `seconds` after a warm-up; return the times at which each 20 steps ended."""
     keep_freed_memory()
     run = training(config, rows)
     run()
@@ -120,7 +120,7 @@ def epoch_ends(config: Config, rows: int, seconds: float) -> list[float]:
 
 
 def seconds_per_step(runs: list[list[float]]) -> float:
-    """Return the seconds a step of all runs together, while all of them were running.
+    """Return the seconds per step of all runs together, while all of them were running.
 
     Args:
         runs: the result of `epoch_ends` for each run.

@@ -1,8 +1,8 @@
 """A table larger than the memory it may use: a million rows from a Parquet file, in parts.
 
 Two processes fit `SemiSupervisedVAEClassifier` with its defaults to the same file, one in parts by
-`fit_parts`, one after reading all of it. A row of streaming.csv for each has the seconds, the
-largest resident memory of the whole process, and the SHA-256 of what it predicts.
+`fit_parts`, the other one after reading all of it. For each, a row of streaming.csv has the
+seconds, the peak resident memory of the process, and the SHA-256 of the predictions.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ class Options:
     """Options of the benchmark.
 
     Attributes:
-        rows: rows of the table.
-        labels: share of the rows whose label is known.
+        rows: number of rows of the table.
+        labels: share of the rows with known labels.
         output: folder of `streaming.csv`.
     """
 
@@ -66,7 +66,7 @@ def write_table(file: Path, rows: int, labels: float, seed: int = 0) -> None:
 
 
 def parts(file: Path) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
-    """Yield rows and labels of a Parquet file in parts, of which few are in memory."""
+    """Yield rows and labels of a Parquet file in parts, of which only a few are in memory."""
     from pyarrow import dataset
 
     data = dataset.dataset(file)
@@ -75,7 +75,7 @@ def parts(file: Path) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
 
 
 def measure(file: Path, how: str) -> dict[str, Any]:
-    """Fit in parts or at once, and return what it took and the digest of what it predicts."""
+    """Fit in parts or at once; return time, memory, and the digest of the predictions."""
     import torch
 
     from pyro_ssl import SemiSupervisedVAEClassifier
@@ -123,7 +123,7 @@ def _split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _peak() -> float:
-    """Return the largest resident memory of this process so far, in MB."""
+    """Return the peak resident memory of this process so far, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 

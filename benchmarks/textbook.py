@@ -19,7 +19,7 @@ class TextbookM2(nn.Module):
     Args:
         pixels: size of an input.
         num_classes: number of classes.
-        hidden: width of the one hidden layer of each network.
+        hidden: width of each network's single hidden layer.
         latent: dimensions of z.
         activation: class of the activation.
     """
@@ -56,7 +56,7 @@ class TextbookM2(nn.Module):
             pyro.sample("x", dist.Bernoulli(means, validate_args=False).to_event(1), obs=xs)
 
     def guide(self, xs: Tensor, ys: Tensor | None = None) -> None:
-        """Run q(y, z | x), or q(z | x, y) where `ys` are given."""
+        """Run q(y, z | x), or q(z | x, y) if `ys` are given."""
         with pyro.plate("data", len(xs)):
             y = ys
             if y is None:
@@ -74,7 +74,7 @@ class TextbookM2(nn.Module):
                 pyro.sample("y_aux", dist.OneHotCategorical(probabilities), obs=ys)
 
     def classify_guide(self, xs: Tensor, ys: Tensor) -> None:
-        """Nothing is latent."""
+        """Do nothing, since nothing is latent."""
 
 
 class TextbookTraining:

@@ -20,17 +20,17 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def alternate(
     steps: Mapping[str, Step], rounds: int, device: torch.device, block: int = 5
 ) -> pd.DataFrame:
-    """Return seconds a step, one row a round and one column a contestant.
+    """Return seconds per step, one row per round and one column per contestant.
 
-    In every round each contestant makes one step that is not timed, to fill the caches with its
-    data, and then `block` steps, whose mean is timed. Other load on the machine therefore affects
-    all contestants alike.
+    In every round, each contestant makes one untimed step, to fill the caches with its data, and
+    then `block` steps, whose mean time is recorded. Other load on the machine therefore affects all
+    contestants alike.
 
     Args:
         steps: the contestants.
         rounds: number of rounds.
-        device: where they run; a timing ends when its queue is empty.
-        block: timed steps a round.
+        device: device of the contestants; a timing ends when its queue is empty.
+        block: number of timed steps per round.
     """
     for step in steps.values():
         for _ in range(5):
@@ -60,7 +60,7 @@ def matrix_flops(step: Step) -> int:
 def matrix_speed(
     precision: str, device: torch.device, shape: tuple[int, int, int], rounds: int = 20
 ) -> float:
-    """Return the operations a second of a matrix product `[a, b] x [b, c]`, in the best round."""
+    """Return the operations per second of a matrix product `[a, b] x [b, c]`, in the best round."""
     rows, inner, columns = shape
     first = torch.randn(rows, inner, device=device, dtype=PRECISIONS[precision])
     second = torch.randn(inner, columns, device=device, dtype=PRECISIONS[precision])
@@ -69,10 +69,10 @@ def matrix_speed(
 
 
 def ratios(seconds: pd.DataFrame, name: str, reference: str) -> dict[str, float]:
-    """Return how many times faster than `reference` a contestant is: median and spread over rounds.
+    """Return how many times faster than `reference` a contestant is: median and spread.
 
     Args:
-        seconds: as `alternate` returns them.
+        seconds: seconds per step, as returned by `alternate`.
         name: the contestant.
         reference: the other contestant.
     """

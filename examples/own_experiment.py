@@ -17,7 +17,7 @@ class Config(options.SemiSupervisedOptions):
 
 
 def load(config: Config) -> ImageDataset:
-    # Yours: inputs in [0, 1] and labels. Here pictures of which one half is darker.
+    # Your inputs in [0, 1] and labels go here. In these images, class 0 has a darker half.
     random = torch.Generator().manual_seed(0)
     xs, ys = torch.rand(600, 1, 6, 6, generator=random), torch.arange(600) % 2
     xs[ys == 0, :, :3] *= 0.2

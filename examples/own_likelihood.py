@@ -1,4 +1,4 @@
-"""A likelihood of your own, exponential waiting times, which models take like any other."""
+"""Your own likelihood, for exponential waiting times, which models take like any other."""
 
 import pyro.distributions as dist
 import torch

@@ -1,4 +1,4 @@
-"""A model of your own, from scratch: a mixture of Gaussians whose component is the label."""
+"""Your own model, from scratch: a mixture of Gaussians whose component is the label."""
 
 import pyro
 import pyro.distributions as dist

@@ -1,4 +1,4 @@
-"""A network of your own, a classifier that pools over an image, in the place of M2's."""
+"""Your own network, a classifier that pools over an image, instead of M2's."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""A term of your own: a factor of the guide that is reported, annealed, scaled by its name."""
+"""Your own term: a factor of the guide that is reported, annealed and scaled by its name."""
 
 import torch
 from sklearn.datasets import load_digits

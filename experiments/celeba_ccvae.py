@@ -1,8 +1,8 @@
-"""CCVAE, M2 and a classifier on CelebA's attributes, few of the photographs labelled.
+"""CCVAE, M2 and a classifier on CelebA's attributes, with few labelled photographs.
 
 CelebA cannot be downloaded by a program without signing in: its files are expected in
-DATA_ROOT/celeba, and what is missing is named. --folder takes other images, with a CSV file of
-their attributes, instead. The epoch is chosen on validation rows taken from the training set; the
+DATA_ROOT/celeba, and an error names missing ones. --folder uses other images instead, with a CSV
+file of their attributes. The epoch is chosen on validation rows taken from the training set; the
 test set is read once, at the end. Writes to RESULTS_ROOT/celeba_ccvae/.
 """
 
@@ -33,23 +33,23 @@ class Config(AttributeOptions):
     """Options of the experiment."""
 
     dataset: Annotated[str, tyro.conf.Suppress] = "celeba"  # type: ignore[assignment]
-    """The folder says."""
+    """Set by the folder."""
     folder: str | None = option(None, recorded=False)
-    """Folder of images and attributes.csv in place of CelebA, see `load_attribute_folder`."""
+    """Folder of images and attributes.csv instead of CelebA, see `load_attribute_folder`."""
     minus_one: Literal["unknown", "absent"] | None = option(None, recorded=_with_minus_one)
-    """What -1 stands for in the folder's attributes.csv; it has to be said where it is in doubt."""
+    """Meaning of -1 in the folder's attributes.csv; required if it is ambiguous."""
     size: Literal[64, 128] = 64
     """Height and width of the images."""
     attributes: Literal[18, 40] = option(18, recorded=_without_folder)
     """CelebA's attributes: the 18 of the paper, or all."""
     rows: int | None = option(None, recorded=_without_folder)
-    """Take only so many of CelebA's first training images, and a tenth of that to test."""
+    """Number of first training images of CelebA to use, with a tenth as many test images."""
     labels: int = 611
-    """Labelled training rows; 0.4 % of those of CelebA that are not for validation."""
+    """Labelled training rows; by default 0.4 % of CelebA's rows that are not for validation."""
 
 
 def load(config: Config) -> "AttributeImages":
-    """Return CelebA, or what lies in the folder."""
+    """Return CelebA, or the images in the folder."""
     from experiments.engine.attributes import AttributeImages
     from pyro_ssl.data import CELEBA_18, load_attribute_folder, load_celeba
     from pyro_ssl.errors import ConfigError

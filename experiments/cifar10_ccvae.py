@@ -1,8 +1,8 @@
-"""CCVAE, M2 and a classifier, all convolutional, on CIFAR-10, few of the images labelled.
+"""CCVAE, M2 and a classifier, all convolutional, on CIFAR-10 with few labelled images.
 
---folder takes the images of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ in place of CIFAR-10. M2
-sums one label of each unlabelled row and draws one (RaoBlackwellM2). The epoch is chosen on
-validation rows taken from the training set; the test set is read once, at the end. Writes to
+--folder uses the images of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ instead of CIFAR-10. For each
+unlabelled row, M2 sums one label and draws one (RaoBlackwellM2). The epoch is chosen on validation
+rows taken from the training set; the test set is read once, at the end. Writes to
 RESULTS_ROOT/cifar10_ccvae/.
 """
 
@@ -32,21 +32,21 @@ class Config(ColourOptions):
     """Options of the experiment."""
 
     dataset: Annotated[str, tyro.conf.Suppress] = "cifar10"  # type: ignore[assignment]
-    """The folder says."""
+    """Set by the folder."""
     folder: str | None = option(None, recorded=False)
-    """Folder of images in place of CIFAR-10, see `load_class_folders`; its name is what the data
-    set is called."""
+    """Folder of images instead of CIFAR-10, see `load_class_folders`; its name becomes the name of
+    the data set."""
     size: int = option(32, recorded=lambda config: config.folder is not None)
-    """Height and width that a folder's images are scaled to."""
+    """Height and width to which a folder's images are scaled."""
     labels: int = 4000
     """Labelled training rows, shared evenly by the classes."""
     num_summed: int | None = 1
-    """Sum only so many of the likeliest classes of each unlabelled row in M2 and draw one of the
-    others (RaoBlackwell_ELBO); none to sum all."""
+    """Number of most probable classes that M2 sums for each unlabelled row; one of the others is
+    drawn (RaoBlackwell_ELBO). None to sum all."""
 
 
 def load(config: Config) -> "ImageDataset":
-    """Return CIFAR-10, or what lies in the folder."""
+    """Return CIFAR-10, or the images in the folder."""
     from pyro_ssl.data import load_cifar10, load_class_folders
 
     if config.folder is not None:

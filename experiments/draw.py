@@ -1,7 +1,7 @@
 """Draws any figure of a run again, from its checkpoint.
 
-The data set, and the rows of it that are shown, are those of the run's own configuration, which
-lies beside the checkpoint. Without --figure it lists the figures that the model has.
+The data set, and the rows that are shown, are those of the run's own configuration, which is in the
+checkpoint's folder. Without --figure it lists the figures that the model has.
 """
 
 import importlib
@@ -31,11 +31,11 @@ class Config:
     figure: str | None = None
     """Name of the figure; none to list those that can be drawn."""
     output: str | None = None
-    """File to write, whose ending says in which format; the run's own, a PNG, if it is left out."""
+    """File to write; its suffix determines the format. By default the run's own PNG file."""
     data_root: str | None = None
-    """Folder of the data sets; else the variable PYRO_SSL_DATA, else ./data."""
+    """Folder of the data sets; by default the variable PYRO_SSL_DATA, or else ./data."""
     folder: str | None = None
-    """Folder of the images, for a run that had one in place of a data set."""
+    """Folder of the images, for a run that used one instead of a data set."""
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
 
@@ -44,7 +44,7 @@ def draw(config: Config) -> None:
     """Draw the figure, or list what can be drawn.
 
     Raises:
-        ConfigError: if the checkpoint is no run's, or there is no such figure of its model.
+        ConfigError: if the checkpoint is not a run's, or its model has no such figure.
         CheckpointError: if it is damaged.
         ResultsError: if the figure cannot be written.
     """
@@ -79,7 +79,7 @@ def draw(config: Config) -> None:
 
 
 def open_run(config: Config) -> "Trained":
-    """Return the model of a checkpoint, and the run that it is of."""
+    """Return the model of a checkpoint, and the run that it belongs to."""
     from experiments.engine.figures import Trained
     from pyro_ssl.infer import load_model
     from pyro_ssl.infer.devices import resolve_device
@@ -89,8 +89,8 @@ def open_run(config: Config) -> "Trained":
     if named is None:
         raise ConfigError(
             f"checkpoint is {path}, expected the file seed_N.pt of a run's model. (Stages of "
-            "gan_decoder_vae are no models: its own command draws them, with --resume, which "
-            "repeats no step, once seed_N.json is deleted)"
+            "gan_decoder_vae are not models: to draw them, delete seed_N.json and run its own "
+            "command with --resume, which repeats no step)"
         )
     recorded = _recorded(path.with_name("config.json"))
     comparison = comparison_of(path, recorded, config)
@@ -98,23 +98,23 @@ def open_run(config: Config) -> "Trained":
         raise ConfigError(
             f"there is no checkpoint {path}: checkpoints do not come with the source; train it by "
             f"`python -m experiments.{comparison.name} --seeds {named[1]}` and the options in "
-            f"{path.with_name('config.json')}, or take one that is there"
+            f"{path.with_name('config.json')}, or give an existing one"
         )
-    # What M1 and M2 are together is a model of images; M2 alone is one of M1's latents.
+    # M1 and M2 together are a model of images; M2 alone is one of M1's latents.
     both = path.with_name(f"seed_{named[1]}_both_layers.pt")
     model = load_model(both if both.exists() else path).to(resolve_device(config.device))
     return Trained(path, int(named[1]), model, comparison, recorded.get("digest"))
 
 
 def comparison_of(checkpoint: Path, recorded: dict[str, Any], config: Config) -> "Comparison":
-    """Return the comparison that a run is part of, with the options that its folder records."""
+    """Return the comparison that a run is part of, with the options recorded in its folder."""
     name = checkpoint.resolve().parent.parent.name
     module: Any = None
     if name.isidentifier() and (Path(__file__).parent / f"{name}.py").is_file():
         module = importlib.import_module(f"experiments.{name}")
     if not hasattr(module, "comparison"):
         raise ConfigError(
-            f"{checkpoint} lies in a folder {name}, which is no experiment's: expected "
+            f"{checkpoint} is in a folder {name}, which is not an experiment's: expected "
             "RESULTS_ROOT/EXPERIMENT/MODEL-DATASET/seed_N.pt, as experiments write it"
         )
     known = {f.name for f in fields(module.Config)}
@@ -132,7 +132,7 @@ def comparison_of(checkpoint: Path, recorded: dict[str, Any], config: Config) ->
 
 
 def _recorded(path: Path) -> dict[str, Any]:
-    """Return the options that a run's folder records."""
+    """Return the options recorded in a run's folder."""
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError as error:

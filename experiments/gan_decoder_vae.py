@@ -4,16 +4,16 @@ The third experiment of Shekhovtsov et al. (2022), in stages that each start fro
 
 - gan: train a DCGAN on images;
 - encoder: fix its generator, and fit an encoder to images drawn from it, with noise, by log q(z|x);
-- joint: train encoder and generator by the ELBO on such images of the fixed generator, a decoder
-  that nothing could improve as a model of them;
-- fid: the Frechet distance of sets of images from samples of the fixed generator: fresh samples of
-  the same; samples after joint training; and reconstructions of noisy images, z drawn from q(z|x),
-  after the encoder's stage and after joint training.
+- joint: train encoder and generator by the ELBO on such images of the fixed generator, for which
+  that generator is already the best decoder;
+- fid: the Frechet distance between samples of the fixed generator and other sets of images: fresh
+  samples of it; samples after joint training; and reconstructions of noisy images, with z drawn
+  from q(z|x), after the encoder's stage and after joint training.
 
-Distances are by Inception's features where torch-fidelity and its weights are installed, else by
-those of a classifier that is trained here; `features` in the results says which. Each stage keeps a
-checkpoint, and --resume goes on from it. The stages have training loops by hand, in float32:
---precision, --compile, --cuda-graph and --engine are for other experiments. Writes to
+Distances use Inception's features if torch-fidelity and its weights are installed, otherwise those
+of a classifier that is trained here; `features` in the results says which. Each stage keeps a
+checkpoint, from which --resume continues. The stages have their own training loops, in float32:
+--precision, --compile, --cuda-graph and --engine have no effect here. Writes to
 RESULTS_ROOT/gan_decoder_vae/.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NAME = "generatorvae"
 STAGES = ("gan", "encoder", "joint", "fid")
-# Synthetic shapes, if it is not said how many, and images that are drawn.
+# Default number of synthetic shapes, and number of images that are drawn.
 _SHAPES_ROWS, _SHOWN = 20_000, 100
 
 
@@ -42,15 +42,15 @@ _SHAPES_ROWS, _SHOWN = 20_000, 100
 class Config(RunOptions):
     """Options of the experiment."""
 
-    # Steps run in float32 as they are.
+    # Steps run in float32.
     precision: Literal["auto", "float32", "bfloat16"] = option("auto", recorded=False)
-    """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
+    """Precision of matrix products; auto is bfloat16, twice as fast, if the device supports it."""
     stage: Literal["gan", "encoder", "joint", "fid", "all"] = option("all", recorded=False)
-    """The last stage to run; what comes before it is run too, or with --resume continued."""
+    """The last stage to run; earlier ones are run too, or continued with --resume."""
     dataset: Literal["mnist", "shapes", "celeba"] = "mnist"
     """Images: MNIST (32x32), the synthetic shapes (32x32), or CelebA (64x64)."""
     rows: int | None = None
-    """Take only so many training images; none for all (20,000 shapes)."""
+    """Number of training images to use; none for all (20,000 shapes)."""
     gan_steps: int = 20_000
     """Steps of generator and discriminator."""
     encoder_steps: int = 10_000
@@ -60,7 +60,7 @@ class Config(RunOptions):
     short: bool = False
     """A tenth of those steps: under 15 minutes on two cores."""
     batch_size: int = 128
-    """Images a step."""
+    """Images per step."""
     gan_learning_rate: float = 2e-4
     """Adam's step size for the DCGAN, with its betas 0.5 and 0.999."""
     encoder_learning_rate: float = 1e-3
@@ -72,11 +72,11 @@ class Config(RunOptions):
     channels: int = 32
     """Channels of the networks' widest images; they double towards the latents."""
     scale: float = 0.1
-    """Standard deviation of the noise of p(x|z), pixels being in [0, 1]."""
+    """Standard deviation of the noise of p(x|z), for pixels in [0, 1]."""
     compared_rows: int = 10_000
-    """Images of each set whose distance is taken."""
+    """Number of images in each set that is compared."""
     measurements: int = 20
-    """Times that ELBO and distance are measured during joint training."""
+    """Number of measurements of ELBO and distance during joint training."""
 
 
 def steps_of(config: Config) -> dict[str, int]:
@@ -115,7 +115,7 @@ def build(config: Config, dataset: "ImageDataset") -> "GeneratorVAE":
 
 
 def check(run: "SeedRun") -> None:
-    """Raise what is wrong with the options, if anything is."""
+    """Raise an error if the options are invalid."""
     build(run.config, run.dataset)
     if len(run.dataset.train_xs) < run.config.batch_size:
         raise ConfigError(
@@ -132,7 +132,7 @@ def run_seed(run: "SeedRun") -> None:
 
     last = len(STAGES) - 1 if run.config.stage == "all" else STAGES.index(run.config.stage)
     torch.manual_seed(run.seed)
-    # What draws the images that everything after the first stage is about, and what is trained.
+    # One model draws the images of all stages after the first; the other one is trained.
     source, vae = (build(run.config, run.dataset).to(run.device) for _ in range(2))
     stages = GanStages(run, NAME, steps_of(run.config), source, vae)
     for stage in STAGES[: last + 1]:
@@ -143,7 +143,7 @@ def run_seed(run: "SeedRun") -> None:
 
 
 def compare_images(run: "SeedRun", stages: "GanStages") -> "Result":
-    """Compare the sets of images, draw them, and return what it all came to."""
+    """Compare the sets of images, draw them, and return the results."""
     import pandas as pd
 
     from experiments.engine.gan_stages import draw_images

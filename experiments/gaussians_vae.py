@@ -1,12 +1,11 @@
 """An autoencoder and a VAE with a one-dimensional bottleneck, on two Gaussians in the plane.
 
-Both have the same networks, but for the decoder's last layer, and a Gaussian likelihood; the VAE
-learns its scale. The autoencoder's
-is fixed, so that it minimises the squared error: with a learned one it would do better by its
-own measure to pass one coordinate on exactly and drop the other. Measured on test points:
-reconstruction error; for the VAE its ELBO and importance-weighted bounds beside the mean of the
-true log p(x), which no bound exceeds in expectation; and the true log-density of what each model
-generates. Writes per-seed CSV, JSON, checkpoints and figures to RESULTS_ROOT/gaussians_vae/.
+Both have the same networks, except for the decoder's last layer, and a Gaussian likelihood. The VAE
+learns its scale. The autoencoder's scale is fixed, so that it minimises the squared error: with a
+learned scale, it would gain by encoding one coordinate exactly and dropping the other. Measured on
+test points: reconstruction error; for the VAE, its ELBO and importance-weighted bounds beside the
+mean of the true log p(x), which no bound exceeds in expectation; and the true log-density of each
+model's samples. Writes per-seed CSV, JSON, checkpoints and figures to RESULTS_ROOT/gaussians_vae/.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pyro_ssl.data import GaussianMixture
     from pyro_ssl.models import VAE
 
-# Seeds of the three parts of a seed's data must differ.
+# The seeds of a run's training, validation and test points must differ.
 _VALIDATION, _TEST = 1_000_003, 2_000_003
 
 
@@ -41,9 +40,9 @@ class Config(RunOptions):
     epochs: int = 100
     """Epochs, each one pass over the training points."""
     batch_size: int = 100
-    """Points a step."""
+    """Points per step."""
     learning_rate: float = 3e-3
-    """Adam's step size, at the start; it falls to 0 along a half cosine."""
+    """Adam's initial step size; it falls to 0 along a half cosine."""
     latent_dim: int = 1
     """Dimensions of the latent z."""
     hidden_dims: tuple[int, ...] = (64, 64)
@@ -117,7 +116,7 @@ def contenders(run: "SeedRun") -> "list[Contender]":
 def measure(
     contender: "Contender", dataset: "GaussianMixture", config: Config
 ) -> "tuple[Result, Figures]":
-    """Measure the model on test points, and what it generates by the true density."""
+    """Measure the model on test points, and its samples by the true density."""
     import torch
 
     from experiments.engine.training import mean_with_error
@@ -134,7 +133,7 @@ def measure(
     with torch.no_grad():
         errors = (model.decode(codes) - xs).square().sum(-1)
         if isinstance(model, Autoencoder):
-            # It has no prior. A normal distribution of its codes is as good as any.
+            # It has no prior, so its samples use a normal distribution fitted to its codes.
             drawn = codes.mean(0) + codes.std(0) * torch.randn_like(codes)
         else:
             drawn = torch.randn_like(codes)

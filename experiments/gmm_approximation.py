@@ -1,12 +1,12 @@
-"""What joint training does to a mixture of four Gaussians whose encoder takes two bits apart.
+"""The effect of joint training on a mixture of four Gaussians with a factorised encoder.
 
 The first experiment of Shekhovtsov et al. (2022). A decoder starts as the true mixture. First the
 encoder alone is trained, then encoder and decoder together. With an encoder that factorises over
-the bits of the component's number the ELBO of joint training rises at the expense of the evidence:
-the centres move to where the posterior factorises better. A full encoder, trained alike, leaves
-them where they are. Every step's ELBO, evidence, divergence of q(z|x) from the posterior and drift
-of the centres go to per-seed CSV files in RESULTS_ROOT/gmm_approximation/, with scatter plots, an
-animation, and a figure of both encoders.
+the bits of the component's number, the ELBO of joint training rises at the expense of the evidence:
+the centres move to where the posterior factorises better. A full encoder, trained in the same way,
+leaves them where they are. Every step's ELBO, evidence, divergence of q(z|x) from the posterior and
+drift of the centres go to per-seed CSV files in RESULTS_ROOT/gmm_approximation/, with scatter
+plots, an animation, and a figure of both encoders.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from pyro_ssl.models import BitMixture
     from pyro_ssl.plots import BitMixtureState
 
-# Of one seed, what different points and stages are drawn by.
+# Offsets that are added to a run's seed for its points and stages.
 _TRACED, _TEST, _JOINT = 1_000_003, 2_000_003, 3_000_017
 _FRAMES = 30
 # Columns of a trace: numbers, and others.
 _TRACE = (("step", "elbo", "evidence", "kl_posterior", "drift"), ("stage",))
-# The step size falls by epochs; so many of them.
+# Number of epochs, by which the step size falls.
 _EPOCHS = 50
-# Points in the pictures.
+# Number of points in the pictures.
 _SHOWN = 2_000
 
 
@@ -45,23 +45,23 @@ class Config(RunOptions):
     """Options of the experiment."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Seeds, one run each; a seed draws the points, the weights and the order."""
+    """Seeds, one run each; a seed determines the points, the weights and the order."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """Precision of matrix products."""
     train_rows: int = 50_000
     """Points to train on."""
     traced_rows: int = 4_000
-    """Points on which every step is measured."""
+    """Number of points on which every step is measured."""
     test_rows: int = 200_000
     """Points to measure the two stages' ends on."""
     batch_size: int = 500
-    """Points a step."""
+    """Points per step."""
     encoder_steps: int = 1_500
     """Steps of the encoder alone, a multiple of 50."""
     joint_steps: int = 3_000
     """Steps of encoder and decoder, a multiple of 50."""
     learning_rate: float = 3e-3
-    """Adam's step size, at the start of either stage; it falls to 0 along a half cosine."""
+    """Adam's initial step size in either stage; it falls to 0 along a half cosine."""
     hidden_dims: tuple[int, ...] = (64, 64)
     """Units of each hidden layer of the encoder."""
 
@@ -74,7 +74,7 @@ def load(config: Config) -> "GaussianMixture":
 
 
 def check(run: "SeedRun") -> None:
-    """Raise what is wrong with the options, if anything is."""
+    """Raise an error if the options are invalid."""
     config = run.config
     for name in ("traced_rows", "test_rows"):
         if getattr(config, name) < 2:
@@ -87,7 +87,7 @@ def check(run: "SeedRun") -> None:
 
 
 def train_rows(run: "SeedRun") -> "SSLData":
-    """Return a seed's points to train on."""
+    """Return a seed's training points."""
     from pyro_ssl.data import SSLData
 
     xs, _ = run.dataset.sample(run.config.train_rows, run.seed)
@@ -95,7 +95,7 @@ def train_rows(run: "SeedRun") -> "SSLData":
 
 
 def fit_config(run: "SeedRun", steps: int, seed: int) -> "FitConfig":
-    """Return how a stage of so many steps is trained."""
+    """Return the training options of a stage of `steps` steps."""
     from pyro_ssl.infer import FitConfig
     from pyro_ssl.infer.devices import resolve_precision
 
@@ -129,7 +129,7 @@ def run_seed(run: "SeedRun") -> None:
 
 
 def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
-    """Train one encoder, then it and the decoder; write and return what every step gave."""
+    """Train one encoder, then encoder and decoder; write and return the trace of all steps."""
     import warnings
 
     import pandas as pd
@@ -153,7 +153,7 @@ def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
         trace.stage = stage
         how = fit_config(run, steps[stage], run.seed if stage == "encoder" else run.seed + _JOINT)
         with warnings.catch_warnings():
-            # Pyro's, of the centres of the first stage, which are not to be learnt.
+            # Pyro's warning about the centres of the first stage, which are not trained.
             warnings.filterwarnings("ignore", "centres was not registered")
             fit(model, data, how, on_step=trace.step)
         ends.append(model.bounds(test_xs))
@@ -175,7 +175,7 @@ def run_encoder(name: str, run: "SeedRun") -> "pd.DataFrame":
 
 
 class Trace:
-    """What every step of each stage does to a model, measured on the same points."""
+    """Measurements of a model after every step of each stage, on the same points."""
 
     def __init__(self, model: "BitMixture", xs: "Tensor", steps: dict[str, int]) -> None:
         self.model, self.xs = model, xs.to(model.centres.device)
@@ -186,7 +186,7 @@ class Trace:
         self.kept: list[BitMixtureState] = []
 
     def step(self, progress: "Progress") -> None:
-        """Add a row, and every so often a picture."""
+        """Add a row, and sometimes a picture."""
         elbo, evidence = (bound.mean().item() for bound in self.model.bounds(self.xs))
         row = {"step": len(self.rows) + 1, "stage": self.stage, "elbo": elbo, "evidence": evidence}
         self.rows.append(row | {"kl_posterior": evidence - elbo, "drift": self.drift()})
@@ -194,12 +194,12 @@ class Trace:
             self.kept.append(self.state(f"{self.stage} training, step {len(self.rows)}"))
 
     def drift(self) -> float:
-        """Return the root of the mean squared distance of the centres from where they began."""
+        """Return the root mean square distance of the centres from their initial places."""
         moved = self.model.centres.detach() - self.start
         return moved.square().sum(-1).mean().sqrt().item()
 
     def state(self, title: str, posterior: bool = False) -> "BitMixtureState":
-        """Return what the first points' codes may be, by q(z|x) or the true posterior."""
+        """Return the codes' probabilities for the first points, by q(z|x) or the true posterior."""
         from pyro_ssl.plots import BitMixtureState
 
         xs = self.xs[:_SHOWN]
@@ -209,7 +209,7 @@ class Trace:
 
 
 def compare(before: "tuple[Tensor, Tensor]", after: "tuple[Tensor, Tensor]") -> "Result":
-    """Return mean ELBO and evidence of the same points before and after, and what was gained."""
+    """Return mean ELBO and evidence of the same points before and after, and the gains."""
     from experiments.engine.training import mean_with_error
 
     result: Result = {}

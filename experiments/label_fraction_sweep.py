@@ -1,14 +1,13 @@
 """How accuracy and calibration of M2, CCVAE and a classifier depend on the share of labels.
 
 For each proportion of labelled training rows it runs `mnist_conv_m2` (with its classifier of
-labelled rows alone) and `mnist_ccvae`, whose results lie in their own folders; what is finished
-there is kept, and what is unfinished is continued, so that the command can be given again and
-again. It then puts all that is finished together, in other calls too:
-RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv has a row for each model, proportion and seed,
-the figure beside it the means with 95 % intervals.
+labelled rows) and `mnist_ccvae`, whose results are in their own folders. Finished runs there are
+kept, and unfinished ones are continued, so the command can be repeated. It then collects all
+finished runs, including those of earlier calls: RESULTS_ROOT/label_fraction_sweep/sweep-DATASET.csv
+has a row for each model, proportion and seed; the figure beside it shows means with 95 % intervals.
 
 Proportions are of the training rows that are left after 11,400 for validation: of 48,600 on MNIST,
-as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once a run.
+as in CCVAE_Jax. The epoch is chosen on validation rows; the test set is read once per run.
 """
 
 from collections.abc import Sequence
@@ -43,28 +42,28 @@ class Config(DataOptions):
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """Seeds, one run each."""
     validation: int | None = 11_400
-    """Labelled rows taken from the training set to choose the epoch on, never trained on; none
-    for 10,000, but no more than a quarter of the training set."""
+    """Number of labelled validation rows, taken from the training set and never trained on; none
+    for 10,000, or a quarter of the training set if that is less."""
     proportions: tuple[float, ...] = (
         0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5,
         0.7, 0.9,
     )  # fmt: skip
     """Labelled share of the training rows that are not for validation."""
     steps_per_epoch: int | None = 243
-    """Steps of an epoch, the same for all shares and models; none for one pass over the rows."""
+    """Number of steps per epoch, for all shares and models; none for one pass over the rows."""
     models: tuple[Literal["m2", "ccvae"], ...] = ("m2", "ccvae")
-    """Models to train; m2 brings the classifier along."""
+    """Models to train; m2 includes the classifier."""
     m2: mnist_conv_m2.Config = field(default_factory=_m2)
-    """M2, see `mnist_conv_m2`; what the sweep has an option for is the sweep's."""
+    """Options of M2, see `mnist_conv_m2`; the sweep's own options replace them."""
     ccvae: mnist_ccvae.Config = field(default_factory=_ccvae)
-    """CCVAE, see `mnist_ccvae`; what the sweep has an option for is the sweep's."""
+    """Options of CCVAE, see `mnist_ccvae`; the sweep's own options replace them."""
 
 
 def numbers_of_labels(config: Config) -> dict[float, int]:
     """Return the number of labelled rows for each proportion, rounded down.
 
     Raises:
-        ConfigError: if a proportion is not above 0 and at most 1, or less than a row.
+        ConfigError: if a proportion is not above 0 and at most 1, or gives no row.
     """
     from experiments.engine.semi_supervised import load_images, share_of_rows
 
@@ -80,9 +79,9 @@ def numbers_of_labels(config: Config) -> dict[float, int]:
 
 
 def comparisons(config: Config, labels: int) -> "list[Comparison]":
-    """Return what to train with so many labels."""
+    """Return the comparisons with `labels` labelled rows."""
     shared: dict[str, Any] = {f.name: getattr(config, f.name) for f in fields(DataOptions)}
-    # Tagged: other numbers of validation rows and of steps than by themselves.
+    # Tagged, since the numbers of validation rows and of steps differ from the defaults.
     shared |= {
         "labels": labels,
         "label_fraction": None,
@@ -90,12 +89,12 @@ def comparisons(config: Config, labels: int) -> "list[Comparison]":
         "tag": config.tag or "sweep",
     }
     found = []
-    # The same steps for all shares: few unlabelled rows do not mean few steps.
+    # Equal steps for all shares, also for few unlabelled rows.
     steps = config.steps_per_epoch
     if "m2" in config.models:
         found.append(mnist_conv_m2.comparison(replace(config.m2, **shared), steps))
     if "ccvae" in config.models:
-        # The classifier is M2's.
+        # The classifier is trained with M2.
         options = replace(config.ccvae, **shared, baseline=False)
         found.append(mnist_ccvae.comparison(options, steps))
     return found
@@ -114,7 +113,7 @@ def sweep(config: Config) -> None:
 
 
 def put_together(config: Config) -> None:
-    """Write table and figure of all finished runs of the sweep, of other calls too."""
+    """Write table and figure of all finished runs of the sweep, including earlier calls."""
     import pandas as pd
 
     from experiments.engine.results import display_name
@@ -144,7 +143,7 @@ def put_together(config: Config) -> None:
 
 
 def _row(file: Path, rows: int) -> dict[str, Any]:
-    """Return a row of the table: a finished run, and its share of so many rows."""
+    """Return a row of the table: a finished run, and its share of `rows` rows."""
     from experiments.engine.results import read_result
 
     result = read_result(file, ("labels", "model"))

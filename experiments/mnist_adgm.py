@@ -1,12 +1,12 @@
 """ADGM and SDGM of Maaloe et al. (2016) on MNIST with 100 labels.
 
-By default both are trained as the authors' code trains them, but for its order of the rows, see
-`ADGM`: all classes of each unlabelled row summed, 10 draws (5) of the latents, 600 steps an epoch
-of 100 labelled and 100 unlabelled rows, both bounds weighed equally. That is days on a CPU.
---schedule reduced is for two cores: one class of each unlabelled row summed and one drawn, one draw
-of the latents, larger steps and fewer of them. Its other options can be changed as any.
+By default both are trained as in the authors' code, except for its order of the rows, see `ADGM`:
+all classes of each unlabelled row are summed, with 10 draws (SDGM: 5) of the latents, in 600 steps
+per epoch of 100 labelled and 100 unlabelled rows; both bounds have equal weights. This takes days
+on a CPU. --schedule reduced is for two cores: for each unlabelled row one class is summed and one
+drawn, with one draw of the latents, in fewer and larger steps. All its options can be changed.
 
-The epoch is chosen on validation rows taken from the training set, where the authors trained on all
+The epoch is chosen on validation rows taken from the training set, whereas the authors trained on
 60,000 rows; the test set is read once, at the end. Writes per-seed CSV, JSON, checkpoint and
 figures to RESULTS_ROOT/mnist_adgm/.
 """
@@ -35,47 +35,46 @@ class Config(SemiSupervisedOptions):
     """Options of the experiment."""
 
     schedule: Literal["published", "reduced"] = option("published", recorded=False)
-    """What all other options are unless they are given: those of the authors' code, or such as
-    suit two cores."""
+    """Defaults of all other options: those of the authors' code, or values that suit two cores."""
     model: tuple[Literal["adgm", "sdgm"], ...] = option(("adgm", "sdgm"), recorded=False)
     """Models to train."""
     epochs: int = 1000
     """Epochs, of --steps-per-epoch each."""
     steps_per_epoch: int | None = 600
-    """Steps an epoch; none for one pass over the rows that need more steps."""
+    """Number of steps per epoch; none for one pass over the rows that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step."""
+    """Number of unlabelled rows per step."""
     labelled_batch_size: int = 100
-    """Labelled rows a step, at most as many as there are."""
+    """Number of labelled rows per step; all of them if there are fewer."""
     learning_rate: float = 3e-4
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "step"
     """Step size over the epochs: constant, falling to 0 along a half cosine, or by steps, to 0.75
     of it every 200 epochs."""
     bound_weights: Literal["equal", "rows"] = "equal"
-    """How the bounds of labelled and of unlabelled rows weigh: equally, or by their numbers."""
+    """Weights of the bounds of labelled and of unlabelled rows: equal, or by their numbers."""
     alpha: float = 1200.0
     """ADGM's weight of the mean of -log q(y|a,x) over labelled rows beside the bounds, in nats."""
     sdgm_alpha: float = option(60.0, models=("sdgm",), in_place_of="alpha")
-    """The same of SDGM."""
+    """The same weight for SDGM."""
     num_samples: int = 10
-    """Draws of a and z for each row in ADGM."""
+    """Number of draws of a and z for each row in ADGM."""
     sdgm_num_samples: int = option(5, models=("sdgm",), in_place_of="num_samples")
-    """The same in SDGM."""
+    """Number of draws of a and z for each row in SDGM."""
     num_summed: int | None = None
-    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
-    (RaoBlackwell_ELBO); none to sum all."""
+    """Number of most probable classes to sum for each unlabelled row; one of the others is drawn
+    (RaoBlackwell_ELBO). None to sum all."""
     batch_norm: bool = False
     """Batch norm in all networks of ADGM."""
     sdgm_batch_norm: bool = option(True, models=("sdgm",), in_place_of="batch_norm")
     """Batch norm in all networks of SDGM."""
     max_gradient_norm: float | None = 10.0
-    """Cap of the total gradient norm of ADGM; none for none. The authors' 5 is that of half this
+    """Cap of the total gradient norm of ADGM; none for no cap. The authors' 5 is for half this
     loss: they divide by the number of rows in a batch of both kinds."""
     sdgm_max_gradient_norm: float | None = option(
         5.0, models=("sdgm",), in_place_of="max_gradient_norm"
     )
-    """The same of SDGM."""
+    """The same cap for SDGM."""
     prior_scale: float | None = 1.0
     """Standard deviation s of the prior N(0, s^2) on the weights of all layers; none for none."""
     latent_dim: int = 100
@@ -83,14 +82,13 @@ class Config(SemiSupervisedOptions):
     auxiliary_dim: int = 100
     """Dimensions of the latent a."""
     kl_latents: tuple[float, float, int] = (1.0, 1.0, 1)
-    """Weight of the KL divergences of a and z: its first value, its last, and in how many steps it
-    goes from one to the other, along a line. The paper mentions such a warm-up, its code has
-    none."""
+    """Weight of the KL divergences of a and z: its first value, its last value, and the number of
+    steps of its linear change. The paper mentions such a warm-up; its code has none."""
     num_points: int = 100
-    """Draws of a that the classifier is averaged over, in validation and in the test."""
+    """Number of draws of a over which the classifier is averaged, in validation and test."""
 
 
-# What suits two cores.
+# Defaults that suit two cores.
 REDUCED = Config(
     schedule="reduced",
     tag="reduced",
@@ -128,7 +126,7 @@ def build(name: str, config: Config, data: "SSLData") -> "SSLModel":
 
 
 def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "FitConfig":
-    """Return how a model is trained, given what all experiments have in common of it."""
+    """Return the training of a model, given the training common to all experiments."""
     from pyro_ssl.infer import Anneal
 
     penalty = 0.0
@@ -174,7 +172,7 @@ def comparison(config: Config) -> "Comparison":
 
 
 def scheduled(args: Sequence[str]) -> Config:
-    """Return the options of the schedule that command-line arguments name."""
+    """Return the options of the schedule that the command-line arguments name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--schedule", default="published")
     return SCHEDULES.get(parser.parse_known_args(args)[0].schedule, SCHEDULES["published"])

@@ -1,10 +1,10 @@
 """CCVAE of Joy et al. (2021) on MNIST, against the classifier alone.
 
-Trains the VAE that reads the label off a part of its latents, and beside it a classifier with the
-encoder's networks on the labelled rows alone. The epoch is chosen on validation rows taken from the
-training set; the test set is read once, at the end. Writes per-seed CSV, JSON, checkpoint and
-figures to RESULTS_ROOT/mnist_ccvae/: samples of each class and their spread, class swaps with the
-style kept, walks along each latent of the class and between styles.
+Trains the CCVAE, which predicts the label from a part of its latents, and beside it a classifier
+with the encoder's networks on the labelled rows alone. The epoch is chosen on validation rows taken
+from the training set; the test set is read once, at the end. Writes per-seed CSV, JSON, checkpoint
+and figures to RESULTS_ROOT/mnist_ccvae/: samples of each class and their spread, class swaps with
+the style kept, walks along each latent of the class and between styles.
 """
 
 from collections.abc import Sequence
@@ -29,35 +29,35 @@ class Config(SemiSupervisedOptions):
     """Labelled training rows, shared evenly by the classes."""
     alpha: float = 200.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
-    nats, on top of that term's weight in the bound itself."""
+    nats, in addition to its weight in the bound itself."""
     epochs: int = 15
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
+    """Unlabelled rows per step, and labelled rows per step; all of them if there are fewer."""
     learning_rate: float = 3e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions, or pixels, and latents."""
     input_dropout: float = 0.5
     """Probability of dropping an output of the convolutions, or a pixel without them, at the input
-    of the encoder, and of the classifier of labelled rows alone."""
+    of the encoder and of the classifier of labelled rows."""
     style_dim: int = 40
     """Dimensions of z_style; z_class has one for each class."""
     kl_weight: float = 1.0
     """Weight of log p(z|y) - log q(z|x)."""
     likelihood: Literal["bernoulli", "laplace"] = "bernoulli"
-    """Family of p(x|z); laplace takes grey values as they are, and wants --no-binarise."""
+    """Family of p(x|z); laplace takes grey values unchanged, and needs --no-binarise."""
     laplace_scale: float = 0.1
-    """Scale of the Laplace likelihood, pixels being in [0, 1]."""
+    """Scale of the Laplace likelihood, for pixels in [0, 1]."""
     num_samples: int = 100
-    """Draws that q(y|x) of labelled rows is a mean of."""
+    """Number of draws over which q(y|x) of labelled rows is averaged."""
     channels: int | None = 16
-    """Channels of the first of the convolutions before the encoder and the last after the decoder;
+    """Channels of the first convolution before the encoder and of the last one after the decoder;
     none for fully connected networks."""
     batch_norm: bool = False
-    """Batch norm in the encoder, and in the classifier of labelled rows alone."""
+    """Batch norm in the encoder and in the classifier of labelled rows."""
     baseline: bool = option(True, recorded=False)
-    """Train the classifier on the labelled rows alone as well."""
+    """Also train the classifier on the labelled rows alone."""
 
 
 def build(config: Config, data: "SSLData") -> "CCVAE":

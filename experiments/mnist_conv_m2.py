@@ -1,10 +1,10 @@
 """M2 of Kingma et al. (2014) on MNIST, with convolutions shared by classifier and encoder.
 
 Trains M2, and beside it the same classifier with its convolutions on the labelled rows alone. By
-default one label of each unlabelled row is summed and one drawn (RaoBlackwellM2), since every
-summed label is one more image to paint; --num-summed None sums all. The epoch is chosen on
-validation rows taken from the training set; the test set is read once, at the end. Writes per-seed
-CSV, JSON, checkpoint and figures to RESULTS_ROOT/mnist_conv_m2/.
+default one label of each unlabelled row is summed and one drawn (RaoBlackwellM2), since each label
+to sum is one more image to decode; --num-summed None sums all. The epoch is chosen on validation
+rows taken from the training set; the test set is read once, at the end. Writes per-seed CSV, JSON,
+checkpoint and figures to RESULTS_ROOT/mnist_conv_m2/.
 """
 
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ class Config(mnist_m2.Config):
     labels: int = 486
     """Labelled training rows, shared evenly by the classes."""
     epochs: int = 15
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
+    """Unlabelled rows per step, and labelled rows per step; all of them if there are fewer."""
     learning_rate: float = 3e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     channels: int = 16
-    """Channels of the first of the convolutions, and of the last after the decoder."""
+    """Channels of the first convolution, and of the last one after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
     input_dropout: float = 0.5
     """Probability of dropping an output of the convolutions at the classifier's input."""
     num_summed: int | None = 1
-    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
-    (RaoBlackwell_ELBO); none to sum all."""
+    """Number of most probable classes to sum for each unlabelled row; one of the others is drawn
+    (RaoBlackwell_ELBO). None to sum all."""
 
 
 def build(config: Config, data: "SSLData") -> "M2":

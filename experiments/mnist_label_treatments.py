@@ -1,16 +1,16 @@
-"""Eleven ways to treat the missing label on MNIST with 100 labels, and the classifier without them.
+"""Eleven treatments of the missing label on MNIST with 100 labels, and a baseline classifier.
 
-Models that differ only in what they do about the unknown label of an unlabelled row: the same
-networks, rows, label splits, schedule and objective weights for all, but for those which these
-serve badly, and which have options of their own: --logisticnormal-kl-z and --stgumbelsoftmaxm2-*.
-Beside the files of every seed it draws all of them together: accuracy on validation rows, losses,
+The models differ only in what they do about the unknown label of an unlabelled row: all have the
+same networks, rows, label splits, schedule and objective weights. Models for which these work badly
+have options of their own: --logisticnormal-kl-z and --stgumbelsoftmaxm2-*.
+Besides the files of every seed, it draws all models together: accuracy on validation rows, losses,
 and KL divergences over epochs.
 The epoch is chosen on validation rows taken from the training set; the test set is read once, at
 the end. Writes to RESULTS_ROOT/mnist_label_treatments/.
 
-Left out on purpose, of what the vae_ssl project has: its "negative KL" trick, with which what is
-maximised bounds nothing, and its doubled KL of z on unlabelled rows, which makes the bound looser
-for good (--kl-z 2 2 1 does so for all rows). Here z's KL weighs more at first, and 1 in the end.
+Two features of the vae_ssl project are left out on purpose. Its "negative KL" trick maximises an
+objective that is no bound. Its doubled KL of z on unlabelled rows makes the bound looser forever
+(--kl-z 2 2 1 does so for all rows); here z's KL weighs more at first, and 1 at the end.
 """
 
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ Name = Literal[
     "mlpclassifier",
 ]
 
-# Every treatment, and the classifier of labelled rows alone.
+# Every treatment, and the classifier of labelled rows.
 ALL: tuple[str, ...] = get_args(Name)[1:]
-# Those that some options are about.
+# Groups of models with common options.
 _GUMBEL = ("gumbelsoftmaxm2", "stgumbelsoftmaxm2")
 _STRAIGHT_THROUGH_GUMBEL = ("stgumbelsoftmaxm2",)
 _NORMAL = ("logisticnormalm2", "stlogisticnormalm2")
@@ -58,14 +58,14 @@ _LABEL = tuple(name for name in ALL[:-1] if name not in _SIMPLEX)
 class Config(SemiSupervisedOptions):
     """Options of the experiment.
 
-    An option of three numbers is annealed: its first value, its last, and in how many steps it
-    goes from one to the other, along a line.
+    An option of three numbers is annealed: its first value, its last value, and the number of steps
+    of its linear change.
     """
 
     epochs: int = 36
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     labelled_batch_size: int | None = None
-    """Labelled rows a step, at most as many as there are; none for `batch_size`."""
+    """Number of labelled rows per step; all of them if there are fewer; none for `batch_size`."""
     models: tuple[Name, ...] = option(("all",), recorded=False)
     """Models to train; all for every one."""
     alpha: float = 15.0
@@ -80,23 +80,23 @@ class Config(SemiSupervisedOptions):
     activation: Literal["relu", "softplus", "elu", "tanh", "maxout"] = "relu"
     """Activation of all networks; maxout takes four affine maps for each unit."""
     parted_batch_norm: bool = True
-    """With batch norm: take the statistics of labelled and unlabelled rows apart."""
+    """Batch norm with separate statistics for labelled and unlabelled rows."""
     latent_noise: float = 0.0
     """Standard deviation of noise added to z in training, before the decoder."""
     num_summed: int = option(1, models=("raoblackwellm2",))
-    """Likeliest classes that raoblackwellm2 sums."""
+    """Number of most probable classes that raoblackwellm2 sums."""
     num_samples: int = option(2, models=("leaveoneoutm2",))
-    """Labels that leaveoneoutm2 draws for each row."""
+    """Number of labels that leaveoneoutm2 draws for each row."""
     gumbel_temperature: tuple[float, float, int] = option((0.5, 0.5, 1), models=_GUMBEL)
     """Temperature of gumbelsoftmaxm2, annealed."""
     stgumbelsoftmaxm2_temperature: tuple[float, float, int] = option(
         (0.06, 0.06, 1), models=_STRAIGHT_THROUGH_GUMBEL, in_place_of="gumbel_temperature"
     )
-    """Temperature of stgumbelsoftmaxm2, annealed: of its gradient alone, whose bias shows more."""
+    """Temperature of stgumbelsoftmaxm2's gradient, annealed; its bias has a larger effect."""
     stgumbelsoftmaxm2_alpha: float = option(
         60.0, models=_STRAIGHT_THROUGH_GUMBEL, in_place_of="alpha"
     )
-    """alpha of stgumbelsoftmaxm2, whose gradient of unlabelled rows needs more to hold against."""
+    """alpha of stgumbelsoftmaxm2, larger to balance its gradient of unlabelled rows."""
     stgumbelsoftmaxm2_learning_rate: float = option(
         1e-3, models=_STRAIGHT_THROUGH_GUMBEL, in_place_of="learning_rate"
     )
@@ -107,19 +107,19 @@ class Config(SemiSupervisedOptions):
     latent_temperature: tuple[float, float, int] = option((0.1, 0.1, 1), models=("logisticnormal",))
     """Temperature of logisticnormal's softmax, annealed."""
     posterior_shift: bool = option(True, models=("logisticnormal",))
-    """Learn how logisticnormal's posterior shifts with the label."""
+    """Learn the shift of logisticnormal's posterior by the label."""
     prior_concentration: tuple[float, float, int] = option((0.05, 0.05, 1), models=("loggamma",))
     """Concentration of loggamma's Dirichlet prior, annealed."""
     kl_z: tuple[float, float, int] = (3.0, 1.0, 1500)
-    """Weight of the KL divergence of z, annealed: at first it shall leave the class to y."""
+    """Weight of the KL divergence of z, annealed, so that y learns the class first."""
     logisticnormal_kl_z: tuple[float, float, int] = option(
         (3.0, 1.0, 5400), models=_LOGISTIC_NORMAL, in_place_of="kl_z"
     )
-    """The same for the four logistic normal models, whose labels need longer to hold their own."""
+    """The same for the four logistic normal models, whose labels learn the class later."""
     kl_y: tuple[float, float, int] = option((1.0, 1.0, 1), models=_LABEL)
     """Weight of the KL divergence of the label, annealed."""
     kl_simplex: tuple[float, float, int] = option((1.0, 1.0, 1), models=_SIMPLEX)
-    """Weight of the KL divergence of the latent that the label is observed from, annealed."""
+    """Weight of the KL divergence of the latent behind the label, annealed."""
     classification: tuple[float, float, int] = (1.0, 1.0, 1)
     """Factor of alpha, annealed."""
     labelled_bound: tuple[float, float, int] = (1.0, 1.0, 1)
@@ -131,13 +131,13 @@ class Config(SemiSupervisedOptions):
     learning_rate_decay_epochs: int = 200
     """With --learning-rate-schedule step: epochs between two such steps."""
     max_gradient_norm: float | None = None
-    """Cap of the total gradient norm; none for none."""
+    """Cap of the total gradient norm; none for no cap."""
     l1: float = 0.0
     """Weight of the sum of absolute values of the penalised weights, in nats per example."""
     l2: float = 0.0
     """Weight of the sum of squares of the penalised weights, in nats per example."""
     penalised: str = r".*weight"
-    """Regular expression for the names of the parameters that --l1 and --l2 are about."""
+    """Regular expression for the names of the parameters that --l1 and --l2 penalise."""
 
 
 def build(name: str, config: Config, data: "SSLData") -> "SSLModel":
@@ -147,7 +147,7 @@ def build(name: str, config: Config, data: "SSLData") -> "SSLModel":
     normal = {"temperature": config.normal_temperature[0]}
     gumbel = {"temperature": config.gumbel_temperature[0]}
     latent = {"temperature": config.latent_temperature[0]}
-    # Each treatment with the options that it alone has.
+    # Each treatment, with the options that only it has.
     treatments: dict[str, tuple[type[Any], dict[str, Any]]] = {
         "m2": (models.M2, {}),
         "raoblackwellm2": (models.RaoBlackwellM2, {"num_summed": config.num_summed}),
@@ -165,7 +165,7 @@ def build(name: str, config: Config, data: "SSLData") -> "SSLModel":
         "loggamma": (models.LogGamma, {"prior_concentration": config.prior_concentration[0]}),
     }
     treatment, own = treatments[name]
-    # Without unlabelled rows there are no statistics of them to classify by.
+    # Without unlabelled rows there are no statistics of them to predict with.
     separate = config.batch_norm and config.parted_batch_norm and data.num_unlabelled > 0
     return treatment(
         **own,

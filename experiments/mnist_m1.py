@@ -1,9 +1,9 @@
-"""M1, the variational autoencoder, on MNIST: bounds, pictures, and what the KL is for.
+"""M1, the variational autoencoder, on MNIST: bounds, pictures, and the effect of the KL.
 
 Trains a VAE on the training rows without their labels, chooses the epoch by the ELBO of
 validation rows, and evaluates the ELBO and importance-weighted bounds of the test rows, once. A
-VAE and a plain autoencoder of two latent dimensions, trained beside it, show the latent space; an
-animation follows the test rows there, from which nothing is chosen and no number is taken.
+VAE and a plain autoencoder of two latent dimensions, trained beside it, show the latent space. An
+animation shows the test rows there; nothing is chosen by it, and no figure comes from it.
 Writes per-seed CSV, JSON, checkpoint, figures and two animations to RESULTS_ROOT/mnist_m1/.
 """
 
@@ -42,18 +42,18 @@ class Config(TrainingOptions):
     batch_norm: bool = True
     """Batch norm before each activation."""
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
-    """p(x|z): Bernoulli, or Gaussian of learned scale on pixels as they are."""
+    """p(x|z): Bernoulli, or Gaussian with a learned scale on unchanged pixels."""
     bound_samples: tuple[int, ...] = option((1, 50, 5000), recorded=False)
-    """Samples k of the importance-weighted bounds of the test rows; k = 1 is the ELBO and always
-    there, k = 5000 takes a quarter of an hour for MNIST on two cores."""
+    """Numbers of samples k of the importance-weighted bounds of the test rows; k = 1, the ELBO, is
+    always included; k = 5000 takes a quarter of an hour for MNIST on two cores."""
     two_dimensional: bool = option(True, recorded=False)
-    """Train the VAE and the autoencoder of two latent dimensions as well."""
+    """Also train the VAE and the autoencoder of two latent dimensions."""
     epochs_2d: int = 50
     """Epochs of these two."""
 
     @property
     def draws_pixels(self) -> bool:
-        """Whether pixels are drawn: a Gaussian likelihood takes them as they are."""
+        """Whether pixels are drawn: a Gaussian likelihood takes them unchanged."""
         return self.binarise and self.likelihood == "bernoulli"
 
 
@@ -116,7 +116,7 @@ def measure(
         return result | mean_with_error("test_log_prob_x_given_code", given_code), figures
     result["active_latents"] = len(active_latents(model, contender.data.unlabelled_xs))
     for k in sorted({1, *config.bound_samples}):
-        # Of the two-dimensional model, only what takes no time.
+        # For the two-dimensional model, only fast measures.
         if k > 50 and contender.name == "vae_2d":
             continue
         name = "test_elbo" if k == 1 else f"test_bound_{k}"
@@ -159,7 +159,7 @@ def comparison(config: Config) -> "Comparison":
 def _watch(
     name: str, run: "SeedRun", model: "VAE", data: "SSLData", epochs: int
 ) -> "Frames | None":
-    """Return what to keep of a model while it trains, for its animation."""
+    """Return the pictures to keep of a model while it trains, for its animation."""
     from experiments.engine.frames import Frames
 
     if name == "autoencoder_2d":

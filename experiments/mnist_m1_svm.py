@@ -1,9 +1,9 @@
 """M1 of Kingma et al. (2014) as a feature extractor for support vector machines on MNIST.
 
-Takes M1 from a finished run of `mnist_m1` with the same seed, or trains it first, and fits to its
-posterior means: a linear SVM and an RBF SVM on the labelled rows, and an RBF SVM that labels
-unlabelled rows itself, the surest first, and learns from these too (scikit-learn's
-SelfTrainingClassifier; in place of the paper's transductive SVM). Hyper-parameters are
+Takes M1 from a finished run of `mnist_m1` with the same seed, or trains it first. Fits to its
+posterior means: a linear SVM and an RBF SVM on the labelled rows, and a self-training RBF SVM. The
+latter labels unlabelled rows itself, the most certain first, and learns from these too
+(scikit-learn's SelfTrainingClassifier replaces the paper's transductive SVM). Hyper-parameters are
 chosen on validation rows that M1 was not trained on; the test set is read once. Writes per-seed
 CSV (every combination tried) and JSON to RESULTS_ROOT/mnist_m1_svm/.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from experiments.engine.runner import Comparison, SeedRun
     from pyro_ssl.data import LabelSplit
 
-# Self-training labels so many parts of the unlabelled rows, one a round.
+# Number of parts of the unlabelled rows that self-training labels, one per round.
 _PARTS = 50
 
 
@@ -38,7 +38,7 @@ class Config(DataOptions):
     """Options of the experiment."""
 
     precision: Literal["auto", "float32", "bfloat16"] = option("auto", recorded=False)
-    """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
+    """Precision of matrix products; auto is bfloat16, twice as fast, if the device supports it."""
     labels: tuple[int, ...] = option((100, 600, 1000, 3000), recorded=False)
     """Numbers of labelled training rows, shared evenly by the classes."""
     classifiers: tuple[Literal["linear_svm", "rbf_svm", "self_training_svm"], ...] = option(
@@ -46,7 +46,7 @@ class Config(DataOptions):
     )
     """Which classifiers."""
     penalties: tuple[float, ...] = (0.1, 1.0, 10.0)
-    """Values to choose C from; self-training takes what was chosen for the RBF SVM."""
+    """Values to choose C from; self-training uses the value chosen for the RBF SVM."""
     gammas: tuple[float, ...] = (0.3, 0.5, 0.7, 1.0, 1.4)
     """Values to choose the RBF kernel's gamma from, in units of 1 / (number of features times their
     mean variance), scikit-learn's `scale`."""
@@ -73,13 +73,13 @@ def candidates(kind: str, config: Config, penalty: float | None) -> list[dict[st
     Args:
         kind: which classifier.
         config: the options.
-        penalty: what was chosen for the RBF SVM, which self-training takes.
+        penalty: the C chosen for the RBF SVM, which self-training uses.
     """
     if kind == "linear_svm":
         return [{"penalty": c} for c in config.penalties]
     if kind == "rbf_svm":
         return [{"penalty": c, "gamma": g} for c, g in product(config.penalties, config.gammas)]
-    # More rows lie closer together: self-training may want another kernel.
+    # More rows are closer together: self-training may need another kernel.
     both = product(config.gammas, config.rounds)
     return [{"penalty": penalty, "gamma": gamma, "rounds": rounds} for gamma, rounds in both]
 
@@ -106,7 +106,7 @@ class Rows:
 def select_rows(
     split: "LabelSplit", features: "NDArray[Any]", ys: "NDArray[Any]", number: int, seed: int
 ) -> Rows:
-    """Return the rows of a split, of the unlabelled ones so many, chosen by the seed."""
+    """Return the rows of a split, with `number` unlabelled ones, chosen by the seed."""
     import numpy as np
 
     some = np.random.default_rng(seed).permutation(split.unlabelled)[:number]
@@ -124,8 +124,8 @@ def choose(
 
     Args:
         kind: which classifier.
-        rows: what to fit it to, and to choose by.
-        tried: the options to choose from; of equally good ones the first is taken.
+        rows: the rows to fit to, and the validation rows to choose by.
+        tried: the options to choose from; of equally good ones, the first is chosen.
     """
     import pandas as pd
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
@@ -135,7 +135,7 @@ def choose(
     from experiments.engine.margins import MarginSVC
 
     names = {"penalty": "C", "gamma": "gamma", "rounds": "max_iter"}
-    # What is learnt from: without self-training, not the unlabelled rows.
+    # The training rows: without self-training, no unlabelled rows.
     used = rows.part != 1 if kind != "self_training_svm" else rows.part >= 0
     classifier: Any = SVC(kernel="linear" if kind == "linear_svm" else "rbf")
     if kind == "self_training_svm":
@@ -149,7 +149,7 @@ def choose(
     xs, ys, part = rows.xs[used], rows.ys[used], rows.part[used]
     folds = PredefinedSplit([0 if p == 2 else -1 for p in part])
     grid = [{name: [value] for name, value in setting.items()} for setting in settings]
-    # Refitted here: by itself it would learn from the validation rows as well.
+    # Refitted here, since the search itself would refit to the validation rows, too.
     search = GridSearchCV(classifier, grid, cv=folds, refit=False, error_score="raise")
     search.fit(xs, ys)
     best = search.best_index_
@@ -160,7 +160,7 @@ def choose(
 
 
 def check(run: "SeedRun") -> None:
-    """Raise what is wrong with the options, if anything is."""
+    """Raise an error if the options are invalid."""
     from experiments.engine.semi_supervised import seeded_split, validation_rows
 
     config = run.config

@@ -1,10 +1,10 @@
 """M1+M2 of Kingma et al. (2014) on MNIST with 100 labels: M2 on the latents of M1.
 
 Takes M1 from a finished run of `mnist_m1` with the same seed, or trains it first. Trains M2 on
-draws from M1's posteriors of grey images, new in every step, of the latents that are active; the
-epoch is chosen on validation rows that neither layer was trained on. Both layers together are
-then tested as one model: accuracy and calibration on grey images, and the ELBO of the joint
-program on pixels drawn from them, as M1's is. The test set is read once.
+M1's active latents, drawn anew in every step from M1's posteriors of grey images; the epoch is
+chosen on validation rows that neither layer was trained on. Both layers together are then tested
+as one model: accuracy and calibration on grey images, and, like M1's, the ELBO of the joint
+program on pixels drawn from them. The test set is read once.
 Writes per-seed CSV, JSON, checkpoints and figures to RESULTS_ROOT/mnist_m1m2/.
 """
 
@@ -35,16 +35,16 @@ class Config(SemiSupervisedOptions):
     """Options of the experiment."""
 
     binarise: Annotated[bool, tyro.conf.Suppress] = option(True, recorded=False)
-    """Pixels are M1's business."""
+    """Not used: M1 decides about pixels."""
     epochs: int = 300
-    """Epochs of M2, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs of M2; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     latent_dim: int = 10
     """Dimensions of M2's latent z2."""
     hidden_dims: tuple[int, ...] = (500,)
     """Units of each hidden layer of M2's classifier and encoder, reversed in its decoder."""
     num_summed: int | None = 1
-    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
-    (RaoBlackwell_ELBO); none to sum all."""
+    """Number of most probable classes to sum for each unlabelled row; one of the others is drawn
+    (RaoBlackwell_ELBO). None to sum all."""
     active_threshold: float = 0.1
     """Keep the latents of M1 whose posterior means have a larger standard deviation."""
     m1: M1Options = option(M1Options(), recorded_as=lambda m1: m1.tag)
@@ -74,7 +74,7 @@ def build(config: Config, data: "SSLData") -> "LatentM2":
 
 
 def check(run: "SeedRun") -> None:
-    """Raise what is wrong with the options, if anything is, without an M1."""
+    """Raise an error if the options are invalid, without an M1."""
     from experiments.engine.training import check_contenders
     from pyro_ssl.models import VAE
 
@@ -93,7 +93,7 @@ def contenders(run: "SeedRun") -> "list[Contender]":
             f"({started_on.read_text()}, now {m1.digest}): start it again with --overwrite"
         )
     found = _contender(run, m1.vae, m1.active)
-    # Not the values of the latents, which depend on the number of threads by rounding.
+    # Not the values of the latents, whose rounding depends on the number of threads.
     identity = f"{run.dataset.digest}, split {found.split_digest}, latents of M1 {m1.digest}"
     watch = partial(_note_m1, run, m1)
     return [replace(found, builds_on=m1, watch=watch, identity=identity)]
@@ -121,7 +121,7 @@ def _contender(run: "SeedRun", vae: "VAE", active: tuple[int, ...]) -> "Contende
 
 
 def _images(run: "SeedRun") -> "tuple[SSLData, str]":
-    """Return the rows as images, and which they are."""
+    """Return the rows as images, and the digest of their split."""
     from experiments.engine.semi_supervised import labelled_rows, seeded_split
     from pyro_ssl.data import SSLData
 
@@ -131,7 +131,7 @@ def _images(run: "SeedRun") -> "tuple[SSLData, str]":
 
 
 def _note_m1(run: "SeedRun", m1: "TrainedM1", epoch: int) -> None:
-    """Note at the start which M1 this M2 is trained on, for a run that is resumed."""
+    """Store at the start which M1 this M2 is trained on, for a run that is resumed."""
     if epoch == 0:
         run.folders[NAME].write(run.seed, "_m1.txt", m1.digest)
 
@@ -157,7 +157,7 @@ def measure(
     figures = {**figures, **draw_classes(whole, dataset, config)[1]}
     torch.manual_seed(contender.seed)
     xs = dataset.test_xs.to(contender.device)
-    # M1 learned from drawn pixels: its bound is one on such pixels.
+    # M1 learnt from drawn pixels, so its bound is for drawn pixels.
     bounds = importance_weighted_bound(model, xs.bernoulli() if m1.results["binarised"] else xs)
     result |= mean_with_error("test_elbo", bounds)
     run.file(NAME, "_m1.txt").unlink(missing_ok=True)

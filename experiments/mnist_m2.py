@@ -1,10 +1,10 @@
 """M2 of Kingma et al. (2014) on MNIST with 100 labels, against the classifier alone.
 
-Trains the semi-supervised VAE M2, its label summed out, and beside it the same classifier
+Trains the semi-supervised VAE M2, with its label summed out, and beside it the same classifier
 network on the labelled rows alone. The epoch is chosen on validation rows taken from the
 training set; the test set is read once, at the end. Writes per-seed CSV, JSON, checkpoint
 and figures to RESULTS_ROOT/mnist_m2/. With --num-summed it trains RaoBlackwellM2 instead; with
---latent-dim 2 it draws each class's manifold as well.
+--latent-dim 2 it also draws each class's manifold.
 """
 
 from collections.abc import Sequence
@@ -33,16 +33,16 @@ class Config(SemiSupervisedOptions):
     input_dropout: float = 0.5
     """Probability of dropping a pixel at the classifier's input."""
     num_summed: int | None = None
-    """Sum only so many of the likeliest classes of each unlabelled row and draw one of the others
-    (RaoBlackwell_ELBO); none to sum all."""
+    """Number of most probable classes to sum for each unlabelled row; one of the others is drawn
+    (RaoBlackwell_ELBO). None to sum all."""
     baseline: bool = option(True, recorded=False)
-    """Train the classifier on the labelled rows alone as well."""
+    """Also train the classifier on the labelled rows alone."""
     class_chunk: int | None = option(None, recorded=False)
-    """Evaluate so many of the summed classes at a time, to save memory; none for all."""
+    """Number of summed classes to evaluate at a time, to save memory; none for all."""
 
 
 def build(config: Config, data: "SSLData", channels: int | None = None) -> "M2":
-    """Return the M2, newly initialised; with convolutions if it is said of how many channels."""
+    """Return the M2, newly initialised; with convolutions if `channels` is given."""
     from pyro_ssl.models import M2, RaoBlackwellM2
 
     options: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""Sums up every finished run under a results folder: mean, spread and number of seeds.
+"""Summarises all finished runs in a results folder: mean, spread and number of seeds.
 
-Prints a table and writes it as summary.csv and summary.md into the results folder. With
-`--pages README.md docs` it also brings the tables of these pages up to date, and with `--cards
-docs/cards` it writes the model cards. Also writes report.html into the results folder: tables with
-95 % intervals beside published figures, curves and pictures, each with the command that makes it.
+Prints a table, and writes it as summary.csv and summary.md into the results folder. Also writes
+report.html there: tables with 95 % intervals beside published figures, curves and pictures, each
+with the command that produces it. With `--pages README.md docs`, updates the tables of these
+pages; with `--cards docs/cards`, writes the model cards.
 """
 
 import sys
@@ -42,8 +42,8 @@ def report(config: Config) -> None:
     """Write and print the report.
 
     Raises:
-        ResultsError: if there is no finished run, a result is damaged, a page's marks mean
-            nothing, no card can be written of a model, or a file cannot be written.
+        ResultsError: if there is no finished run, a result is damaged, a page's mark is unknown,
+            no card can be written for a model, or a file cannot be written.
     """
     from experiments.engine.cards.pages import cards
     from experiments.engine.marks import filled
@@ -56,7 +56,7 @@ def report(config: Config) -> None:
 
     root = Path(config.results_root)
     for file in sorted(root.glob("**/seed_*.json")):
-        # A report with runs left out would look like one without them.
+        # A report that leaves out runs would look like a complete one.
         read_result(file)
     results = load_summary(root)
     table = summarise(results)

@@ -1,8 +1,8 @@
 """Semantic hashing: VAEs whose latents are bits, on 20 Newsgroups.
 
-The second experiment of Shekhovtsov et al. (2022), a row of bits for each document. The epoch is
+The second experiment of Shekhovtsov et al. (2022), a binary code for each document. The epoch is
 chosen by the ELBO of validation documents taken from the training part; the test part is read
-once, at the end, for: the ELBO in nats a document; perplexity a word; the deviance form of the
+once, at the end, for: the ELBO in nats per document; perplexity; the deviance form of the
 published reproduction beside that of a unigram model (see `pyro_ssl.metrics.documents`); and
 precision at 100, the share of a test document's 100 nearest training documents, by Hamming distance
 of codes, that are of its group. --grid paper runs the reproduction's 36 architectures, one folder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyro_ssl.data import Documents
     from pyro_ssl.models import BernoulliVAE
 
-# Nearest training documents whose group is looked at.
+# Number of nearest training documents whose groups are compared.
 _NEAREST = 100
 
 
@@ -35,7 +35,7 @@ class Config(RunOptions):
     """Options of the experiment."""
 
     grid: Literal["paper"] | None = option(None, recorded=False)
-    """Run all of the paper's architectures in place of the one that bits, depths and inputs say."""
+    """Run all of the paper's architectures instead of the one given by bits, depths and inputs."""
     bits: int = 64
     """Bits of a code."""
     encoder_depth: int = 0
@@ -43,32 +43,32 @@ class Config(RunOptions):
     decoder_depth: int = 0
     """Hidden layers of the decoder."""
     inputs: Literal["counts", "frequencies"] = "counts"
-    """What the encoder sees; the likelihood is always of counts."""
+    """Inputs of the encoder; the likelihood is always of counts."""
     hidden: int = 512
     """Units of each hidden layer."""
     estimator: Literal["disarm", "arm", "straight_through", "score_function"] = "disarm"
     """Estimator of the encoder's gradient."""
     words: int = 10_000
-    """Size of the vocabulary, the words that the most training documents have."""
+    """Size of the vocabulary: the words that occur in most training documents."""
     remove: tuple[Literal["headers", "footers", "quotes"], ...] = ("headers",)
     """Parts of each message to leave out."""
     tokens: Literal["words", "letters"] = "letters"
-    """What a word is: two or more letters, or letters, digits and underscores. Without headers and
-    of letters alone the corpus is much like the Matlab edition that the reproduction took."""
+    """Definition of a word: two or more letters, or letters, digits and underscores. Without
+    headers and with words of letters, the corpus is much like the reproduction's Matlab edition."""
     validation: int = 1_000
     """Training documents to choose the epoch on, never trained on."""
     epochs: int = 50
     """Epochs, each one pass over the training documents."""
     batch_size: int = 256
-    """Documents a step."""
+    """Documents per step."""
     learning_rate: float = 5e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
     """Step size over the epochs: constant, or falling to 0 along a half cosine."""
     patience: int | None = 8
-    """Stop after so many epochs without a better validation ELBO; none for never."""
+    """Number of epochs without a better validation ELBO after which to stop; none for never."""
     draws: int = 10
-    """Codes drawn for each test document to average its ELBO over."""
+    """Number of codes drawn for each test document to average its ELBO."""
 
 
 def architectures(config: Config) -> dict[str, Config]:
@@ -98,7 +98,7 @@ def architectures(config: Config) -> dict[str, Config]:
 
 
 def load(config: Config) -> "Documents":
-    """Return the documents, downloading them if need be."""
+    """Return the documents, and download them if necessary."""
     from pyro_ssl.data import load_newsgroups
 
     return load_newsgroups(config.data_root, config.words, config.remove, config.tokens)
@@ -119,7 +119,7 @@ def build(config: Config, num_words: int) -> "BernoulliVAE":
 
 
 def contenders(run: "SeedRun") -> "list[Contender]":
-    """Build all on the same training and validation documents."""
+    """Build all models on the same training and validation documents."""
     import torch
 
     from experiments.engine.training import Contender
@@ -160,7 +160,7 @@ def contenders(run: "SeedRun") -> "list[Contender]":
 def measure(
     contender: "Contender", dataset: "Documents", config: Config
 ) -> "tuple[Result, Figures]":
-    """Bound the test documents' log-likelihood, and look for the like among the others."""
+    """Bound the test documents' log-likelihood, and retrieve similar training documents."""
     import torch
 
     from experiments.engine.training import mean_with_error

@@ -1,8 +1,8 @@
-"""CCVAE, M2 and a classifier on synthetic shapes with six binary attributes, few of them labelled.
+"""CCVAE, M2 and a classifier on synthetic shapes with six attributes, few of them labelled.
 
-Images are drawn by the project; nothing is downloaded. Beside accuracies it scores interventions:
-each attribute is changed through its latent (CCVAE) or its input of the decoder (M2), and a judge,
-a classifier trained on the truth of all training rows, must see that attribute change and no other.
+Images are drawn by the project; nothing is downloaded. Besides accuracies, it scores interventions:
+each attribute is changed through its latent (CCVAE) or its input of the decoder (M2). A judge, a
+classifier trained on all true labels, must see this attribute change and no other.
 The epoch is chosen on validation rows taken from the training set; the test set is read once, at
 the end. Writes to RESULTS_ROOT/shapes_ccvae/.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pyro_ssl.data import SSLData
     from pyro_ssl.infer import FitConfig
 
-# The classifier that is asked what it sees in changed images.
+# The classifier that judges changed images.
 JUDGE = "judge"
-# Test images whose attributes are changed, one after the other.
+# Number of test images whose attributes are changed, one after the other.
 _INTERVENTIONS = 1000
 
 
@@ -35,40 +35,40 @@ class Config(AttributeOptions):
     dataset: Literal["shapes"] = "shapes"  # type: ignore[assignment]
     """Data set."""
     train_rows: int = 20_000
-    """Training images, validation rows among them."""
+    """Number of training images, including validation rows."""
     test_rows: int = 4_000
     """Test images."""
     size: int = 64
     """Height and width of the images."""
     labels: int = 150
-    """Labelled training rows: 1 % of those that are not for validation."""
+    """Labelled training rows; by default 1 % of those that are not for validation."""
     validation: int | None = 5_000
-    """Labelled rows taken from the training set to choose the epoch on, never trained on."""
+    """Number of labelled validation rows, taken from the training set and never trained on."""
     epochs: int = 24
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 25
-    """Unlabelled rows a step; as many labelled rows come on top. Few, since the angle of small
-    squares takes many steps to learn, and an epoch takes its time by rows."""
+    """Unlabelled rows per step, with as many labelled rows. Small by default, since the angle of
+    small squares takes many steps to learn, and the time of an epoch depends on its rows."""
     learning_rate: float = 2e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     alpha: float = 100.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
-    nats; in CCVAE on top of that term's weight in the bound itself."""
+    nats; in CCVAE in addition to its weight in the bound itself."""
     input_dropout: float = 0.0
     """Probability of dropping an output of the convolutions at the input of M2's classifier,
     CCVAE's encoder, and the classifier of labelled rows alone."""
     likelihood: Literal["bernoulli", "laplace"] = "bernoulli"
-    """Family of p(x|.). Of small shapes on a plain ground the median, which is what the Laplace
-    family learns first, is the ground."""
+    """Family of p(x|.). The Laplace family first learns the median, which is the background for
+    small shapes on a plain background."""
     channels: int = 16
-    """Channels of the first of the convolutions, and of the last after the decoder."""
+    """Channels of the first convolution, and of the last one after the decoder."""
     hidden_dims: tuple[int, ...] = (512,)
     """Units of each hidden layer between convolutions and latents."""
     latent_dim: int = 8
-    """Dimensions of M2's z. What attributes leave open are seven numbers."""
+    """Dimensions of M2's z. Seven numbers describe all that attributes leave open."""
     style_dim: int | None = 4
-    """Dimensions of CCVAE's z_style. With few, place, size and angle are left to the latents of the
-    attributes that they decide; as many as M2's z has if None."""
+    """Dimensions of CCVAE's z_style; None for those of M2's z. With few, the latents of attributes
+    must encode place, size and angle."""
     judge_epochs: int = 5
     """Epochs of the judge, on all training rows and their true attributes."""
 
@@ -85,14 +85,14 @@ def load(config: Config) -> "AttributeImages":
 def train_judge_for_less(
     how: "FitConfig", config: Config, name: str, data: "SSLData"
 ) -> "FitConfig":
-    """Return how a model is trained: the judge for fewer epochs, of more labels."""
+    """Return the training of a model; the judge has fewer epochs and more labels."""
     return replace(how, epochs=config.judge_epochs) if name == JUDGE else how
 
 
 def measure_interventions(
     contender: "Contender", dataset: "AttributeImages", config: Any
 ) -> "tuple[Result, Figures]":
-    """Change the attributes of test images, and ask the judge what it sees."""
+    """Change the attributes of test images, and classify them by the judge."""
     from pyro_ssl.metrics import intervention_score
     from pyro_ssl.models import MultiLabelCCVAE, MultiLabelM2, SSLModel
 

@@ -1,7 +1,7 @@
 """Semi-supervised learning with deep generative models, as Pyro programs.
 
 It exports what most programs need: `fit`, `FitConfig`, `SSLData`, the models, their likelihoods,
-the estimator, and the parts of a training loop. Each is imported when it is first used, so that
+the estimators, and the parts of a training loop. Each is imported on first use, so that
 `import pyro_ssl` is quick.
 """
 

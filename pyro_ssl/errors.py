@@ -6,19 +6,19 @@ class PyroSSLError(Exception):
 
 
 class DataError(PyroSSLError, ValueError):
-    """Arrays, labels, splits or data files that cannot be used."""
+    """Arrays, labels, splits or data files that are invalid."""
 
 
 class ConfigError(PyroSSLError, ValueError):
-    """An option, or a combination of options, that cannot work."""
+    """An option, or a combination of options, that is invalid."""
 
 
 class ObjectiveError(PyroSSLError):
-    """An ELBO that would not compute the objective of its programs."""
+    """An ELBO that would compute another objective than that of its programs."""
 
 
 class CheckpointError(PyroSSLError):
-    """A checkpoint that is truncated, foreign, or belongs to another configuration."""
+    """A checkpoint that is truncated, not ours, or of another configuration."""
 
 
 class ResultsError(PyroSSLError):
@@ -26,7 +26,7 @@ class ResultsError(PyroSSLError):
 
 
 class WorkerError(PyroSSLError):
-    """A process that computed something ended before it was done, for want of memory perhaps."""
+    """A worker process ended before its task was done, perhaps for lack of memory."""
 
 
 class NonFiniteError(PyroSSLError, ArithmeticError):
@@ -34,9 +34,9 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
 
     Attributes:
         site: name of the first Pyro site, or parameter gradient, that was not finite; `loss` if a
-            replay of the epoch did not meet it again.
-        epoch: zero-based epoch in which it happened.
-        step: zero-based step within that epoch; -1 if a replay did not meet it again.
+            replay of the epoch did not reproduce the error.
+        epoch: zero-based epoch of the error.
+        step: zero-based step within that epoch; -1 if a replay did not reproduce the error.
     """
 
     def __init__(self, message: str, site: str, epoch: int, step: int) -> None:
@@ -51,5 +51,5 @@ class NonFiniteError(PyroSSLError, ArithmeticError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text as one line; the name of its kind if it has none."""
+    """Return an error's text as one line, or the name of its class if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Files that are written in one step, and states whose damage is noticed when they are read.
+"""Files that are written atomically, and files of states with a check against damage.
 
-A kill at any moment leaves the old file or the new one. The file of a state ends with the SHA-256
-of all before it, so that no flipped bit goes unnoticed.
+If the process is killed while it writes, either the old file or the new one remains. The file of a
+state ends with the SHA-256 of everything before it, so that no flipped bit goes unnoticed.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pyro_ssl.reading import REMEDY
 from pyro_ssl.replacing import replacing
 
 _BLOCK = 1 << 20
-# The end of a file of a state, a zip archive: a comment with the SHA-256.
+# The end of a state's file, which is a zip archive: a comment with the SHA-256.
 _SEAL = b"pyro_ssl sha256 "
 _SEALED = len(_SEAL) + 64
 # The last record of a zip archive without a comment, and an attribute of folders in it.
@@ -28,7 +28,7 @@ _ZIP_END, _ZIP_END_SIZE, _ZIP_FOLDER = b"PK\x05\x06", 22, 0x10
 
 
 def as_path(path: Any, name: str = "path") -> Path:
-    """Return the path of a file that was given as a string or a path.
+    """Return the path of a file, given as a string or a path.
 
     Raises:
         ConfigError: if it is neither.
@@ -39,7 +39,7 @@ def as_path(path: Any, name: str = "path") -> Path:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Replace the file `path` by `text`, in UTF-8, in one step.
+    """Replace the content of the file `path` by `text`, in UTF-8, atomically.
 
     Raises:
         ResultsError: if the file cannot be written.
@@ -52,7 +52,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Replace the file `path` by `content` in one step, once it can be read back.
+    """Replace the content of `path` by `content` atomically, after reading it back as a check.
 
     Raises:
         ResultsError: if the file cannot be written.
@@ -64,7 +64,7 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 
 def write_state(state: Mapping[Any, Any], path: Path) -> None:
-    """Replace the file `path` by a mapping of tensors and plain values, once it can be read back.
+    """Write a mapping of tensors and plain values to `path` atomically, after reading it back.
 
     NumPy's scalars become Python's numbers.
 
@@ -81,19 +81,19 @@ def write_state(state: Mapping[Any, Any], path: Path) -> None:
             with config.patch("save.compute_crc32", True):  # type: ignore[attr-defined]
                 torch.save(state, temporary)
             with temporary.open("rb") as file:
-                # The archive's checksums are those of what is in memory.
+                # The archive's checksums are computed from the data in memory.
                 _check_undamaged(file)
             _seal(temporary)
-            # Mapped to memory it takes none.
+            # A memory-mapped file takes no memory.
             torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
         except (AttributeError, TypeError, ValueError, pickle.PickleError) as error:
             raise ConfigError(unheld(path, state, _is_state, "tensors")) from error
 
 
 def read_state(path: Path) -> Any:
-    """Return what `write_state` wrote, tensors on the CPU, without running code from the file.
+    """Return what `write_state` wrote, with tensors on the CPU, without running the file's code.
 
-    Files of earlier versions, which have no SHA-256, have the checksums of zip archives.
+    Files of earlier versions have no SHA-256; the checksums of their zip archives are checked.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or holds other objects.
@@ -103,17 +103,17 @@ def read_state(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"there is no checkpoint {path} to resume from or to load") from error
     except Exception as error:
-        # The reader may raise nearly any error on damaged bytes.
+        # On damaged bytes, the reader may raise nearly any error.
         reason = one_line(error)
         if isinstance(error, pickle.UnpicklingError):
             reason = "it holds more than tensors and plain values, and nothing else is ever loaded"
         raise CheckpointError(
-            f"{path} is truncated or no checkpoint ({reason}): {REMEDY}"
+            f"{path} is truncated or not a checkpoint ({reason}): {REMEDY}"
         ) from error
 
 
 def sha256_of(file: IO[bytes], size: int = -1) -> str:
-    """Return the SHA-256 of an open file's next `size` bytes; of all that follow if it is -1."""
+    """Return the SHA-256 of an open file's next `size` bytes, or of all that follow if -1."""
     found = hashlib.sha256()
     while size and (block := file.read(_BLOCK if size < 0 else min(_BLOCK, size))):
         found.update(block)
@@ -134,10 +134,10 @@ def _seal(path: Path) -> None:
 
 
 def _check_undamaged(file: IO[bytes]) -> None:
-    """Check an archive's SHA-256, or the checksums that archives of earlier versions have.
+    """Check an archive's SHA-256, or the checksums in archives of earlier versions.
 
     Raises:
-        BadZipFile: if they are others, or it is no archive.
+        BadZipFile: if they differ, or it is not an archive.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _SEALED, 0))
@@ -145,10 +145,10 @@ def _check_undamaged(file: IO[bytes]) -> None:
     file.seek(0)
     if end.startswith(_SEAL):
         if sha256_of(file, size - _SEALED).encode() != end[len(_SEAL) :]:
-            raise zipfile.BadZipFile("its SHA-256 is another than it says")
+            raise zipfile.BadZipFile("its SHA-256 differs from the stored one")
         return
     if not (end[-_ZIP_END_SIZE:].startswith(_ZIP_END) and end.endswith(b"\0\0")):
-        raise zipfile.BadZipFile("it is not, or not all of, an archive that torch.save wrote")
+        raise zipfile.BadZipFile("it is not a complete archive of torch.save")
     with zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
         if damaged or any(part.external_attr & _ZIP_FOLDER for part in archive.infolist()):
@@ -159,7 +159,7 @@ def _load(path: Path) -> Any:
     import torch
 
     if path.exists() and not path.is_file():
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     with path.open("rb") as file:
         _check_undamaged(file)
         file.seek(0)

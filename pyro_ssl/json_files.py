@@ -1,4 +1,4 @@
-"""JSON files that hold the SHA-256 of their values, so that no change of them goes unnoticed."""
+"""JSON files with the SHA-256 of their values, so that no change goes unnoticed."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ def json_text(values: Mapping[str, Any], path: Path) -> str:
 
     Args:
         values: the values; NumPy's scalars become Python's numbers.
-        path: the file that is to hold them, for errors.
+        path: the file that will hold them, for errors.
 
     Raises:
         ConfigError: naming a value that JSON cannot hold.
@@ -32,25 +32,25 @@ def json_text(values: Mapping[str, Any], path: Path) -> str:
 
 
 def read_json(path: Path, missing: str = "give the path of what was saved") -> dict[str, Any]:
-    """Return the values of a file with the text of `json_text`.
+    """Return the values of a file written with `json_text`.
 
-    A file of an earlier version, without a SHA-256, is read as it is.
+    A file of an earlier version, without a SHA-256, is read without a check.
 
     Args:
         path: the file.
-        missing: what to do if it does not exist.
+        missing: the remedy if the file does not exist.
 
     Raises:
-        CheckpointError: if the file is missing, damaged or no such file.
+        CheckpointError: if the file is missing, damaged, or not such a file.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"there is no {path}: {missing}") from error
     except Exception as error:
-        # If it is nested too deeply, that is a RecursionError.
+        # Too deeply nested JSON causes a RecursionError.
         raise CheckpointError(
-            f"{path} is truncated or no file of ours ({one_line(error)}): {REMEDY}"
+            f"{path} is truncated or not our file ({one_line(error)}): {REMEDY}"
         ) from error
     if not isinstance(values, dict):
         found = type(values).__name__
@@ -58,13 +58,13 @@ def read_json(path: Path, missing: str = "give the path of what was saved") -> d
     digest = values.pop(_CHECKSUM, None)
     if digest is not None and digest != _digest_of(values):
         raise CheckpointError(
-            f"{path} is damaged or was changed: its SHA-256 is another than it says; {REMEDY}"
+            f"{path} is damaged or was changed: its SHA-256 differs from the stored one; {REMEDY}"
         )
     return values
 
 
 def unheld(path: Path, values: Any, holds: Callable[[Any], bool], kinds: str) -> str:
-    """Return an error's text that names the innermost of `values` that a file cannot hold."""
+    """Return the text of an error that names the innermost of `values` that cannot be stored."""
     name, found = "", values
     while True:
         parts: Any = enumerate(found) if isinstance(found, list | tuple) else ()

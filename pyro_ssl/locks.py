@@ -1,4 +1,4 @@
-"""Locks on files that one process alone may write, which say who holds them."""
+"""Locks on files that only one process may write; a lock names its holder."""
 
 import os
 import socket
@@ -20,13 +20,13 @@ except ImportError:  # Windows
 def held(path: Path, what: str) -> Iterator[None]:
     """Hold the lock `path`, a file that names this process, and delete it at the end.
 
-    The lock is the operating system's, so that it ends with the process that holds it, however
-    that ends: a file left by a killed process is in nobody's way, whatever has its number since.
-    Where there are no such locks (Windows, some network file systems), a warning says so.
+    The operating system releases the lock when its process ends, for whatever reason: a file left
+    by a killed process is harmless, even if another process has its number later. On systems
+    without such locks (Windows, some network file systems), a warning says so.
 
     Args:
         path: the file of the lock.
-        what: what it is the lock of, for messages.
+        what: the object that is locked, for messages.
 
     Raises:
         ResultsError: naming the process that holds it, or if the file cannot be written.
@@ -42,7 +42,7 @@ def held(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Before others can have it, and not if the file is another process's by now.
+        # Before others can have the lock, and not if the file is already another process's.
         with suppress(OSError):
             if _is_open(path, file):
                 path.unlink()
@@ -50,7 +50,7 @@ def held(path: Path, what: str) -> Iterator[None]:
 
 
 def _open_locked(path: Path, what: str) -> int:
-    """Return the opened file, locked if the system can."""
+    """Return the opened file, locked if the system has locks."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -60,14 +60,14 @@ def _open_locked(path: Path, what: str) -> int:
             raise
         if _is_open(path, file):
             return file
-        # Its last holder has deleted it meanwhile.
+        # Its last holder has deleted it in the meantime.
         os.close(file)
 
 
 def _lock(file: int, path: Path, what: str) -> None:
     if fcntl is None:
         warnings.warn(
-            f"{what} cannot be locked on this system: run it once at a time", stacklevel=4
+            f"{what} cannot be locked on this system: run it only once at a time", stacklevel=4
         )
         return
     try:
@@ -78,15 +78,17 @@ def _lock(file: int, path: Path, what: str) -> None:
             "ended, or end it"
         ) from error
     except OSError as error:
-        warnings.warn(f"{what} cannot be locked ({error}): run it once at a time", stacklevel=4)
+        warnings.warn(
+            f"{what} cannot be locked ({error}): run it only once at a time", stacklevel=4
+        )
 
 
 def _say_whose(file: int, path: Path) -> None:
-    """Write who holds a lock into its file; warn if a process of another computer was cut short."""
+    """Write the holder into the file; warn if a process of another computer left it."""
     former, host = _read(file), socket.gethostname()
     if former and not former.partition(" since ")[0].endswith(f" on {host}"):
         warnings.warn(
-            f"{path} was left by {former}, another computer than this, {host}: if that process "
+            f"{path} was left by {former}, not on this computer, {host}: if that process "
             "still runs there, end one of the two",
             stacklevel=4,
         )
@@ -100,7 +102,7 @@ def _read(file: int) -> str:
 
 
 def _is_open(path: Path, file: int) -> bool:
-    """Return whether the opened file is the one that lies at `path`."""
+    """Return whether the opened file is the one at `path`."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:

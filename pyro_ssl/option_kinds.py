@@ -1,4 +1,4 @@
-"""What an option may be: in annotations, as types and ranges, and in words, for errors."""
+"""Kinds of options: in annotations, as types and ranges, and in words, for errors."""
 
 import math
 import types
@@ -13,20 +13,20 @@ from torch import Tensor
 
 SEQUENCES = (tuple, list, Sequence, Iterable)
 MAPPINGS = (dict, Mapping)
-# What models compute with: float32 takes numbers of this size, and 0.
+# The range of numbers in models: what float32 can represent, and 0.
 _LEAST_FLOAT, _MOST_FLOAT = 2.0**-126, 2.0**127 * (2 - 2.0**-23)
 _MOST_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that an option may be; in `Annotated[int, Range(1)]`.
+    """The range of numbers for an option, used as `Annotated[int, Range(1)]`.
 
     Attributes:
-        least: the smallest one.
-        most: the largest one.
-        above: a bound below all of them.
-        below: a bound above all of them.
+        least: the smallest allowed number.
+        most: the largest allowed number.
+        above: all allowed numbers are larger than this.
+        below: all allowed numbers are smaller than this.
     """
 
     least: float = -math.inf
@@ -40,14 +40,14 @@ class Range:
     def __str__(self) -> str:
         bounds = {"at least": self.least, "above": self.above, "at most": self.most}
         bounds["below"] = self.below
-        # Nobody wants to read the limit of what a tensor can have.
+        # Not shown, since the largest size of a tensor helps nobody.
         told = {words: bound for words, bound in bounds.items() if abs(bound) < _MOST_SIZE}
         return ", ".join(f"{words} {bound:g}" for words, bound in told.items())
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """The values that an option may be.
+    """The allowed values of an option.
 
     Attributes:
         values: the values.
@@ -72,10 +72,10 @@ class NotEmpty:
 
 @dataclass(frozen=True)
 class Into:
-    """A function that makes an option what its annotation says, such as a likelihood of its name.
+    """A function that converts an option to its annotation's type, such as a name to a likelihood.
 
     Attributes:
-        make: the function, whose errors are ours.
+        make: the function; it raises the library's own errors.
     """
 
     make: Callable[[Any], Any]
@@ -83,10 +83,10 @@ class Into:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Says that a constructor checks an option itself, since it depends on others."""
+    """Marks an option that its constructor checks itself, since it depends on others."""
 
 
-# No tensor of ours has a dimension that is longer.
+# Largest size of a dimension of any tensor here.
 Size = Annotated[int, Range(1, _MOST_SIZE)]
 Shape = Annotated[tuple[Size, ...], NotEmpty()]
 Widths = Sequence[Size]
@@ -109,8 +109,8 @@ def expected(kind: Any, value: Any = None, bounds: str = "") -> str:
 
     Args:
         kind: the annotation.
-        value: what was given instead.
-        bounds: those of its numbers.
+        value: the value that was given.
+        bounds: bounds of the annotation's numbers, in words.
     """
     if not is_readable(value):
         return "a dense tensor with values"
@@ -152,7 +152,7 @@ def _of_annotated(base: Any, *metadata: Any, value: Any) -> str:
 
 
 def fits_float32(value: Any) -> bool:
-    """Return whether a number is finite, and neither infinite nor lost where models compute."""
+    """Return whether a number is finite, and stays finite and not 0 in float32."""
     try:
         size = abs(float(value))
     except OverflowError:
@@ -161,17 +161,17 @@ def fits_float32(value: Any) -> bool:
 
 
 def is_readable(value: Any) -> bool:
-    """Return whether a value is not one of the tensors that are sparse, or have no values."""
+    """Return whether a value can be read, unlike tensors that are sparse or have no values."""
     return not isinstance(value, Tensor) or (value.layout == torch.strided and not value.is_meta)
 
 
 def shown(value: Any) -> str:
-    """Return a value as errors show it: in one line that is not long."""
+    """Return a value as shown in errors: in one short line."""
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
         return f"a {type(value).__name__} of shape {list(value.shape)}"
     try:
         text = " ".join(repr(value).split())
     except Exception:
-        # Python refuses to write numbers of thousands of digits; other classes may raise anything.
+        # Python refuses to print numbers of thousands of digits; other classes may raise any error.
         text = f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."

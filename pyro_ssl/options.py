@@ -1,16 +1,16 @@
-"""Options, checked and made plain Python values where they enter: the one place that does so.
+"""Options are checked and converted to plain Python values here, and nowhere else.
 
-An annotation says what an option is: `int`, `str | None`, `Sequence[Size]`, `Likelihood`; see
-`pyro_ssl.option_kinds`. `checked` around a constructor or a function reads those of its arguments,
-`check_fields` in a dataclass those of its fields.
+An annotation says what an option may be: `int`, `str | None`, `Sequence[Size]`, `Likelihood`; see
+`pyro_ssl.option_kinds`. `checked` around a constructor or a function reads the annotations of its
+arguments, `check_fields` in a dataclass those of its fields.
 
-Values that mean the same become Python's own, since files could not hold them otherwise: scalars
-of NumPy, arrays and tensors of no dimension (`ys.max() + 1`), lists and arrays where a tuple is
-expected. A bool is no number and a number no bool; a whole number is one by its type, so that 2.0
-is none; whole numbers fit into 64 bits, and others are finite and such as float32 can hold.
+Equivalent values become Python's own, since files could not hold them otherwise: scalars of NumPy,
+arrays and tensors without dimensions (`ys.max() + 1`), and lists and arrays in place of a tuple. A
+bool is not a number, and a number is not a bool. A whole number has an integer type (2.0 is not
+one) and fits into 64 bits; other numbers must be finite and representable in float32.
 
-Libraries that do this (pydantic, say) refuse NumPy's numbers where they are strict, and take "3"
-and True for numbers where they are not: they would need as much code around them.
+Libraries for this purpose (such as pydantic) refuse NumPy's numbers in strict mode, and otherwise
+accept "3" and True as numbers: they would need as much code around them.
 """
 
 import functools
@@ -43,7 +43,7 @@ from pyro_ssl.option_kinds import (
 from pyro_ssl.plain import plain
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# What torch and NumPy say when there is not so much memory.
+# Parts of the messages of torch and NumPy if memory does not suffice.
 _TOO_LARGE = ("allocate", "not enough memory", "size calculation overflowed", "unpacking long")
 
 
@@ -51,8 +51,8 @@ def checked(function: Function) -> Function:
     """Check the arguments of a function or a constructor by their annotations; a decorator.
 
     Raises:
-        ConfigError: naming the argument that is not what its annotation says, or if the function
-            asks for more memory than there is. Of a tensor or an array, a DataError.
+        ConfigError: naming the argument that does not fit its annotation, or if the function needs
+            more memory than there is. For a tensor or an array, a DataError.
     """
     signature = inspect.signature(function)
     various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -63,7 +63,7 @@ def checked(function: Function) -> Function:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
-            # Python itself says which argument is missing, or unknown.
+            # Python itself names the argument that is missing or unknown.
             return function(*args, **kwargs)
         kinds = _kinds(function)
         for name in named & bound.arguments.keys() & kinds.keys():
@@ -87,10 +87,10 @@ def check_fields(instance: Any, *names: str) -> None:
 
     Args:
         instance: the object, which may be frozen.
-        names: the fields to check; all if there are none.
+        names: the fields to check; all fields if there are none.
 
     Raises:
-        ConfigError: naming the field that is not what its annotation says.
+        ConfigError: naming the field that does not fit its annotation.
     """
     kinds = _kinds(instance.__class__)
     for name in names or [field.name for field in fields(instance)]:
@@ -99,15 +99,15 @@ def check_fields(instance: Any, *names: str) -> None:
 
 
 def converted(name: str, value: Any, kind: Any) -> Any:
-    """Return an option as its annotation says, of Python's own types.
+    """Return an option in the form of its annotation, of Python's own types.
 
     Args:
-        name: its name, for errors.
-        value: what was given.
+        name: name of the option, for errors.
+        value: the given value.
         kind: the annotation.
 
     Raises:
-        ConfigError: if it is not what the annotation says; a DataError if that is a tensor.
+        ConfigError: if it does not fit the annotation; a DataError if it should be a tensor.
     """
     try:
         return _converted(value, kind)
@@ -121,18 +121,18 @@ def converted(name: str, value: Any, kind: Any) -> Any:
 
 @functools.lru_cache(maxsize=512)
 def _kinds(owner: Any) -> dict[str, Any]:
-    """Return the annotations of a function or a class; none where they cannot be resolved."""
+    """Return the annotations of a function or a class; empty if they cannot be resolved."""
     try:
         found = typing.get_type_hints(owner, include_extras=True)
     except (NameError, TypeError):
-        # A class of the user's, with names that are known to type checkers alone.
+        # A user's class may use names that only type checkers know.
         return {}
     found.pop("return", None)
     return found
 
 
 class _RefusedError(Exception):
-    """A value that is not what an annotation says, and where it is within the option."""
+    """A value that does not fit its annotation, and its place within the option."""
 
     def __init__(self, value: Any, kind: Any, place: str = "") -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def _converted(value: Any, kind: Any) -> Any:
     elif bare is type:
         matches = isinstance(value, type) and issubclass(value, get_args(kind) or object)
     else:
-        # What is no class, or known to type checkers alone, says nothing about the value.
+        # An annotation that is not a class, or known only to type checkers, excludes no value.
         tells = isinstance(bare, type) and bare is not Any
         tells = tells and not getattr(bare, "_is_protocol", False)
         matches = not tells or isinstance(value, bare)
@@ -177,7 +177,7 @@ def _annotated(value: Any, kind: Any) -> Any:
         found = _converted(value, base)
     except _RefusedError as refused:
         if refused.place and not any(isinstance(m, str) for m in metadata):
-            # A value within a tuple or a dict, which says more.
+            # An error within a tuple or a dict says more.
             raise
         raise _RefusedError(value, kind) from None
     for allowed in metadata:
@@ -198,7 +198,7 @@ def _one_of_several(value: Any, kind: Any) -> Any:
 
 
 def _scalar(value: Any, bare: type) -> Any:
-    """Return a bool, a number or a string as one of Python's own; a subclass's value, too."""
+    """Return a bool, a number or a string as Python's own type, also from a subclass."""
     if isinstance(value, np.generic) or (
         isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0
     ):
@@ -216,7 +216,7 @@ def _scalar(value: Any, bare: type) -> Any:
 
 
 def _items(value: Any, kind: Any) -> Any:
-    """Return a list, an array or the like as a tuple, whose items are what the annotation says."""
+    """Return a list, an array or the like as a tuple whose items fit the annotation."""
     listed = value.tolist() if hasattr(type(value), "tolist") else value
     bare, of_items = bare_kind(kind), get_args(kind) or (Any, ...)
     refused = isinstance(listed, (str, bytes, type, Mapping)) or not hasattr(listed, "__iter__")

@@ -1,4 +1,4 @@
-"""What a file says is checked before anything is made of it: it may say anything."""
+"""Checks of a file's content before it is used, since the file may hold anything."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,15 @@ REMEDY = "take another copy of it, or make it again"
 
 @contextmanager
 def refusing(path: Path, written_by: str = "") -> Iterator[None]:
-    """Turn every error of using a file's content into one that names the file.
+    """Turn every error from using a file's content into one that names the file.
 
     Args:
         path: the file, or folder.
-        written_by: the version of the library that wrote it, if it says so.
+        written_by: the version of the library that wrote it, if the file says so.
 
     Raises:
-        CheckpointError: in place of all errors but those of this library; of its own kind with the
-            path before the text.
+        CheckpointError: instead of any other error. An error of this library keeps its class, and
+            gets the path before its text.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def refusing(path: Path, written_by: str = "") -> Iterator[None]:
     except PyroSSLError:
         raise
     except Exception as error:
-        # What is made of tampered values may raise any error.
+        # Manipulated values may cause any error.
         raise CheckpointError(
             f"{path} is damaged, or was written by another version of the library{written_by} "
             f"({type(error).__name__}: {one_line(error)}): {REMEDY}"
@@ -40,10 +40,10 @@ def refusing(path: Path, written_by: str = "") -> Iterator[None]:
 
 
 def check_positive(value: Any, name: str) -> float:
-    """Return a value that has to be a positive number.
+    """Return a value that must be a positive number.
 
     Raises:
-        CheckpointError: if it is none, or not finite.
+        CheckpointError: if it is not a positive number, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise CheckpointError(f"{name} is {value!r:.100}, expected a positive number: {REMEDY}")
@@ -51,15 +51,15 @@ def check_positive(value: Any, name: str) -> float:
 
 
 def check_kinds(values: Any, kinds: Mapping[str, Any], name: str) -> None:
-    """Check that a mapping has values of the kinds that it should have; others do not matter.
+    """Check the types of a mapping's values; additional values are ignored.
 
     Args:
         values: the mapping.
         kinds: the type of each value, or a tuple of types, as for `isinstance`.
-        name: what the mapping is called in errors.
+        name: name of the mapping in errors.
 
     Raises:
-        CheckpointError: naming what is missing or of another kind.
+        CheckpointError: naming a value that is missing or of another type.
     """
     if not isinstance(values, dict):
         raise CheckpointError(f"{name} is a {type(values).__name__}, expected a dict: {REMEDY}")
@@ -67,9 +67,9 @@ def check_kinds(values: Any, kinds: Mapping[str, Any], name: str) -> None:
         raise CheckpointError(f"{name} lacks {', '.join(missing)}: {REMEDY}")
     for key, kind in kinds.items():
         value = values[key]
-        # Python's truth values are whole numbers, too.
+        # In Python, truth values are whole numbers, too.
         is_truth = isinstance(value, bool) and kind is not bool
         if not isinstance(value, kind) or is_truth:
             raise CheckpointError(
-                f"{name} has {key} = {value!r:.100}, of a kind that it cannot have: {REMEDY}"
+                f"{name} has {key} = {value!r:.100}, of an invalid type: {REMEDY}"
             )

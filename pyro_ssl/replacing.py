@@ -1,4 +1,4 @@
-"""Temporary files that take a file's place in one step, and those that a killed process left."""
+"""Temporary files that atomically replace a file, and clean-up of those of killed processes."""
 
 import hashlib
 import os
@@ -13,10 +13,10 @@ from pyro_ssl.errors import ResultsError, one_line
 
 try:
     import fcntl
-except ImportError:  # Windows, where temporary files of writers that died stay.
+except ImportError:  # Windows, where temporary files of dead writers stay.
     fcntl = None  # type: ignore[assignment]
 
-# Temporary files have a number of this machine in their names: others see no locks, maybe.
+# Names of temporary files contain a number of this machine, since others may not see its locks.
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _ANY = "?" * 8
 
@@ -25,14 +25,14 @@ _ANY = "?" * 8
 def replacing(
     path: Path, failures: tuple[type[Exception], ...] = (OSError, RuntimeError)
 ) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, which takes its place once it is written.
+    """Yield a temporary file beside `path`, which replaces `path` after it is written.
 
-    After any error the temporary file is gone. What a killed process left is deleted by the next
-    one that writes to the folder.
+    After any error, the temporary file is deleted. The next writer in the folder deletes files that
+    killed processes left.
 
     Args:
         path: the file.
-        failures: errors that say that it cannot be written; others pass as they are.
+        failures: errors which mean that it cannot be written; all others are passed on.
 
     Raises:
         ResultsError: if it cannot be written.
@@ -56,19 +56,19 @@ def replacing(
 
 
 def is_being_written(path: Path) -> bool:
-    """Return whether somebody else writes a file, as far as its folder shows."""
+    """Return whether another process writes a file, as far as its folder shows."""
     return any(path.parent.glob(f"{path.name}.{_ANY}-{_ANY}.tmp"))
 
 
 @contextmanager
 def _held(file: Path) -> Iterator[None]:
-    """Make a file and lock it for that time; then delete it, unless it has another name by then.
+    """Create and lock a file; at the end delete it, unless it has been renamed.
 
-    The lock ends with the process, however that ends.
+    The lock ends with the process, for whatever reason the process ends.
     """
     opened = _locked(file)
     if fcntl is None:
-        # Windows renames no open file.
+        # Windows cannot rename open files.
         opened.close()
     try:
         yield
@@ -82,26 +82,26 @@ def _locked(file: Path) -> IO[bytes]:
     while True:
         opened = file.open("ab")
         with suppress(OSError):
-            # Where a file system has no locks, nobody deletes what is stale.
+            # On a file system without locks, nobody deletes stale files.
             if fcntl is not None:
                 fcntl.flock(opened, fcntl.LOCK_EX)
         if file.exists():
             return opened
-        # Another process found it before it was locked, and deleted it.
+        # Another process found the file before it was locked, and deleted it.
         opened.close()
 
 
 def _clear_stale(folder: Path) -> None:
-    """Delete the temporary files whose writers, on this machine, live no more."""
+    """Delete the temporary files of this machine whose writers no longer exist."""
     for file in folder.glob(f"*.{_HOST}-{_ANY}.tmp") if fcntl is not None else ():
         with suppress(OSError), file.open("r+b") as opened:
-            # An error if its writer holds it.
+            # Raises an error if its writer holds it.
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
-    """Let the names in a folder outlive a loss of power, where the system can."""
+    """Make the names in a folder survive a loss of power, if the system can."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
-"""What experiments left in a results folder, as tidy data frames.
+"""Results of experiments as tidy data frames.
 
-An experiment writes `ROOT/EXPERIMENT/MODEL-DATASET[-LABELS][-TAG]/` with `config.json`, and for
-each seed `seed_N.csv`, a row an epoch, and `seed_N.json`, the final figures of a finished run.
-Which run a row is of stands in paths and JSON files; here it stands in columns.
+An experiment writes `ROOT/EXPERIMENT/MODEL-DATASET[-LABELS][-TAG]/` with `config.json`, and, for
+each seed, `seed_N.csv` with a row per epoch, and `seed_N.json` with the final figures of a finished
+run. On disk, paths and JSON files say which run a row belongs to; in the frames, columns do.
 """
 
 import json
@@ -17,18 +17,19 @@ import pandas as pd
 
 from pyro_ssl.errors import ResultsError
 
-# What says which run a row is of, the first columns of both frames.
+# The first columns of both frames, which say which run a row belongs to.
 RUN_COLUMNS = ("run", "experiment", "model", "dataset", "labels", "seed", "tag")
-# Those that a run's own CSV carries.
+# Those columns that a run's own CSV contains.
 CARRIED = ("model", "dataset", "labels", "seed")
 _SEED = re.compile(r"seed_(\d+)")
 _REMEDY = "name the folder that --results-root named, or run an experiment first"
 
 
 def load_results(root: str | Path = "results") -> pd.DataFrame:
-    """Return the rows of every run's CSV below a folder: all epochs, of unfinished runs too.
+    """Return the rows of the CSVs of all runs below a folder: all epochs, also of unfinished runs.
 
-    Most runs have a row an epoch. Some have a row a step (`step` in place of `epoch`), or one for
+    Most runs have a row per epoch. Some have a row per step (`step` instead of `epoch`), or one for
+    each hyper-parameter that was tried. Values that a run does not have are missing.
     each hyper-parameter that was tried. What a run does not have is missing.
 
     Args:
@@ -36,16 +37,16 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
 
     Returns:
         A frame that begins with `run` (its folder, relative to `root`), `experiment`, `model`,
-        `dataset`, `labels` (missing if no label is used), `seed` and `tag` (what the folder's name
-        ends in beside these, as `--tag` says; "" if nothing). Then come the columns of the
-        CSVs, terms of objectives in nats per example, and at last the configuration as
-        `config_NAME`, lists as tuples.
+        `dataset`, `labels` (missing if no label is used), `seed` and `tag` (the rest of the
+        folder's name, as given by `--tag`; "" if there is none). Then come the columns of the CSVs,
+        with terms of objectives in nats per example, and finally the configuration as
+        `config_NAME`, with lists as tuples.
 
     Raises:
-        ResultsError: if there is no such folder, or no run in it that can be read.
+        ResultsError: if the folder does not exist, or no run in it can be read.
 
     Warns:
-        UserWarning: naming each file that is left out, since it is damaged or no run's.
+        UserWarning: naming each file that is left out because it is damaged or not a run's.
     """
     runs, tables = [], []
     for run in _runs(root, ".csv"):
@@ -63,22 +64,22 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
 
 
 def load_summary(root: str | Path = "results") -> pd.DataFrame:
-    """Return the final figures of every finished run below a folder, a row for each seed's JSON.
+    """Return the final figures of all finished runs below a folder, a row for each seed's JSON.
 
     Args:
         root: the results folder, or any part of it.
 
     Returns:
-        A frame that begins like that of `load_results`. Then come the figures, accuracies and other
-        shares in [0, 1], bounds in nats per row; how the run was made (device, commit, versions);
-        and at last the configuration as `config_NAME`, lists as tuples. Of a value that is a
-        mapping each entry has a column, as `NAME_KEY`.
+        A frame that begins like that of `load_results`. Then come the figures, with accuracies and
+        other shares in [0, 1] and bounds in nats per row; details of the run (device, commit,
+        versions); and finally the configuration as `config_NAME`, with lists as tuples. A value
+        that is a mapping has a column for each entry, `NAME_KEY`.
 
     Raises:
-        ResultsError: if there is no such folder, or no finished run in it that can be read.
+        ResultsError: if the folder does not exist, or no finished run in it can be read.
 
     Warns:
-        UserWarning: naming each file that is left out, since it is damaged or no run's.
+        UserWarning: naming each file that is left out because it is damaged or not a run's.
     """
     rows = []
     for run in _runs(root, ".json"):
@@ -92,13 +93,13 @@ def load_summary(root: str | Path = "results") -> pd.DataFrame:
 
 
 def run_csv(table: pd.DataFrame, *, model: str, dataset: str, labels: int | None, seed: int) -> str:
-    """Return a run's rows as the text of its CSV, which says which run it is in its first columns.
+    """Return the text of a run's CSV; its first columns say which run it is.
 
     Args:
         table: the rows.
-        model: the model, as its folder is named.
+        model: the model, as in the name of its folder.
         dataset: the data set.
-        labels: number of labelled rows that it sees; None if no label is used.
+        labels: number of labelled rows that the model sees; None if no label is used.
         seed: the seed.
     """
     told = {"model": model, "dataset": dataset, "labels": labels, "seed": seed}
@@ -107,7 +108,7 @@ def run_csv(table: pd.DataFrame, *, model: str, dataset: str, labels: int | None
 
 @dataclass(frozen=True)
 class _Run:
-    """A seed's file, what its JSON file holds (nothing unless it is finished), and its options."""
+    """A seed's file, the content of its JSON file (empty unless finished), and its options."""
 
     file: Path
     name: str
@@ -116,17 +117,17 @@ class _Run:
     config: dict[str, Any]
 
     def is_of(self, seed: Any) -> bool:
-        """Return whether a file says, if anything, that it is of this seed; warn if it does not."""
+        """Return whether a file belongs to this seed, or names no seed; otherwise warn."""
         if seed is None or seed == self.seed:
             return True
         _left_out(self.file, f"it, or the JSON beside it, says that it is of seed {seed}")
         return False
 
     def columns(self, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return which run it is, and its configuration.
+        """Return the columns that say which run it is, and its configuration.
 
         Args:
-            carried: what its CSV says of that, for a run that is not finished.
+            carried: the same columns in the run's CSV, for a run that is not finished.
         """
         folder = self.file.resolve().parent
         known = {**self.config, **{k: v for k, v in (carried or {}).items() if v is not None}}
@@ -138,7 +139,7 @@ class _Run:
             "experiment": known.get("experiment", folder.parent.name),
             "model": model,
             "dataset": dataset,
-            # An experiment of several numbers of labels has them in its folders' names alone.
+            # In an experiment with several numbers of labels, only folders' names have them.
             "labels": labels if isinstance(labels, int) else None,
             "seed": self.seed,
             "tag": self.config.get("tag") or self._ending(folder.name, f"{model}-{dataset}"),
@@ -146,7 +147,7 @@ class _Run:
         }
 
     def _ending(self, folder: str, beginning: str) -> str:
-        """Return what the folder's name has beside model, data set and labels."""
+        """Return the rest of the folder's name after model, data set and labels."""
         if not folder.startswith(beginning):
             return ""
         rest = folder.removeprefix(beginning)
@@ -159,7 +160,7 @@ class _Run:
 
 
 def _runs(root: str | Path, suffix: str) -> Iterator[_Run]:
-    """Yield the runs that have a file `seed_N` of this suffix, by folder and seed."""
+    """Yield the runs that have a file `seed_N` with this suffix, by folder and seed."""
     folder = Path(root)
     if not folder.is_dir():
         raise ResultsError(f"there is no folder {folder}: {_REMEDY}")
@@ -179,7 +180,7 @@ def _runs(root: str | Path, suffix: str) -> Iterator[_Run]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; nothing, and warn, if it is damaged."""
+    """Return the content of a JSON file; if it is damaged, warn and return nothing."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -192,9 +193,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame | None:
-    """Return a run's rows; None, and warn, if the file is damaged."""
+    """Return a run's rows; if the file is damaged, warn and return None."""
     try:
-        # Files are written as a whole, so that one without an end was cut short since.
+        # Files are written as a whole, so a file without an end was cut short later.
         if not path.read_bytes().endswith(b"\n"):
             raise ValueError("it is cut short, or empty")
         table = pd.read_csv(path)
@@ -212,13 +213,13 @@ def _left_out(path: Path, why: str) -> None:
 
 
 def _only_value(table: pd.DataFrame, name: str) -> Any:
-    """Return the one value of a column; None if there is no such column, or not one value."""
+    """Return the only value of a column; None if the column is missing or has several values."""
     values = table[name].dropna().unique().tolist() if name in table else []
     return values[0] if len(values) == 1 else None
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values of which none is a mapping: an entry's name follows that of its mapping."""
+    """Return values without nested mappings: an entry's name follows that of its mapping."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -229,12 +230,12 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a list as a tuple, which can be grouped by."""
+    """Return a list as a tuple, by which rows can be grouped."""
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return a frame of rows; whole numbers and truth values stay such where some are missing."""
+    """Return a frame of rows; integers and truth values keep their type if some are missing."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in names}
     for name, values in columns.items():

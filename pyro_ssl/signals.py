@@ -8,19 +8,19 @@ from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM, as `kill` sends it, and not by Ctrl-C."""
+    """The process was asked to end by SIGTERM, as sent by `kill`, not by Ctrl-C."""
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit code of an interrupted process: 128 and the number of the signal."""
+    """Return the exit code of an interrupted process: 128 plus the signal's number."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 @contextmanager
 def termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM mean what Ctrl-C means, so that all that is open is closed.
+    """Treat SIGTERM like Ctrl-C, so that everything open is closed.
 
-    Where somebody else handles the signal, or it is ignored, nothing changes.
+    If the signal is already handled or ignored, nothing changes.
     """
 
     def end(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reading JSON and CSV files that may be damaged or somebody else's: errors name them."""
+"""Readers of JSON and CSV files that may be damaged or not ours: errors name them."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -18,17 +18,17 @@ def read_json(
     kinds: Mapping[str, Any] | None = None,
     wanted: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
+    """Return the object in a JSON file.
 
     Args:
         path: the file.
-        remedy: what to do if it cannot be read.
-        kinds: types of values, as annotations, by their keys, where these are there: a `float` is
-            any finite number, a `str` can be printed, a tuple is a list.
-        wanted: keys that have to be there.
+        remedy: the remedy if it cannot be read.
+        kinds: types of values, as annotations, by key; a key may be absent. A `float` is any finite
+            number, a `str` can be printed, a tuple is a list.
+        wanted: keys that must be present.
 
     Raises:
-        ResultsError: if it cannot be read, or holds something else.
+        ResultsError: if it cannot be read, or has other content.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def read_json(
 
 
 def _is_kind(value: Any, kind: Any) -> bool:
-    """Return whether a value of a JSON file is what an annotation says."""
+    """Return whether a value of a JSON file fits an annotation."""
     parts = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         return any(_is_kind(value, part) for part in parts)
@@ -58,7 +58,7 @@ def _is_kind(value: Any, kind: Any) -> bool:
     if kind is str:
         return isinstance(value, str) and value.isprintable()
     if kind in (int, float):
-        # No NaN, no infinity, and nothing that a table cannot hold.
+        # Neither NaN nor infinity, nor any number that a table cannot hold.
         number = type(value) is int or (kind is float and type(value) is float)
         return number and abs(value) < (2**53 if kind is int else 1e300)
     return not isinstance(kind, type) or type(value) is kind
@@ -74,9 +74,9 @@ def read_csv(
 
     Args:
         path: the file.
-        numbers: columns that it must have, of numbers.
-        others: columns that it must have, of anything.
-        remedy: what to do if it cannot be read.
+        numbers: required columns of numbers.
+        others: required columns of any kind.
+        remedy: the remedy if it cannot be read.
 
     Raises:
         ResultsError: if it cannot be read, has no row, or lacks such a column.
@@ -98,4 +98,4 @@ def read_csv(
 
 def _damaged(path: Path, error: Exception, remedy: str) -> ResultsError:
     said = " ".join(str(error).split())
-    return ResultsError(f"{path} is damaged or no file ({said}): {remedy}")
+    return ResultsError(f"{path} is damaged or not a file ({said}): {remedy}")

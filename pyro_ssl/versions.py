@@ -1,4 +1,4 @@
-"""Versions and git commit, to record which code a result comes from."""
+"""Versions and git commit, to record which code produced a result."""
 
 import subprocess
 import sys
@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Folders and files whose changes since the last commit may change results.
+# Folders and files in which uncommitted changes may change results.
 _CODE = ("pyro_ssl", "experiments", "benchmarks", "pyproject.toml")
 
 
 def environment() -> dict[str, Any]:
-    """Return versions and git commit, flat, for a results file."""
+    """Return versions and git commit as a flat mapping, for a results file."""
     packages = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
     return {
         "commit": _git_commit(),

@@ -99,7 +99,7 @@ def test_every_flipped_bit_of_a_state_is_noticed(tmp_path):
     last = 8 * len(content)
     for bit in [*random.Random(0).sample(range(last), 800), *range(last - 8 * 110, last, 3)]:
         file.write_bytes(flipped(content, bit))
-        with pytest.raises(CheckpointError, match=r"state\.pt is truncated or no checkpoint"):
+        with pytest.raises(CheckpointError, match=r"state\.pt is truncated or not a checkpoint"):
             read_state(file)
 
 
@@ -131,7 +131,7 @@ def test_a_truncated_state_is_noticed(kept, tmp_path):
     content = (tmp_path / "s.pt").read_bytes()
     size = kept if isinstance(kept, int) else int(kept * len(content))
     (tmp_path / "s.pt").write_bytes(content[:size])
-    with pytest.raises(CheckpointError, match="truncated or no checkpoint"):
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
         read_state(tmp_path / "s.pt")
 
 
@@ -143,10 +143,10 @@ def test_a_state_is_an_archive_that_torch_reads_too(tmp_path):
 def test_paths_that_are_no_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint .*none\.pt"):
         read_state(tmp_path / "none.pt")
-    with pytest.raises(CheckpointError, match=r"is truncated or no checkpoint \(it is no file"):
+    with pytest.raises(CheckpointError, match=r"truncated or not a checkpoint \(it is not a file"):
         read_state(tmp_path)
     if Path("/dev/zero").exists():
-        with pytest.raises(CheckpointError, match="it is no file"):
+        with pytest.raises(CheckpointError, match="it is not a file"):
             read_state(Path("/dev/zero"))
 
 

@@ -31,9 +31,9 @@ def test_damaged_json_is_named(tmp_path, content):
 def test_a_folder_and_no_file_are_named(tmp_path):
     (tmp_path / "some.json").mkdir()
     for name in ("some.json", "none.json", "nul\0.json"):
-        with pytest.raises(ResultsError, match="is damaged or no file"):
+        with pytest.raises(ResultsError, match="is damaged or not a file"):
             read_json(tmp_path / name)
-        with pytest.raises(ResultsError, match="is damaged or no file"):
+        with pytest.raises(ResultsError, match="is damaged or not a file"):
             read_csv(tmp_path / name)
 
 

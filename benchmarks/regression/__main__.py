@@ -1,11 +1,11 @@
 """Semi-supervised regression on three tables with few labels, against labelled-only baselines.
 
-Each data set is divided ten times into 70 % training and 30 % test rows. Of the training rows 20,
-50 or 100 have a label. No method is tuned to a data set; methods.py says where they differ from
+Each data set is divided ten times into 70 % training and 30 % test rows. Of the training rows, 20,
+50 or 100 have a label. No method is tuned to a data set; methods.py shows all deviations from
 scikit-learn's defaults, and our defaults were chosen on other splits, see tuning.py. Each fit is a
-row of regression.csv in OUTPUT, and those that are there are not computed again.
-regression_summary.csv has means, deviations and 95 % intervals over splits. Run it with
-OMP_NUM_THREADS=1 where several processes share the cores.
+row of regression.csv in OUTPUT; existing rows are not computed again. regression_summary.csv has
+means, deviations and 95 % intervals over splits. Run it with OMP_NUM_THREADS=1 if several processes
+share the cores.
 """
 
 import sys
@@ -34,19 +34,19 @@ class Config:
     labels: tuple[int, ...] = (20, 50, 100)
     """Numbers of known labels."""
     splits: tuple[int, ...] = tuple(range(10))
-    """Numbers of the splits, which seed all that is random."""
+    """Numbers of the splits, which seed all random draws."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Names of the methods."""
     jobs: int = 1
-    """Processes."""
+    """Number of processes."""
     output: str = "results/benchmarks"
     """Folder of regression.csv and regression_summary.csv."""
     summary: bool = False
-    """Compute nothing, but summarise the rows that are there."""
+    """Compute nothing, and summarise the existing rows."""
 
 
 def check(config: Config) -> None:
-    """Refuse names that are unknown, before hours of computation.
+    """Check names before hours of computation.
 
     Raises:
         ConfigError: naming the option.
@@ -58,7 +58,7 @@ def check(config: Config) -> None:
 
 
 def compute(config: Config, file: Path) -> int:
-    """Append the rows that are not there yet, and return the number of fits that failed."""
+    """Append the missing rows, and return the number of fits that failed."""
     there = fits.done(read(file, fits.COLUMNS))
     wanted = fits.grid(config.datasets, config.labels, config.splits, config.methods)
     todo = [fit for fit in wanted if fit not in there]

@@ -1,8 +1,8 @@
-"""The three tables with a real column to predict, their rows, and labels that are known.
+"""The three tables with a real column to predict: their rows, and known labels.
 
-They were chosen before any figure of the comparison was seen: scikit-learn's standard table, a
-small one of measurements with missing entries, and one with many columns of all kinds whose label
-is skewed.
+They were chosen before any result of the comparison was seen: scikit-learn's standard table, a
+small one of measurements with missing entries, and one with many columns of all kinds and a skewed
+label.
 """
 
 from functools import lru_cache
@@ -29,7 +29,7 @@ def load(name: str) -> tuple[pd.DataFrame, np.ndarray]:
         name: one of `DATASETS`.
 
     Returns:
-        A data frame as it is read, numbers, strings and missing entries, and floats `[N]`.
+        A data frame as read, of numbers, strings and missing entries, and floats `[N]`.
 
     Raises:
         ConfigError: if the name is unknown.
@@ -55,15 +55,15 @@ def load(name: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def split(rows: int, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw training rows, test rows, and the training rows whose label is known.
+    """Draw training rows, test rows, and the training rows with known labels.
 
-    30 % are test rows, and of the others at most 3,000 are training rows. The same seed draws the
-    same rows whatever the number of labels, and 20 known labels are among 50.
+    30 % are test rows; at most 3,000 of the others are training rows. The same seed draws the same
+    rows for any number of labels, and 20 known labels are among 50.
 
     Args:
         rows: N.
         labels: number of known labels.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Training rows `[T]`, test rows, and which of the training rows have a label, `[T]`.

@@ -1,4 +1,4 @@
-"""Single fits of the comparison, and what is measured of each."""
+"""Single fits of the comparison, and the measures of each."""
 
 import itertools
 import time
@@ -24,7 +24,7 @@ class Fit:
     method: str
 
 
-# What tells settings apart, and what tells fits apart.
+# The columns that identify settings, and those that identify fits.
 CELL = ("dataset", "labels")
 KEY = tuple(Fit.__dataclass_fields__)
 MEASURES = ("rmse", "r2", "log_loss", "seconds")
@@ -50,13 +50,13 @@ def part_of(dataset: str, labels: int, seed: int) -> tuple[Part, np.ndarray]:
 def run(fit: Fit, commit: str | None) -> list[dict[str, Any]]:
     """Return the row of one fit, with the columns `COLUMNS`.
 
-    The split's number seeds everything. The seconds are those of the fit and of the prediction of
-    the test rows.
+    The split's number is the seed of all random draws. The seconds include the fit and the
+    prediction of the test rows.
     """
     part, ys = part_of(fit.dataset, fit.labels, fit.split)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        # Of scikit-learn's: columns without a known entry, kernels at their bounds.
+        # scikit-learn's warnings: columns without a known entry, kernels at their bounds.
         warnings.simplefilter("ignore")
         mean, deviation = METHODS[fit.method](part)
     seconds = round(time.perf_counter() - started, 3)
@@ -71,7 +71,7 @@ def measures(mean: np.ndarray, deviation: np.ndarray | None, ys: np.ndarray) -> 
 
     Args:
         mean: predicted labels `[M]`.
-        deviation: their standard deviations `[M]`; None if a method has none.
+        deviation: their standard deviations `[M]`; None if the method has none.
         ys: the labels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The regressors that are compared: three of the labelled rows alone, and ours."""
+"""The regressors that are compared: three that use only labelled rows, and ours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.tables.methods import columns
 
-# What differs from scikit-learn's defaults.
+# Deviations from scikit-learn's defaults.
 _TREES = 300
 _PENALTIES = np.logspace(-3, 4, 29)
 _RESTARTS = 2
@@ -17,7 +17,7 @@ _RESTARTS = 2
 
 @dataclass(frozen=True)
 class Part:
-    """Training rows, the labels that are known of them, and test rows without labels."""
+    """Training rows, their known labels, and test rows without labels."""
 
     train: pd.DataFrame
     """`[T, ...]`."""
@@ -26,16 +26,16 @@ class Part:
     test: pd.DataFrame
     """`[M, ...]`."""
     seed: int
-    """Of all that is random."""
+    """Seed of all random draws."""
 
 
-# What a method says of the test rows: labels `[M]`, and standard deviations if it has them.
+# A method's predictions for the test rows: labels `[M]`, and standard deviations if it has them.
 Said = tuple[np.ndarray, np.ndarray | None]
 Method = Callable[[Part], Said]
 
 
 def _of_labelled_rows(make: Callable[[int, int], Any], says_deviations: bool = False) -> Method:
-    """Return the method that fits the usual pipeline of columns and regressor on labelled rows.
+    """Return a method that fits the usual pipeline of columns and regressor to labelled rows.
 
     Args:
         make: takes a seed and the number of features, returns a regressor.
@@ -70,9 +70,9 @@ def _forest(seed: int, features: int) -> Any:
 
 
 def _process(seed: int, features: int) -> Any:
-    """Return a Gaussian process of a smooth function and noise, of standardised labels.
+    """Return a Gaussian process of a smooth function and noise, for standardised labels.
 
-    It begins with a length scale that suits so many features, and at two others at random.
+    The fit starts with a length scale for this number of features, and with two random ones.
     """
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -96,5 +96,5 @@ METHODS: dict[str, Method] = {
     "Gaussian process": _of_labelled_rows(_process, says_deviations=True),
     OURS: _ours,
 }
-# Those that our regressor has to keep up with.
+# Baselines that our regressor must keep up with.
 BASELINES = tuple(name for name in METHODS if name != OURS)

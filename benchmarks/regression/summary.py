@@ -1,4 +1,4 @@
-"""What the fits show: means over splits, and how our regressor compares with the baselines."""
+"""Results of the fits: means over splits, and the comparison of our regressor with baselines."""
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,9 @@ from experiments.engine.tables import to_markdown
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each setting and method: of each measure mean, deviation and interval.
+    """Return a row per setting and method, with mean, deviation and interval of each measure.
 
-    See `benchmarks.tables.summary.summarise`. A log loss is missing where a method has none.
+    See `benchmarks.tables.summary.summarise`. A log loss is missing if a method has none.
     """
     return summarise_by(rows, CELL, MEASURES)
 
@@ -43,9 +43,9 @@ def report(rows: pd.DataFrame) -> str:
 
 
 def short(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what pages show: R^2 with half its 95 % interval, a row a setting, a column a method.
+    """Return the table for pages: R^2 with half its 95 % interval, by setting and method.
 
-    The last columns are the log losses, in nats a row, of methods that have one.
+    The last columns are the log losses, in nats per row, of methods that have one.
     """
     table = summarise(rows).set_index([*CELL, "method"])
     columns = {}

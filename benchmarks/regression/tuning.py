@@ -1,9 +1,9 @@
-"""Trials by which the regressor's defaults were chosen, on splits that the comparison has not.
+"""Trials by which the regressor's defaults were chosen, on splits outside of the comparison.
 
-Each variant of the models' options is fitted once to each split; then its decision is made anew
-with other preferences, without one candidate at a time, and with one alone.
+Each variant of the models' options is fitted once to each split. Then its decision is made again
+with other preferences, without one candidate at a time, and with a single candidate.
 `python -m benchmarks.regression.tuning` writes a row for each fit and trial to
-results/tuning/regression.csv. Run it with OMP_NUM_THREADS=1 where several processes share cores.
+results/tuning/regression.csv. Run it with OMP_NUM_THREADS=1 if several processes share the cores.
 """
 
 import itertools
@@ -44,7 +44,7 @@ class Config:
     splits: tuple[int, ...] = (10, 11, 12)
     """Numbers of the splits: none of those of the comparison."""
     variants: tuple[str, ...] = ("{}",)
-    """Options of the estimator in place of its defaults, each a JSON object."""
+    """Options of the estimator that replace its defaults, each a JSON object."""
     jobs: int = 1
     """Processes."""
     output: str = "results/tuning"
@@ -63,12 +63,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a decision is made. The defaults are those of the regressor."""
+    """Options of a decision; the defaults are those of the regressor."""
 
     supervised: float = SUPERVISED
     model: float = MODEL
     without: str = ""
-    """A candidate that is left out."""
+    """A candidate to leave out."""
     alone: str = ""
     """The candidate that is used, calibrated, in place of the mean."""
 

@@ -1,13 +1,12 @@
 """Semi-supervised classifiers on twelve data sets with few labels, against the usual baselines.
 
-Each data set is divided ten times into 70 % training and 30 % test rows. Of the training rows a few
-labels are known: 5, 10 or 25 of each class (`even`), or as many drawn from all rows alike
-(`random`); of all entries none or 30 % are removed. No method is tuned to a data set; methods.py
-says where they differ from scikit-learn's defaults. Each fit is a row of tables.csv in OUTPUT, and
-those that are there are not computed again.
-tables_summary.csv has means, deviations and 95 % intervals over splits, tables.md the comparison,
-tables_short.csv what pages show of it. Run it with
-OMP_NUM_THREADS=1 where several processes share the cores.
+Each data set is divided ten times into 70 % training and 30 % test rows. Only a few labels of the
+training rows are known: 5, 10 or 25 per class (`even`), or the same number drawn from all rows
+(`random`). None or 30 % of all entries are removed. No method is tuned to a data set; methods.py
+shows all deviations from scikit-learn's defaults. Each fit is a row of tables.csv in OUTPUT;
+existing rows are not computed again. tables_summary.csv has means, deviations and 95 % intervals
+over splits, tables.md the comparison, and tables_short.csv the part that pages show. Run it with
+OMP_NUM_THREADS=1 if several processes share the cores.
 """
 
 import sys
@@ -33,25 +32,25 @@ class Config:
     datasets: tuple[str, ...] = DATASETS
     """Data sets."""
     labels: tuple[int, ...] = (5, 10, 25)
-    """Known labels a class."""
+    """Known labels per class."""
     draws: tuple[str, ...] = DRAWS
     """How known labels are drawn: the same number of each class, or from all rows alike."""
     missing: tuple[float, ...] = (0.0, 0.3)
     """Shares of entries to remove."""
     splits: tuple[int, ...] = tuple(range(10))
-    """Numbers of the splits, which seed all that is random."""
+    """Numbers of the splits, which seed all random draws."""
     methods: tuple[str, ...] = ()
-    """Names of the methods; by default all that this version has."""
+    """Names of the methods; by default all that this version can run."""
     jobs: int = 1
-    """Processes."""
+    """Number of processes."""
     output: str = "results/benchmarks"
     """Folder of tables.csv and tables_summary.csv."""
     summary: bool = False
-    """Compute nothing, but summarise the rows that are there."""
+    """Compute nothing, and summarise the existing rows."""
 
 
 def check(config: Config) -> None:
-    """Refuse names that are unknown, before hours of computation.
+    """Check names before hours of computation.
 
     Raises:
         ConfigError: naming the option.
@@ -67,7 +66,7 @@ def check(config: Config) -> None:
 
 
 def compute(config: Config, file: Path) -> int:
-    """Append the rows that are not there yet, and return the number of fits that failed."""
+    """Append the missing rows, and return the number of fits that failed."""
     there = fits.done(fits.read(file))
     wanted = fits.grid(
         config.datasets,

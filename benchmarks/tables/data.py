@@ -1,4 +1,4 @@
-"""The twelve data sets, their training and test rows, labels that are known, entries removed."""
+"""The twelve data sets: training and test rows, known labels, removed entries."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +12,11 @@ from pyro_ssl.data import DATA_VARIABLE, data_root
 from pyro_ssl.data.newsgroup_files import FILE, checked_home
 from pyro_ssl.errors import ConfigError, DataError
 
-# What our classifier's defaults may be chosen on, and what they may not be.
+# Data sets on which our classifier's defaults may be chosen, and those on which they may not.
 TUNING = ("wine", "digits", "penguins", "credit_data", "oils", "attrition")
 TEST = ("breast_cancer", "newsgroups", "hpc_data", "leaf_id_flavia", "wa_churn", "scat")
 DATASETS = (*TUNING, *TEST)
-# A data set without places where an entry could be missing.
+# A data set whose entries cannot be missing.
 COUNTS = ("newsgroups",)
 DRAWS = ("even", "random")
 
@@ -30,13 +30,13 @@ _WORDS = 2000
 def load(name: str) -> tuple[Any, np.ndarray]:
     """Return a data set's inputs and labels; treat both as read-only.
 
-    - The eight tables, `wine` and `breast_cancer` are data frames as they are read: numbers,
-      strings and missing entries. Rows whose label is missing are left out.
+    - The eight tables, `wine` and `breast_cancer` are data frames as read, of numbers, strings and
+      missing entries. Rows whose label is missing are left out.
     - `digits` is an array, `[1797, 64]`, of values in 0...16.
-    - `newsgroups` is a sparse matrix of integer counts, `[3648, 2000]`: of all documents of four
-      groups, without headers, footers and quotes, the most frequent words that are no stop words.
-      Words are chosen on all rows, no label is read. The 111 documents that hold none of them are
-      left out: nothing could be said of them, and they would be everyone's nearest neighbours.
+    - `newsgroups` is a sparse matrix of integer counts, `[3648, 2000]`: the most frequent words,
+      except stop words, of all documents of four groups, without headers, footers and quotes.
+      Words are chosen on all rows without reading labels. The 111 documents without these words are
+      left out: nothing can be predicted for them, and they would be everyone's nearest neighbours.
 
     Args:
         name: one of `DATASETS`.
@@ -99,27 +99,27 @@ def _newsgroups(root: Path) -> tuple[sparse.csr_matrix, np.ndarray]:
 def split(
     ys: np.ndarray, labels: int, draw: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw training rows, test rows, and the training rows whose label is known.
+    """Draw training rows, test rows, and the training rows with known labels.
 
-    The same seed draws the same training and test rows whatever the labels and their draw, and of
-    an even draw the labels of 5 a class are among those of 10.
+    The same seed draws the same training and test rows for any labels and any kind of draw. In an
+    even draw, the labels of 5 per class are among those of 10.
 
-    1. Of the n rows of each class 0.3 n, rounded, are test rows, but at least one if n > 1, and
-       never all. So each class that can be met in the test has a training row.
-    2. If more than 3,000 training rows are left, 3,000 are kept, the same share of each class and
-       at least one row of it; by rounding there may be a few rows more or fewer.
-    3. `even`: the labels of n training rows of each class are known, of all of them if there are
-       fewer. `random`: those of n K training rows drawn from all K classes alike, or of all if
-       there are fewer; then each class without a known label gets one: the label of a random row
-       of this class becomes known, that of a random row of a class with more than one unknown.
+    1. Of the n rows of each class, 0.3 n (rounded) are test rows, but at least one if n > 1, and
+       never all. So each class in the test rows has a training row.
+    2. If more than 3,000 training rows are left, 3,000 are kept, with the same share of each class
+       and at least one row of it; due to rounding there may be a few rows more or fewer.
+    3. `even`: the labels of n training rows of each class are known, or of all if there are fewer.
+       `random`: the labels of n K training rows drawn from all K classes alike are known, or of all
+       if there are fewer. Then each class without a known label gets one: the label of a random row
+       of this class becomes known, and that of a random row of a class with several unknown.
 
-    Where there are few rows, all labels of a class, or all labels, may be known.
+    If there are few rows, all labels of a class, or all labels, may be known.
 
     Args:
         ys: integers `[N]` in 0...K-1.
-        labels: n, the known labels a class.
+        labels: n, the number of known labels per class.
         draw: `even` or `random`.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         Training rows `[T]`, in random order, test rows, and the labels of the training rows
@@ -137,7 +137,7 @@ def split(
     if len(train) > MOST_TRAINING_ROWS:
         train, _ = _divide(train, ys, 1 - MOST_TRAINING_ROWS / len(train), rng)
     train = rng.permutation(train)
-    # Of its own, so that an even and a random draw do not depend on one another.
+    # A separate generator, so that even and random draws are independent of one another.
     rng = np.random.default_rng([seed, DRAWS.index(draw)])
     known = (_even if draw == "even" else _random)(ys[train], labels, rng)
     partial = np.full(len(train), -1, dtype=np.int64)
@@ -183,7 +183,7 @@ def remove_entries(inputs: Any, share: float, seed: int) -> Any:
     Args:
         inputs: data frame or array `[N, D]`; it is not changed.
         share: the probability; with 0 the inputs are returned as they are.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         A copy, NaN where an entry is missing; columns of integers become floats.

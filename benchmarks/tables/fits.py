@@ -1,4 +1,4 @@
-"""Single fits of the comparison, what is measured of each, and the file of all of them."""
+"""Single fits of the comparison, the measures of each, and the file of all fits."""
 
 import fcntl
 import io
@@ -18,7 +18,7 @@ from benchmarks.tables.data import COUNTS, load, remove_entries, split
 from benchmarks.tables.methods import LEFT_OUT, METHODS, Part
 from pyro_ssl.errors import ResultsError
 
-# No probability is taken to be lower in the logarithm: forests and neighbours say 0.
+# Lower limit of probabilities in logarithms: forests and neighbours may predict 0.
 _FLOOR = 1e-6
 
 
@@ -34,7 +34,7 @@ class Fit:
     method: str
 
 
-# What tells settings apart, and what tells fits apart.
+# The columns that identify settings, and those that identify fits.
 CELL = ("dataset", "labels", "draw", "missing")
 KEY = tuple(Fit.__dataclass_fields__)
 MEASURES = ("balanced_accuracy", "accuracy", "log_loss", "ece", "seconds")
@@ -70,13 +70,13 @@ def part_of(fit: Fit) -> tuple[Part, np.ndarray]:
 def run(fit: Fit, commit: str | None) -> list[dict[str, Any]]:
     """Return the rows of one fit, with the columns `COLUMNS`.
 
-    The split's number seeds everything: its rows and labels, the entries removed, the method. The
-    seconds are those of the fit and of the prediction of the test rows.
+    The split's number is the seed of everything: rows and labels, removed entries, the method. The
+    seconds include the fit and the prediction of the test rows.
     """
     part, ys = part_of(fit)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        # Of scikit-learn's: columns without a known entry, and nothing left without a label.
+        # scikit-learn's warnings: columns without a known entry, no unlabelled rows left.
         warnings.simplefilter("ignore")
         found = METHODS[fit.method](part)
     seconds = round(time.perf_counter() - started, 3)
@@ -93,18 +93,18 @@ def run(fit: Fit, commit: str | None) -> list[dict[str, Any]]:
 def measures(probabilities: np.ndarray, ys: np.ndarray) -> dict[str, float]:
     """Return the measures of quality of predictions, as shares.
 
-    Rows are first divided by their sums. A row that says nothing, of zeros or NaN, as label
-    spreading gives where no label reaches, counts as equal probabilities. The class is the
-    likeliest, of equal ones the first.
+    Rows are first divided by their sums. A row of zeros or NaN, which label spreading gives if no
+    label reaches it, counts as equal probabilities. The predicted class is the most probable one;
+    of equal ones, the first.
 
     Args:
         probabilities: `[M, K]`.
         ys: integers `[M]`.
 
     Returns:
-        The mean share of the rows of each class that are recognised, over the classes that the
-        labels have; the share of all rows; the mean negative log-probability of the label in
-        nats, probabilities below 1e-6 taken as 1e-6; the calibration error in 15 bins.
+        Balanced accuracy, over the classes that occur among the labels; accuracy; the mean negative
+        log-probability of the label in nats, with probabilities below 1e-6 replaced by 1e-6; the
+        calibration error in 15 bins.
     """
     import torch
 
@@ -130,7 +130,7 @@ def read(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
 
     Args:
         file: the file.
-        columns: those that it has.
+        columns: the expected columns.
 
     Raises:
         ResultsError: if the file has other columns.
@@ -138,7 +138,7 @@ def read(file: Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     if not file.is_file() or file.stat().st_size == 0:
         return pd.DataFrame(columns=list(columns))
     with open(file) as opened:
-        # A row that is being written, or that was cut off, is not there.
+        # A row that is being written, or was cut off, is left out.
         lines = [line for line in opened if line.endswith("\n")]
     table = pd.read_csv(io.StringIO("".join(lines)))
     if tuple(table.columns) != tuple(columns):
@@ -152,14 +152,14 @@ def done(table: pd.DataFrame) -> set[Fit]:
 
 
 def append(rows: list[dict[str, Any]], file: Path, columns: Sequence[str] = COLUMNS) -> None:
-    """Append rows to a file of fits in one step, to which other processes may append too."""
+    """Append rows atomically to a file of fits, to which other processes may append too."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+b") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
         opened.seek(0)
         whole = opened.read()
         if not whole.endswith(b"\n"):
-            # A row that a kill has cut off; or there is none yet.
+            # The last row may have been cut off by a kill; or there is none yet.
             opened.truncate(whole.rfind(b"\n") + 1)
         header = b"\n" not in whole
         text = pd.DataFrame(rows, columns=list(columns)).to_csv(index=False, header=header)

@@ -1,4 +1,4 @@
-"""The classifiers that are compared: of labelled rows alone, of all rows, and ours."""
+"""The classifiers that are compared: on labelled rows only, on all rows, and ours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-# What differs from scikit-learn's defaults.
+# Deviations from scikit-learn's defaults.
 _TREES = 300
 _ITERATIONS = 1000
 _NEIGHBOURS = 7
-# Boosting with scikit-learn's defaults takes minutes a fit where there are many classes. A leaf of
+# With scikit-learn's defaults, boosting takes minutes per fit if there are many classes. A leaf of
 # at least 20 rows, the default, could not split the few labelled rows even once. Without the
 # penalty it fails on 32 classes. These four were chosen on one split of five data sets.
 _BOOSTING = {
@@ -27,7 +27,7 @@ _ROUNDS_OF_BOOSTING = 5
 
 @dataclass(frozen=True)
 class Part:
-    """Training rows, the labels that are known of them, and test rows without labels."""
+    """Training rows, their known labels, and test rows without labels."""
 
     train: Any
     """Data frame, array or CSR matrix `[T, ...]`."""
@@ -36,32 +36,32 @@ class Part:
     test: Any
     """Like `train`, `[M, ...]`."""
     seed: int
-    """Of all that is random."""
+    """Seed of all random draws."""
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: every one has a known label."""
+        """Number of classes, each of which has a known label."""
         return int(self.partial.max()) + 1
 
     @property
     def labelled(self) -> tuple[Any, np.ndarray]:
-        """The training rows whose label is known, and their labels."""
+        """The training rows with known labels, and these labels."""
         known = np.flatnonzero(self.partial >= 0)
         rows = self.train.iloc[known] if hasattr(self.train, "iloc") else self.train[known]
         return rows, self.partial[known]
 
 
-# Returns probabilities of the test rows, `[M, K]`, in arbitrary units. They are recorded under the
-# method's name and the text they are given by, mostly none.
+# Returns probabilities of the test rows, `[M, K]`, unnormalised, by a suffix. They are recorded
+# under the method's name and the suffix, which is mostly empty.
 Method = Callable[[Part], dict[str, np.ndarray]]
 
 
 def columns(inputs: Any) -> Any:
-    """Return what makes numbers of the columns, as is usual: not fitted yet.
+    """Return the usual transformer from columns to numbers, not fitted yet.
 
-    Numbers: the median where missing, then mean 0 and variance 1. Strings: the most frequent where
-    missing, then one column a category; a category that was not met is a row of zeros. Sparse
-    counts: TF-IDF. An array's columns are numbers.
+    Numbers: missing ones become the median, then mean 0 and variance 1. Strings: missing ones
+    become the most frequent, then one column per category; an unseen category is a row of zeros.
+    Sparse counts: TF-IDF. An array's columns are numbers.
     """
     from sklearn.compose import make_column_transformer
     from sklearn.feature_extraction.text import TfidfTransformer
@@ -120,7 +120,7 @@ def _self_training(seed: int, boosting: bool) -> Any:
 
 
 def _of_labelled_rows(make: Callable[..., Any], **options: Any) -> Method:
-    """Return the method that fits columns and classifier on the labelled rows alone."""
+    """Return a method that fits columns and classifier to the labelled rows only."""
 
     def method(part: Part) -> dict[str, np.ndarray]:
         rows, ys = part.labelled
@@ -132,7 +132,7 @@ def _of_labelled_rows(make: Callable[..., Any], **options: Any) -> Method:
 
 
 def _of_all_rows(make: Callable[..., Any], **options: Any) -> Method:
-    """Return the method that fits columns on all training rows, then the classifier on all."""
+    """Return a method that fits columns to all training rows, then the classifier to all."""
 
     def method(part: Part) -> dict[str, np.ndarray]:
         made = columns(part.train)
@@ -145,8 +145,8 @@ def _of_all_rows(make: Callable[..., Any], **options: Any) -> Method:
 def _ours(part: Part) -> dict[str, np.ndarray]:
     """Return our classifier's probabilities, and those under the class shares it estimated.
 
-    The former are taken to be those under equal shares, so that the latter are proportional to
-    their product with the shares.
+    The former are assumed to be under equal shares, so that the latter are proportional to their
+    product with the shares.
     """
     import pyro_ssl
 
@@ -171,9 +171,9 @@ METHODS: dict[str, Method] = {
     BOOSTING: _of_all_rows(_self_training, boosting=True),
     OURS: _ours,
 }
-# Those that our classifier has to keep up with wherever there are labels.
+# Baselines that our classifier must keep up with for all numbers of labels.
 SIMPLE = ("logistic regression", "random forest")
-# Takes minutes a fit: 2,000 columns, which it needs dense.
+# Takes minutes per fit: it needs 2,000 dense columns.
 LEFT_OUT = {("newsgroups", BOOSTING)}
 
 

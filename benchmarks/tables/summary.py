@@ -1,4 +1,4 @@
-"""What the fits show: means over splits, and how our classifier compares with the baselines."""
+"""Results of the fits: means over splits, and the comparison of our classifier with baselines."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ GROUPS = {"tuning tables": TUNING, "test tables": TEST, "all": (*TUNING, *TEST)}
 def summarise(
     rows: pd.DataFrame, cell: Sequence[str] = CELL, measures: Sequence[str] = MEASURES
 ) -> pd.DataFrame:
-    """Return a row for each setting and method: of each measure mean, deviation and interval.
+    """Return a row per setting and method, with mean, deviation and interval of each measure.
 
     Args:
         rows: the fits.
-        cell: the columns that tell settings apart.
-        measures: those to summarise.
+        cell: the columns that identify settings.
+        measures: the measures to summarise.
 
     Returns:
         `cell`, method, n, the number of splits, and MEASURE, MEASURE_std, with n - 1 in the
         denominator, MEASURE_low and MEASURE_high, the 95 % interval of the mean by Student's t.
-        Deviation and interval of a single split are missing.
+        For a single split, deviation and interval are missing.
     """
     groups = rows.groupby([*cell, "method"], sort=False)
     table = groups.size().rename("n").to_frame()
@@ -48,16 +48,16 @@ def compare(
     cell: Sequence[str] = CELL,
     simple: Sequence[str] = SIMPLE,
 ) -> pd.DataFrame:
-    """Return a row for each setting that `ours` has fits of: how it compares with the baselines.
+    """Return the comparison with the baselines, a row for each setting with fits of `ours`.
 
     Only splits of `ours` count, and only baselines that have all of these.
 
     Args:
         rows: the fits.
-        ours: the method to compare; methods whose name begins with "ours" are no baselines.
-        measure: of quality, the higher the better.
-        cell: the columns that tell settings apart.
-        simple: baselines that ours has to keep up with.
+        ours: the method to compare; methods whose names begin with "ours" are not baselines.
+        measure: a measure of quality, higher is better.
+        cell: the columns that identify settings.
+        simple: baselines that ours must keep up with.
 
     Returns:
         `cell` and: `ours`, its mean; `best`, the baseline with the highest mean over splits, and
@@ -89,10 +89,10 @@ def compare(
 
 
 def means(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
-    """Return a row for each method: means over settings of the means over splits, best first.
+    """Return a row per method: means over settings of the means over splits, best first.
 
-    `ours_minus_it` is the lead of `ours` in balanced accuracy over the settings that both have: a
-    method may lack some.
+    `ours_minus_it` is the lead of `ours` in balanced accuracy over the settings that both have,
+    since a method may lack some.
     """
     table = rows.groupby([*CELL, "method"])[list(MEASURES)].mean()
     overall = table.groupby("method").mean()
@@ -104,14 +104,14 @@ def means(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
 
 
 def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
-    """Return for each share of missing entries the leads of `ours` in balanced accuracy.
+    """Return, for each share of missing entries, the leads of `ours` in balanced accuracy.
 
-    Data sets of which no entry can be missing are left out, so that shares differ in nothing else.
+    Data sets without missing entries are left out, so that shares differ in nothing else.
 
     Returns:
-        A row a share: `best_baseline`, the one with the highest mean over all settings of this
-        share, and `lead` over it; `lead_over_best_of_each`, the mean lead over the baseline that
-        is best in each setting, which no single method would reach.
+        A row per share: `best_baseline`, the one with the highest mean over all settings of this
+        share, and `lead` over it; `lead_over_best_of_each`, the mean lead over the baseline that is
+        best in each setting, which no single method would reach.
     """
     found = []
     rows = rows[~rows["dataset"].isin(COUNTS)]
@@ -119,7 +119,7 @@ def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
         each = compare(part, ours)
         if each.empty:
             continue
-        # Settings that ours has, so that all means are over the same.
+        # Only settings of ours, so that all means are over the same ones.
         part = part.merge(each[list(CELL)], on=list(CELL))
         overall = means(part, ours).set_index("method")
         best = next(name for name in overall.index if not is_ours(name))
@@ -132,10 +132,10 @@ def leads(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
 
 
 def short(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
-    """Return what pages show: mean balanced accuracies in percent, a row for each method.
+    """Return the table for pages: mean balanced accuracies in percent, a row for each method.
 
-    Means are over settings of means over splits; only settings and splits that `ours` has count,
-    and methods that have all of them.
+    Means are over settings of means over splits. Only settings and splits of `ours` count, and
+    only methods that have all of them.
 
     Returns:
         `method`, and a column for each share of missing entries and group of data sets; the best
@@ -184,12 +184,12 @@ def report(rows: pd.DataFrame, ours: str = OURS) -> str:
 
 
 def is_ours(name: object) -> bool:
-    """Return whether a method is our classifier, and so no baseline."""
+    """Return whether a method is our classifier, and therefore not a baseline."""
     return str(name).startswith(OURS)
 
 
 def _sentences(each: pd.DataFrame, ours: str) -> list[str]:
-    """Return in how many settings `ours` is best, and where it is worst, from `compare`'s table."""
+    """Return sentences on the settings in which `ours` is best or worst, from `compare`'s table."""
     close, best = int(each["close"].sum()), int((each["lead"] >= 0).sum())
     found = [
         f"{ours}: best, or within one standard error of the best, in {close} of {len(each)} "
@@ -207,7 +207,7 @@ def _sentences(each: pd.DataFrame, ours: str) -> list[str]:
 
 
 def _shown(table: pd.DataFrame, points: list[str]) -> pd.DataFrame:
-    """Return a table of texts: some columns in points, numbers with three decimals."""
+    """Return a table as text: some columns in points, numbers with three decimals."""
     table = table.copy()
     for name in points:
         if name in table:

@@ -1,9 +1,9 @@
-"""Trials by which the classifier's decision was chosen, on the tuning tables alone.
+"""Trials by which the classifier's decision was chosen, on the tuning tables only.
 
-Each classifier is fitted once, to splits that the comparison does not use; then its decision is
-made anew with other preferences and other expected temperatures, and without one candidate at a
-time. `python -m benchmarks.tables.tuning` writes a row for each fit and trial to
-results/tuning/tables.csv. Run it with OMP_NUM_THREADS=1 where several processes share the cores.
+Each classifier is fitted once, to splits outside of the comparison. Then its decision is made again
+with other preferences and other expected temperatures, and without one candidate at a time.
+`python -m benchmarks.tables.tuning` writes a row for each fit and trial to
+results/tuning/tables.csv. Run it with OMP_NUM_THREADS=1 if several processes share the cores.
 """
 
 import itertools
@@ -39,7 +39,7 @@ class Config:
     datasets: tuple[str, ...] = TUNING
     """Data sets."""
     labels: tuple[int, ...] = (5, 10)
-    """Known labels a class."""
+    """Known labels per class."""
     draws: tuple[str, ...] = DRAWS
     """How known labels are drawn."""
     missing: tuple[float, ...] = (0.0, 0.3)
@@ -54,13 +54,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a decision is made. The defaults are those of the classifier."""
+    """Options of a decision; the defaults are those of the classifier."""
 
     supervised: float = SUPERVISED
     clusters: float = CLUSTERS
     log_temperature: float = LOG_TEMPERATURE
     without: str = ""
-    """A candidate that is left out."""
+    """A candidate to leave out."""
     alone: str = ""
     """The candidate that is used, calibrated, in place of the mixture."""
 
@@ -102,8 +102,8 @@ def run(fit: Fit, commit: str | None) -> list[dict[str, Any]]:
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each trial: means over settings, and the worst setting.
 
-    `worst_margin` is the least difference, over settings, of the mean balanced accuracy to the
-    better of logistic regression and random forest used alone.
+    `worst_margin` is the smallest difference, over settings, between the mean balanced accuracy and
+    that of the better one of logistic regression and random forest.
     """
     options, cell = list(Trial.__dataclass_fields__), list(CELL)
     rows = rows.fillna({"without": "", "alone": ""})

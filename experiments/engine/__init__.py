@@ -1,1 +1,1 @@
-"""What runs the experiments: seeds, folders, training, results."""
+"""The code that runs the experiments: seeds, folders, training, results."""

@@ -43,15 +43,15 @@ def attribute_comparison(
     measures: Sequence[Measure] = (),
     **others: Any,
 ) -> Comparison:
-    """Return a comparison of the models that the options say.
+    """Return a comparison of the models chosen in the options.
 
     Args:
-        name: name of the experiment, also of its folder.
+        name: name of the experiment, and of its folder.
         config: its options.
         load: returns the images.
-        first: models to train before these.
-        measures: measures beside those of classifications and bounds.
-        others: what else `semi_supervised` takes.
+        first: models to train before the others.
+        measures: measures in addition to those of classification and bounds.
+        others: other arguments of `semi_supervised`.
     """
     models: dict[str, tuple[str, Build]] = {
         "ccvae": ("multilabelccvae", build_ccvae),
@@ -87,7 +87,7 @@ def build_m2(config: AttributeOptions, data: SSLData) -> MultiLabelM2:
 def measure_attributes(
     contender: Contender, dataset: AttributeImages, config: Any
 ) -> tuple[Result, Figures]:
-    """Classify each attribute of the test rows that is known of any."""
+    """Classify each known attribute of the test rows."""
     model, result = contender.model, {}
     assert isinstance(model, SSLModel)
     probabilities = predict_in_chunks(model, dataset.test_xs.to(contender.device)).cpu()
@@ -103,7 +103,7 @@ def measure_attributes(
 def measure_model(
     contender: Contender, dataset: AttributeImages, config: Any
 ) -> tuple[Result, Figures]:
-    """Bound the test rows' log-likelihood, and draw what each attribute stands for."""
+    """Bound the test rows' log-likelihood, and draw the meaning of each attribute."""
     model = contender.model
     if not isinstance(model, MultiLabelCCVAE | MultiLabelM2):
         return {}, {}

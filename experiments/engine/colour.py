@@ -1,4 +1,4 @@
-"""Convolutional models of colour images: their options, and a folder in place of a data set."""
+"""Convolutional models of colour images: their options, and a folder instead of a data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,24 +18,24 @@ class ColourOptions(SemiSupervisedOptions):
     model: tuple[Literal["ccvae", "m2", "classifier"], ...] = option(
         ("ccvae", "m2", "classifier"), recorded=False
     )
-    """Models to train; the classifier sees labelled rows alone."""
+    """Models to train; the classifier sees only labelled rows."""
     epochs: int = 30
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 100
-    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
+    """Unlabelled rows per step, and labelled rows per step; all of them if there are fewer."""
     learning_rate: float = 1e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     binarise: bool = False
-    """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
+    """Draw pixels from a Bernoulli each time a row is visited; otherwise they stay real-valued."""
     alpha: float = 200.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
-    nats; in CCVAE on top of that term's weight in the bound itself."""
+    nats; in CCVAE in addition to its weight in the bound itself."""
     latent_dim: int = 64
     """Dimensions of M2's z."""
     style_dim: int | None = None
-    """Dimensions of CCVAE's z_style; as many as M2's z has if None."""
+    """Dimensions of CCVAE's z_style; None for those of M2's z."""
     channels: int = 32
-    """Channels of the first of the convolutions, and of the last after the decoder."""
+    """Channels of the first convolution, and of the last one after the decoder."""
     hidden_dims: tuple[int, ...] = (256,)
     """Units of each hidden layer between convolutions and latents."""
     input_dropout: float = 0.3
@@ -46,12 +46,12 @@ class ColourOptions(SemiSupervisedOptions):
     likelihood: Literal["bernoulli", "laplace"] = "laplace"
     """Family of p(x|.)."""
     laplace_scale: float = 1.0
-    """Scale of the Laplace likelihood, pixels being in [0, 1]. A small one weighs pixels so much
-    that CCVAE's z_class describes them in place of the class."""
+    """Scale of the Laplace likelihood, for pixels in [0, 1]. With a small scale, pixels weigh so
+    much that CCVAE's z_class describes them instead of the class."""
     kl_weight: float = 1.0
     """Weight of log p(z|y) - log q(z|x) of CCVAE."""
     num_samples: int = 100
-    """Draws that CCVAE's q(y|x) of labelled rows is a mean of."""
+    """Number of draws over which CCVAE's q(y|x) of labelled rows is averaged."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ Folder = TypeVar("Folder", bound=Any)
 
 
 def named_after_folder(config: Folder) -> Folder:
-    """Return the options with a folder's name as that of the data set, if there is a folder."""
+    """Return the options, with the folder's name as the data set's if there is a folder."""
     if config.folder is None:
         return config
     return replace(config, dataset=Path(config.folder).resolve().name)
 
 
 def folder_digest(config: Any) -> Callable[["ImageDataset"], dict[str, Any]]:
-    """Return what is recorded of a data set: the digest of a folder's images, which may change."""
+    """Return a function for `also_recorded`: the digest of a folder's images, which may change."""
     return lambda dataset: {} if config.folder is None else {"digest": dataset.digest}

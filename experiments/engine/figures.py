@@ -1,4 +1,4 @@
-"""Figures of a trained model by the names that their files have, drawn from what its run left."""
+"""Figures of a trained model, by the names of their files, drawn from the files of its run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from pyro_ssl.infer import load_model
 from pyro_ssl.models import CCVAE, M1M2, M2, VAE, Autoencoder, MultiLabelCCVAE, PyroModel, SSLModel
 from pyro_ssl.results import CARRIED
 
-# What the seed of the test points in the plane differs by, see `experiments.gaussians_vae`.
+# Offset of the seed of the test points in the plane, see `experiments.gaussians_vae`.
 _TEST = 2_000_003
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and the run it is of.
+    """A trained model, and the run that it belongs to.
 
     Attributes:
         file: its checkpoint.
@@ -51,38 +51,38 @@ class Trained:
 
     @cached_property
     def dataset(self) -> Any:
-        """The data set, as the run had it.
+        """The data set of the run.
 
         Raises:
-            ConfigError: if it is another one.
+            ConfigError: if the data set has changed.
         """
         found = self.comparison.load(self.comparison.config)
         if self.digest is not None and found.digest != self.digest:
             raise ConfigError(
                 f"the images of {self.file} had the digest {self.digest}, these have "
-                f"{found.digest}: name the folder that they are in by --folder"
+                f"{found.digest}: name their folder by --folder"
             )
         return found
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def title(self) -> str:
-        """What was trained on what."""
+        """Title: what was trained on which data."""
         return f"{display_name(self.file.parent.name)}, seed {self.seed}"
 
     def examples(self, number: int) -> Tensor:
-        """Return so many images, at most, that the model was not trained on, if there are any."""
+        """Return up to `number` images, which the model was not trained on if there are such."""
         split = seeded_split(self.comparison.config, self.dataset, self.seed, 0)
         rows = split.validation if len(split.validation) else split.unlabelled
         xs = self.dataset.train_xs[rows[:number]].to(self.device)
         return xs.float() / 255 if xs.dtype == torch.uint8 else xs
 
     def sibling(self, model: str) -> PyroModel | None:
-        """Return the model of that name beside this one, of the same seed; None if it is not."""
+        """Return the model of that name and seed beside this one, or None if there is none."""
         own, dash, rest = self.file.parent.name.partition("-")
         if model == own:
             return self.model
@@ -92,14 +92,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Named:
-    """A figure: whether it can be drawn of a model, and how it is."""
+    """A figure: whether a model has it, and how it is drawn."""
 
     applies: Callable[[Trained], bool]
     draw: Callable[[Trained], Figure]
 
 
 def names_for(trained: Trained) -> list[str]:
-    """Return the names of the figures that can be drawn of a model."""
+    """Return the names of the figures that can be drawn for a model."""
     return [name for name, figure in FIGURES.items() if figure.applies(trained)]
 
 
@@ -108,7 +108,7 @@ def _has(column: str) -> Callable[[Trained], bool]:
 
 
 def _images(*classes: type, latents: int | None = None) -> Callable[[Trained], bool]:
-    """Return whether a model is of one of the classes, of images, and of so many latents."""
+    """Return a check that a model of images is of a class, and has this number of latents."""
 
     def applies(trained: Trained) -> bool:
         shape, own = trained.model.input_shape, getattr(trained.model, "latent_dim", None)
@@ -131,7 +131,7 @@ def _reliability(trained: Trained) -> Figure:
 
 
 def _posterior(trained: Trained) -> Figure:
-    """Draw the test set's codes by the autoencoder, if it is there, and by the VAE."""
+    """Draw the test set's codes by the VAE, and by the autoencoder if it exists."""
     xs, panels = trained.dataset.test_xs.to(trained.device), {}
     both = {
         "autoencoder: codes of the test set": "autoencoder_2d",
@@ -145,7 +145,7 @@ def _posterior(trained: Trained) -> Figure:
 
 
 def _bottleneck(trained: Trained) -> Figure:
-    """Draw the autoencoder, if it is there, and the VAE of a latent in the plane."""
+    """Draw the VAE of a latent in the plane, and the autoencoder if it exists."""
     rows = trained.comparison.config.test_rows
     points, components = trained.dataset.sample(rows, trained.seed + _TEST)
     models = {"autoencoder": trained.sibling("autoencoder"), "VAE": trained.sibling("vae")}

@@ -14,12 +14,12 @@ _FRAMES = 30
 
 
 class Frames:
-    """What a model shows as it learns, kept on disk for runs that are resumed.
+    """Pictures of a model as it learns, kept on disk for runs that are resumed.
 
     Args:
-        path: where to keep it.
-        epochs: epochs of the run; some thirty of them, the early ones closer, are kept.
-        picture: returns what to keep.
+        path: file of the pictures.
+        epochs: number of epochs of the run; about thirty pictures are kept, more of early epochs.
+        picture: returns the picture to keep.
     """
 
     def __init__(self, path: Path, epochs: int, picture: Callable[[], Tensor]) -> None:
@@ -30,7 +30,7 @@ class Frames:
             self.kept = read_state(path)
 
     def __call__(self, epoch: int) -> None:
-        """Keep the picture after so many epochs, if it is wanted."""
+        """Keep the picture after epoch `epoch`, if it is one of those to keep."""
         if epoch == 0:
             self.kept = {}
         if epoch in self.wanted:

@@ -1,4 +1,4 @@
-"""The stages of a GAN's generator that becomes the decoder of a VAE."""
+"""The stages in which a GAN's generator becomes the decoder of a VAE."""
 
 from typing import Any
 
@@ -24,21 +24,21 @@ from pyro_ssl.results import run_csv
 
 _CLASSIFIER_STEPS = 1_000
 _CLASSIFIER_ROWS = 20_000
-# Images whose ELBO is taken at each measurement.
+# Number of images whose ELBO is computed at each measurement.
 _BOUNDED = 2_000
 _SHOWN = 100
 _AT_ONCE = 500
 
 
 class GanStages:
-    """One seed's stages, each a method, to be called in their order.
+    """The stages of one seed, each a method; call them in their order.
 
     Args:
         run: the seed's run.
         name: name of the model.
-        steps: steps of each stage.
-        source: VAE whose decoder becomes the generator, and stays it: it draws the images that all
-            after the first stage is about.
+        steps: number of steps of each stage.
+        source: VAE whose decoder becomes the generator and then stays fixed; it draws the images of
+            all stages after the first.
         vae: VAE whose decoder starts as the generator, and is trained with its encoder.
     """
 
@@ -92,7 +92,7 @@ class GanStages:
             vae.generator.load_state_dict(generator.state_dict())
 
     def encoder(self) -> None:
-        """Fit the encoder to what the generator draws, by log q(z|x)."""
+        """Fit the encoder to images drawn by the generator, by log q(z|x)."""
         encoder = torch.nn.ModuleList([self.vae.image_encoder, self.vae.encoder])
         adam = Adam(encoder.parameters(), self.config.encoder_learning_rate)
 
@@ -108,7 +108,7 @@ class GanStages:
         self.pictures["reconstructions"] = self._reconstructions()
 
     def joint(self) -> None:
-        """Train encoder and generator by the ELBO of what the fixed generator draws."""
+        """Train encoder and generator by the ELBO of images drawn by the fixed generator."""
         vae, config = self.vae, self.config
         adam, elbo = Adam(vae.parameters(), config.joint_learning_rate), vae.make_elbo()
         features = self._features()
@@ -119,7 +119,7 @@ class GanStages:
             images = _images(vae.generator, zs)
             return {"step": step, **self._measure(), "features": self.features, "images": images}
 
-        # Fixed for all measurements: the set that others are compared with, and others to encode.
+        # Fixed for all measurements: the reference set, and other images to encode.
         with own_random_state(self.seed + 1, self.device):
             self.distance = FrechetDistance(
                 draw_images(self.source, config.compared_rows), features
@@ -139,8 +139,8 @@ class GanStages:
         frame = pd.DataFrame(self.rows)
         if frame["features"].nunique() > 1:
             raise ConfigError(
-                f"the distances in {self.run.file(self.name, '_joint.pt')} are of Inception's "
-                "features and of a classifier's: have its weights or not, and use --overwrite"
+                f"the distances in {self.run.file(self.name, '_joint.pt')} are partly of "
+                "Inception's features and partly of a classifier's: use --overwrite to repeat all"
             )
         dataset = self.dataset.name
         csv = run_csv(frame, model=self.name, dataset=dataset, labels=None, seed=self.seed)
@@ -164,8 +164,8 @@ class GanStages:
             )
 
     def _measure(self) -> dict[str, Any]:
-        """Return ELBO and distances as they are in joint training."""
-        # The same noise each time, and none of what training draws.
+        """Return ELBO and distances of the present models."""
+        # The same noise each time, independent of the training's random numbers.
         with own_random_state(self.seed + 3, self.device):
             bounds = importance_weighted_bound(self.vae, self.noisy[:_BOUNDED], at_once=_AT_ONCE)
             samples = draw_images(self.vae, self.config.compared_rows)
@@ -181,7 +181,7 @@ class GanStages:
             return torch.randn(10, self.config.latent_dim, device=self.device)
 
     def _reconstruct(self, xs: Tensor) -> Tensor:
-        """Return the means of p(x|z), z drawn from q(z|x)."""
+        """Return the means of p(x|z), with z drawn from q(z|x)."""
         found = []
         for part in xs.split(_AT_ONCE):
             loc, scale = self.vae.encode(part)
@@ -189,14 +189,14 @@ class GanStages:
         return torch.cat(found)
 
     def _reconstructions(self) -> Tensor:
-        """Return some reconstructions to show, beneath the rows of what they are of."""
+        """Return some reconstructions to show, below the rows of their originals."""
         with own_random_state(self.seed + 4, self.device):
             xs, _ = self.source.sample(_SHOWN // 2)
             rows = zip(xs.split(10), self._reconstruct(xs).split(10), strict=True)
             return torch.cat([part for pair in rows for part in pair]).cpu()
 
     def _features(self) -> ClassifierFeatures | None:
-        """Return Inception's features as None, or those of a classifier, trained once a seed."""
+        """Return None for Inception's features, or a classifier's, trained once per seed."""
         file, dataset = self.run.file(self.name, "_features.pt"), self.dataset
         if file.exists():
             classifier = load_model(file).to(self.device)
@@ -237,6 +237,6 @@ def _images(generator: Generator, zs: Tensor) -> Tensor:
 
 
 def draw_images(vae: GeneratorVAE, number: int, noise: bool = False) -> Tensor:
-    """Return so many images that the model draws."""
+    """Return `number` images drawn from the model."""
     sizes = [min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE)]
     return torch.cat([vae.sample(size, noise)[0] for size in sizes])

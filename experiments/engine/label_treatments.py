@@ -1,4 +1,4 @@
-"""How models that differ in how they treat the missing label are trained, measured and drawn."""
+"""Training, measures and figures of models with different treatments of the missing label."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from pyro_ssl.text_files import read_csv
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a model anneals beside the weights that all anneal: its buffer, and the option.
+# What only one model anneals: its buffer, and the option.
 _ANNEALED = {
     "gumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
     "stgumbelsoftmaxm2": ("temperature", "gumbel_temperature"),
@@ -30,17 +30,18 @@ _ANNEALED = {
     "loggamma": ("prior_concentration", "prior_concentration"),
 }
 
-# The latent that the label is observed from.
+# The latent of which the label is an observation.
 _SIMPLEX_SITES = {"logisticnormal": "a", "loggamma": "pi"}
 
 
 def annealed_training(how: FitConfig, config: Any, name: str, data: SSLData) -> FitConfig:
-    """Return how a model is trained: with the same schedule as all, and what it alone anneals.
+    """Return the training of a model: the common schedule, and what only this model anneals.
 
     Args:
-        how: how all are trained.
-        config: the options of `mnist_label_treatments`, this model's own in place.
+        how: the training of all models.
+        config: the options of `mnist_label_treatments`, including this model's own.
         name: the model.
+        data: its rows.
         data: its rows.
     """
     how = replace(
@@ -73,7 +74,7 @@ def annealed_training(how: FitConfig, config: Any, name: str, data: SSLData) -> 
 
 
 def _changes(key: str, values: tuple[float, float, int]) -> bool:
-    """Return whether an annealed option is other than what the model has anyway."""
+    """Return whether an annealed option differs from the model's default."""
     weights = ("classification", "labelled_bound")
     unchanged = 1.0 if key in weights or key.startswith("kl_") else values[0]
     return values[:2] != (unchanged, unchanged)
@@ -82,7 +83,7 @@ def _changes(key: str, values: tuple[float, float, int]) -> bool:
 def measure_treatment(
     contender: Contender, dataset: ImageDataset, config: Any
 ) -> tuple[Result, Figures]:
-    """Bound the test rows' log-likelihood, and draw what the model generates."""
+    """Bound the test rows' log-likelihood, and draw samples from the model."""
     model, frame = contender.model, contender.history
     result: Result = {}
     if len(contender.data.validation_xs):
@@ -100,17 +101,17 @@ def measure_treatment(
 
 
 def _read_course(file: Path) -> "pd.DataFrame":
-    """Return the CSV file of a run: numbers, but for what it says of the run itself."""
+    """Return a run's CSV file: columns of numbers, except those that identify the run."""
     frame = read_csv(file, ("epoch",))
     return read_csv(file, [str(name) for name in frame if name not in CARRIED])
 
 
 def draw_runs(comparison: Comparison, models: Sequence[str]) -> None:
-    """Draw all finished runs of all models in the same figures, and print their files.
+    """Draw all finished runs of all models in the same figures, and print the files' names.
 
     Args:
-        comparison: what was run now.
-        models: models that may have been run before; their order decides their colours.
+        comparison: the comparison that was just run.
+        models: models that may have been run before; their order determines their colours.
     """
     example = comparison.models[0]
     ending = comparison.path(example).name.removeprefix(f"{example}-")

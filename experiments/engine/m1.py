@@ -34,7 +34,7 @@ class M1Options:
     """M1, the VAE whose latents are used: a finished run of `mnist_m1`, or one trained now."""
 
     tag: str | None = None
-    """Suffix of the folder of `mnist_m1`'s results; what is finished there is used as it is."""
+    """Suffix of the folder of `mnist_m1`'s results; finished runs there are used unchanged."""
     epochs: int = 200
     """Epochs, if it is trained now."""
     latent_dim: int = 50
@@ -49,7 +49,7 @@ class TrainedM1:
 
     Attributes:
         vae: the model.
-        active: numbers of its latents that are active on the rows it was trained on.
+        active: indices of its latents that are active on the rows that it was trained on.
         results: its JSON file.
         digest: sixteen hexadecimal digits that identify its weights.
     """
@@ -60,7 +60,7 @@ class TrainedM1:
     digest: str
 
     def about(self) -> dict[str, Any]:
-        """Return what results say of it."""
+        """Return the description of M1 for results."""
         return {
             "active_latents": len(self.active),
             "m1_digest": self.digest,
@@ -71,14 +71,14 @@ class TrainedM1:
 
 @dataclass(frozen=True)
 class M1Source:
-    """Where an experiment finds the M1 of each seed: among the results of `mnist_m1`.
+    """Finds the M1 of each seed among the results of `mnist_m1`.
 
     Attributes:
         config: options of the experiment that needs it.
-        m1: which M1.
+        m1: options that identify M1.
         threshold: standard deviation of posterior means above which a latent is active.
         options: the class of the options of `mnist_m1`.
-        comparison: makes its comparison of these.
+        comparison: makes the comparison of `mnist_m1` from these options.
     """
 
     config: DataOptions
@@ -88,10 +88,10 @@ class M1Source:
     comparison: "Callable[[Any], Comparison]"
 
     def check(self, run: "SeedRun") -> None:
-        """Raise what is wrong with the M1 of any seed that is not finished, before one is trained.
+        """Check the M1 of every unfinished seed, before any model is trained.
 
         Raises:
-            ConfigError: if a finished one lacks its checkpoint, or had other validation rows.
+            ConfigError: if a finished M1 lacks its checkpoint, or had other validation rows.
         """
         from experiments.engine.semi_supervised import validation_rows
 
@@ -119,12 +119,12 @@ class M1Source:
             )
 
     def get(self, seed: int, dataset: "ImageDataset") -> TrainedM1:
-        """Return M1 of a seed, from a finished run or trained now, and say which.
+        """Return the M1 of a seed, from a finished run or trained now, and print which.
 
-        The seed is M1's as well, so that validation rows of one are those of the other.
+        M1 has the same seed, so that both have the same validation rows.
 
         Raises:
-            ConfigError: as `check` does, or if no latent is active.
+            ConfigError: as for `check`, or if no latent is active.
         """
         from experiments.engine.runner import run_comparisons
         from experiments.engine.semi_supervised import seeded_split
@@ -158,7 +158,7 @@ class M1Source:
         return self._comparison(seed).path("vae") / f"seed_{seed}.pt"
 
     def _comparison(self, seed: int) -> "Comparison":
-        """Return the run of `mnist_m1` that trains M1 of this seed as others lie there already."""
+        """Return the run of `mnist_m1` that trains M1 of this seed, like the others there."""
         config = self.config
         options = asdict(self.m1)
         check_tag("m1.tag", self.m1.tag)
@@ -175,7 +175,7 @@ class M1Source:
 
 
 def _results(path: Path) -> dict[str, Any]:
-    """Return what M1's JSON file holds, with all that is read of it."""
+    """Return the content of M1's JSON file, with all entries that are used."""
     from experiments.engine.results import read_result
 
     read = ("validation_rows", "commit", "config", "binarised", "test_elbo")

@@ -1,4 +1,4 @@
-"""A support vector machine that says how sure it is of a class."""
+"""A support vector machine with a confidence for each class."""
 
 from itertools import combinations
 from typing import Any
@@ -11,12 +11,11 @@ Array = NDArray[Any]
 
 
 class MarginSVC(SVC):
-    """An SVM that says how sure it is of a class, as self-training needs it.
+    """An SVM with a confidence for each class, as self-training needs it.
 
-    The margin of a class is the least of its margins against each other class. Out of pairwise
-    votes, which scikit-learn's own decision function counts, nearly every row comes out as sure as
-    any other; and its probabilities come from cross-validation, for which ten labelled rows a
-    class are too few.
+    The margin of a class is the smallest of its margins against each other class. scikit-learn's
+    own decision function counts pairwise votes, which give nearly all rows the same confidence. Its
+    probabilities come from cross-validation, for which ten labelled rows per class are too few.
     """
 
     def predict_proba(self, X: Array) -> Array:  # noqa: N803

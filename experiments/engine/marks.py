@@ -1,13 +1,13 @@
-"""What pages show between two marks: tables of `results/`, and what models' docstrings say.
+"""The content of pages between two marks: tables of `results/`, and models' docstrings.
 
 A mark is a comment, `<!-- NAME: begin -->` or `<!-- NAME: end -->`. NAME is one of
 
 - results, bounds, treatments, sweep and others of `tables`: a table of finished runs;
 - published: published figures beside ours, from page/published.csv;
-- `NAME of PATTERN, PATTERN`: such a table of the runs that are like one of the patterns, as a shell
-  has them for files;
+- `NAME of PATTERN, PATTERN`: such a table of the runs that match one of the patterns (a shell's
+  patterns for file names);
 - `benchmark NAME`: the short form of a benchmark;
-- `docstring MODEL`: p, q, objective, source and differences, as the model's docstring has them.
+- `docstring MODEL`: p, q, objective, source and differences, from the model's docstring.
 """
 
 import inspect
@@ -38,17 +38,17 @@ _MARK = re.compile(r"<!-- [^:\n]+: (?:begin|end) -->")
 
 
 def filled(text: str, results: pd.DataFrame, root: Path) -> str:
-    """Return a page with what is between its marks brought up to date.
+    """Return a page with the content between its marks brought up to date.
 
-    Where no run or benchmark is there to be shown, the page keeps what it has.
+    If there is no run or benchmark to show, the page keeps the present content.
 
     Args:
         text: the page, Markdown.
-        results: summary of the results, as `summarise` gives it.
-        root: folder of the results, which benchmarks lie in too.
+        results: summary of the results, as returned by `summarise`.
+        root: folder of the results, including benchmarks.
 
     Raises:
-        ResultsError: if a mark has no other, or there is nothing of its name.
+        ResultsError: if a mark has no counterpart, or an unknown name.
     """
     if 2 * len(_MARKED.findall(text)) != len(_MARK.findall(text)):
         raise ResultsError(
@@ -65,7 +65,7 @@ def filled(text: str, results: pd.DataFrame, root: Path) -> str:
 
 
 def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
-    """Return what a mark stands for, None where there is nothing to be shown."""
+    """Return the content of a mark, or None if there is nothing to show."""
     name, _, pattern = mark.partition(" of ")
     kind, _, subject = name.partition(" ")
     if kind == "docstring" and hasattr(models, subject):
@@ -77,18 +77,18 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
             _tidy(of_benchmark(subject, read_benchmark(subject, file))) if file.exists() else None
         )
     table = _table(name, pattern, results)
-    # A column may be of other runs than those that are like the pattern.
+    # A column may belong to other runs than those that match the pattern.
     table = table.loc[:, (table != "").any()]
     return None if table.empty else _tidy(to_markdown(table))
 
 
 def _tidy(table: str) -> str:
-    """Return a table whose means and spreads are not taken apart at the end of a line."""
+    """Return a table in which no line breaks between a mean and its spread."""
     return table.replace(" +- ", "±").replace(" ± ", "±")
 
 
 def _table(name: str, pattern: str, results: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of the runs like `pattern`, of all that belong to it if that is empty."""
+    """Return a table of the runs that match `pattern`, or of all its runs if that is empty."""
     runs = results["run"]
     apart, swept = runs.str.startswith(f"{TREATMENTS}/"), runs.str.match(SWEEP)
     patterns = pattern.split(", ") if pattern else ["*"]
@@ -115,7 +115,7 @@ def docstring(model: type) -> str:
     parts = []
     for part in text.partition("\nArgs:\n")[0].strip().split("\n\n"):
         if part.startswith("    "):
-            # One distribution a line.
+            # One distribution per line.
             lines = re.sub(r"(?<=\S) {4,}(?=[pq]\(|pi = )", "\n", dedent(part))
             part = f"```text\n{lines}\n```"
         part = re.sub(r",? ?::$", ":", part)

@@ -1,4 +1,4 @@
-"""Measures that experiments share: bounds, and what latents stand for."""
+"""Measures that experiments share: bounds, and the meaning of latents."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from pyro_ssl.models import CCVAE
 def measure_bound(
     contender: Contender, dataset: ImageDataset, config: Any, at_once: int = 4000
 ) -> Result:
-    """Bound the test rows' log-likelihood, of pixels drawn from them where training draws these.
+    """Bound the test rows' log-likelihood; pixels are drawn if training draws them.
 
     Args:
         contender: the trained contender.
-        dataset: where the test rows are.
+        dataset: the data set with the test rows.
         config: the options.
-        at_once: rows to evaluate at a time.
+        at_once: number of rows to evaluate at a time.
     """
     torch.manual_seed(contender.seed)
     xs = dataset.test_xs.to(contender.device)
@@ -34,7 +34,7 @@ def measure_bound(
 def measure_latents(
     contender: Contender, dataset: ImageDataset, config: Any
 ) -> tuple[Result, Figures]:
-    """Bound the test rows' log-likelihood, and draw what each latent of a CCVAE stands for."""
+    """Bound the test rows' log-likelihood, and draw the meaning of each latent of a CCVAE."""
     model = contender.model
     if not isinstance(model, CCVAE):
         return {}, {}

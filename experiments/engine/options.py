@@ -1,4 +1,4 @@
-"""Options that experiments share, and which of them tell configurations apart.
+"""Options that experiments share, and which of them distinguish configurations.
 
 Torch is not imported here, so that `--help` answers at once.
 """
@@ -22,16 +22,16 @@ def option(
     models: tuple[str, ...] | None = None,
     in_place_of: str | None = None,
 ) -> Any:
-    """Declare an option, and what `config.json`, which tells configurations apart, records of it.
+    """Declare an option, and how it is recorded in `config.json`, which identifies configurations.
 
     A subclass that declares the option again, with another default, keeps these rules.
 
     Args:
         default: its default.
-        recorded: whether it is recorded. False where it changes no result, or is in the folder's
-            name anyway; a function of all options where that depends on them.
-        recorded_as: what is recorded in place of its value, a function of that.
-        models: the only models that it is about; None if it is about all of them.
+        recorded: whether it is recorded. False if it changes no result, or is in the folder's name
+            anyway; a function of all options if it depends on them.
+        recorded_as: returns what is recorded instead of its value, given the value.
+        models: the only models that it affects; None if it affects all of them.
         in_place_of: the common option that it replaces for these models.
     """
     rules = {
@@ -44,7 +44,7 @@ def option(
 
 
 def recorded_options(config: Any, model: str | None = None) -> dict[str, Any]:
-    """Return what `config.json` holds of the options, for one of the models."""
+    """Return the content of `config.json` for these options and one of the models."""
     rules = {f.name: _rules_of(type(config), f.name) for f in fields(config)}
     concerning = {name for name, rule in rules.items() if _concerns(rule, model)}
     replaced = {rules[name].get("in_place_of") for name in concerning}
@@ -61,7 +61,7 @@ def recorded_options(config: Any, model: str | None = None) -> dict[str, Any]:
 
 
 def options_for(config: Options, model: str) -> Options:
-    """Return the options with a model's own ones in place of the common ones."""
+    """Return the options, with a model's own options replacing the common ones."""
     changes = {}
     for f in fields(config):
         rules = _rules_of(type(config), f.name)
@@ -71,7 +71,7 @@ def options_for(config: Options, model: str) -> Options:
 
 
 def _rules_of(cls: type, name: str) -> dict[str, Any]:
-    """Return the rules of an option, from the class that states some, the youngest first."""
+    """Return the rules of an option, from the most derived class that states any."""
     for base in cls.__mro__:
         declared = vars(base).get("__dataclass_fields__", {}).get(name)
         if declared is not None and declared.metadata:
@@ -85,92 +85,92 @@ def _concerns(rules: dict[str, Any], model: str | None) -> bool:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where, how and how often to run."""
+    """Options of runs."""
 
     seeds: tuple[int, ...] = option((0,), recorded=False)
-    """Seeds, one run each; a seed draws the label split, the weights and the noise."""
+    """Seeds, one run each; a seed determines the label split, the weights and the noise."""
     jobs: int = option(1, recorded=False)
-    """Seeds trained side by side, each in a process with its share of the processor's cores."""
+    """Number of seeds trained in parallel, in processes that share the processor's cores."""
     backend: Literal["processes", "dask", "ray"] = option("processes", recorded=False)
-    """Where runs are computed: in processes here, or by the workers of a dask or ray cluster, which
-    see the folders of data and results under the same paths."""
+    """Where to run: in processes here, or on the workers of a dask or ray cluster, which must see
+    the folders of data and results under the same paths."""
     address: str | None = option(None, recorded=False)
-    """Address of the cluster, such as tcp://HOST:8786; none for one that is started here."""
+    """Address of the cluster, such as tcp://HOST:8786; none to start one here."""
     device: str = option("auto", recorded=False)
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products; auto takes bfloat16, half the time, where the device has it."""
+    """Precision of matrix products; auto is bfloat16, twice as fast, if the device supports it."""
     compile: Literal["auto", "always", "never"] = option("auto", recorded=False)
-    """Compile the training step; auto if the run is long enough to earn back the time it takes."""
+    """Compile the training step; auto does so if the run is long enough to save time."""
     cuda_graph: bool = option(True, recorded=False)
     """On a GPU, record the training step once and replay it."""
     engine: Literal["native", "svi"] = option("native", recorded=lambda c: c.engine != "native")
-    """What makes the training steps: the library itself, or Pyro's SVI, uncompiled and slower, with
-    the same results but for rounding."""
+    """Engine of the training steps: the library's own, or Pyro's SVI, which is uncompiled and
+    slower, with the same results up to rounding."""
     data_root: str | None = option(None, recorded=False)
-    """Folder of the data sets; else the variable PYRO_SSL_DATA, else ./data."""
+    """Folder of the data sets; by default the variable PYRO_SSL_DATA, or else ./data."""
     results_root: str = option("results", recorded=False)
     """Folder of the results."""
     tag: str | None = None
     """Suffix of the results folder, to keep configurations apart."""
     resume: bool = option(False, recorded=False)
-    """Go on with unfinished runs from their checkpoints; finished ones are kept."""
+    """Continue unfinished runs from their checkpoints; finished ones are kept."""
     overwrite: bool = option(False, recorded=False)
-    """Replace results that are already there."""
+    """Replace existing results."""
     quiet: bool = option(False, recorded=False)
     """No progress bars."""
 
     @property
     def side_by_side(self) -> bool:
-        """Whether runs are computed elsewhere than in this process."""
+        """Whether runs are computed outside of this process."""
         return self.jobs > 1 or self.backend != "processes"
 
 
 @dataclass(frozen=True)
 class DataOptions(RunOptions):
-    """What to train on."""
+    """Options of the data."""
 
     dataset: Literal["mnist", "fashion-mnist", "digits"] = "mnist"
     """Data set; digits is scikit-learn's 8x8 digits and needs no download."""
     validation: int | None = None
-    """Labelled rows taken from the training set to choose the epoch on, never trained on; none
-    for 10,000, but no more than a quarter of the training set."""
+    """Number of labelled validation rows, taken from the training set and never trained on; none
+    for 10,000, or a quarter of the training set if that is less."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions(DataOptions):
-    """How to train, and for how long."""
+    """Options of the training."""
 
     epochs: int = 60
-    """Epochs, each one pass over the rows, labelled or unlabelled, that need more steps."""
+    """Epochs; each is a pass over the rows, labelled or unlabelled, that need more steps."""
     batch_size: int = 200
-    """Unlabelled rows a step, and labelled rows a step: each at most as many as there are."""
+    """Unlabelled rows per step, and labelled rows per step; all of them if there are fewer."""
     learning_rate: float = 3e-3
-    """Adam's step size, at the start."""
+    """Adam's initial step size."""
     learning_rate_schedule: Literal["constant", "cosine", "step"] = "cosine"
-    """Step size over the epochs: constant, falling to 0 along a half cosine, or by steps, to 0.75
-    of it every 200 epochs."""
+    """Step size over the epochs: constant, falling to 0 along a half cosine, or multiplied by 0.75
+    every 200 epochs."""
     learning_rate_warmup: int | None = None
-    """Epochs at the start over which the step size rises to that; none for none."""
+    """Number of first epochs over which the step size rises; none for no rise."""
     binarise: bool = True
-    """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
+    """Draw pixels from a Bernoulli each time a row is visited; otherwise they stay real-valued."""
     keep_best: bool = True
-    """Test the epoch of the best validation figure; else the last epoch."""
+    """Test the epoch with the best validation figure; otherwise the last epoch."""
     patience: int | None = None
-    """Stop after so many epochs without a better validation figure; none for never."""
+    """Number of epochs without a better validation figure after which to stop; none for never."""
     log: Literal["tensorboard", "mlflow"] | None = option(None, recorded=False)
-    """Show each epoch, and samples every five epochs, in TensorBoard (event files in
-    RESULTS_ROOT/tensorboard) or in MLflow (where MLFLOW_TRACKING_URI says); none for neither."""
+    """Log each epoch, and samples every five epochs, to TensorBoard (event files in
+    RESULTS_ROOT/tensorboard) or to MLflow (at MLFLOW_TRACKING_URI); none for no logging."""
 
 
 @dataclass(frozen=True)
 class SemiSupervisedOptions(TrainingOptions):
-    """What to classify with how many labels, and the baseline beside it."""
+    """Options of classification with few labels, and of its baseline."""
 
     labels: int = option(100, recorded=lambda config: config.label_fraction is None)
     """Labelled training rows, shared evenly by the classes."""
     label_fraction: float | None = None
-    """Labelled share of the training rows that are not for validation, in place of their number."""
+    """Share of labelled rows among those not for validation, instead of their number."""
     alpha: float = 1.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats (the paper's alpha is this times the number N of training rows: 0.1)."""
@@ -188,10 +188,10 @@ class SemiSupervisedOptions(TrainingOptions):
 
 
 def for_worker(config: Options) -> Options:
-    """Return the options with which a run gives the same anywhere, and can be begun twice.
+    """Return options with which a run has the same result anywhere, and can be started twice.
 
-    Paths do not depend on the working folder. A run that a lost worker began goes on from its
-    checkpoint: that nothing unfinished lay there before has to be checked by the caller.
+    Paths do not depend on the working folder. A run that a lost worker began continues from its
+    checkpoint; the caller must have checked that there was no unfinished run before.
     """
     from pyro_ssl.data import data_root
 
@@ -206,7 +206,7 @@ def for_worker(config: Options) -> Options:
 
 
 def check_tag(name: str, tag: str | None) -> None:
-    """Raise a ConfigError if a tag, the option `name`, cannot be the end of a folder's name."""
+    """Raise a ConfigError if a tag, the option `name`, is no valid end of a folder's name."""
     if tag is not None and not re.fullmatch(r"\w[\w.+=,@% -]{0,99}", tag):
         shown = repr(tag) if len(tag) < 100 else f"{tag[:20]!r}... of {len(tag)} characters"
         raise ConfigError(
@@ -216,10 +216,10 @@ def check_tag(name: str, tag: str | None) -> None:
 
 
 def folder_name(model: str, *endings: str | None) -> str:
-    """Return the name of a folder of results: a model's, and what tells it apart.
+    """Return the name of a folder of results: a model's name, followed by `endings`.
 
     Raises:
-        ConfigError: if it is no name, but leads elsewhere, or is too long for one.
+        ConfigError: if the name is a path to another folder, or is too long.
     """
     name = "-".join([model, *filter(None, endings)])
     if Path(name).name != name or not name.isprintable() or len(name.encode()) > 240:
@@ -231,7 +231,7 @@ def folder_name(model: str, *endings: str | None) -> str:
 
 
 def check_run_options(config: RunOptions) -> None:
-    """Raise a ConfigError if seeds or other options of a run cannot work, or not together."""
+    """Raise a ConfigError if seeds or other options of a run are invalid or contradictory."""
     if not config.seeds:
         raise ConfigError("seeds is empty, expected at least one seed: use --seeds 0")
     if min(config.seeds) < 0 or len(set(config.seeds)) < len(config.seeds):

@@ -1,4 +1,4 @@
-"""Results on disk: a folder for each model and configuration, and a summary of what lies there."""
+"""Results on disk: a folder for each model and configuration, and a summary of all of them."""
 
 import json
 import re
@@ -33,7 +33,7 @@ MEASURES = (
         "frechet_reconstructions frechet_joint frechet_joint_reconstructions"
     ).split()),
 )  # fmt: skip
-# Types of what is read of a seed's JSON file, and what to do if it holds something else.
+# Types of the used entries of a seed's JSON file, and the remedy if they are wrong.
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("model", "dataset", "device", "features"), str),
     **dict.fromkeys(("seed", "labels", "validation_rows"), int),
@@ -42,7 +42,7 @@ _KINDS: dict[str, Any] = {
     **{"config": dict, "files": list[str]},
 }
 _REMEDY = "move it elsewhere; --resume makes it again where there is a checkpoint"
-# Names, beside those of classes, that models have in tables and figures.
+# Names of models in tables and figures that differ from their classes.
 _VARIANTS = {
     "stgumbelsoftmaxm2": "GumbelSoftmaxM2, straight-through",
     "stlogisticnormalm2": "LogisticNormalM2, straight-through",
@@ -54,11 +54,11 @@ _VARIANTS = {
 
 
 class RunFolder:
-    """The results of one model under one configuration, one set of files a seed.
+    """The results of one model under one configuration, with one set of files per seed.
 
     Args:
         path: `results/<experiment>/<model>-<dataset>-<labels>[-<tag>]`.
-        config: what decides the results; another configuration needs another folder.
+        config: the options that determine the results; another configuration needs another folder.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
@@ -66,14 +66,14 @@ class RunFolder:
         self.config = json.loads(json.dumps(config))
 
     def claim(self, seeds: Sequence[int], overwrite: bool) -> None:
-        """Make the folder this configuration's; a folder without any seed's files is free.
+        """Assign the folder to this configuration; a folder without any seed's files is free.
 
         Args:
             seeds: the seeds about to run.
-            overwrite: remove what these seeds left there before, of whatever configuration.
+            overwrite: remove existing files of these seeds, of any configuration.
 
         Raises:
-            ResultsError: if results of another configuration are in the way.
+            ResultsError: if the folder has results of another configuration.
         """
         for seed in seeds:
             for file in self.files(seed) * overwrite:
@@ -95,10 +95,10 @@ class RunFolder:
         write_text(json.dumps(self.config, indent=2) + "\n", config_file)
 
     def check_replaceable(self, seeds: Sequence[int]) -> None:
-        """Check that overwriting `seeds` under this configuration would orphan no other seed.
+        """Check that overwriting `seeds` leaves no other seed of another configuration there.
 
         Raises:
-            ResultsError: if other seeds of another configuration lie in the folder.
+            ResultsError: if other seeds of another configuration are in the folder.
         """
         config_file = self.path / "config.json"
         others = sorted(self._seeds() - set(seeds))
@@ -110,12 +110,12 @@ class RunFolder:
         )
 
     def _seeds(self) -> set[int]:
-        """Return the seeds that there are files of; a run of stages has no CSV before its end."""
+        """Return the seeds that have files; a run of stages has no CSV before its end."""
         files = (f.name for f in self.path.glob("seed_*") if f.is_file())
         return {int(m[1]) for name in files if (m := re.match(r"seed_(\d{1,18})[._]", name))}
 
     def file(self, seed: int, suffix: str) -> Path:
-        """Return the path of a seed's file, e.g. `suffix` `.csv` for `seed_0.csv`."""
+        """Return the path of a seed's file; the suffix `.csv` gives `seed_0.csv`."""
         return self.path / f"seed_{seed}{suffix}"
 
     def finished(self, seed: int) -> bool:
@@ -123,10 +123,10 @@ class RunFolder:
         return self.file(seed, ".json").exists()
 
     def begin(self, seed: int, resume: bool) -> str:
-        """Return nothing if a seed is to be run, or, if it is finished, what is kept of it.
+        """Return "" if a seed is to be run, or "kept" (and what is missing) if it is finished.
 
         Raises:
-            ResultsError: if an unfinished run lies there that is not to be resumed.
+            ResultsError: if there is an unfinished run, and it is not to be resumed.
         """
         if self.finished(seed):
             written = self.results(seed).get("files", [self.file(seed, ".csv").name])
@@ -156,7 +156,7 @@ class RunFolder:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def write(self, seed: int, suffix: str, text: str) -> None:
-        """Replace a seed's file by `text` in one step."""
+        """Replace a seed's file by `text` atomically."""
         write_text(text, self.file(seed, suffix))
 
     def results(self, seed: int) -> dict[str, Any]:
@@ -165,10 +165,10 @@ class RunFolder:
 
 
 def read_result(path: Path, wanted: Collection[str] = ()) -> dict[str, Any]:
-    """Return the content of a seed's JSON file, which has to hold the keys `wanted` as well.
+    """Return the content of a seed's JSON file, which must also have the keys `wanted`.
 
     Raises:
-        ResultsError: if the file is damaged, or somebody else's.
+        ResultsError: if the file is damaged, or not ours.
     """
     result = read_json(path, _REMEDY, _KINDS, ("dataset", "device", "seed", *wanted))
     if path.name != f"seed_{result['seed']}.json":
@@ -177,21 +177,21 @@ def read_result(path: Path, wanted: Collection[str] = ()) -> dict[str, Any]:
 
 
 def display_name(model: str) -> str:
-    """Return what a model is called in tables and figures; its folder's name is in lower case."""
+    """Return a model's name in tables and figures; its folder's name is in lower case."""
     kind, dash, rest = model.partition("-")
     exported = {name.lower(): name for name in dir(pyro_ssl)}
     return {**exported, **_VARIANTS}.get(kind, kind) + dash + rest
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a run: `mean +- standard deviation` over seeds.
+    """Return one row per run: `mean +- standard deviation` over seeds.
 
-    Shares of rows are in percent, bounds in nats per row; a column that no run has is left out,
-    and what a run lacks is left blank.
+    Shares of rows are in percent, bounds in nats per row. A column that no run has is left out; a
+    value that a run lacks is blank.
 
     Args:
-        results: one row a seed, of its JSON files; grouped by `run` if it is there,
-            by `model` and `labels` otherwise.
+        results: one row per seed, from its JSON file; grouped by `run` if there is such a column,
+            otherwise by `model` and `labels`.
     """
     keys = ["run"] if "run" in results else [k for k in ("model", "labels") if k in results]
     rows = []
@@ -202,7 +202,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         for column, scale, name in MEASURES:
             if column in group and group[column].notna().any():
                 values = group[column].dropna()
-                # Nats and squares of a few units need one digit more.
+                # A few nats, or small squares, need one more digit.
                 digits = 3 if scale == 1 and abs(values.mean()) < 10 else 2
                 row[name] = _mean_and_spread(scale * values, len(group), digits)
         if "features" in group and group["features"].notna().any():
@@ -227,13 +227,13 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:
     spread = f" +- {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    # A bound of many samples may have been evaluated for some of the seeds alone.
+    # A bound with many samples may have been evaluated for only some of the seeds.
     count = f" ({len(values)} of {seeds} seeds)" if len(values) < seeds else ""
     return f"{values.mean():.{digits}f}{spread}{count}"
 
 
 def print_results(folders: Collection[RunFolder], seeds: Sequence[int]) -> None:
-    """Print a table of all finished seeds, and which files there are."""
+    """Print a table of all finished seeds, and the names of their files."""
     results = [f.results(s) for f in folders for s in seeds if f.finished(s)]
     if results:
         table = summarise(pd.DataFrame(results))

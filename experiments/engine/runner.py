@@ -35,14 +35,14 @@ class Comparison:
     """Some models on one data set, trained and tested with every seed.
 
     Attributes:
-        name: name of the experiment, also of its folder.
+        name: name of the experiment, and of its folder.
         config: its options.
-        models: names of the models, which their folders' names begin with.
-        suffix: what the folders' names end with, before the tag; may be empty.
-        load: returns the data set, given the options, downloading it if need be.
-        settings: returns what tells configurations of a model apart, given name and data set.
-        check: raises what is wrong with the options, given the first seed.
-        run_seed: trains and tests a seed's models that are not finished; ends each of them with
+        models: names of the models, with which their folders' names begin.
+        suffix: end of the folders' names, before the tag; may be empty.
+        load: returns the data set, given the options; downloads it if necessary.
+        settings: returns what identifies a model's configuration, given its name and the data set.
+        check: raises an error if the options are invalid, given the first seed.
+        run_seed: trains and tests a seed's unfinished models; ends each of them with
             `SeedRun.finish`.
         after: called after all seeds.
         shared: whether torchrun's processes can train one run together.
@@ -67,12 +67,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One seed of a comparison: what it is run on, and where its files go.
+    """One seed of a comparison: its data, and the folders of its files.
 
     Attributes:
         comparison: the comparison.
         seed: the seed.
-        dataset: what `Comparison.load` returned.
+        dataset: the data set that `Comparison.load` returned.
         folders: the folder of each model.
         code: versions and commit, for the results.
         pending: the models that are not finished.
@@ -92,11 +92,11 @@ class SeedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where to train."""
+        """Device for training."""
         return devices.resolve_device(self.config.device)
 
     def file(self, model: str, suffix: str) -> Path:
-        """Return the path of a file of a model, e.g. `suffix` `.csv`."""
+        """Return the path of a model's file with a suffix, such as `.csv`."""
         return self.folders[model].file(self.seed, suffix)
 
     def trained(self, model: str) -> PyroModel:
@@ -127,20 +127,20 @@ def run_command(
     config: Options,
     args: Sequence[str] | None = None,
 ) -> int:
-    """Run the comparison of a command's options, which came from `args`; return the exit status."""
+    """Run the comparison for a command's options, parsed from `args`; return the exit status."""
     return guard(lambda options: run_comparisons([comparison(options)]), config, args)
 
 
 @termination_interrupts()
 def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] | None) -> int:
-    """Do a command's work; turn its errors into a line on the screen and an exit status."""
+    """Run a command; turn its errors into a line on the screen and an exit status."""
     resume = devices.command_to_resume(args)
     try:
         with devices.joined_processes(devices.resolve_device(config.device)):
             if is_main():
                 work(config)
             else:
-                # The files of torchrun's first process alone are kept.
+                # Only the files of torchrun's first process are kept.
                 with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
                     work(replace(config, results_root=folder, quiet=True))
     except (PyroSSLError, OSError) as error:
@@ -154,7 +154,7 @@ def guard(work: Callable[[Options], None], config: Options, args: Sequence[str] 
 
 
 def run_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Run comparisons, which share the options of runs; what is wrong with any shows at once."""
+    """Run comparisons with common options of runs; an error in any of them is raised at once."""
     if comparisons[0].config.side_by_side:
         _run_side_by_side(comparisons)
         return
@@ -197,18 +197,18 @@ def _report(first: SeedRun) -> None:
 
 
 def _first_seed(comparison: Comparison) -> SeedRun:
-    """Return the run of the first seed, after raising whatever is wrong with the options."""
+    """Return the run of the first seed, after a check of the options."""
     config = comparison.config
     check_run_options(config)
     if devices.launched_by_torchrun() and not comparison.shared:
         raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
     if devices.launched_by_torchrun() and config.side_by_side:
         raise ConfigError("torchrun's processes share one run: leave --jobs and --backend out")
-    # Asked now: the source tree may move on while this process trains on what it loaded.
+    # Determined now: the source tree may change while this process trains on what it loaded.
     code = environment()
     processes = process_share().processes
     if processes > 1:
-        # One of them alone downloads what is missing.
+        # Only one process downloads missing data.
         run_in_main_process(lambda: comparison.load(config).name)
     dataset = comparison.load(config)
     folders, more = {}, {"processes": processes} if processes > 1 else {}
@@ -234,7 +234,7 @@ def _claim(folders: Mapping[str, RunFolder], config: Any) -> None:
 
 
 def _run_seed(run: SeedRun) -> None:
-    """Run what is not finished of a seed, in this process; load the data if they are not there."""
+    """Run the unfinished models of a seed in this process; load the data if necessary."""
     devices.keep_freed_memory()
     if run.dataset is None:
         run = replace(run, dataset=run.comparison.load(run.config))

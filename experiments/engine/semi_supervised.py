@@ -1,4 +1,4 @@
-"""Models of images of which few are labelled: their rows, how they are trained, their measures."""
+"""Comparisons on images of which few are labelled: rows, training, and measures."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -30,25 +30,25 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer import FitConfig
 from pyro_ssl.models import MLPClassifier, SSLModel
 
-# A model of these options for these rows, newly initialised.
+# Returns a newly initialised model for options and rows.
 Build = Callable[[Any, SSLData], SSLModel]
-# How a model is trained, given how all are: that, options, its name, rows.
+# Returns the training of a model, given the training of all models, options, its name, and rows.
 Training = Callable[[FitConfig, Any, str, SSLData], FitConfig]
 
-# The classifier that learns from the labelled rows alone.
+# The classifier that learns from labelled rows only.
 BASELINE = "mlpclassifier"
-# A hundred labelled rows are a single batch: it makes at least so many steps an epoch.
+# A hundred labelled rows are a single batch, so an epoch has at least this many steps.
 _BASELINE_STEPS_PER_EPOCH = 25
 
 
 def load_images(config: DataOptions) -> ImageDataset:
-    """Return the data set by name, downloading it if need be."""
+    """Return the data set by name; download it if necessary."""
     return load_dataset(config.dataset, config.data_root)
 
 
 def build_classifier(config: Any, data: SSLData) -> SSLModel:
-    """Return the classifier of labelled rows alone, newly initialised."""
-    # Options that not all experiments have.
+    """Return the classifier of labelled rows, newly initialised."""
+    # Options that some experiments lack.
     others = {n: getattr(config, n) for n in ("activation", "channels") if hasattr(config, n)}
     return MLPClassifier(
         input_shape=data.input_shape,
@@ -76,16 +76,17 @@ def semi_supervised(
     """Return a comparison of models on the same few labelled rows of a data set of images.
 
     Args:
-        name: name of the experiment, also of its folder.
+        name: name of the experiment, and of its folder.
         config: its options.
-        models: what builds each model; `mlpclassifier` is given the labelled rows alone.
-        measures: what reads the test set once a model is trained.
+        models: returns each model; `mlpclassifier` gets only the labelled rows.
+        measures: read the test set after a model is trained.
         load: returns the data set.
-        training: returns how a model is trained where it is otherwise than the others.
-        steps_per_epoch: steps an epoch; None for one pass over the rows, see `FitConfig`.
-        equal_steps: the classifier of labelled rows makes as many steps an epoch as the others.
+        training: returns the training of a model, if it differs from the others'.
+        steps_per_epoch: number of steps per epoch; None for one pass over the rows, see
+            `FitConfig`.
+        equal_steps: the classifier of labelled rows has as many steps per epoch as the others.
         every_label: models that know the label of every training row.
-        also_recorded: returns what else tells configurations apart.
+        also_recorded: returns additional entries that identify configurations.
 
     Raises:
         ConfigError: if there is a classifier of labelled rows, but no such rows.
@@ -126,12 +127,12 @@ def semi_supervised(
 
 
 def image_settings(config: DataOptions, model: str, dataset: ImageDataset) -> dict[str, Any]:
-    """Return what tells configurations apart, with the number of validation rows."""
+    """Return the entries that identify a configuration, with the number of validation rows."""
     return recorded_options(replace(config, validation=validation_rows(config, dataset)), model)
 
 
 def _baseline_training(how: FitConfig, data: SSLData, equal_steps: bool) -> FitConfig:
-    """Return how the classifier alone is trained, when the others are trained as `how` says."""
+    """Return the training of the classifier, given the training `how` of the others."""
     steps = how.steps_per_epoch or max(
         _BASELINE_STEPS_PER_EPOCH, data.num_labelled // how.batch_size
     )
@@ -141,7 +142,7 @@ def _baseline_training(how: FitConfig, data: SSLData, equal_steps: bool) -> FitC
 def measure_classification(
     contender: Contender, dataset: ImageDataset, config: Any
 ) -> tuple[Result, Figures]:
-    """Classify the test rows; draw how calibrated it is."""
+    """Classify the test rows; draw the reliability diagram."""
     model, labels = contender.model, contender.data.num_labelled
     assert isinstance(model, SSLModel)
     test_ys = dataset.test_ys.to(contender.device)
@@ -161,7 +162,7 @@ def measure_classification(
 def draw_classes(
     contender: Contender, dataset: ImageDataset, config: Any
 ) -> tuple[Result, Figures]:
-    """Draw what a model that is conditional on the class makes of it."""
+    """Draw the images of a class-conditional model."""
     model = contender.model
     if not isinstance(model, plots.CLASS_CONDITIONAL) or model.multi_label:
         return {}, {}
@@ -176,7 +177,7 @@ def draw_classes(
 
 
 def examples_of(data: SSLData, number: int) -> Tensor:
-    """Return so many images to draw, at most, no test images, on the device, float in [0, 1]."""
+    """Return up to `number` images to draw, none from the test set, float in [0, 1]."""
     candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
     xs = next(xs for xs in candidates if len(xs))[:number].to(data.labelled_xs.device)
     return xs.float() / 255 if xs.dtype == torch.uint8 else xs
@@ -187,7 +188,7 @@ def seeded_split(
 ) -> LabelSplit:
     """Split the training rows; a seed's validation rows are the same for any number of labels.
 
-    Rows of attributes are drawn without regard to these, those that know none left unlabelled.
+    Rows of attributes are not stratified; rows without a known attribute are unlabelled.
     """
     train_ys, validation = dataset.train_ys.numpy(), validation_rows(config, dataset)
     if dataset.multi_label:
@@ -200,10 +201,10 @@ def seeded_split(
 
 
 def labelled_rows(config: SemiSupervisedOptions, dataset: ImageDataset) -> int:
-    """Return how many rows are labelled: the number, or the share, rounded down, of the rest.
+    """Return the number of labelled rows: the option, or the share of the rest, rounded down.
 
     Raises:
-        ConfigError: if the share is not from 0 to 1, or above 0 and less than a row.
+        ConfigError: if the share is not from 0 to 1, or is above 0 and gives no row.
     """
     if config.label_fraction is None:
         return config.labels
@@ -216,7 +217,7 @@ def labelled_rows(config: SemiSupervisedOptions, dataset: ImageDataset) -> int:
 
 
 def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> int:
-    """Return a share, rounded down, of the training rows that are not for validation.
+    """Return a share of the training rows that are not for validation, rounded down.
 
     Raises:
         ConfigError: if there are no such rows.
@@ -228,12 +229,12 @@ def share_of_rows(share: float, config: DataOptions, dataset: ImageDataset) -> i
             f"validation is {config.validation}, but {config.dataset} has only {known} training "
             "rows whose labels are known: use fewer"
         )
-    # 0.7 of 10 is 7, and not the 6 that 0.7 * 10 falls short of.
+    # 0.7 of 10 must give 7, although 0.7 * 10 is slightly smaller.
     return int(share * rows + 1e-9)
 
 
 def validation_rows(config: DataOptions, dataset: ImageDataset) -> int:
-    """Return how many rows to validate on: the option, or 10,000 but at most a quarter."""
+    """Return the number of validation rows: the option, or 10,000 but at most a quarter."""
     if config.validation is not None:
         return config.validation
     return min(10_000, int(dataset.known_rows.sum()) // 4)

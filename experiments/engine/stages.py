@@ -1,4 +1,4 @@
-"""Training in stages of steps, each with a checkpoint that it is resumed from."""
+"""Training in stages of steps, each of which can be resumed from its checkpoint."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from pyro_ssl.infer.checkpoint import (
     set_random_states,
 )
 
-# Checkpoints of a stage.
+# Number of checkpoints of a stage.
 _SAVES = 20
 
 
@@ -35,27 +35,27 @@ def run_stage(
     measurements: int = 1,
     data: str | None = None,
 ) -> float:
-    """Make so many steps, from the checkpoint if there is one; a finished stage is only loaded.
+    """Make `steps` steps, from the checkpoint if there is one; a finished stage is only loaded.
 
-    The global random state is left as it was.
+    The global random state does not change.
 
     Args:
         path: file of the checkpoint.
-        parts: networks and optimisers, whose state it holds.
-        steps: how many steps.
-        step: makes one, and returns the loss.
-        seed: seed of what the steps draw.
+        parts: networks and optimisers, whose states it holds.
+        steps: number of steps.
+        step: makes one step, and returns the loss.
+        seed: seed of the steps' random draws.
         quiet: no progress bar.
-        rows: what `measure` gave, in place; the checkpoint holds it too.
-        measure: called before the first step, and some times after it, with the steps so far.
-        measurements: how often after the first.
-        data: what tells the data apart from others.
+        rows: results of `measure`, appended in place; the checkpoint holds them too.
+        measure: called before the first step, and several times later, with the number of steps.
+        measurements: number of measurements after the first.
+        data: identifies the data.
 
     Returns:
-        Seconds that all its steps and measurements took, before the last checkpoint.
+        Seconds taken by all steps and measurements before the last checkpoint.
 
     Raises:
-        NonFiniteError: if a loss ceases to be finite, naming step and file.
+        NonFiniteError: if a loss stops being finite, naming step and file.
         CheckpointError: if the file is damaged, or of other networks or data.
     """
     rows = [] if rows is None else rows
@@ -90,7 +90,7 @@ def run_stage(
 
 
 def _check_finite(loss: Tensor, path: Path, done: int) -> None:
-    """Raise if the loss of the last of `done` steps is not finite."""
+    """Raise an error if the loss of the last of `done` steps is not finite."""
     if not bool(torch.isfinite(loss)):
         raise NonFiniteError(
             f"the loss of {path.stem} is {loss.item()} at step {done}: {path} holds an earlier "
@@ -113,13 +113,13 @@ def _load(
     device: torch.device,
     data: str | None,
 ) -> tuple[int, float]:
-    """Put back a stage's state and return the steps that are done and the seconds they took."""
+    """Restore a stage's state; return the number of its steps and the seconds they took."""
     state = read_state(path)
-    # Earlier versions did not say.
+    # Earlier versions did not store this.
     if state.get("data", data) != data:
         raise CheckpointError(
-            f"{path} is of a run on other data ({state['data']} then, {data} now): put the data of "
-            "then back, or start again with --overwrite"
+            f"{path} is of a run on other data ({state['data']} then, {data} now): restore the "
+            "former data, or start again with --overwrite"
         )
     try:
         for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Tables of results and of benchmarks, as pages show them."""
+"""Tables of results and of benchmarks, as shown on pages."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,10 +10,10 @@ from experiments.engine.results import MEASURES, display_name
 from pyro_ssl.errors import ResultsError
 from pyro_ssl.text_files import read_csv
 
-# Figures that others published, a row each, and their sources.
+# Published figures of others, one per row, and their sources.
 PUBLISHED = Path(__file__).parent / "page" / "published.csv"
 
-# Tables of results, and their columns: runs that have the first of them are in it.
+# Tables of results and their columns; a table has the runs with its first column.
 RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
@@ -39,7 +39,7 @@ RESULTS = {
     "mixture": ["drift", "elbo_encoder", "elbo_gain", "evidence_encoder", "evidence_gain"],
 }
 
-# The experiment whose runs have a table of their own, and its columns.
+# The experiment with a table of its own, and the table's columns.
 TREATMENTS = "mnist_label_treatments"
 _TREATMENT_COLUMNS = {
     "model": "model",
@@ -54,7 +54,7 @@ _TREATMENT_COLUMNS = {
     "seeds": "seeds",
 }
 
-# How the folders of `label_fraction_sweep` end, which have a table of their own too.
+# End of the folders' names of `label_fraction_sweep`, which also has a table of its own.
 SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 
 # The columns of a benchmark's short form.
@@ -72,7 +72,7 @@ BENCHMARKS = {
 
 
 def mean_and_spread(table: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return mean and standard deviation of columns as text, a row for each value of another."""
+    """Return mean and standard deviation of columns as text, a row for each value of `by`."""
     groups = table.groupby(by, sort=False)
     found = {by: list(groups.groups)}
     for column in columns:
@@ -82,9 +82,9 @@ def mean_and_spread(table: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.
 
 
 def cells_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the benchmark of single cells, a row a method, of one a seed and method.
+    """Return the single-cell benchmark, a row per method, from one row per seed and method.
 
-    Seeds differ in how hard their cells are: "ahead_%" is the accuracy less that of logistic
+    The difficulty of cells differs between seeds: "ahead_%" is the accuracy minus that of logistic
     regression on the same cells.
     """
     accuracy = table.pivot(index="seed", columns="method", values="accuracy_%")
@@ -111,12 +111,12 @@ def of_results(name: str, results: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         name: a key of `RESULTS`.
-        results: summary of the runs, as `summarise` gives it.
+        results: summary of the runs, as returned by `summarise`.
     """
     columns = [c for c in RESULTS[name] if c in results]
     rows = results[results[columns[0]] != ""] if RESULTS[name][0] in results else results[:0]
     if name == "bounds":
-        # What bounds of documents and of a GAN's images are about, other tables say.
+        # Other tables show the bounds of documents and of a GAN's images.
         for column in {"test_deviance_kl", "frechet_joint"} & set(rows):
             rows = rows[rows[column] == ""]
     front, rest = ("run", "labels"), ("seeds", "validation_rows")
@@ -124,10 +124,10 @@ def of_results(name: str, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def published(results: pd.DataFrame) -> pd.DataFrame:
-    """Return published figures, ours beside them, and their sources.
+    """Return published figures, our figures beside them, and their sources.
 
     Args:
-        results: summary of our runs, as `summarise` gives it; figures of others are left out.
+        results: summary of our runs, as returned by `summarise`; figures of others are left out.
     """
     figures = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
     shown = {name: column for name, _, column in MEASURES}
@@ -152,12 +152,12 @@ def published(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_benchmark(name: str, file: Path) -> pd.DataFrame:
-    """Return what a benchmark wrote.
+    """Return the table that a benchmark wrote.
 
     Raises:
         ResultsError: if the file is damaged, or lacks a column of the short form.
     """
-    # What a row of cells has in place of these, each method and seed being one.
+    # The columns of a row of cells, which has one method and seed.
     each = ("method", "seed", "accuracy_%", "balanced_accuracy_%", "core_seconds")
     columns = each if name == "cells" else BENCHMARKS.get(name, ())
     return read_csv(file, others=("device", *columns) if columns else ())
@@ -168,7 +168,7 @@ def of_benchmark(name: str, table: pd.DataFrame) -> str:
 
     Args:
         name: a key of `BENCHMARKS`, or the name of a benchmark that writes its short form itself.
-        table: what the benchmark wrote.
+        table: the table that the benchmark wrote.
     """
     if name not in BENCHMARKS:
         return to_markdown(blanked(table))
@@ -177,14 +177,14 @@ def of_benchmark(name: str, table: pd.DataFrame) -> str:
         table = table[table["rows"] == "unlabelled"]
     if name == "cells":
         table = cells_summary(table)
-    # Accuracies in percent have two digits after the point.
+    # Accuracies in percent have two decimals.
     form = "{:.4g}" if name == "defaults" else "{:.3g}"
     shown = blanked(table[BENCHMARKS[name]]).map(partial(_formatted, form))
     return f"{to_markdown(shown)}\n{device}.\n"
 
 
 def _check_measured(results: pd.DataFrame, *columns: str) -> None:
-    """Raise if a run that is to be compared by its accuracy, and these columns, lacks one."""
+    """Raise an error if a run to be compared lacks its accuracy, or one of these columns."""
     for column in ("test_accuracy_%", *columns):
         lacking = results["run"] if column not in results else results["run"][results[column] == ""]
         if len(lacking):
@@ -196,12 +196,12 @@ def _formatted(form: str, value: object) -> object:
 
 
 def sweep(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracies of the label sweep, a row for each number of labels, models beside.
+    """Return the accuracies of the label sweep, a row per number of labels, a column per model.
 
-    In brackets the number of seeds.
+    The number of seeds is in brackets.
 
     Args:
-        results: summary of its runs, as `summarise` gives it.
+        results: summary of its runs, as returned by `summarise`.
     """
     _check_measured(results)
     models = results["run"].str.split("/").str[-1].str.split("-").str[0]
@@ -219,12 +219,12 @@ def sweep(results: pd.DataFrame) -> pd.DataFrame:
 def treatments(results: pd.DataFrame) -> pd.DataFrame:
     """Return the short form of the comparison of label treatments, the most accurate first.
 
-    It says what the unlabelled rows buy, `gain`: points of test accuracy above those of the
-    classifier of the labelled rows alone, and what they `cost`: the time of an epoch in multiples
-    of m2's, which sums all classes; both with as many labels of the same data, untagged.
+    `gain` is the benefit of the unlabelled rows: points of test accuracy above the classifier of
+    labelled rows. `cost` is the time of an epoch in multiples of m2's, which sums all classes.
+    Both are for the same number of labels of the same data, untagged.
 
     Args:
-        results: summary of its runs, as `summarise` gives it, in which means precede spreads.
+        results: summary of its runs, as returned by `summarise`; a mean precedes its spread.
     """
     _check_measured(results, "seconds_per_epoch")
     table = results.copy()

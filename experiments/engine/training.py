@@ -1,4 +1,4 @@
-"""Models trained by `fit`: progress on the screen, files as it goes, and how they are measured."""
+"""Training of models by `fit`: progress on the screen, files during the run, and measures."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import PyroModel, SSLModel
 from pyro_ssl.results import run_csv
 
-# What the progress bar tells.
+# Figures shown in the progress bar.
 _SHOWN = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")
 
 
@@ -40,12 +40,12 @@ class Contender:
         run: the seed's run that it is part of.
         model: the model, newly initialised.
         data: the rows it may see.
-        fit_config: how it is trained.
-        split_digest: which rows are labelled, unlabelled, for validation.
-        watch: called with the epochs trained so far, at the start and after each of them.
-        builds_on: what else its measures need, e.g. the model that its inputs come from.
-        identity: what checkpoints call the rows, if they are computed; see `fit`.
-        history: one row an epoch, as `History.to_frame` gives; empty before training.
+        fit_config: options of its training.
+        split_digest: identifies the labelled, unlabelled and validation rows.
+        watch: called with the number of epochs made, at the start and after each epoch.
+        builds_on: other objects for its measures, such as the model that its inputs come from.
+        identity: the checkpoint's name for the rows, if they are computed; see `fit`.
+        history: one row per epoch, as `History.to_frame` returns; empty before training.
     """
 
     name: str
@@ -66,24 +66,24 @@ class Contender:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return self.fit_config.batches(self.data).steps
 
     @property
     def device(self) -> torch.device:
-        """Where it is trained."""
+        """Device of the training."""
         return self.data.labelled_xs.device
 
 
 Contenders = Callable[[SeedRun], list[Contender]]
-# Given a trained contender, the data set and the options: figures of merit, and figures to draw.
+# Returns figures of merit, and figures to draw, given a trained contender, data set and options.
 Measure = Callable[[Contender, Any, Any], tuple[Result, Figures]]
 
 
 def fit_config(
     config: TrainingOptions, device: torch.device, seed: int, steps_per_epoch: int | None = None
 ) -> FitConfig:
-    """Return how to train, as the options say."""
+    """Return the options of `fit` for the options of an experiment."""
     return FitConfig(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -104,26 +104,26 @@ def fit_config(
 
 
 def check_contenders(contenders: Contenders, run: SeedRun) -> None:
-    """Raise what is wrong with the options, if anything is."""
+    """Raise an error if the options are invalid."""
     for contender in contenders(run):
         _logger(contender)
         Trainer(contender.model, contender.data, contender.fit_config)
 
 
 def fit_contenders(contenders: Contenders, measures: Sequence[Measure], run: SeedRun) -> None:
-    """Train and test the models of a seed that are not finished, one after the other."""
+    """Train and test the unfinished models of a seed, one after the other."""
     for contender in contenders(run):
         if contender.name in run.pending:
             history, memory = train(contender)
-            # The other processes of torchrun have nowhere to write, and wait.
+            # The other processes of torchrun have nothing to write, and wait.
             run_in_main_process(partial(_finish, contender, history, memory, measures))
 
 
 def train(contender: Contender) -> tuple[History, float | None]:
     """Train in place, writing the CSV after every epoch and the checkpoint beside it.
 
-    Return what it did, and the peak of memory in MiB from this process's second epoch on, when
-    everything is compiled; None if it made only one, or the system does not say.
+    Returns the history, and the peak memory in MiB from this process's second epoch on, when
+    everything is compiled; None if it made only one epoch, or the system does not report it.
     """
     run, seed = contender.run, contender.seed
     folder, options = run.folders[contender.name], run.config
@@ -180,10 +180,10 @@ def train(contender: Contender) -> tuple[History, float | None]:
 def _finish(
     contender: Contender, history: History, memory: float | None, measures: Sequence[Measure]
 ) -> None:
-    """Measure a trained contender, reading the test set this once, and write what came out."""
+    """Measure a trained contender, reading the test set only this once; write the results."""
     run, name = contender.run, contender.name
     folder, frame = run.folders[name], history.to_frame()
-    # A kill right after the last checkpoint may have left the table a row short.
+    # A kill right after the last checkpoint may have left the CSV one row short.
     folder.write(run.seed, ".csv", _csv(contender, frame))
     contender = replace(contender, history=frame)
     measured: Result = {}
@@ -212,7 +212,7 @@ def _finish(
 
 
 def _logger(contender: Contender) -> AbstractContextManager[Callable[[Progress], None]]:
-    """Return what else is called after every epoch, to be closed in the end."""
+    """Return a callback to log every epoch, which is closed at the end."""
     run, name = contender.run, contender.name
     kind = run.config.log if isinstance(run.config, TrainingOptions) else None
     folder = run.folders[name]

@@ -12,7 +12,7 @@ from pyro_ssl.command.parts import Part, no_labels
 from pyro_ssl.command.recipe import Recipe
 from pyro_ssl.errors import DataError
 
-# Values of a part, and its most rows.
+# Largest numbers of values and of rows in a part.
 _VALUES, _ROWS = 10_000_000, 50_000
 
 
@@ -20,8 +20,8 @@ class ArrayReader(Protocol):
     """Files of arrays.
 
     Attributes:
-        files: the files, those of labels included.
-        root: the folder that they are named from.
+        files: the files, including those of labels.
+        root: the folder that their names are relative to.
     """
 
     files: list[Path]
@@ -33,7 +33,7 @@ class ArrayReader(Protocol):
 
 
 class NumpyZip:
-    """An NPZ file with the arrays X and, where there are labels, y; read at once.
+    """An NPZ file with the array X and, if there are labels, the array y; read at once.
 
     Args:
         path: the file.
@@ -59,21 +59,21 @@ class NumpyZip:
                 found = file["X"], file["y"] if "y" in names else None
         except DataError:
             raise
-        except Exception as error:  # Whatever damaged bytes may lead NumPy to.
+        except Exception as error:  # Damaged bytes may cause any error in NumPy.
             raise _unreadable(self._path, error) from error
         yield found
 
 
 class NumpyFiles:
-    """A .npy file of rows, or a folder of them in the order of their names, mapped to memory.
+    """A .npy file of rows, or a folder of them in the order of their names, memory-mapped.
 
     Args:
         path: the file or folder.
-        labels: a file of all labels, in the order of the rows; of a folder, also a folder of files
+        labels: a file of all labels, in the order of the rows; for a folder, also a folder of files
             of the same names. None if there are none.
 
     Raises:
-        DataError: if there are no files, or not as many of labels.
+        DataError: if there are no files, or the numbers of files of rows and labels differ.
     """
 
     def __init__(self, path: Path, labels: Path | None) -> None:
@@ -95,7 +95,7 @@ class NumpyFiles:
         """Return rows and labels, file by file.
 
         Raises:
-            DataError: if a file cannot be read, or rows and labels are not as many.
+            DataError: if a file cannot be read, or the numbers of rows and labels differ.
         """
         if len(self._labels) == len(self._rows):
             for file, labels in zip(self._rows, self._labels, strict=True):
@@ -120,8 +120,8 @@ class ArraySource:
     """Rows of arrays.
 
     Args:
-        recipe: how they are read.
-        reader: their files.
+        recipe: how the rows are read.
+        reader: the reader of the files.
     """
 
     def __init__(self, recipe: Recipe, reader: ArrayReader) -> None:
@@ -131,8 +131,8 @@ class ArraySource:
         """Return the rows in parts.
 
         Raises:
-            DataError: if rows and labels are not as many, or rows are of other shapes than the
-                first.
+            DataError: if the numbers of rows and labels differ, or rows have another shape than the
+                first ones.
         """
         shape: tuple[int, ...] | None = None
         for rows, labels in self._reader.arrays():
@@ -169,7 +169,7 @@ class ArraySource:
 
 
 def _as_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return labels; of text as objects, those that are empty missing."""
+    """Return labels; text becomes objects, with empty labels missing."""
     if labels.dtype.kind not in "US":
         return labels
     found = labels.astype(str).astype(object)

@@ -11,20 +11,21 @@ import pandas as pd
 from pyro_ssl.command.extras import pyarrow
 from pyro_ssl.errors import DataError
 
-# Entries of a part, and its most rows.
+# Largest numbers of entries and of rows in a part.
 _ENTRIES, _ROWS = 1_000_000, 50_000
-# Bytes of each column that are read at once.
+# Number of bytes of each column that are read at once.
 _BUFFER = 1 << 16
-# What pandas calls an index without a name.
+# pandas' name for an index without a name.
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
 class ArrowData:
-    """A Parquet or Feather file, or a folder of Parquet files, also of parts `name=value`.
+    """A Parquet or Feather file, or a folder of Parquet files, which may be partitioned.
 
-    The files of a folder are read in the order of their paths, and must have the same columns; of
-    a column that is whole in one and has fractions in another, all are read as numbers. An index
-    without a name, as pandas keeps it, is left out.
+    Subfolders `name=value` of a partition become columns. The files of a folder are read in the
+    order of their paths, and must have the same columns. A column of whole numbers in one file and
+    fractions in another is read as numbers. An index without a name, as pandas stores it, is left
+    out.
 
     Args:
         path: the file or folder.
@@ -32,7 +33,7 @@ class ArrowData:
 
     Raises:
         ConfigError: if pyarrow is not installed.
-        DataError: if files cannot be read, have different columns, or a column of lists.
+        DataError: if files cannot be read, have different columns, or have a column of lists.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
@@ -88,7 +89,7 @@ class ArrowData:
         try:
             for file, keys in self._keys.items():
                 for batch in self._batches(file, [n for n in names if n not in keys], rows):
-                    # Damaged values could end the process.
+                    # Checked, since damaged values could end the process.
                     batch.validate(full=True)
                     if batch.num_rows:
                         some = True
@@ -101,7 +102,7 @@ class ArrowData:
     def _batches(self, file: Path, names: list[str], rows: int) -> Iterator[Any]:
         """Return the columns of one file in batches.
 
-        A scan of the data set would read ahead by a gigabyte while its reader is busy.
+        A scan of the data set would read ahead by a gigabyte while the caller is busy.
         """
         if self._kind == "parquet":
             with pyarrow("pyarrow.parquet").ParquetFile(
@@ -128,7 +129,7 @@ class ArrowData:
             if self._types[name] == "number" and frame[name].dtype == object:
                 frame[name] = pd.to_numeric(frame[name]).astype("float64")
             elif self._types[name] == "ordered":
-                # The first part says what the categories are, and in which order.
+                # The first part determines the categories and their order.
                 dtype = self._levels.setdefault(name, frame[name].dtype)
                 frame[name] = frame[name].astype(dtype)
             elif isinstance(frame[name].dtype, pd.CategoricalDtype):
@@ -137,7 +138,7 @@ class ArrowData:
 
 
 def _completed(batch: Any, fields: list[Any], keys: dict[str, Any], pa: Any) -> Any:
-    """Return a batch with the fields of all files: of their types, and with `keys`."""
+    """Return a batch with the fields of all files, with their types, and with `keys`."""
     columns = []
     for field in fields:
         if field.name in keys:
@@ -170,7 +171,7 @@ def _check_alike(file: Path, schema: Any, first: Path, expected: Any) -> None:
 
 
 def _type_of(field: Any, pa: Any) -> str:
-    """Return the type of a column, of `casting.TYPES`; "" for one that cannot be used."""
+    """Return the type of a column, one of `casting.TYPES`; "" if it cannot be used."""
     kind = field.type
     if pa.types.is_dictionary(kind):
         return "ordered" if kind.ordered else "text"

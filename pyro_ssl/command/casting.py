@@ -1,8 +1,9 @@
 """Columns of text as numbers and dates, and columns of any type as the type of training.
 
-A column of a text file is one of numbers only if all its known entries are, none like "007"; one of
-dates only if all are in the form of ISO 8601; else it stays text. That is decided by all rows, so
-that the parts of a file agree. `pandas.read_csv` decides part by part, and turns "007" into 7.
+A column of a text file is numeric only if all its known entries are numbers, none like "007". It is
+a column of dates only if all entries have the form of ISO 8601. Otherwise it stays text. All rows
+decide this, so that the parts of a file agree; `pandas.read_csv` decides part by part, and turns
+"007" into 7.
 """
 
 import re
@@ -13,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# "ordered" are pandas' ordered categories, of typed files alone.
+# "ordered" stands for pandas' ordered categories, which only typed files have.
 TYPES = ("whole", "number", "time", "time UTC", "duration", "truth", "text", "ordered")
 
 _PADDED = re.compile(r"^ *[+-]?0\d", re.MULTILINE)
 _FRACTION = re.compile(r"[.eEnN]")
 _DAY = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?"
 _TIMES = {"time": re.compile(_DAY), "time UTC": re.compile(_DAY + r"(?:Z|[+-]\d\d:?\d\d)")}
-# Whole numbers up to here are exact as float64.
+# Whole numbers up to this are exact as float64.
 _EXACT = 2.0**53
 _SHOWN = 3
 
@@ -32,16 +33,16 @@ class TextType:
         self._possible = ["whole", "number", *_TIMES]
 
     def look(self, column: pd.Series) -> None:
-        """Take note of a part of the column, NaN where missing."""
+        """Add a part of the column, NaN where missing."""
         known = column[column.notna()]
         if len(known) and self._possible:
-            # Most columns of words are told by their first entries.
+            # The first entries suffice to recognise most columns of words.
             self._possible = self._among(known[:20])
             self._possible = self._among(known)
 
     @property
     def found(self) -> str:
-        """One of `TYPES`; a column without any known entry is one of numbers."""
+        """One of `TYPES`; a column without any known entry is numeric."""
         if len(self._possible) == 2 + len(_TIMES):
             return "number"
         return self._possible[0] if self._possible else "text"
@@ -71,12 +72,12 @@ def _are_times(known: pd.Series) -> bool:
 
 
 def blanked(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """Return a column in which what stands for a missing entry is missing; text as objects.
+    """Return a column in which markers of missing entries are missing; text becomes objects.
 
     Args:
         column: the column.
-        missing: the texts beside an empty one; those that are numbers stand for these in a column
-            of numbers.
+        missing: the markers, beside an empty text; those that are numbers stand for these numbers
+            in a column of numbers.
     """
     if pd.api.types.is_bool_dtype(column.dtype):
         return column
@@ -92,10 +93,10 @@ def blanked(column: pd.Series, missing: Sequence[str]) -> pd.Series:
 
 
 def cast(column: pd.Series, kind: str) -> pd.Series:
-    """Return a column, NaN where missing, as one of a type of `TYPES`.
+    """Return a column, NaN where missing, converted to a type of `TYPES`.
 
-    Entries that are none of the type stay as they are among numbers, which the columns' families
-    then take for missing, with a warning; among dates they become missing here, with a warning.
+    Other entries stay as they are among numbers: the columns' families then treat them as missing,
+    with a warning. Among dates they become missing here, with a warning.
     """
     if kind in ("whole", "number"):
         return _as_numbers(column, kind)
@@ -107,7 +108,7 @@ def cast(column: pd.Series, kind: str) -> pd.Series:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Return a column as objects: texts, and NaN where missing. Whole numbers have no point."""
+    """Return a column as objects: text, NaN where missing; whole numbers have no decimal point."""
     if _is_text(column):
         return _replaced(column, column.isna(), np.nan)
     known = column.notna().to_numpy()
@@ -142,8 +143,8 @@ def _as_times(column: pd.Series, kind: str) -> pd.Series:
         if len(odd):
             shown = ", ".join(map(repr, odd.unique()[:_SHOWN]))
             warnings.warn(
-                f"column {column.name!r} is one of dates, {len(odd)} entries are none, such as "
-                f"{shown}: they are taken for missing; dates are read as 2024-05-31 or "
+                f"column {column.name!r} has dates, but {len(odd)} entries are not dates, such as "
+                f"{shown}: they are treated as missing; dates have the form 2024-05-31 or "
                 "2024-05-31 12:30:00",
                 stacklevel=2,
             )
@@ -160,7 +161,7 @@ def _as_truth(column: pd.Series) -> pd.Series:
 
 
 def _replaced(column: pd.Series, chosen: pd.Series, entries: Any) -> pd.Series:
-    """Return a column as objects, some entries replaced; `where` may turn objects into numbers."""
+    """Return a column as objects, with some entries replaced; `where` could make them numbers."""
     found = column.to_numpy(dtype=object, na_value=np.nan).copy()
     found[chosen.to_numpy()] = entries
     return pd.Series(found, index=column.index, name=column.name, dtype=object)

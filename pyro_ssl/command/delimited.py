@@ -1,7 +1,7 @@
 """CSV and TSV files: strictly read, in parts, all columns as text.
 
-Unlike `pandas.read_csv`, a row with too few or too many entries is an error wherever it is, and no
-entry is turned into anything.
+Unlike in `pandas.read_csv`, a row with too few or too many entries is always an error, and no entry
+is converted.
 """
 
 import csv
@@ -17,7 +17,7 @@ import pandas as pd
 
 from pyro_ssl.errors import ConfigError, DataError
 
-# Entries of a part, and its most rows.
+# Largest numbers of entries and of rows in a part.
 _ENTRIES, _ROWS = 1_000_000, 50_000
 _MOST_ENTRY = 1 << 24
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -26,17 +26,17 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 class DelimitedFile:
     """A CSV or TSV file, also compressed by gzip; its first line names the columns.
 
-    Blank lines are no rows. A first column without a name is taken for row numbers, as pandas
-    writes them, and left out, with a warning.
+    Blank lines are ignored. A first column without a name is treated as row numbers, as written by
+    pandas, and left out, with a warning.
 
     Args:
         path: the file.
-        separator: what separates entries; by the file's suffix if None.
+        separator: separator of entries; if None, it follows from the file's suffix.
         encoding: None for UTF-8, with or without a byte order mark.
 
     Raises:
-        DataError: if the file cannot be read, is empty, or its columns cannot be told apart.
-        ConfigError: if separator or encoding cannot work.
+        DataError: if the file cannot be read, is empty, or has columns without distinct names.
+        ConfigError: if separator or encoding is invalid.
     """
 
     types: dict[str, str] | None = None
@@ -62,12 +62,12 @@ class DelimitedFile:
         """Return the rows in parts, as frames of text.
 
         Raises:
-            DataError: naming the line that cannot be read; if there are no rows.
+            DataError: naming the line that cannot be read, or if there are no rows.
         """
         if self._unnamed:
             warnings.warn(
-                f"{self.path}: the first column has no name; it is taken for row numbers, and left "
-                "out",
+                f"{self.path}: the first column has no name; it is treated as row numbers, and "
+                "left out",
                 stacklevel=2,
             )
         most = max(1, min(_ROWS, _ENTRIES // max(1, self._width)))
@@ -114,13 +114,13 @@ class DelimitedFile:
             )
         if len(self.names) == 1 and (odd := [s for s in ",;\t|" if s in self.names[0]]):
             raise ConfigError(
-                f"{self.path} has the one column {self.names[0]!r}: if its columns are separated "
-                f"by {odd[0]!r}, say --separator {odd[0]!r}"
+                f"{self.path} has a single column {self.names[0]!r}: if its columns are separated "
+                f"by {odd[0]!r}, add --separator {odd[0]!r}"
             )
 
     @contextmanager
     def _rows(self) -> Iterator[Any]:
-        """Give the file's rows, and what goes wrong with them as an error of ours."""
+        """Yield the file's rows; turn errors into errors of this library."""
         csv.field_size_limit(_MOST_ENTRY)
         rows: Any = None
         try:
@@ -161,6 +161,6 @@ class DelimitedFile:
                     break
         name = "UTF-8" if self._encoding == "utf-8-sig" else self._encoding
         return DataError(
-            f"{self.path}{where or f' ({error})'} is no {name}: state the file's encoding, such as "
-            "--encoding latin-1 or --encoding utf-16"
+            f"{self.path}{where or f' ({error})'} is not {name}: state the file's encoding, such "
+            "as --encoding latin-1 or --encoding utf-16"
         )

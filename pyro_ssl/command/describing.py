@@ -1,4 +1,4 @@
-"""The command `describe`: what the columns of a file are taken for, and its labels."""
+"""The command `describe`: the inferred content of a file's columns, and its labels."""
 
 from collections import Counter
 from typing import Any
@@ -12,15 +12,15 @@ from pyro_ssl.command.parts import Part, joined
 from pyro_ssl.command.sources import open_for_training
 from pyro_ssl.command.tables import warn_of_ids
 
-# Rows that tell what columns hold.
+# Number of rows from which the content of columns is inferred.
 ROWS = 100_000
 
 
 def run(options: Describe) -> None:
-    """Print what the columns of a file are taken for, and how often each label occurs.
+    """Print the inferred content of a file's columns, and the number of rows with each label.
 
     Raises:
-        PyroSSLError: if options or data cannot be used.
+        PyroSSLError: if options or data are invalid.
     """
     source = open_for_training(options, options.data)
     labels: Counter[str] = Counter()

@@ -12,8 +12,8 @@ from pyro_ssl.files import sha256_of
 def digest_of(files: Sequence[Path], root: Path) -> dict[str, Any]:
     """Return the digest, the number and the size of files.
 
-    Of one file it is the file's own SHA-256, as `sha256sum` prints it. Of several it is that of a
-    text with a line for each: its SHA-256, two spaces, and its path relative to `root`.
+    For one file, this is the file's own SHA-256, as printed by `sha256sum`. For several, it is that
+    of a text with a line for each file: its SHA-256, two spaces, and its path relative to `root`.
 
     Raises:
         DataError: if a file cannot be read.

@@ -19,7 +19,7 @@ def run(options: Sample) -> None:
     """Draw rows into a file, with their labels.
 
     Raises:
-        PyroSSLError: if options, model or output cannot be used.
+        PyroSSLError: if options, model or output are invalid.
     """
     if options.n < 1:
         raise ConfigError(f"n is {options.n}, expected a number of rows, at least 1")

@@ -18,15 +18,15 @@ from pyro_ssl.files import write_text
 Floats = NDArray[np.floating[Any]]
 
 _BINS = 15
-# Of most classes whose confusion matrix is printed.
+# Largest number of classes whose confusion matrix is printed.
 _SHOWN = 20
 
 
 def run(options: Evaluate) -> None:
-    """Compare predictions of a file with its labels; print the figures, and write them as JSON.
+    """Compare predictions for a file with its labels; print the figures, and write them as JSON.
 
     Raises:
-        PyroSSLError: if options, model, data or output cannot be used.
+        PyroSSLError: if options, model, data or output are invalid.
     """
     if options.out is not None:
         checked_output(options.out, options.data)
@@ -59,7 +59,7 @@ def run(options: Evaluate) -> None:
 
 
 class Figures:
-    """Figures of predictions that come in parts.
+    """Figures for predictions that come in parts.
 
     Args:
         classes: number of classes K.
@@ -68,7 +68,7 @@ class Figures:
     def __init__(self, classes: int) -> None:
         self.confusion = np.zeros((classes, classes), dtype=np.int64)
         self._loss = 0.0
-        # Of each bin of confidence: rows, sum of confidences, rows that are right.
+        # For each bin of confidence: rows, sum of confidences, correct rows.
         self._bins = np.zeros((3, _BINS))
 
     @property
@@ -77,7 +77,7 @@ class Figures:
         return int(self.confusion.sum())
 
     def add(self, probabilities: Floats, codes: NDArray[np.int64]) -> None:
-        """Take note of rows.
+        """Add rows.
 
         Args:
             probabilities: `[N, K]`.
@@ -96,8 +96,8 @@ class Figures:
     def found(self) -> dict[str, Any]:
         """Return the figures.
 
-        Accuracy; balanced accuracy, the mean of the classes' recalls, of those that occur; log
-        loss in nats a row; the expected calibration error of the likeliest class (Guo et al. 2017,
+        These are accuracy; balanced accuracy, the mean recall of the classes that occur; log loss
+        in nats per row; the expected calibration error of the most probable class (Guo et al. 2017,
         eq. 3, 15 bins); and the confusion matrix, true classes by predicted ones.
         """
         counts = self.confusion.sum(1)
@@ -116,7 +116,7 @@ class Figures:
 def _check_label_column(part: Part, name: str | None, options: Evaluate) -> None:
     if part.raw is not None and name not in part.raw.columns:
         raise DataError(
-            f"{options.data} has no column {name!r} of labels: say which it is, --label-column"
+            f"{options.data} has no column {name!r} of labels: name it by --label-column"
         )
 
 

@@ -1,4 +1,4 @@
-"""Families of columns, as the command line states them."""
+"""Families of columns, as stated on the command line."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from pyro_ssl.errors import ConfigError
 
 
 def families_of(stated: Sequence[str], kind: str) -> dict[str | int, str] | None:
-    """Return families by column, of texts NAME=FAMILY; None if there are none.
+    """Return families by column, from texts NAME=FAMILY; None if there are none.
 
     Args:
         stated: the texts.
-        kind: what rows are, see `Recipe`; columns of an "array" have numbers as names.
+        kind: the kind of rows, see `Recipe`; columns of an "array" have numbers as names.
 
     Raises:
         ConfigError: if a text has another form, or a column is named twice.

@@ -19,7 +19,7 @@ from pyro_ssl.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 
-# Options that change nothing about what is learnt.
+# Options that do not affect the result.
 _FREE = ("data", "out", "labels", "resume", "overwrite", "quiet", "jobs")
 
 
@@ -27,14 +27,14 @@ def run(options: Fit) -> None:
     """Fit a classifier to data, and write its folder.
 
     Raises:
-        PyroSSLError: if options, data or the folder cannot be used.
+        PyroSSLError: if options, data or the folder are invalid.
     """
     with fit_folder(options.out, options.resume, options.overwrite) as folder:
         source = open_for_training(options, options.data)
         in_table = source.recipe.kind == "table" or source.recipe.image_column is not None
         if in_table and options.label_column is None:
             raise ConfigError(
-                f"{options.data} is a table: say which column holds the labels, --label-column"
+                f"{options.data} is a table: name the column with the labels by --label-column"
             )
         digest = digest_of(source.files, source.root)
         said = {name: v for name, v in asdict(options).items() if name not in _FREE}
@@ -59,11 +59,11 @@ def make_classifier(options: Fit, kind: str, unlabelled: Any) -> "SemiSupervised
 
     Args:
         options: the options.
-        kind: what rows are, see `Recipe`.
-        unlabelled: what stands for an unknown label, as the data holds it; None for nothing.
+        kind: the kind of rows, see `Recipe`.
+        unlabelled: the marker of unknown labels, as in the data; None for none.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
     from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 
@@ -88,7 +88,7 @@ def fit_in_parts(classifier: "SemiSupervisedVAEClassifier", rows: "_Counted") ->
 
 
 class _Counted:
-    """Rows and labels in parts, and how many there were."""
+    """Rows and labels in parts, and their numbers."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Which format a file or folder has, by its name and content."""
+"""The format of a file or folder, from its name and content."""
 
 from pathlib import Path
 
@@ -21,16 +21,16 @@ _KNOWN = (
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix in small letters, that before `.gz` included."""
+    """Return the suffix in lower case, including one before `.gz`."""
     last = path.suffix.lower()
     return Path(path.stem).suffix.lower() + last if last == ".gz" else last
 
 
 def format_of(path: Path) -> str:
-    """Return "csv", "tsv", "parquet", "feather", "npz", "npy", or "images" of a folder.
+    """Return "csv", "tsv", "parquet", "feather", "npz", "npy", or "images" for a folder.
 
     Raises:
-        DataError: if there is no such file, or its format is none of these.
+        DataError: if the file does not exist, or its format is none of these.
     """
     if path.is_dir():
         return _format_of_folder(path)

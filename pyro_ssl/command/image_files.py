@@ -26,9 +26,9 @@ from pyro_ssl.data.pictures import (
 from pyro_ssl.errors import ConfigError, DataError
 
 UNLABELLED = "unlabelled"
-# Values of a part, and its most images.
+# Largest numbers of values and of images in a part.
 _VALUES, _ROWS = 10_000_000, 1000
-# What a grey pixel is of a coloured one (ITU-R BT.601).
+# Weights of the colours in a grey pixel (ITU-R BT.601).
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -38,10 +38,10 @@ class Pictures:
 
     Attributes:
         files: the files.
-        names: what they are called in predictions.
+        names: names of the files in predictions.
         labels: `[N]`, None where unknown.
-        root: the folder that they are named from.
-        table: the files of the table that names them, if one does.
+        root: the folder that the names are relative to.
+        table: the files of the table that lists the images, if there is one.
     """
 
     files: list[Path]
@@ -52,16 +52,16 @@ class Pictures:
 
 
 def images_in_folder(folder: Path, unlabelled: str | None, flat: bool = False) -> Pictures:
-    """Return the images of folders named after their classes, in the order of their names.
+    """Return the images in folders named after their classes, in the order of their names.
 
     Args:
         folder: the folder of these folders.
-        unlabelled: name of the folder of those without a label; `unlabelled` if None.
+        unlabelled: name of the folder of images without a label; `unlabelled` if None.
         flat: allow images in `folder` itself; they have no label.
 
     Raises:
-        DataError: if there are no images, or, unless `flat`, some beside the folders; if a folder
-            holds other files only.
+        DataError: if there are no images; if, unless `flat`, some are beside the folders; or if a
+            folder holds only other files.
     """
     without = unlabelled or UNLABELLED
     beside = image_files(folder)
@@ -88,19 +88,19 @@ def images_in_folder(folder: Path, unlabelled: str | None, flat: bool = False) -
 
 
 def images_in_table(table: TableReader, recipe: Recipe, labels_needed: bool = True) -> Pictures:
-    """Return the images whose paths, relative to the table's folder, a table holds.
+    """Return the images whose paths are in a table, relative to the table's folder.
 
     Args:
         table: the table.
-        recipe: its columns of images and labels.
-        labels_needed: whether the label column has to be there.
+        recipe: names of its columns of images and labels.
+        labels_needed: whether the label column must exist.
 
     Raises:
         ConfigError: if no column of images is stated.
         DataError: if a column or a path is missing.
     """
     if recipe.image_column is None:
-        raise ConfigError(f"{table.path} is a table: say which column names images, --image-column")
+        raise ConfigError(f"{table.path} is a table: name its column of images by --image-column")
     needed = [recipe.image_column]
     if recipe.label_column is not None and (labels_needed or recipe.label_column in table.names):
         needed.append(recipe.label_column)
@@ -126,8 +126,8 @@ class ImageSource:
     """Images, as bytes `[N, channels, size, size]`.
 
     Args:
-        recipe: their size and channels.
-        pictures: their files.
+        recipe: size and channels of the images.
+        pictures: files of the images.
     """
 
     def __init__(self, recipe: Recipe, pictures: Pictures) -> None:
@@ -136,10 +136,11 @@ class ImageSource:
 
     @classmethod
     def for_training(cls, recipe: Recipe, pictures: Pictures) -> "ImageSource":
-        """Return images with their size, unless it is stated, and number of channels.
+        """Return images with their number of channels, and with their size unless it is stated.
 
         Raises:
-            DataError: if a file is no image; if no size is stated, and they are no squares of one.
+            DataError: if a file is not an image, or if no size is stated and the images are not
+                squares of one size.
         """
         if recipe.image_size is not None and recipe.image_size < 1:
             raise ConfigError(f"image_size is {recipe.image_size}, expected pixels, at least 1")
@@ -152,8 +153,8 @@ class ImageSource:
                 if (one.width, one.height) != (size, size):
                     raise DataError(
                         f"{file} has {one.width} x {one.height} pixels, and {pictures.files[0]} "
-                        f"{seen[0].width} x {seen[0].height}, expected squares of one size: say "
-                        "--image-size 32, say, to cut them to squares and scale them"
+                        f"{seen[0].width} x {seen[0].height}, expected squares of one size: add, "
+                        "for example, --image-size 32 to cut them to squares and scale them"
                     )
         return cls(replace(recipe, image_size=size, channels=1 if grey else 3), pictures)
 
@@ -161,7 +162,7 @@ class ImageSource:
         """Return the images in parts.
 
         Raises:
-            DataError: naming a file that is no image.
+            DataError: naming a file that is not an image.
         """
         size, found = self.recipe.image_size, self._pictures
         assert size is not None
@@ -177,7 +178,7 @@ class ImageSource:
             return images
         if (images != images[:, :1]).any():
             warnings.warn(
-                "the images of training were grey, some of these are coloured: they are made grey",
+                "the training images were grey, but some of these are coloured: they become grey",
                 stacklevel=2,
             )
         grey = np.einsum("c,nchw->nhw", np.array(_GREY), images)

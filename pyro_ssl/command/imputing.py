@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(options: Impute) -> None:
-    """Fill the missing entries of a file in, in parts, into another file.
+    """Fill in the missing entries of a file, in parts, and write the result to another file.
 
     Raises:
-        PyroSSLError: if options, model, data or output cannot be used.
+        PyroSSLError: if options, model, data or output are invalid.
     """
     checked_output(options.out, options.data)
     classifier, recipe = load_model(options.model)
@@ -44,15 +44,15 @@ def run(options: Impute) -> None:
 def filled(
     classifier: "SemiSupervisedVAEClassifier", part: Part, seed: int, as_read: bool
 ) -> pd.DataFrame:
-    """Return a part of a table, all its columns, with what is missing in those of the model.
+    """Return a part of a table with all its columns; missing entries of the model's are filled in.
 
-    Entries that are there stay as they are, also those that the model cannot take.
+    Existing entries stay as they are, even if the model cannot take them.
 
     Args:
         classifier: the model.
         part: the part.
-        seed: seed of what is drawn.
-        as_read: keep columns as they were read, of text, in place of their types.
+        seed: seed of the draws.
+        as_read: keep columns as text, as they were read, instead of converting them.
     """
     assert part.raw is not None
     rows = part.rows
@@ -71,7 +71,7 @@ def filled(
 
 
 def _with(column: pd.Series, instead: pd.Series, gaps: Any) -> pd.Series:
-    """Return a column with other entries where there are gaps, of its dtype if that holds them."""
+    """Return a column with other entries in its gaps, of its dtype if that can hold them."""
     entries = column.to_numpy(dtype=object).copy()
     entries[gaps] = instead.to_numpy(dtype=object)[gaps]
     mixed = pd.Series(entries, dtype=object)
@@ -97,7 +97,7 @@ def _impute_arrays(
 
 
 def write_array(array: Any, path: Path) -> None:
-    """Write an array to a .npy file in one step.
+    """Write an array to a .npy file atomically.
 
     Raises:
         ResultsError: if it cannot be written.

@@ -1,4 +1,4 @@
-"""Labels of files, and how they compare with those of training."""
+"""Labels of files, and their comparison with those of training."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ _SHOWN = 5
 
 
 def marker_among(source: "Source", stated: str | None) -> Any:
-    """Return what stands for an unknown label, as the data holds it: a number among numbers.
+    """Return the marker of unknown labels in the form of the data: a number among numbers.
 
     Args:
-        source: the data; its first part tells which it is.
-        stated: what the options say; None for nothing.
+        source: the data; its first part shows the form.
+        stated: the marker stated in the options; None for none.
     """
     if stated is None or source.recipe.kind == "images":
         return None
@@ -33,7 +33,7 @@ def are_known(labels: NDArray[Any], stated: str | None) -> NDArray[np.bool_]:
 
     Args:
         labels: `[N]`.
-        stated: what stands for an unknown one; None for -1 among numbers.
+        stated: the marker of unknown labels; None for -1 among numbers.
     """
     from pyro_ssl.estimator.labels import is_known
 
@@ -43,9 +43,9 @@ def are_known(labels: NDArray[Any], stated: str | None) -> NDArray[np.bool_]:
 
 
 def codes_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the places of known labels among classes, `[N]`; -1 for labels that are none of them.
+    """Return the indices of known labels among classes, `[N]`; -1 for other labels.
 
-    Text and numbers are compared as they are written: 1 and 1.0 are the class "1".
+    Text and numbers are compared in their written form: 1 and 1.0 are the class "1".
     """
     places = {text_of(label): code for code, label in enumerate(classes.tolist())}
     found = [places.get(text_of(label), -1) for label in labels.tolist()]
@@ -56,7 +56,7 @@ def check_codes(codes: NDArray[np.int64], labels: NDArray[Any], classes: NDArray
     """Check that all labels are classes of training.
 
     Raises:
-        DataError: naming those that are not.
+        DataError: naming the labels that are not.
     """
     odd = codes < 0
     if odd.any():
@@ -69,9 +69,9 @@ def check_codes(codes: NDArray[np.int64], labels: NDArray[Any], classes: NDArray
 
 
 def check_no_fractions(labels: NDArray[Any], column: str | None) -> None:
-    """Check that labels that are text are not all numbers, some of them with a fraction.
+    """Check that labels of text are not all numbers, some of them with a fraction.
 
-    The estimator refuses such numbers; as text each would be a class of its own.
+    The estimator refuses such numbers; as text, each would be a class of its own.
 
     Raises:
         DataError: if they are.
@@ -89,7 +89,7 @@ def check_no_fractions(labels: NDArray[Any], column: str | None) -> None:
 
 
 def class_named(text: str, classes: NDArray[Any]) -> Any:
-    """Return the class that is written so.
+    """Return the class with this written form.
 
     Raises:
         DataError: if there is none.
@@ -101,7 +101,7 @@ def class_named(text: str, classes: NDArray[Any]) -> Any:
 
 
 def text_of(label: Any) -> str:
-    """Return a label as it is written; whole numbers without a point."""
+    """Return the written form of a label; whole numbers have no decimal point."""
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
     return str(label)

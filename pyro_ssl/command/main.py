@@ -1,7 +1,7 @@
 """Reads the command line, runs a command, and turns errors into exit codes.
 
-Exit codes: 0 fine; 1 data, options or files cannot be used, with one line on the standard error
-stream; 2 a command line that makes no sense; 130 interrupted; 143 terminated.
+Exit codes: 0 for success; 1 for invalid data, options or files, with one line on standard error; 2
+for an invalid command line; 130 if interrupted; 143 if terminated.
 """
 
 import os
@@ -18,7 +18,7 @@ from pyro_ssl.command import options
 from pyro_ssl.errors import PyroSSLError, one_line
 from pyro_ssl.signals import Terminated, exit_code, termination_interrupts
 
-# Where each command is; imported when it is run, since torch takes seconds.
+# The module of each command; imported when the command runs, since torch takes seconds.
 _MODULES = {
     "fit": "fitting",
     "predict": "predicting",
@@ -28,7 +28,7 @@ _MODULES = {
     "describe": "describing",
 }
 _NAME = "pyro-ssl"
-# They make --help plainer; the oldest versions of tyro that we take have none.
+# They make --help simpler; the oldest supported versions of tyro lack them.
 _MARKERS = tuple(
     marker
     for name in ("FlagCreatePairsOff", "DisallowNone")
@@ -41,11 +41,11 @@ _ABOUT = (
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command of a command line, `sys.argv`'s if None; return the exit code.
+    """Run the command of a command line (`sys.argv` if None); return the exit code.
 
     Raises:
-        SystemExit: with code 2, if the command line makes no sense; with 0, after `--help`; with
-            143, if the process is terminated, once temporary files are gone.
+        SystemExit: with code 2, if the command line is invalid; with 0, after `--help`; with 143,
+            if the process is terminated, after temporary files are deleted.
     """
     command = tyro.cli(
         _commands(), prog=_NAME, description=_ABOUT, args=args, config=_MARKERS or None
@@ -62,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return _failed("interrupted", 130)
         except BrokenPipeError:
-            # The reader of our output, such as `head`, has gone.
+            # The reader of our output, such as `head`, has ended.
             _drop_output()
             return 1
         except PyroSSLError as error:
@@ -71,9 +71,9 @@ def main(args: Sequence[str] | None = None) -> int:
             try:
                 sys.stdout.flush()
             except OSError:
-                # What is left to write would fail once more at the end of the process.
+                # Otherwise the rest of the output would fail once more at the end of the process.
                 _drop_output()
-            # Of what we open, errors say the path; the system names no standard output.
+            # Errors about our own files name the path; errors about standard output do not.
             at = "" if error.filename else "the standard output cannot be written: "
             return _failed(f"{at}{one_line(error)}", 1)
         except MemoryError:
@@ -106,7 +106,7 @@ def _failed(text: str, code: int) -> int:
 
 
 def _show_warning() -> Callable[..., None]:
-    """Return what prints a warning as one line, each text once."""
+    """Return a function that prints a warning as one line, each text only once."""
     said: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""The folder of a fitted model: how it comes to be in one step, and what is read from it."""
+"""The folder of a fitted model: how it is written atomically, and how it is read."""
 
 import json
 import shutil
@@ -26,17 +26,17 @@ _RUN, _STATE, _NEW, _FORMER = "run.json", "training.pt", "new", "former"
 
 @dataclass(frozen=True)
 class FitFolder:
-    """Where a fit keeps what it has so far: a folder `NAME.partial` beside the model folder.
+    """The intermediate files of a fit: a folder `NAME.partial` beside the model folder.
 
-    It holds `run.json`, which tells this fit apart from others, and the state of the training. At
-    the end the model is written to a folder in it, which then becomes the model folder by being
-    renamed. If another one has to make way, that is two renames, and a kill between them leaves
-    both in the folder `NAME.partial`, as `new` and `former`.
+    It holds `run.json`, which identifies the fit, and the state of the training. At the end the
+    model is written to a folder in it, which is then renamed to the model folder. If another model
+    folder must be replaced, there are two renames; after a kill between them, both models are in
+    the folder `NAME.partial`, as `new` and `former`.
 
     Attributes:
         model: the model folder.
         partial: the folder beside it.
-        resume: whether to go on with an earlier fit.
+        resume: whether to continue an earlier fit.
     """
 
     model: Path
@@ -49,13 +49,13 @@ class FitFolder:
         return self.partial / _STATE
 
     def begin(self, run: Mapping[str, Any]) -> None:
-        """Note what tells the fit apart, or check that it is the same as that to go on with.
+        """Store the values that identify the fit, or check that they equal the earlier fit's.
 
         Args:
             run: plain values by name.
 
         Raises:
-            ConfigError: if an earlier fit, to go on with, differs.
+            ConfigError: if the earlier fit, which should be continued, differs.
         """
         file = self.partial / _RUN
         if not (self.resume and file.exists()):
@@ -82,7 +82,7 @@ class FitFolder:
         Args:
             classifier: the fitted classifier.
             recipe: how its data was read.
-            about: further plain values about the data, the number of `rows` among them.
+            about: further plain values about the data, including the number of `rows`.
 
         Raises:
             ResultsError: if a file cannot be written.
@@ -102,13 +102,13 @@ class FitFolder:
         except OSError as error:
             raise ResultsError(f"{self.model} cannot be written: {error}") from error
         shutil.rmtree(self.partial, ignore_errors=True)
-        # Last, since it reads what is finished: no fault of it can cost the model.
+        # Last, since it reads the finished model: an error in it cannot cost the model.
         write_report(self.model, classifier, rows=about["rows"])
 
 
 @contextmanager
 def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder]:
-    """Give the folders of a fit, and leave no `NAME.partial` behind but one to go on from.
+    """Yield the folders of a fit, and leave no `NAME.partial` behind unless a fit can continue.
 
     Raises:
         ResultsError: if the model folder or an unfinished fit is in the way, or nothing can be
@@ -123,11 +123,11 @@ def fit_folder(model: Path, resume: bool, overwrite: bool) -> Iterator[FitFolder
 
 
 def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFolder]:
-    """Do what `fit_folder` does, once no other process may."""
+    """Do the work of `fit_folder`, after all other processes are locked out."""
     if partial.exists() and not resume:
         raise ResultsError(
-            f"{partial} is left of a fit that was cut short: say --resume to go on with it, or "
-            "delete it to begin anew"
+            f"{partial} is left from a fit that was cut short: use --resume to continue it, or "
+            "delete it to start anew"
         )
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -139,12 +139,12 @@ def _locked_folder(model: Path, partial: Path, resume: bool) -> Iterator[FitFold
     try:
         yield folder
     except BaseException as error:
-        # An interrupted training can go on; an error would only come again.
+        # An interrupted training can continue; after an error it would only fail again.
         cut_short = not isinstance(error, Exception)
         if not (folder.state.exists() and (cut_short or resume)):
             shutil.rmtree(partial, ignore_errors=True)
         elif cut_short:
-            warnings.warn(f"{partial} keeps the training: --resume goes on with it", stacklevel=2)
+            warnings.warn(f"{partial} keeps the training: --resume continues it", stacklevel=2)
         raise
 
 
@@ -177,16 +177,16 @@ def _check_free(model: Path, overwrite: bool) -> None:
         return
     if not (model / MODEL).exists():
         raise ResultsError(
-            f"{model} is there, and is no model folder: give another name, or move it away"
+            f"{model} exists, and is not a model folder: give another name, or move it away"
         )
     if not overwrite:
         raise ResultsError(
-            f"{model} holds a model: say --overwrite to replace it, or give another name"
+            f"{model} holds a model: use --overwrite to replace it, or give another name"
         )
 
 
 def checked_output(out: Path, data: Path) -> Path:
-    """Return the file to write, checked to be another than those that are read.
+    """Return the file to write, after checking that it is not one of the files to read.
 
     Raises:
         DataError: if writing it would destroy the data.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-# What stands for a missing entry beside an empty one, unless --missing says otherwise.
+# Default markers of missing entries, beside an empty one; --missing replaces them.
 MISSING = ("NA", "N/A", "NaN", "nan", "<NA>", "NULL", "null")
 
 Out = Annotated[Path, arg(aliases=["-o"])]
@@ -14,43 +14,42 @@ Out = Annotated[Path, arg(aliases=["-o"])]
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a file is read; said once to fit, which keeps it in the model folder."""
+    """How a file is read; stated once to fit, which stores it in the model folder."""
 
     label_column: str | None = None
-    """Column of a table that holds the labels, empty where unknown. In CSV and TSV labels are text,
-    and come back as written: 1, 01 and 1.0 are three classes."""
+    """Column of a table that holds the labels, empty where unknown. In CSV and TSV files, labels
+    are text and are written as they were read: 1, 01 and 1.0 are three classes."""
     unlabelled: str | None = None
-    """What stands for an unknown label beside an empty one, such as Unknown. In arrays and columns
-    of numbers it is -1 unless stated. Of a folder of images, the folder of those without a label:
-    unlabelled unless stated."""
+    """Marker of an unknown label, beside an empty one, such as Unknown; -1 by default in arrays and
+    columns of numbers. For a folder of images, the folder of images without a label; "unlabelled"
+    by default."""
     missing: tuple[str, ...] = MISSING
-    """What stands for a missing entry, in all columns of a table, labels included. An empty entry
-    always does."""
+    """Markers of a missing entry, in all columns of a table, including labels. An empty entry is
+    always missing."""
     drop: tuple[str, ...] = ()
-    """Columns of a table to leave out, such as ids and what is not known when predicting."""
+    """Columns of a table to leave out, such as ids and values that are unknown when predicting."""
     separator: str | None = None
-    """What separates the columns of a text file: a comma for .csv and a tab for .tsv unless
-    stated."""
+    """Separator of the columns of a text file; by default a comma for .csv and a tab for .tsv."""
     encoding: str | None = None
-    """Encoding of a text file, such as latin-1 or utf-16; UTF-8 unless stated."""
+    """Encoding of a text file, such as latin-1 or utf-16; UTF-8 by default."""
     labels: Path | None = None
     """For .npy data, the file of labels; for a folder of .npy files, a file of all their labels, or
     a folder of files of the same names."""
     image_column: str | None = None
-    """Column of a table that holds paths of images, relative to the table. Other columns than this
-    one and the labels are not used."""
+    """Column of a table that holds paths of images, relative to the table. Only this column and the
+    labels are used."""
     image_size: int | None = None
-    """Height and width, in pixels, that images are scaled to, cut to the largest square in their
-    middle. Not needed if all are squares of one size."""
+    """Height and width, in pixels, to which images are scaled, after they are cut to the largest
+    square in their middle. Not needed if all images are squares of one size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit(Reading):
-    """Learn from a file of which few rows are labelled, and write a model folder.
+    """Learn from a file in which few rows are labelled, and write a model folder.
 
     DATA is a CSV, TSV (both also .gz), Parquet or Feather file, a folder of Parquet files, an NPZ
     file of X and y, a .npy file or a folder of them with --labels, or a folder of images in folders
-    named after their classes, with those of unknown class in a folder `unlabelled`.
+    named after their classes, with images of unknown class in a folder `unlabelled`.
     """
 
     data: Annotated[Positional[Path], arg(metavar="DATA")]
@@ -58,49 +57,50 @@ class Fit(Reading):
     out: Out
     """The model folder to write."""
     columns: tuple[str, ...] = ()
-    """Columns whose family is known, as NAME=FAMILY: real, positive, count, binary, categorical or
-    ordinal. What the others hold is inferred; `pyro-ssl describe` shows it."""
+    """Columns with a known family, as NAME=FAMILY: real, positive, count, binary, categorical or
+    ordinal. The content of other columns is inferred; `pyro-ssl describe` shows it."""
     model: Literal["auto", "m2", "m1m2", "rao_blackwell", "ccvae"] = "auto"
     """The generative model; auto weighs M2 against classifiers of the labelled rows."""
     class_prior: tuple[str, ...] = ("uniform",)
     """Class shares of predictions: uniform, estimated (from all rows), or a number for each class,
     in the sorted order of the labels."""
     members: int = 5
-    """Models trained at once, each without one part of the labelled rows."""
+    """Number of models, trained at once, each without one part of the labelled rows."""
     max_steps: int = 1200
-    """Most steps of training."""
+    """Largest number of training steps."""
     max_rows: int = 100_000
-    """Labelled rows that are kept of more, drawn uniformly, and as many unlabelled ones."""
+    """Largest number of labelled rows, and of unlabelled rows, to keep; of more, a uniform sample
+    is drawn."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random draws."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
     jobs: int | None = None
-    """Processes of the random forest; one unless stated, -1 for one each core."""
+    """Number of processes of the random forest; 1 by default, -1 for one per core."""
     resume: bool = False
-    """Go on with a fit that was cut short, from OUT.partial; its options must be the same."""
+    """Continue a fit that was cut short, from OUT.partial; its options must be the same."""
     overwrite: bool = False
-    """Replace the model folder if it is there."""
+    """Replace the model folder if it exists."""
     quiet: bool = False
     """No progress bar."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Applying:
-    """What is said of a file that a model is applied to; the rest is as fit was told."""
+    """Options for a file that a model is applied to; all other settings are those of fit."""
 
     model: Annotated[Positional[Path], arg(metavar="MODEL")]
     """The model folder that fit wrote."""
     data: Annotated[Positional[Path], arg(metavar="DATA")]
     """Rows, in any format that fit takes, with the columns of training in any order. The label
-    column and dropped columns may be there or not; other columns are left out, with a warning.
+    column and dropped columns may be missing; other columns are left out, with a warning.
     Categories that were not in training count as missing, with a warning."""
     separator: str | None = None
-    """What separates the columns of a text file; as in training unless stated."""
+    """Separator of the columns of a text file; by default as in training."""
     encoding: str | None = None
-    """Encoding of a text file; as in training unless stated."""
+    """Encoding of a text file; by default as in training."""
     image_column: str | None = None
-    """Column of a table that holds paths of images; as in training unless stated."""
+    """Column of a table that holds paths of images; by default as in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,37 +108,37 @@ class Predict(Applying):
     """Write a label, class probabilities and the novelty of each row, in the order of the rows.
 
     The columns are `label`, `probability_CLASS` for each class, and `novelty`: the percentage of
-    training rows that are likelier under the model; 100 is a row unlike any of training. Of images,
-    the first column, `image`, is the file.
+    training rows that are more probable under the model; 100 is a row unlike any of training. For
+    images, the first column, `image`, is the file.
     """
 
     out: Out
     """The file to write: .csv, .tsv (both also .gz), .parquet or .feather."""
     id_column: str | None = None
-    """Column that is copied, as it is, before the predictions."""
+    """Column that is copied unchanged before the predictions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Impute(Applying):
-    """Write a table with its missing entries filled in; all else stays as it is."""
+    """Write a table with its missing entries filled in; everything else is unchanged."""
 
     out: Out
-    """The file to write: .csv, .tsv (both also .gz), .parquet or .feather; of arrays .npy."""
+    """The file to write: .csv, .tsv (both also .gz), .parquet or .feather; for arrays .npy."""
     seed: int = 0
-    """Seed of what is drawn."""
+    """Seed of all random draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Applying):
-    """Compare predictions with labels; rows of unknown label are left out.
+    """Compare predictions with labels; rows with unknown labels are left out.
 
-    Accuracy, balanced accuracy, log loss (nats a row), the expected calibration error (15 bins) and
-    the confusion matrix, rows true and columns predicted. Labels that were not in training are an
-    error.
+    The figures are accuracy, balanced accuracy, log loss (nats per row), the expected calibration
+    error (15 bins) and the confusion matrix, with true classes as rows and predicted ones as
+    columns. Labels that were not in training are an error.
     """
 
     label_column: str | None = None
-    """Column of the labels; as in training unless stated."""
+    """Column of the labels; by default as in training."""
     labels: Path | None = None
     """File or folder of labels, for .npy data."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
@@ -153,23 +153,23 @@ class Sample:
     """The model folder that fit wrote."""
     out: Out
     """The file to write: .csv, .tsv (both also .gz), .parquet or .feather, with the labels in a
-    column; of arrays and images .npz, with X and y."""
+    column; for arrays and images .npz, with X and y."""
     label: str | None = None
-    """The class; none to draw one for each row from the estimated shares of the classes."""
+    """The class; by default one is drawn for each row from the estimated class shares."""
     n: Annotated[int, arg(aliases=["-n"])] = 1
     """Number of rows."""
     seed: int = 0
-    """Seed of what is drawn."""
+    """Seed of all random draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describe(Reading):
-    """Show what the columns of a file are taken for, and how often each label occurs."""
+    """Show the inferred content of a file's columns, and how often each label occurs."""
 
     data: Annotated[Positional[Path], arg(metavar="DATA")]
     """Rows, in any format that fit takes."""
     columns: tuple[str, ...] = ()
-    """Columns whose family is known, as NAME=FAMILY."""
+    """Columns with a known family, as NAME=FAMILY."""
 
 
 Command = Fit | Predict | Sample | Impute | Evaluate | Describe

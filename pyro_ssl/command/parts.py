@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a file, one after the other.
+    """Some consecutive rows of a file.
 
     Attributes:
-        rows: what a classifier is given: a data frame, or an array `[N, ...]`.
-        labels: `[N]`, missing where unknown; all missing where the file has no labels.
-        ids: columns that go before predictions: an id column, or the files of images.
-        raw: of a table, its columns as they were read, with those that are not learnt from.
+        rows: rows for a classifier: a data frame, or an array `[N, ...]`.
+        labels: `[N]`, missing where unknown; all are missing if the file has no labels.
+        ids: columns to put before predictions: an id column, or the files of images.
+        raw: for a table, its columns as they were read, including those that are not learnt from.
     """
 
     rows: Any

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def run(options: Predict) -> None:
-    """Predict the rows of a file, in parts, into another file.
+    """Predict the rows of a file, in parts, and write the predictions to another file.
 
     Raises:
-        PyroSSLError: if options, model, data or output cannot be used.
+        PyroSSLError: if options, model, data or output are invalid.
     """
     check_suffix(options.out, TABLES)
     checked_output(options.out, options.data)
@@ -31,7 +31,7 @@ def run(options: Predict) -> None:
 
 
 def predictions(classifier: "SemiSupervisedVAEClassifier", part: Part) -> pd.DataFrame:
-    """Return ids, label, a probability for each class, and novelty, of the rows of a part.
+    """Return ids, label, a probability for each class, and novelty, for the rows of a part.
 
     Raises:
         ConfigError: if the id column has the name of another column of the result.
@@ -45,7 +45,7 @@ def predictions(classifier: "SemiSupervisedVAEClassifier", part: Part) -> pd.Dat
     twice = [name for name in ids.columns if name in found.columns]
     if twice:
         raise ConfigError(
-            f"id_column is {twice[0]!r}, which is also what a column of the predictions is called: "
+            f"id_column is {twice[0]!r}, which is also the name of a column of the predictions: "
             "rename it"
         )
     return pd.concat([ids, found], axis=1)

@@ -12,7 +12,7 @@ from pyro_ssl.reading import check_kinds
 FORMAT = "pyro_ssl data 1"
 
 _TEXT = (str, type(None))
-# What a file says, of which kinds.
+# The entries of the file, with their types.
 _STATED: dict[str, Any] = {
     **dict.fromkeys(("label_column", "unlabelled", "separator", "encoding", "image_column"), _TEXT),
     **dict.fromkeys(("missing", "drop", "columns"), (list, tuple)),
@@ -27,10 +27,10 @@ class Recipe:
     """How rows are read; the options are those of the command `fit`.
 
     Attributes:
-        kind: what a row is: columns of a table, a part of an array, or an image.
-        columns: of a table, the type of each column that is learnt from, by name, in order; see
+        kind: the kind of a row: columns of a table, a part of an array, or an image.
+        columns: for a table, the type of each column that is learnt from, by name, in order; see
             `casting.TYPES`.
-        channels: of images, 1 if all were grey, else 3.
+        channels: for images, 1 if all were grey, else 3.
     """
 
     kind: Literal["table", "array", "images"]
@@ -47,12 +47,12 @@ class Recipe:
 
     @classmethod
     def of(cls, options: Reading, kind: Literal["table", "array", "images"]) -> "Recipe":
-        """Return what the options of a command say."""
+        """Return the recipe that the options of a command describe."""
         given = {f.name for f in fields(Reading)} & {f.name for f in fields(cls)}
         return cls(kind, **{name: getattr(options, name) for name in given})
 
     def changed(self, options: Applying) -> "Recipe":
-        """Return the recipe with what the options of a command say of another file."""
+        """Return the recipe with the options that a command states for another file."""
         names = ("separator", "encoding", "image_column", "label_column")
         stated = {n: v for n in names if (v := getattr(options, n, None)) is not None}
         return replace(self, **stated)
@@ -60,15 +60,15 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, for `from_dict`."""
         found = asdict(self)
-        # A list of pairs keeps the order wherever it is read.
+        # A list of pairs keeps its order wherever it is read.
         return found | {"columns": [list(pair) for pair in self.columns.items()]}
 
     @classmethod
     def from_dict(cls, state: Any) -> "Recipe":
-        """Return the recipe that `to_dict` was called on.
+        """Return the recipe that `to_dict` describes.
 
         Raises:
-            CheckpointError: if there are other keys, or values of other kinds.
+            CheckpointError: if there are other keys, or values of other types.
         """
         if not isinstance(state, Mapping) or set(state) != {f.name for f in fields(cls)}:
             raise CheckpointError(
@@ -81,7 +81,7 @@ class Recipe:
         kinds = {state["kind"]} <= {"table", "array", "images"} and {*columns.values()} <= {*TYPES}
         if not (kinds and all(isinstance(text, str) for text in texts)):
             raise CheckpointError(
-                "data.json says what no data is, of its kind, its columns or its missing entries: "
+                "data.json has an impossible kind, columns or missing entries: "
                 "it is damaged; fit again"
             )
         given = {k: tuple(v) if k in ("missing", "drop") else v for k, v in state.items()}

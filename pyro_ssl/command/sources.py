@@ -21,9 +21,9 @@ class Source(Protocol):
     """Rows with labels.
 
     Attributes:
-        recipe: how they are read.
-        files: the files that hold them, in order.
-        root: the folder that these are named from.
+        recipe: how the rows are read.
+        files: the files with the rows, in order.
+        root: the folder that names of files are relative to.
     """
 
     recipe: Recipe
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """A file or folder whose format is known, and what reads it if it is a table or arrays."""
+    """A file or folder with a known format, and its reader if it is a table or arrays."""
 
     path: Path
     format: str
@@ -45,10 +45,10 @@ class Opened:
 
 
 def open_for_training(options: Reading, data: Path) -> Source:
-    """Return the rows of a file or folder, and how they are read, as options of `fit` say.
+    """Return the rows of a file or folder, read as the options of `fit` say.
 
     Raises:
-        ConfigError: if options cannot work, or do not suit the format.
+        ConfigError: if options are invalid, or do not suit the format.
         DataError: if the data cannot be read.
     """
     opened = _opened(data, options.separator, options.encoding)
@@ -58,7 +58,7 @@ def open_for_training(options: Reading, data: Path) -> Source:
         return ArraySource(Recipe.of(options, "array"), _arrays(opened, options.labels))
     if options.labels is not None:
         raise ConfigError(
-            f"labels is {options.labels}, but {data} is no .npy data: a table has a "
+            f"labels is {options.labels}, but {data} is not .npy data: a table has a "
             "--label-column, an NPZ file an array y"
         )
     if opened.table is None:
@@ -71,7 +71,7 @@ def open_for_training(options: Reading, data: Path) -> Source:
         recipe = Recipe.of(options, "images")
         return ImageSource.for_training(recipe, images_in_table(opened.table, recipe))
     if options.image_size is not None:
-        raise ConfigError("image_size is of no use without images: say --image-column too")
+        raise ConfigError("image_size has no effect without images: add --image-column")
     recipe = Recipe.of(options, "table")
     names = checked_names(opened.table, recipe)
     types = opened.table.types or text_types(opened.table, recipe, names)
@@ -82,16 +82,16 @@ def open_for_training(options: Reading, data: Path) -> Source:
 def open_for_model(
     recipe: Recipe, options: Applying, labels: Path | None = None, id_column: str | None = None
 ) -> Source:
-    """Return rows that are read as those of training were, as `recipe` says.
+    """Return rows that are read as those of training, according to `recipe`.
 
     Args:
-        recipe: how rows of training were read.
+        recipe: how the training rows were read.
         options: the command's options.
         labels: labels of .npy data.
-        id_column: column of a table that is kept as it is.
+        id_column: column of a table that is kept unchanged.
 
     Raises:
-        ConfigError: if options cannot work, or do not suit the format.
+        ConfigError: if options are invalid, or do not suit the format.
         DataError: if the data cannot be read, or is of another kind than that of training.
     """
     recipe = recipe.changed(options)
@@ -129,7 +129,7 @@ def _opened(path: Path, separator: str | None, encoding: str | None) -> Opened:
     if found not in ("csv", "tsv") and (separator or encoding):
         name = "separator" if separator else "encoding"
         if found not in ("parquet", "feather"):
-            raise ConfigError(f"{name} is for text files, but {path} is none: leave it out")
+            raise ConfigError(f"{name} is for text files, but {path} is not one: leave it out")
     table: TableReader | None = None
     if found in ("csv", "tsv"):
         table = DelimitedFile(path, separator, encoding)
@@ -147,7 +147,7 @@ def _arrays(opened: Opened, labels: Path | None) -> NumpyZip | NumpyFiles:
 
 
 def _check_unused(options: Reading, what: str, *names: str) -> None:
-    """Check that options that have no effect were not stated."""
+    """Check that no options without effect were stated."""
     for name in names:
         value = getattr(options, name)
         if value != getattr(Reading(), name):

@@ -1,4 +1,4 @@
-"""Tables: which columns are learnt from, their types, and the labels."""
+"""Tables: the columns to learn from, their types, and the labels."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from pyro_ssl.command.parts import Part, no_labels
 from pyro_ssl.command.recipe import Recipe
 from pyro_ssl.errors import DataError
 
-# Of the first rows, a column of text with so many known entries, of which so many are different, is
-# hardly one of categories.
+# A column of text is hardly one of categories if, in the first rows, it has this many known entries
+# with this share of different ones.
 _MANY, _DIFFERENT = 50, 0.5
 _SHOWN = 5
 
@@ -26,10 +26,10 @@ class TableReader(Protocol):
     Attributes:
         path: the file or folder.
         files: its files, in order.
-        root: the folder that these are named from.
+        root: the folder that names of files are relative to.
         names: names of the columns.
-        types: the type of each, of `casting.TYPES`, "" if it cannot be used; None for text, whose
-            types are to be found.
+        types: the type of each column, one of `casting.TYPES`, "" if it cannot be used; None for
+            text, whose types must be found.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class TableReader(Protocol):
 
 
 def checked_names(table: TableReader, recipe: Recipe) -> list[str]:
-    """Return the columns to learn from: all but the labels and those dropped.
+    """Return the columns to learn from: all except labels and dropped columns.
 
     Raises:
-        DataError: if the label column or dropped ones are not there, or no others are.
+        DataError: if the label column or a dropped column is missing, or no other column is left.
     """
     apart = [*recipe.drop]
     if recipe.label_column is not None:
@@ -65,13 +65,13 @@ def checked_names(table: TableReader, recipe: Recipe) -> list[str]:
     if odd:
         raise DataError(
             f"{table.path} has the column {odd[0]!r} of lists or bytes, expected numbers, text, "
-            f"truth values or dates: say --drop {odd[0]}"
+            f"truth values or dates: add --drop {odd[0]}"
         )
     return found
 
 
 def text_types(table: TableReader, recipe: Recipe, names: list[str]) -> dict[str, str]:
-    """Return the types of columns of text, by all rows."""
+    """Return the types of columns of text, from all rows."""
     types = {name: TextType() for name in names}
     for frame in table.frames():
         for name, kind in types.items():
@@ -80,12 +80,14 @@ def text_types(table: TableReader, recipe: Recipe, names: list[str]) -> dict[str
 
 
 class TableSource:
-    """Rows of a table, which may lack labels and dropped columns, and have others, in any order.
+    """Rows of a table with the columns of training, in any order.
+
+    Labels and dropped columns may be missing, and there may be other columns.
 
     Args:
         table: the file.
-        recipe: which columns are learnt from, and their types.
-        id_column: column that is kept as it is.
+        recipe: the columns that are learnt from, and their types.
+        id_column: column that is kept unchanged.
 
     Raises:
         DataError: if columns of training are missing.
@@ -97,8 +99,8 @@ class TableSource:
         missing = [name for name in recipe.columns if name not in table.names]
         if missing:
             raise DataError(
-                f"{table.path} lacks {_listed(missing)}, of the columns that the model was trained "
-                "on: add what is missing, empty where unknown"
+                f"{table.path} lacks {_listed(missing)}, which are columns that the model was "
+                "trained on: add them, empty where unknown"
             )
         if id_column is not None and id_column not in table.names:
             raise DataError(
@@ -140,7 +142,7 @@ class TableSource:
 
 
 def warn_of_ids(rows: pd.DataFrame) -> None:
-    """Warn of columns of text that look like names of rows."""
+    """Warn about columns of text that look like names of rows."""
     for name, column in rows.items():
         known = column[column.notna()]
         if not pd.api.types.is_object_dtype(column.dtype) or len(known) < _MANY:
@@ -148,7 +150,7 @@ def warn_of_ids(rows: pd.DataFrame) -> None:
         if known.nunique() > _DIFFERENT * len(known):
             warnings.warn(
                 f"column {name!r} is text, different in most rows ({known.iloc[0]!r}, "
-                f"{known.iloc[1]!r}, ...): it tells little about the class; if it names rows, say "
+                f"{known.iloc[1]!r}, ...): it tells little about the class; if it names rows, add "
                 f"--drop {name}",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Tables written in parts, to a temporary file that takes its place once it is complete."""
+"""Tables written in parts, to a temporary file that replaces the file once it is complete."""
 
 import gzip
 import io
@@ -20,10 +20,10 @@ Write = Callable[[pd.DataFrame], None]
 
 
 def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
-    """Check that a file to write is of a format that can be written.
+    """Check that the format of a file to write is supported.
 
     Raises:
-        ConfigError: if it is not, or pyarrow is needed and not installed.
+        ConfigError: if it is not, or pyarrow is needed but not installed.
     """
     suffix = suffix_of(out)
     if suffix not in suffixes:
@@ -35,13 +35,13 @@ def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def is_text(path: Path) -> bool:
-    """Return whether a file is one of text, by its suffix."""
+    """Return whether a file is a text file, by its suffix."""
     return suffix_of(path).removesuffix(".gz") in (".csv", ".tsv")
 
 
 @contextmanager
 def table_writer(path: Path) -> Iterator[Write]:
-    """Give what adds a frame to a table; the file takes its place after the last one.
+    """Yield a function that adds a frame to a table; the file appears after the last one.
 
     Args:
         path: the file, with one of the suffixes `TABLES`. Text is UTF-8.
@@ -75,7 +75,7 @@ def _text_of(file: Any, zipped: bool) -> Iterator[Any]:
         with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
             yield text
         return
-    # Without a time in it, equal tables are equal files.
+    # Without a time stamp, so that equal tables are equal files.
     with (
         gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
@@ -108,7 +108,7 @@ def _arrow_writer(path: Path, suffix: str) -> Iterator[Write]:
 
 
 def _schema_of(frame: pd.DataFrame, pa: Any) -> Any:
-    """Return the types of columns; of objects text, unless they are truth values or numbers."""
+    """Return the types of columns; objects are text, unless they are truth values or numbers."""
     kinds = {"boolean": pa.bool_(), "integer": pa.int64(), "floating": pa.float64()}
     fields = []
     for name in frame.columns:

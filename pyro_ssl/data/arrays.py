@@ -1,4 +1,4 @@
-"""Tensors of what users have: NumPy arrays, pandas objects, lists."""
+"""Conversion of NumPy arrays, pandas objects and lists to tensors."""
 
 import warnings
 from numbers import Integral, Real
@@ -23,18 +23,18 @@ _REAL = "expected real numbers, NaN where the label is unknown"
 
 
 def as_tensor(values: Any, name: str, remedy: str = _NUMBERS) -> Tensor:
-    """Return a tensor of an array, a pandas object or a list; a tensor itself is returned as it is.
+    """Return a tensor of an array, a pandas object or a list; return a tensor unchanged.
 
-    As by `torch.as_tensor`, the dtype is kept, Python's floats get torch's default dtype, and
-    memory is shared where it can be. In arrays of Python objects None and pandas' NA become NaN.
+    As in `torch.as_tensor`, the dtype is kept, Python's floats get torch's default dtype, and
+    memory is shared if possible. In arrays of Python objects, None and pandas' NA become NaN.
 
     Args:
-        values: the values, at least one dimension.
-        name: what to call them in an error.
-        remedy: what to say of values that are no numbers.
+        values: the values, with at least one dimension.
+        name: their name in errors.
+        remedy: the remedy in errors about values that are not numbers.
 
     Raises:
-        DataError: if the values are no array of numbers.
+        DataError: if the values are not an array of numbers.
     """
     if isinstance(values, Tensor):
         check_tensor(values, name)
@@ -54,31 +54,31 @@ def as_tensor(values: Any, name: str, remedy: str = _NUMBERS) -> Tensor:
 
 
 def mapped(path: str | Path) -> Tensor:
-    """Return the array of an `.npy` file, mapped to memory.
+    """Return the array of an `.npy` file, memory-mapped.
 
     Raises:
-        DataError: if the file is missing, or is no such file.
+        DataError: if the file is missing, or is not an `.npy` file.
     """
     try:
         # Copy on write, since torch needs writable arrays; the file itself is never written.
         return torch.from_numpy(np.load(path, mmap_mode="c"))
-    except Exception as error:  # Whatever damaged bytes may lead NumPy to.
+    except Exception as error:  # Damaged bytes may cause any error in NumPy.
         raise DataError(
             f"{path} cannot be mapped ({error}): give an .npy file as numpy.save writes it"
         ) from error
 
 
 def as_labels(ys: Any, name: str, real: torch.dtype | None = None) -> Tensor:
-    """Return labels or attributes as int64, whatever integers they were; booleans become 0 and 1.
+    """Return labels or attributes as int64, from any integer dtype; booleans become 0 and 1.
 
     Args:
         ys: a tensor, an array, a pandas object or a list.
-        name: what to call them in an error.
+        name: their name in errors.
         real: the dtype of labels that are real numbers, NaN where unknown; None for integers.
 
     Raises:
-        DataError: if they are not such labels: no numbers, or, for integers, continuous or unknown
-            by NaN.
+        DataError: if labels are not numbers, or if integers are expected and labels are continuous
+            or NaN.
     """
     if real is not None:
         return _real_labels(ys, name).to(real)
@@ -103,7 +103,7 @@ def _real_labels(ys: Any, name: str) -> Tensor:
 
 
 def _refuse_floats(ys: Tensor, name: str) -> None:
-    """Say what is to be done with labels that are floating-point numbers."""
+    """Raise an error about floating-point labels, with the remedy for their kind."""
     unknown = ys.isnan()
     broken = ~unknown & (ys != ys.floor()) | ys.isinf()
     if bool(broken.any()):
@@ -128,7 +128,7 @@ def _refuse_floats(ys: Tensor, name: str) -> None:
 
 
 def _as_array(values: Any, name: str, remedy: str) -> np.ndarray:
-    """Return an array of numbers, if they are some."""
+    """Return an array of numbers, or raise an error."""
     if np.ma.is_masked(values):
         raise DataError(f"{name} has masked entries: fill them by {name}.filled(value)")
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
@@ -138,8 +138,8 @@ def _as_array(values: Any, name: str, remedy: str) -> np.ndarray:
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name} is a {type(values).__name__} that is no array ({reason}): give all rows the "
-            "same shape, in main memory"
+            f"{name} is a {type(values).__name__} that is not an array ({reason}): give all rows "
+            "the same shape, in main memory"
         ) from error
     _check_rows(array.ndim, values, name)
     if array.dtype.kind == "O":
@@ -154,7 +154,7 @@ def _check_rows(dims: int, values: Any, name: str) -> None:
 
 
 def _of_objects(array: np.ndarray, name: str, remedy: str) -> np.ndarray:
-    """Return an array of Python objects as integers, or as floats if some are, or are missing."""
+    """Return an array of Python objects as integers, or as floats if some are floats or missing."""
     missing = pd.isna(array)
     for at, value in np.ndenumerate(array):
         if not missing[at] and not isinstance(value, Real):
@@ -168,10 +168,10 @@ def _of_objects(array: np.ndarray, name: str, remedy: str) -> np.ndarray:
 
 
 def _from_numpy(array: np.ndarray, mapped: bool, name: str, remedy: str) -> Tensor:
-    """Return a tensor that shares the array's memory, or a copy where torch cannot share it."""
+    """Return a tensor that shares the array's memory, or a copy if torch cannot share it."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    # A file that is mapped to memory may be larger than the memory; nothing is written to it.
+    # A memory-mapped file may be larger than the memory; nothing is written to it.
     if any(stride < 0 for stride in array.strides) or not (array.flags.writeable or mapped):
         array = array.copy()
     try:
@@ -184,7 +184,7 @@ def _from_numpy(array: np.ndarray, mapped: bool, name: str, remedy: str) -> Tens
 
 
 def _is_of_python_numbers(values: Any) -> bool:
-    """Return whether the first of the numbers in nested lists is Python's own, not NumPy's."""
+    """Return whether the first number in nested lists is Python's own, not NumPy's."""
     inner = values
     while isinstance(inner, list | tuple) and inner:
         inner = inner[0]

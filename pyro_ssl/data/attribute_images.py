@@ -26,13 +26,13 @@ _CELEBA_FILES = (
     "list_bbox_celeba.txt", "list_landmarks_align_celeba.txt",
 )  # fmt: skip
 
-# Side of the square cut out of CelebA's images of 178 by 218, which leaves the face.
+# Side of the square that is cut out of CelebA's images of 178 by 218; the face stays inside.
 _CELEBA_CROP = 148
 
-# The column of a table of attributes that says which rows are for testing.
+# The column of a table of attributes with the part of each row, training or test.
 _SPLIT = "split"
 
-# Stands for an empty entry until -1 has been read.
+# Placeholder for an empty entry until -1 has been interpreted.
 _EMPTY = 2
 
 
@@ -42,7 +42,7 @@ def load_celeba(
     attributes: Iterable[str] | None = CELEBA_18,
     rows: int | None = None,
 ) -> tuple[ImageDataset, tuple[str, ...]]:
-    """Load CelebA's training and test parts by torchvision; nothing is downloaded.
+    """Load CelebA's training and test parts with torchvision; nothing is downloaded.
 
     Images are cut to the middle 148 by 148 pixels and scaled. The official validation part is not
     used: validation rows are split off the training part, as for any data set.
@@ -51,15 +51,15 @@ def load_celeba(
         root: folder of the data sets, see `data_root`; it holds the folder `celeba`,
             or is that folder.
         size: height and width in pixels.
-        attributes: names of the attributes to take, in this order; None for all 40.
-        rows: take only so many of the first training images, and a tenth as many of the first test
+        attributes: names of the attributes to use, in this order; None for all 40.
+        rows: number of first training images to use, with a tenth as many of the first test
             images; None for all.
 
     Returns:
         The data set, training images as bytes, and the names of its attributes.
 
     Raises:
-        DataError: if the files are missing, or CelebA has no such attribute.
+        DataError: if the files are missing, or CelebA has no attribute of one of the names.
     """
     folder = data_root(root)
     if folder.name == "celeba" and not (folder / "celeba").is_dir():
@@ -69,7 +69,7 @@ def load_celeba(
     names = tuple(known if attributes is None else attributes)
     for name in names:
         if name not in known:
-            raise DataError(f"{name!r} is no attribute of CelebA, expected some of {known}")
+            raise DataError(f"{name!r} is not an attribute of CelebA, expected some of {known}")
     columns = torch.tensor([known.index(name) for name in names])
     found = []
     for part, most in zip(parts, (rows, None if rows is None else -(-rows // 10)), strict=True):
@@ -107,25 +107,25 @@ def load_attribute_folder(
 ) -> tuple[ImageDataset, tuple[str, ...]]:
     """Load your own folder of images and a CSV file of their attributes.
 
-    The file's first column holds paths of images within the folder. A column `split`, if there is
-    one, says `train` or `test`; otherwise every fifth row is for testing. Each other column is an
+    The file's first column holds paths of images within the folder. An optional column `split` is
+    `train` or `test`; without it, every fifth row is for testing. Each other column is an
     attribute: 1 if present, 0 if absent, -1 or empty if unknown; unknown attributes of test rows
-    are not scored. Images are cut to the largest square in their middle and scaled, as a
-    viewer shows them, see `load_class_folders`.
+    are not scored. Images are cut to the largest square in their middle and scaled. They look as in
+    an image viewer, see `load_class_folders`.
 
     Args:
         folder: the folder.
         size: height and width in pixels.
-        table: name of the CSV file in it.
-        minus_one: what -1 stands for: `unknown`, or `absent` in tables of 1 and -1, where only
-            empty entries are unknown; None for `unknown`, and an error where it is in doubt.
+        table: name of the CSV file in the folder.
+        minus_one: meaning of -1: `unknown`, or `absent` in tables of 1 and -1, where only empty
+            entries are unknown; None for `unknown`, with an error if the meaning is ambiguous.
 
     Returns:
         The data set, training images as bytes, and the names of its attributes.
 
     Raises:
-        DataError: if the file or an image is missing or cannot be read, or an attribute has none
-            of the values above, or is 1 wherever it is not -1 and `minus_one` is None.
+        DataError: if the file or an image is missing or cannot be read, if an attribute has other
+            values, or if it has only the values 1 and -1 and `minus_one` is None.
     """
     folder = Path(folder).expanduser().resolve()
     frame = _read_table(folder / table)
@@ -145,8 +145,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path} cannot be read ({reason}): give a CSV file whose first column are paths of "
-            "images, and whose others are attributes"
+            f"{path} cannot be read ({reason}): give a CSV file whose first column has paths of "
+            "images, and whose other columns are attributes"
         ) from error
     if not set(frame.columns[1:]) - {_SPLIT}:
         raise DataError(f"{path} has no column of an attribute beside the paths of images")
@@ -163,7 +163,7 @@ def _attributes(path: Path, given: pd.DataFrame, minus_one: str | None) -> Tenso
             f"{path}: {given.columns[column]} of row {row} is {str(given.iat[row, column])!r}, "
             "expected 0, 1, or -1 or nothing where it is unknown"
         )
-    # An empty entry is unknown, whatever -1 stands for.
+    # An empty entry is unknown, whatever -1 means.
     ys = torch.tensor(values.fillna(_EMPTY).to_numpy(dtype="int64"))
     ys = with_minus_one({str(path): ys}, minus_one, list(given.columns))[str(path)]
     return ys.where(ys != _EMPTY, -1)

@@ -11,23 +11,23 @@ from pyro_ssl.options import check_fields, checked, converted
 
 Floats = NDArray[np.floating[Any]]
 
-# Types of one lineage differ in few genes, lineages in more.
+# Types of one lineage differ in few genes, lineages differ in more.
 _LINEAGES = 3
 _LINEAGE_GENES, _TYPE_GENES = 0.2, 0.06
 _LINEAGE_EFFECT, _TYPE_EFFECT = 0.8, 1.2
-# What all cells vary in, whatever their type, such as their cycle.
+# Variation that all cells share, whatever their type, such as the cell cycle.
 _PROGRAMS, _PROGRAM_EFFECT = 4, 0.35
 _BATCH_EFFECT = 0.5
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells and what they were drawn from.
+    """Cells and the distribution that they were drawn from.
 
     Attributes:
-        counts: of genes, `[N, G]`, whole numbers.
-        types: of the cells, `[N]`, 0 to K - 1.
-        batches: of the cells, `[N]`.
+        counts: counts of genes, `[N, G]`, whole numbers.
+        types: types of the cells, `[N]`, 0 to K - 1.
+        batches: batches of the cells, `[N]`.
         shares: mean expression of each gene in each type and batch, as shares of a cell's counts
             before the cell's own variation, `[K, B, G]`.
     """
@@ -50,18 +50,18 @@ def draw_cells(
     mean_size: Annotated[float, Range(above=0, most=1e9)] = 400.0,
     seed: Annotated[int, Range(0)] = 0,
 ) -> Cells:
-    """Draw cells of unequally frequent types, in batches with effects of their own.
+    """Draw cells of types with unequal frequencies, in batches with batch effects.
 
     ::
 
         log rate_g = base_g + lineage_g + type_g + batch_g + sum_p activity_p loading_pg
         counts_g ~ NegativeBinomial(mean = size softmax(log rate)_g, r_g)
 
-    Types belong to three lineages: within one they differ in 6 % of the genes, lineages in 20 %. A
-    batch multiplies each gene's expression by a factor, the same in all types. Four programs, whose
-    activities are standard normal in each cell, change all genes a little. Sizes are log-normal
-    with a standard deviation of 0.5 of the logarithm; those of a batch are 1.5 times as large as
-    those of the one before it.
+    Types belong to three lineages: types within a lineage differ in 6 % of the genes, lineages in
+    20 %. A batch multiplies each gene's expression by a factor, the same in all types. Four
+    programs, whose activities are standard normal in each cell, change all genes a little. The
+    logarithm of a size is normal with a standard deviation of 0.5; sizes in a batch are 1.5 times
+    as large as in the batch before it.
 
     Args:
         cells: number of cells N.
@@ -69,10 +69,10 @@ def draw_cells(
         types: number of types K.
         batches: number of batches B.
         mean_size: median number of counts in a cell of the first batch.
-        seed: seed of everything drawn.
+        seed: seed of all draws.
 
     Raises:
-        ConfigError: if a number is too small.
+        ConfigError: if a number is out of range.
     """
     converted("cells", cells, Annotated[int, Range(types)])
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Checks of arrays, made once where data enters, and never in a training step."""
+"""Checks of arrays, made once when data enters, and never in a training step."""
 
 import math
 from operator import index
@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.option_kinds import is_readable, shown
 
-# Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
+# Rows are checked in blocks, since a memory-mapped file may be larger than the memory.
 _BLOCK = 4096
 
 
@@ -28,14 +28,14 @@ def check_inputs(
     Args:
         xs: the inputs.
         input_shape: shape of one input.
-        name: what to call them in an error.
+        name: their name in errors.
         dtype: the model's dtype, if the inputs must have it.
-        bytes_ok: accept bytes as well, which stand for their values / 255.
+        bytes_ok: also accept bytes, which stand for their values / 255.
         real_ok: accept any real numbers.
         missing_ok: accept NaN as a missing value.
 
     Raises:
-        DataError: naming what is wrong with which argument and the remedy.
+        DataError: naming the argument, what is wrong with it, and the remedy.
     """
     check_tensor(xs, name)
     if xs.dim() == 0 or tuple(xs.shape[1:]) != tuple(input_shape):
@@ -66,7 +66,7 @@ def check_inputs(
 def _range(xs: Tensor, name: str, missing_ok: bool) -> tuple[float, float]:
     """Return the smallest and the largest value; check that all are finite."""
     low, high = math.inf, -math.inf
-    what, remedy = "NaN or infinite", ", or, where NaN stands for a missing value, say missing=True"
+    what, remedy = "NaN or infinite", ", or, if NaN stands for a missing value, use missing=True"
     if missing_ok:
         what, remedy = "infinite", ""
     for number, block in enumerate(xs.split(_BLOCK)):
@@ -88,11 +88,11 @@ def check_like(xs: Tensor, labelled: Tensor, name: str, may_differ: bool) -> Non
     Args:
         xs: the rows.
         labelled: `labelled_xs`.
-        name: what to call the rows in an error.
-        may_differ: accept bytes, and rows in main memory, too.
+        name: name of the rows in errors.
+        may_differ: also accept bytes, and rows in main memory.
 
     Raises:
-        DataError: if they differ.
+        DataError: if device or dtype differ.
     """
     same_device = xs.device == labelled.device or (may_differ and not xs.is_cuda)
     same_dtype = xs.dtype == labelled.dtype or (may_differ and xs.dtype == torch.uint8)
@@ -107,7 +107,7 @@ def check_num_classes(num_classes: Any) -> int:
     """Check that `num_classes` is a whole number of at least 1, and return it as an int.
 
     Raises:
-        DataError: if it is none.
+        DataError: if it is not such a number.
     """
     try:
         found = 0 if isinstance(num_classes, bool) else index(num_classes)
@@ -122,10 +122,10 @@ def check_num_classes(num_classes: Any) -> int:
 
 
 def check_device(device: Any) -> torch.device:
-    """Return a device that torch knows, given itself or its name.
+    """Return the torch device with the given name; a device is returned unchanged.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if there is no such device.
     """
     try:
         return torch.device(device)
@@ -137,7 +137,7 @@ def check_tensor(values: Any, name: str) -> None:
     """Check that `values` are a dense tensor with values.
 
     Raises:
-        DataError: if they are not.
+        DataError: if `values` are not such a tensor.
     """
     if not isinstance(values, Tensor):
         raise DataError(

@@ -15,7 +15,7 @@ _CIFAR10, _CIFAR10_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 
 
 def load_cifar10(root: str | Path | None = None) -> ImageDataset:
-    """Load CIFAR-10 by torchvision, which downloads it if it is missing.
+    """Load CIFAR-10 with torchvision, which downloads it if it is missing.
 
     Args:
         root: folder of the data sets, see `data_root`; it holds `cifar-10-batches-py`,
@@ -66,11 +66,11 @@ def load_class_folders(
 ) -> tuple[ImageDataset, tuple[str, ...]]:
     """Load images from `folder/train/CLASS/*` and `folder/test/CLASS/*`.
 
-    Classes are numbered in the order of their names. Hidden and empty folders are no classes, and
-    hidden files no images: `.ipynb_checkpoints`, `.DS_Store`, `__MACOSX`, `Thumbs.db`. Of other
-    files that are left out a warning says which. Images are as a viewer shows them: turned as EXIF
-    says, transparent ones before white, and 16 bits scaled to 8. They are cut to the largest square
-    in their middle and scaled.
+    Classes are numbered in the order of their names. Hidden and empty folders are not classes, and
+    hidden files are not images: `.ipynb_checkpoints`, `.DS_Store`, `__MACOSX`, `Thumbs.db`. A
+    warning names other files that are left out. Images look as in an image viewer: rotated by EXIF,
+    transparent ones on white, and 16 bits scaled to 8. They are cut to the largest square in their
+    middle and scaled.
 
     Args:
         folder: the folder.
@@ -81,8 +81,8 @@ def load_class_folders(
         The data set, training images as bytes, and the names of its classes.
 
     Raises:
-        DataError: if a part is missing or has no images, the two parts differ in their classes, a
-            folder has other files only, or an image cannot be read.
+        DataError: if a part is missing or has no images, the two parts have different classes, a
+            folder holds only other files, or an image cannot be read.
     """
     folder = Path(folder).expanduser().resolve()
     classes = {part: _classes(folder / part) for part in ("train", "test")}
@@ -106,9 +106,7 @@ def load_class_folders(
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the image files of each class, in the order of the classes' names."""
     if not folder.is_dir():
-        raise DataError(
-            f"{folder} is no folder: put images there, those of each class in a folder of its name"
-        )
+        raise DataError(f"{folder} is not a folder: put images there, in a folder for each class")
     found = class_images(folder)
     warn_of_left_out(folder, [file.name for file in image_files(folder)])
     if not found:

@@ -24,7 +24,7 @@ DATA_VARIABLE = "PYRO_SSL_DATA"
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A data set in memory. NumPy arrays and lists become tensors, labels of any integers int64.
+    """A data set in memory. NumPy arrays and lists become tensors; integer labels become int64.
 
     Attributes:
         name: its name on the command line.
@@ -34,8 +34,8 @@ class ImageDataset:
         test_xs: test images `[M, *input_shape]`.
         test_ys: test labels `[M]`, or attributes `[M, L]`.
         num_classes: number of classes, or of attributes L.
-        minus_one: what -1 stands for among attributes, `unknown` or, in tables of 1 and -1,
-            `absent`; None for `unknown`, and an error where it is in doubt.
+        minus_one: meaning of -1 among attributes: `unknown` or, in tables of 1 and -1, `absent`;
+            None for `unknown`, with an error if the meaning is ambiguous.
 
     Raises:
         DataError: if images or labels have a wrong shape, dtype or value.
@@ -95,7 +95,7 @@ class ImageDataset:
 
 @checked
 def data_root(option: str | Path | None = None) -> Path:
-    """Return the folder of the data sets: `option`, else `$PYRO_SSL_DATA`, else `./data`."""
+    """Return the folder of the data sets: `option`, or else `$PYRO_SSL_DATA`, or else `./data`."""
     return Path(option or os.environ.get(DATA_VARIABLE) or "data").expanduser()
 
 
@@ -154,7 +154,7 @@ def _load_mnist_like(name: str, root: Path) -> ImageDataset:
 
 
 def _not_found(name: str, root: Path, reason: str) -> DataError:
-    """Return an error that says what was looked for, where, and what is there."""
+    """Return an error that says which files were searched, where, and what is there."""
     looked = [place for place in places(name, root) if place != root]
     partly = ""
     for place in places(name, root):

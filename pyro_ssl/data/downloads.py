@@ -1,4 +1,4 @@
-"""Downloads that leave nothing behind where they fail, and what a folder holds, in words."""
+"""Downloads that leave nothing behind if they fail, and descriptions of folders in words."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from pyro_ssl.errors import one_line as one_line
 
-# What a download, or reading its files, fails with; OSError includes urllib's URLError.
+# Errors of a download, and of reading its files; OSError includes urllib's URLError.
 FAILURES = (
     OSError,
     RuntimeError,
@@ -27,15 +27,17 @@ FAILURES = (
 
 
 def download(folder: Path, fetch: Callable[[Path], Path]) -> None:
-    """Let `fetch` fill an empty folder, and move its files into `folder`.
+    """Call `fetch` on an empty folder, and move the fetched files into `folder`.
 
-    If it fails, no file and no new folder remains. Files that are there already are kept.
+    If it fails, no file and no new folder remains. Existing files are kept.
 
     Args:
-        folder: where the files belong; it is made if it is missing.
-        fetch: takes an empty folder, and returns the folder in it whose files are wanted.
+        folder: destination of the files; it is created if it is missing.
+        fetch: takes an empty folder, and returns the folder in it that holds the fetched files.
 
     Raises:
+        OSError: if `folder` cannot be written.
+        Exception: any error that `fetch` raises.
         OSError: if `folder` cannot be written.
         Exception: what `fetch` raises.
     """
@@ -64,7 +66,7 @@ def _temporary(folder: Path) -> TemporaryDirectory[str]:
 
 
 def contents(folder: Path, most: int = 8) -> str:
-    """Return what a folder holds as the end of a sentence: "which holds a, b and 3 more"."""
+    """Return a folder's content as the end of a sentence: "which holds a, b and 3 more"."""
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The four files of MNIST and of what has the same layout, wherever they were put by hand."""
+"""The four files of MNIST, and of data sets with the same layout, in any folder users put them."""
 
 import gzip
 import math
@@ -19,13 +19,13 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
-# Folders of a data set; the first is torchvision's, and the name of its class.
+# Folders of a data set; the first is torchvision's, which has the name of its class.
 _FOLDERS = {
     "mnist": ("MNIST", "mnist"),
     "fashion-mnist": ("FashionMNIST", "fashion-mnist", "fashion_mnist", "fashionmnist", "fashion"),
 }
 
-# The first test labels tell files of the same names apart.
+# The first test labels distinguish data sets whose files have the same names.
 _FIRST_LABELS = {
     "mnist": [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
     "fashion-mnist": [9, 2, 1, 1, 6, 1, 4, 6, 5, 7],
@@ -38,17 +38,17 @@ def torchvision_folder(name: str, root: Path) -> Path:
 
 
 def places(name: str, root: Path) -> list[Path]:
-    """Return the folders where a data set is looked for, in this order."""
+    """Return the folders in which a data set is searched, in this order."""
     own = [root / folder / raw for folder in _FOLDERS[name] for raw in ("raw", "")]
     return [*own, root / "raw", root]
 
 
 def find_files(name: str, root: Path) -> tuple[Path, ...] | None:
-    """Return a data set's files in the order of `FILES`, None if no folder holds all of them.
+    """Return a data set's files in the order of `FILES`, or None if no folder holds all of them.
 
-    Names may have a dot for their second dash, as on Kaggle, and end in `.gz`; a file may lie in a
-    folder of its own name. Files of another data set, by the name of `root` or by their first
-    labels, do not count where nothing else says what they are.
+    Names may have a dot in place of the second dash, as on Kaggle, and may end in `.gz`; a file may
+    be in a folder of its own name. Files count as another data set's by the name of `root` or by
+    their first labels, unless something else says what they are.
 
     Args:
         name: the data set, `mnist` or `fashion-mnist`.
@@ -64,7 +64,7 @@ def find_files(name: str, root: Path) -> tuple[Path, ...] | None:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Return those of `FILES` that are in a folder, in any spelling, by their usual name."""
+    """Return the files of a folder that are among `FILES`, in any spelling, by their usual name."""
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.name not in FILES, entry.name))
     except OSError:
@@ -104,10 +104,10 @@ def read_idx(file: Path, dims: int) -> Tensor:
 
     Args:
         file: the file.
-        dims: its number of dimensions, 3 for images and 1 for labels.
+        dims: number of dimensions, 3 for images and 1 for labels.
 
     Raises:
-        DataError: if it is no such file, or not complete.
+        DataError: if it is not such a file, or is incomplete.
     """
     try:
         data = file.read_bytes()
@@ -127,7 +127,7 @@ def read_idx(file: Path, dims: int) -> Tensor:
 
 
 def download_files(name: str, root: Path) -> None:
-    """Download a data set's files by torchvision to where it keeps them."""
+    """Download a data set's files with torchvision, to torchvision's folder."""
     from torchvision import datasets
 
     title = _FOLDERS[name][0]

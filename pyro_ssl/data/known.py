@@ -1,4 +1,4 @@
-"""Which labels are known: the one place that says what stands for an unknown label."""
+"""Which labels are known: the only place that defines how an unknown label is marked."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from torch import Tensor
 
 from pyro_ssl.errors import DataError
 
-# What -1 may stand for in a table of attributes.
+# Possible meanings of -1 in a table of attributes.
 _MEANINGS = ("unknown", "absent")
 
 
 def unknown_of(ys: Tensor) -> float:
-    """Return what stands for an unknown label: NaN among floats, -1 among integers."""
+    """Return the marker of an unknown label: NaN among floats, -1 among integers."""
     return math.nan if ys.is_floating_point() else -1
 
 
 def is_known(ys: Tensor) -> Tensor:
-    """Return which labels are known, of the shape of `ys`: floats, or integers of at least 0."""
+    """Return which labels are known, of the shape of `ys`: no NaN, or integers of at least 0."""
     return ~ys.isnan() if ys.is_floating_point() else ys >= 0
 
 
@@ -33,17 +33,18 @@ def with_minus_one(
 ) -> dict[str, Tensor]:
     """Return attributes with -1 where one is unknown, and 0 where it is absent.
 
-    Tables of 1 and -1 (CelebA's, for one) say by -1 that an attribute is absent. They look like
-    tables of 1, 0 and -1 in which all that is known of an attribute is that it is present.
+    In tables of 1 and -1 (such as CelebA's), -1 means that an attribute is absent. They look like
+    tables of 1, 0 and -1 in which an attribute is either known to be present, or unknown.
 
     Args:
         parts: parts of one table, rows `[n, L]`, by name; labels of classes `[n]` are left alone.
-        meaning: what -1 stands for, `unknown` or `absent`; None for unknown, unless that is in
-            doubt.
+        meaning: meaning of -1, `unknown` or `absent`; None for unknown, unless the meaning is
+            ambiguous.
         columns: names of the attributes, for errors.
 
     Raises:
-        DataError: if the meaning is neither, or None where an attribute is 1 wherever it is not -1.
+        DataError: if the meaning is neither, or if it is None and an attribute has only the values
+            1 and -1.
     """
     if meaning not in (None, *_MEANINGS):
         raise DataError(f"minus_one is {meaning!r}, expected {' or '.join(map(repr, _MEANINGS))}")
@@ -57,8 +58,8 @@ def with_minus_one(
             column = int(doubtful.nonzero()[0])
             called = f"column {column}" if columns is None else f"{columns[column]!r}"
             raise DataError(
-                f"attribute {called} of {next(iter(tables))} is 1 wherever it is not -1, so that "
-                "-1 may stand for absent as well as for unknown: say minus_one='absent' to read 1 "
-                "and -1 as present and absent, or minus_one='unknown'"
+                f"attribute {called} of {next(iter(tables))} has only the values 1 and -1, so that "
+                "-1 may mean absent or unknown: use minus_one='absent' to read 1 and -1 as present "
+                "and absent, or minus_one='unknown'"
             )
     return dict(parts)

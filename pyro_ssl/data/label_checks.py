@@ -1,4 +1,4 @@
-"""Checks of labels, made once where data enters, and never in a training step."""
+"""Checks of labels, made once when data enters, and never in a training step."""
 
 import torch
 from torch import Tensor
@@ -14,18 +14,18 @@ def check_labels(
 
     Args:
         ys: the labels `[num_rows]`.
-        num_rows: number of rows of the inputs they belong to.
+        num_rows: number of rows of the inputs.
         num_classes: number of classes.
         unknown_ok: accept -1, an unknown label.
-        name: what to call them in an error.
+        name: their name in errors.
 
     Raises:
-        DataError: naming what is wrong with which argument and the remedy.
+        DataError: naming the argument, what is wrong with it, and the remedy.
     """
     check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
-        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label per row")
     _check_integers(ys, name)
     remedy = "renumber the labels, or raise num_classes"
     _check_range(ys, num_classes - 1, unknown_ok, name, remedy)
@@ -38,19 +38,19 @@ def check_attributes(
 
     Args:
         ys: the attributes `[num_rows, num_attributes]`.
-        num_rows: number of rows of the inputs they belong to.
+        num_rows: number of rows of the inputs.
         num_attributes: number of attributes.
         known: require at least one known attribute in each row.
-        name: what to call them in an error.
+        name: their name in errors.
 
     Raises:
-        DataError: naming what is wrong with which argument and the remedy.
+        DataError: naming the argument, what is wrong with it, and the remedy.
     """
     check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows, num_attributes):
         raise DataError(
             f"{name} has shape {list(ys.shape)}, expected [{num_rows}, {num_attributes}], a row of "
-            f"attributes for each input, or [{num_rows}], one label a row"
+            f"attributes for each input, or [{num_rows}], one label per row"
         )
     _check_integers(ys, name)
     remedy = "use 1 where the attribute is present, 0 where it is not"
@@ -68,17 +68,17 @@ def check_attributes(
 def check_known_labels(
     ys: Tensor, num_rows: int, num_classes: int, real_labels: bool, name: str = "ys"
 ) -> None:
-    """Check labels of any kind, all of which are known; of attributes, some in each row.
+    """Check labels of any kind, all of which must be known; of attributes, some in each row.
 
     Args:
         ys: labels `[num_rows]`, or attributes `[num_rows, num_classes]`.
-        num_rows: number of rows of the inputs they belong to.
+        num_rows: number of rows of the inputs.
         num_classes: number of classes or attributes.
         real_labels: whether labels are real numbers.
-        name: what to call them in an error.
+        name: their name in errors.
 
     Raises:
-        DataError: naming what is wrong with which argument and the remedy.
+        DataError: naming the argument, what is wrong with it, and the remedy.
     """
     check_tensor(ys, name)
     if real_labels:
@@ -94,17 +94,17 @@ def check_real_labels(ys: Tensor, num_rows: int, known: bool = False, name: str 
 
     Args:
         ys: the labels `[num_rows]`, floating.
-        num_rows: number of rows of the inputs they belong to.
-        known: require that all are known.
-        name: what to call them in an error.
+        num_rows: number of rows of the inputs.
+        known: require that all labels are known.
+        name: their name in errors.
 
     Raises:
-        DataError: naming what is wrong with which argument and the remedy.
+        DataError: naming the argument, what is wrong with it, and the remedy.
     """
     check_tensor(ys, name)
     if tuple(ys.shape) != (num_rows,):
         shape = list(ys.shape)
-        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label a row")
+        raise DataError(f"{name} has shape {shape}, expected [{num_rows}], one label per row")
     wrong = ~ys.isfinite() if known else ys.isinf()
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])

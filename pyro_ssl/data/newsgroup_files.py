@@ -1,7 +1,7 @@
-"""scikit-learn's file of 20 Newsgroups, read without running what it may hold.
+"""scikit-learn's file of 20 Newsgroups, read without running any code in it.
 
-It is a pickle: scikit-learn's own loader would run any code in it. No digest of the file is known,
-since it holds the paths of where it was made; that of the documents in it is.
+The file is a pickle: scikit-learn's own loader would run any code in it. The digest of the file is
+not known, since the file holds paths of the machine that made it; the digest of its documents is.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ FILE = "20news-bydate_py3.pkz"
 # SHA-256 of the documents with their groups, see `_digest`.
 _DOCUMENTS = "7577a2ddeae3ad7caba7613e30fe04454eef2e22c25f7ce2644df6c6ed511b12"
 
-# More than the documents have, in bytes; what is compressed could be of any size.
+# An upper limit on the bytes of the documents; a compressed file could hold any number of them.
 _MOST = 2**27
 
-# What a file that scikit-learn wrote mentions, in any of its versions and NumPy's.
+# Names in a file written by scikit-learn, in any version of scikit-learn and NumPy.
 _MENTIONED = {"Bunch", "_reconstruct", "_frombuffer", "ndarray", "dtype"}
 _MODULES = {
     "sklearn.utils",
@@ -43,23 +43,23 @@ _MODULES = {
 
 @contextmanager
 def checked_home(folder: Path) -> Iterator[str]:
-    """Give a `data_home` for scikit-learn's `fetch_20newsgroups` whose file has been checked.
+    """Yield a `data_home` for scikit-learn's `fetch_20newsgroups` whose file has been checked.
 
-    It is a new one, in a temporary folder, with the documents of the file in `folder`, into which
-    scikit-learn downloads it if it is missing.
+    It is a new, temporary folder with the documents of the file in `folder`. If the file is
+    missing, scikit-learn downloads it into `folder`.
 
     Args:
-        folder: where the file is, or belongs.
+        folder: the folder of the file.
 
     Raises:
-        DataError: if the file is missing and cannot be downloaded, cannot be read, asks for
-            something to be run, or has other documents.
+        DataError: if the file is missing and cannot be downloaded, cannot be read, requests that
+            code is run, or has other documents.
     """
     if not (folder / FILE).is_file():
         _download(folder)
     parts = _read(folder / FILE)
     with TemporaryDirectory(prefix="20news-") as home:
-        # zlib's format, as scikit-learn expects it, but not compressed, which would take seconds.
+        # zlib's format, as scikit-learn expects, but without compression, which takes seconds.
         (Path(home) / FILE).write_bytes(zlib.compress(pickle.dumps(parts), 0))
         yield home
 
@@ -81,7 +81,7 @@ def _download(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the training and the test part of the file as scikit-learn pickles them."""
+    """Return the training and the test part of the file, in scikit-learn's form."""
     remedy = "delete it, so that it is downloaded again, or put scikit-learn's own there"
     try:
         found = _Plain(io.BytesIO(_decompressed(file.read_bytes()))).load()
@@ -91,7 +91,7 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file} was refused: it would have run {error}, which no file of 20 Newsgroups does; "
             f"nothing of it has been run. {remedy.capitalize()}"
         ) from error
-    except Exception as error:  # Whatever damaged bytes may lead to.
+    except Exception as error:  # Damaged bytes may cause any error.
         raise DataError(
             f"{file} cannot be read as scikit-learn's file of 20 Newsgroups ({one_line(error)}): "
             f"{remedy}"
@@ -114,11 +114,11 @@ def _decompressed(content: bytes) -> bytes:
 
 
 class _NotPlainError(Exception):
-    """A file asks for a function or class."""
+    """A file requests a function or class."""
 
 
 class _Inert(dict):
-    """Stands for all objects in the file, and keeps what they would have been made of."""
+    """Replaces all objects in the file, and keeps the arguments of their constructors."""
 
     state: Any = None
 
@@ -143,14 +143,14 @@ class _Plain(pickle.Unpickler):
 
 
 def _documents(part: Any) -> Any:
-    """Return a part of the file with its texts, groups and nothing else."""
+    """Return a part of the file with its texts and groups, and nothing else."""
     from sklearn.utils import Bunch
 
     texts, names = [str(text) for text in part["data"]], [str(n) for n in part["target_names"]]
     array = part["target"]
-    # Where arrays have their bytes depends on the protocol of pickle.
+    # The place of an array's bytes depends on the pickle protocol.
     numbers = bytes(array.args[0] if array.state is None else array.state[4])
-    # 8 bytes a number, or 4 where the file was made on Windows.
+    # 8 bytes per number, or 4 if the file was made on Windows.
     target = np.frombuffer(numbers, f"<i{len(numbers) // len(texts)}").astype(np.int64)
     if len(target) != len(texts):
         raise ValueError(f"{len(texts)} documents, but {len(target)} groups")
@@ -159,7 +159,7 @@ def _documents(part: Any) -> Any:
 
 
 def _digest(parts: dict[str, Any]) -> str:
-    """Return the SHA-256 of documents with their groups, whatever their order in each part."""
+    """Return the SHA-256 of documents with their groups, independent of the order in each part."""
     found = hashlib.sha256()
     for name, part in parts.items():
         found.update(name.encode())

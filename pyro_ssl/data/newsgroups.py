@@ -16,7 +16,7 @@ from pyro_ssl.errors import DataError, one_line
 from pyro_ssl.option_kinds import OneOf, Size
 from pyro_ssl.options import check_fields, checked
 
-# scikit-learn's own pattern, and one that takes only letters.
+# scikit-learn's own pattern, and one of letters only.
 _TOKENS = {"words": r"(?u)\b\w\w+\b", "letters": r"(?u)\b[a-z][a-z]+\b"}
 Tokens = Annotated[str, OneOf(tuple(_TOKENS))]
 
@@ -26,7 +26,7 @@ class Documents:
     """Documents as bags of words.
 
     Attributes:
-        name: their name in files and tables.
+        name: name of the documents in files and tables.
         train_xs: counts of words `[N, V]`, float32.
         train_ys: topics `[N]`, int64.
         test_xs: counts `[M, V]`.
@@ -52,13 +52,13 @@ def load_newsgroups(
     remove: tuple[Annotated[str, OneOf(("headers", "footers", "quotes"))], ...] = (),
     tokens: Tokens = "words",
 ) -> Documents:
-    """Load 20 Newsgroups, split by date, by scikit-learn, which downloads it if it is missing.
+    """Load 20 Newsgroups, split by date, with scikit-learn, which downloads it if it is missing.
 
-    scikit-learn's file is a pickle: it is read without running what it may hold, and its documents
-    are checked by their SHA-256.
+    scikit-learn's file is a pickle: it is read without running any code in it, and the SHA-256 of
+    its documents is checked.
 
-    The vocabulary consists of the words that occur in the most training documents. Documents
-    without any of these words are left out.
+    The vocabulary consists of the words that occur in the largest numbers of training documents.
+    Documents without any of these words are left out.
 
     Args:
         root: folder of the data sets, see `data_root`.
@@ -91,9 +91,9 @@ def count_words(
     num_words: Size,
     tokens: Tokens = "words",
 ) -> Documents:
-    """Return texts as counts of the words that occur in the most training texts.
+    """Return texts as counts of the words that occur in the largest numbers of training texts.
 
-    Among words that occur in equally many texts, those first in the alphabet are taken.
+    Of words that occur in equally many texts, the alphabetically first are chosen.
 
     Args:
         name: name of the documents.

@@ -1,4 +1,4 @@
-"""Image files: which files of a folder are some, and their pixels as they are shown."""
+"""Image files: the images of a folder, and their pixels as an image viewer shows them."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from torch import Tensor
 
 from pyro_ssl.errors import DataError
 
-# What torchvision's ImageFolder takes, and GIF.
+# The formats of torchvision's ImageFolder, and GIF.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
-# Formats whose mode "I" stands for 16 bits.
+# Formats whose mode "I" means 16 bits.
 _SIXTEEN_BITS = {"PNG", "PPM"}
 
-# Modes without colours, but for how many bits they have.
+# Modes without colours, which differ in their numbers of bits.
 _GREY = {"1", "L", "LA", "La", "I"}
 
 _HIDDEN = {"@eaDir", "__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"}
 
-# What turns an image upright, as Pillow names it, by EXIF's number of its orientation.
+# Pillow's operation that turns an image upright, by the number of its EXIF orientation.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -41,7 +41,7 @@ def is_hidden(path: Path) -> bool:
 
 
 def shown_entries(folder: Path) -> list[Path]:
-    """Return what a folder holds in the order of names, hidden files and folders left out.
+    """Return the entries of a folder in the order of names, without hidden files and folders.
 
     Raises:
         DataError: if it cannot be listed.
@@ -55,9 +55,9 @@ def shown_entries(folder: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the folder's own image files in the order of their names, hidden ones left out.
+    """Return the folder's own image files in the order of their names, without hidden ones.
 
-    Links that lead nowhere are among them, so that reading them names them.
+    Broken links are included, so that reading them gives an error that names them.
     """
     found = (file for file in shown_entries(folder) if file.suffix.lower() in SUFFIXES)
     return [file for file in found if not file.is_dir()]
@@ -66,25 +66,25 @@ def image_files(folder: Path) -> list[Path]:
 def class_images(folder: Path) -> dict[str, list[Path]]:
     """Return the images in each folder of `folder`, by its name, in the order of names.
 
-    Hidden folders and files are left out, so are empty folders; a warning says what other files
-    and folders are left out beside images.
+    Hidden folders and files, and empty folders, are left out; a warning names other files and
+    folders that are left out beside images.
 
     Raises:
-        DataError: if a folder has other files only, or a link leads nowhere.
+        DataError: if a folder holds only other files, or a link is broken.
     """
     found = {}
     for entry in shown_entries(folder):
         if entry.is_symlink() and not entry.exists():
-            raise DataError(f"{entry} is a link that leads nowhere: mend or remove it")
+            raise DataError(f"{entry} is a broken link: repair or remove it")
         if not entry.is_dir():
             continue
         images = image_files(entry)
         others = [file.name for file in shown_entries(entry) if file not in images]
-        # A class is never left out silently for images further down, or of other kinds.
+        # A class must not be left out silently because its images are further down, or other files.
         if others and not images:
             raise DataError(
                 f"{entry} has no images ({', '.join(SUFFIXES)}), but {', '.join(others[:3])}: "
-                f"convert or move what are images, or move {entry.name} elsewhere if it is no class"
+                f"convert or move its images, or move {entry.name} elsewhere if it is not a class"
             )
         warn_of_left_out(entry, others)
         if images:
@@ -93,12 +93,12 @@ def class_images(folder: Path) -> dict[str, list[Path]]:
 
 
 def warn_of_left_out(folder: Path, names: list[str]) -> None:
-    """Warn of what a folder holds beside images, if it holds any."""
+    """Warn about the other content of a folder of images, if there is any."""
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         warnings.warn(
-            f"{', '.join(names[:3])}{more} in {folder} left out, which are no images "
-            f"({', '.join(SUFFIXES)}) in a folder of their class: convert or move what are images",
+            f"{', '.join(names[:3])}{more} in {folder} left out, which are not images "
+            f"({', '.join(SUFFIXES)}) in a folder of their class: convert or move any images",
             stacklevel=3,
         )
 
@@ -106,8 +106,8 @@ def warn_of_left_out(folder: Path, names: list[str]) -> None:
 def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
     """Return images as bytes `[N, 3, size, size]`, cut to a square in their middle and scaled.
 
-    They are as a viewer shows them: turned as EXIF says, transparent ones before white, and 16 bits
-    scaled to 8.
+    They look as in an image viewer: rotated by EXIF, transparent ones on white, and 16 bits scaled
+    to 8.
 
     Args:
         files: the images' files, one image in each.
@@ -130,11 +130,11 @@ def read_images(files: list[Path], size: int, crop: int | None) -> Tensor:
 
 
 class SeenSize(NamedTuple):
-    """What an image's file says before its pixels are read.
+    """The properties of an image that can be read before its pixels.
 
     Attributes:
-        width: pixels, as it is shown.
-        height: pixels, as it is shown.
+        width: width in pixels, as shown.
+        height: height in pixels, as shown.
         grey: whether it has no colours.
     """
 
@@ -158,13 +158,13 @@ def seen_size(file: Path) -> SeenSize:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """Give a Pillow image, and what goes wrong with it as an error that names the file."""
+    """Yield a Pillow image; turn any error with it into one that names the file."""
     from PIL import Image
 
     try:
         with Image.open(file) as picture:
             yield picture
-    except Exception as error:  # Whatever damaged bytes may lead to in one of Pillow's readers.
+    except Exception as error:  # Damaged bytes may cause any error in Pillow's readers.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{file} cannot be read as an image ({reason}): remove it, or convert it to an RGB "
@@ -177,7 +177,7 @@ def _as_shown(picture: Any) -> Any:
     from PIL import Image
 
     frames = getattr(picture, "n_frames", 1)
-    # Of a telephone's photograph (MPO) the others are previews.
+    # In a telephone's photograph (MPO), the other images are previews.
     if frames > 1 and picture.format != "MPO":
         raise ValueError(f"{frames} images in one file, expected one: save each as a file")
     picture.load()
@@ -195,8 +195,8 @@ def _as_shown(picture: Any) -> Any:
 
 
 def _orientation(picture: Any) -> Any:
-    """Return EXIF's number of an image's orientation, 1 if it says nothing that can be read."""
+    """Return EXIF's number of an image's orientation, or 1 if it cannot be read."""
     try:
         return picture.getexif().get(0x0112, 1)
-    except Exception:  # Whatever a camera wrote there: the pixels have been read.
+    except Exception:  # A camera may have written anything there, and the pixels have been read.
         return 1

@@ -1,4 +1,4 @@
-"""Images of one shape with binary attributes that are known exactly."""
+"""Images of a single shape with binary attributes that are known exactly."""
 
 import math
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ Side = Annotated[int, Range(16, 2**31 - 1)]
 
 SHAPE_ATTRIBUTES = ("large", "filled", "red", "left", "high", "rotated")
 
-# Images drawn at a time, to limit the memory.
+# Number of images drawn at a time, to limit the memory.
 _BLOCK = 1000
 
 
@@ -28,13 +28,13 @@ def draw_shapes(
 
     Attributes, in the order of `SHAPE_ATTRIBUTES`: large or small; filled or an outline; red or
     blue; centre in the left or the right half; centre in the upper or the lower half; standing on a
-    corner or on a side. All else is drawn for each image: exact size, place (in its quarter), angle
-    (up to 10 degrees), shade, and grey of the background.
+    corner or on a side. Everything else is drawn for each image: exact size, place (in its
+    quarter), angle (up to 10 degrees), shade, and grey level of the background.
 
     Args:
         num: number of images N.
-        seed: seed of all draws; no global generator is used. For the same seed and `num`, an
-            image's other properties do not depend on `attributes`: with one attribute changed, the
+        seed: seed of all draws; no global generator is used. With the same seed and `num`, an
+            image's other properties do not depend on `attributes`: if one attribute changes, the
             image is otherwise the same.
         size: height and width in pixels, at least 16.
         attributes: attributes `[N, 6]`, each 0 or 1; fair coins if None.
@@ -43,8 +43,8 @@ def draw_shapes(
         Images `[N, 3, size, size]` as bytes, and attributes `[N, 6]`, int64.
 
     Raises:
-        ConfigError: if a number cannot work.
-        DataError: if the attributes are not what is expected.
+        ConfigError: if a number is out of range.
+        DataError: if `attributes` have another shape or other values.
     """
     count = len(SHAPE_ATTRIBUTES)
     generator = torch.Generator().manual_seed(seed)
@@ -73,12 +73,12 @@ def shapes_dataset(
     """Return images of `draw_shapes` as a data set called "shapes", the same in every call.
 
     Args:
-        train_rows: training images.
-        test_rows: test images.
+        train_rows: number of training images.
+        test_rows: number of test images.
         size: height and width in pixels.
 
     Raises:
-        ConfigError: if a number cannot work.
+        ConfigError: if a number is out of range.
     """
     train, train_ys = draw_shapes(train_rows, 0, size)
     test, test_ys = draw_shapes(test_rows, 1, size)

@@ -20,9 +20,9 @@ class LabelSplit:
     """A partition of the rows of a training set.
 
     Attributes:
-        labelled: rows whose label the model may see, sorted, `[N_l]`.
-        unlabelled: rows that it sees without their label, sorted, `[N_u]`.
-        validation: rows that it is never trained on, with known labels, sorted, `[N_v]`.
+        labelled: indices of rows whose labels the model may see, sorted, `[N_l]`.
+        unlabelled: indices of rows that it sees without labels, sorted, `[N_u]`.
+        validation: indices of rows with known labels that it never trains on, sorted, `[N_v]`.
     """
 
     labelled: Indices
@@ -53,20 +53,19 @@ def split_labels(
     """Split rows into labelled, unlabelled and validation rows, stratified and seeded.
 
     Validation rows are drawn first, so that they do not depend on `labels`. Both draws are
-    stratified, as even over the classes as their number allows; the classes that get one row more
-    are drawn at random. A class with too few rows left keeps the labels of all of them, and the
-    other classes get more.
+    stratified, with as equal numbers per class as possible; classes with one row more are chosen at
+    random. A class with too few rows left is labelled completely, and others get more labels.
 
     Args:
         ys: labels `[N]`, each in 0..`num_classes` - 1, as an array, a tensor or a list.
         num_classes: number of classes.
-        labels: number of labelled rows; None keeps the label of every row left.
+        labels: number of labelled rows; None labels all remaining rows.
         validation: number of validation rows.
         seed: seed of the draw.
 
     Raises:
-        DataError: if a number is negative, a label outside 0..K-1, more labels are asked for
-            than rows are left, or a class has fewer rows than its share of `validation`.
+        DataError: if a number is negative, a label is outside 0..K-1, there are fewer rows than
+            `labels`, or a class has fewer rows than its share of `validation`.
     """
     if validation < 0 or (labels is not None and labels < 0):
         raise DataError(f"labels={labels} and validation={validation} must not be negative")
@@ -104,7 +103,7 @@ def _checked(ys: Any, num_classes: int) -> Indices:
     """Return labels `[N]` as an array, each in 0..K-1."""
     known = as_labels(ys, "ys").cpu().numpy()
     if known.ndim != 1:
-        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label a row")
+        raise DataError(f"ys has shape {list(known.shape)}, expected [rows], one label per row")
     if len(known) and not 0 <= known.min() <= known.max() < num_classes:
         raise DataError(
             f"ys ranges from {known.min()} to {known.max()}, expected labels in "
@@ -114,7 +113,7 @@ def _checked(ys: Any, num_classes: int) -> Indices:
 
 
 def _fill(wanted: Indices, sizes: Indices) -> Indices:
-    """Return `wanted` cut to `sizes`; what was cut off goes to the smallest classes with room."""
+    """Return `wanted` limited to `sizes`; the excess goes to the smallest classes with room."""
     filled = np.minimum(wanted, sizes)
     while missing := wanted.sum() - filled.sum():
         room = np.flatnonzero(filled < sizes)

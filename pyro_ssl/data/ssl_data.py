@@ -20,24 +20,24 @@ from pyro_ssl.options import check_fields, checked
 class SSLData:
     """The data of a run, checked on construction.
 
-    NumPy arrays, pandas objects and lists become tensors, on the device of `labelled_xs`; labels of
-    any integers become int64. None stands for no unlabelled or validation rows.
+    NumPy arrays, pandas objects and lists become tensors, on the device of `labelled_xs`; integer
+    labels become int64. None stands for no unlabelled or validation rows.
 
     Attributes:
         labelled_xs: inputs `[N_l, *input_shape]`, floating point in [0, 1].
         labelled_ys: their labels `[N_l]`, in 0..K-1; or binary attributes `[N_l, L]`, -1 where
-            unknown, at least one of them known in each row.
+            unknown, at least one of which is known in each row.
         unlabelled_xs: inputs `[N_u, *input_shape]` without labels; like `labelled_xs`, or bytes,
-            which stand for their values / 255. They may be in main memory, or in a file mapped to
-            it (`with_unlabelled_file`), while all other rows are on a GPU.
+            which stand for their values / 255. They may be in main memory, or in a memory-mapped
+            file (`with_unlabelled_file`), while all other rows are on a GPU.
         num_classes: number of classes K, or of attributes L.
-        validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; may be empty.
+        validation_xs: inputs `[N_v, *input_shape]` for choosing the epoch; may be empty.
         validation_ys: their labels `[N_v]`, or attributes `[N_v, L]` as for `labelled_ys`.
         real_valued: inputs are any real numbers, not only those in [0, 1].
         missing: NaN stands for a missing value, for a likelihood that accepts it, see `Mixed`.
         real_labels: labels are real numbers, which get the inputs' dtype; `num_classes` is 1.
-        minus_one: what -1 stands for among attributes, `unknown` or, in tables of 1 and -1,
-            `absent`; None for `unknown`, and an error where it is in doubt, see `with_minus_one`.
+        minus_one: meaning of -1 among attributes: `unknown` or, in tables of 1 and -1, `absent`;
+            None for `unknown`, with an error if the meaning is ambiguous, see `with_minus_one`.
 
     Raises:
         DataError: if any part has the wrong shape, dtype or range, or is not finite.
@@ -75,7 +75,7 @@ class SSLData:
             raise DataError("there are neither labelled nor unlabelled rows: nothing to train on")
 
     def _convert(self) -> None:
-        """Make a tensor of every part that is none."""
+        """Convert every part that is not a tensor to one."""
         found = {"labelled_xs": as_tensor(self.labelled_xs, "labelled_xs")}
         real = found["labelled_xs"].dtype if self.real_labels else None
         for name in ("labelled_ys", "unlabelled_xs", "validation_xs", "validation_ys"):
@@ -115,7 +115,7 @@ class SSLData:
     @classmethod
     @checked
     def from_split(cls, dataset: ImageDataset, split: LabelSplit) -> "SSLData":
-        """Select a dataset's training rows by the three index sets of `split`."""
+        """Select a data set's training rows by the three index sets of `split`."""
         xs, ys = dataset.train_xs, dataset.train_ys
         labelled, unlabelled, validation = (
             torch.from_numpy(part) for part in (split.labelled, split.unlabelled, split.validation)
@@ -133,12 +133,12 @@ class SSLData:
         real_valued: bool = False,
         missing: bool = False,
     ) -> "SSLData":
-        """Return rows without labels, for a model that needs none.
+        """Return data with unlabelled rows only, for a model that needs no labels.
 
         Args:
             xs: inputs `[N_u, *input_shape]`, floating point, in [0, 1] unless `real_valued`; a
                 tensor, an array or a list.
-            validation_xs: inputs `[N_v, *input_shape]` for the choice of epoch; None for none.
+            validation_xs: inputs `[N_v, *input_shape]` for choosing the epoch; None for none.
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
 
@@ -163,7 +163,7 @@ class SSLData:
         real_labels: bool = False,
         minus_one: str | None = None,
     ) -> "SSLData":
-        """Return your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
+        """Return data of your own inputs `[N, *input_shape]` and labels `[N]`, -1 where unknown.
 
         Both may be tensors, NumPy arrays, pandas objects or lists.
 
@@ -176,7 +176,7 @@ class SSLData:
             real_valued: inputs are any real numbers.
             missing: NaN stands for a missing value.
             real_labels: labels are real numbers, NaN where unknown.
-            minus_one: what -1 stands for among attributes, see `SSLData`.
+            minus_one: meaning of -1 among attributes, see `SSLData`.
 
         Raises:
             DataError: if an array has a wrong shape, dtype or value.
@@ -209,17 +209,17 @@ class SSLData:
 
     @checked
     def with_unlabelled_file(self, path: str | Path) -> "SSLData":
-        """Return the same data with the rows of a NumPy file as its unlabelled ones.
+        """Return the same data, with the rows of a NumPy file as unlabelled rows.
 
-        The file is mapped to memory: each step reads only the rows of its batch, and a GPU gets
-        only these, so that the data may be larger than the memory.
+        The file is memory-mapped: each step reads only the rows of its batch, and a GPU gets only
+        these, so that the data may be larger than the memory.
 
         Args:
             path: an `.npy` file of one array `[N_u, *input_shape]`, of bytes (0 to 255) or of the
                 dtype of `labelled_xs` in [0, 1]; for real-valued data, of that dtype.
 
         Raises:
-            DataError: if the file is missing, is no `.npy` file, or its array cannot be used.
+            DataError: if the file is missing, is not an `.npy` file, or its array is invalid.
         """
         return replace(self, unlabelled_xs=mapped(path))
 

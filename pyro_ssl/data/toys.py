@@ -1,4 +1,4 @@
-"""Known distributions, against which a model can be compared."""
+"""Known distributions, with which a model can be compared."""
 
 from dataclasses import dataclass
 
@@ -29,21 +29,21 @@ class GaussianMixture:
 
     @checked
     def sample(self, num: Natural, seed: int) -> tuple[Tensor, Tensor]:
-        """Return `num` points `[num, D]` and the components `[num]` they came from."""
+        """Return `num` points `[num, D]`, and the index of the component of each, `[num]`."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             ys = torch.randint(len(self.locs), (num,))
             return MultivariateNormal(self.locs[ys], self.covariances[ys]).sample(), ys
 
     def log_prob(self, xs: Tensor) -> Tensor:
-        """Return log p(x) in nats, `[N]`, of points `[N, D]`."""
+        """Return log p(x) in nats, `[N]`, for points `[N, D]`."""
         weights = Categorical(logits=torch.zeros(len(self.locs)))
         components = MultivariateNormal(self.locs, self.covariances)
         return MixtureSameFamily(weights, components).log_prob(xs)
 
 
 def two_gaussians() -> GaussianMixture:
-    """Return two elongated Gaussians in the plane, which one curve can pass through."""
+    """Return two elongated Gaussians in the plane, which a single curve can pass through."""
     locs = torch.tensor([[-2.0, -1.0], [2.0, 1.0]])
     spread = torch.tensor([[1.0, 0.6], [0.6, 0.5]])
     turned = torch.tensor([[1.0, -0.6], [-0.6, 0.5]])

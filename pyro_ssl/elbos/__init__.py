@@ -1,4 +1,4 @@
-"""ELBOs for Pyro's programs, and reading their traces."""
+"""ELBOs for Pyro programs, and functions that read the traces of programs."""
 
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO

@@ -17,43 +17,43 @@ Kind = Annotated[str, OneOf(("arm", "disarm"))]
 
 
 class BernoulliCode(dist.Independent):
-    """Independent bits as one code; there are too many codes to sum over them.
+    """Independent bits as one code; their codes are too many to sum over.
 
     Args:
-        base_distribution: `Bernoulli(logits=...)`, the bits last.
+        base_distribution: `Bernoulli(logits=...)`, with the bits as the last dimension.
         reinterpreted_batch_ndims: 1.
     """
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """Refuse: B bits have 2^B codes.
+        """Refuse to enumerate, since B bits have 2^B codes.
 
         Raises:
             ObjectiveError: always.
         """
         raise ObjectiveError(
             "the ELBO in use would sum over all codes of the guide's bits, of which there are "
-            "2^B: use the model's own, SVI(m.model, m.guide, optimiser, m.make_elbo())"
+            "2^B: use the model's own ELBO, SVI(m.model, m.guide, optimiser, m.make_elbo())"
         )
 
 
 class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """An unbiased estimate of the ELBO of Bernoulli latents, from two draws.
 
-    It takes guides with a site `Bernoulli(logits=a).to_event(1)`, or a `BernoulliCode`, marked
-    `infer={"enumerate": "parallel"}`, whose codes are never enumerated. From a uniform u for each
-    bit it makes two codes, each of which is a draw from the guide::
+    A guide must have a site `Bernoulli(logits=a).to_event(1)`, or a `BernoulliCode`, marked
+    `infer={"enumerate": "parallel"}`; its codes are never enumerated. A uniform u for each bit
+    gives two codes, each of which is a draw from the guide::
 
         b = 1[u < sigmoid(a)]        b' = 1[1 - u < sigmoid(a)]
 
-    The value is the mean over both. With f the sum of the terms log p - log q that depend on the
-    code, detached, the gradient with respect to the logit of each bit is::
+    The value is the mean over both. Let f be the sum of the terms log p - log q that depend on the
+    code, detached. The gradient with respect to the logit of each bit is::
 
         ARM       (f(b) - f(b')) (1/2 - u)
         DisARM    1/2 (f(b) - f(b')) (-1)^b' 1[b != b'] sigmoid(|a|)
 
-    Both are unbiased; DisARM is the mean of ARM over all u that give the same pair, so that its
-    variance is never larger. With `closed_form_kl`, KL(q(z|x) || p(z)) is computed in closed form
-    and is not a part of f.
+    Both are unbiased. DisARM is the mean of ARM over all u that give the same pair, so its variance
+    is never larger. With `closed_form_kl`, KL(q(z|x) || p(z)) is computed in closed form and is not
+    a part of f.
 
     Source: Yin and Zhou, "ARM: augment-REINFORCE-merge gradient for stochastic binary networks",
     ICLR 2019, eq. 8; Dong, Mnih, Tucker, "DisARM: an antithetic gradient estimator for binary
@@ -65,7 +65,7 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
         closed_form_kl: see `StaticEnum_ELBO`.
 
     Raises:
-        ConfigError: if the kind is unknown, or, when evaluated, on programs that it does not take.
+        ConfigError: if `kind` is unknown, or, at evaluation, if the programs do not fit.
     """
 
     @checked
@@ -80,7 +80,7 @@ class Antithetic_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceE
 
 
 class _AntitheticPair(EnumMessenger):
-    """Gives an enumerated site two codes of each row instead of all codes."""
+    """Gives an enumerated site two codes for each row instead of all codes."""
 
     def __init__(self, kind: str, first_available_dim: int) -> None:
         super().__init__(first_available_dim)
@@ -97,7 +97,7 @@ class _AntitheticPair(EnumMessenger):
                 f"site {msg['name']!r} of the guide is a {type(msg['fn']).__name__}, expected "
                 "Bernoulli(logits=...).to_event(1)"
             )
-        # Pyro makes a dimension for two draws, whose values are then replaced by the pair.
+        # Pyro makes a dimension for two draws; the pair then replaces their values.
         infer["num_samples"] = 2
         super()._pyro_sample(msg)
         del infer["num_samples"]
@@ -110,7 +110,7 @@ class _AntitheticPair(EnumMessenger):
             factors = 1 - 2 * u
             if self.kind == "disarm":
                 factors = (pair[0] - pair[1]) * logits.abs().sigmoid()
-        # Its value is zero; it is there for its gradient.
+        # The value of this term is zero; only its gradient counts.
         score = (factors * (logits - logits.detach())).sum(-1)
         shape = msg["value"].shape
         msg["value"] = pair.view(shape)

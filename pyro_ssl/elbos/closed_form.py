@@ -1,4 +1,4 @@
-"""KL divergences that torch has in closed form, put into the traces of an ELBO."""
+"""KL divergences that torch computes in closed form, put into the traces of an ELBO."""
 
 import torch
 from pyro.distributions.util import scale_and_mask, sum_rightmost
@@ -14,7 +14,7 @@ from pyro_ssl.errors import ConfigError
 def check_order(model_trace: Trace, guide_trace: Trace) -> None:
     """Check that model and guide draw their latents in the same order.
 
-    What a latent's prior depends on must be drawn before the latent, or the KL would be wrong.
+    All that a latent's prior depends on must be drawn before the latent: otherwise the KL is wrong.
 
     Raises:
         ConfigError: if the orders differ.
@@ -29,7 +29,7 @@ def check_order(model_trace: Trace, guide_trace: Trace) -> None:
 
 
 def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
-    """Replace log q by the KL divergence and log p by zero, at each latent that has one."""
+    """Replace log q by the KL divergence, and log p by zero, for each latent with a closed form."""
     for guide_site in sample_sites(guide_trace):
         name = guide_site["name"]
         if name not in model_trace.nodes:
@@ -42,7 +42,7 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
         except NotImplementedError:
             continue
         if not isinstance(kl, Tensor):
-            # For masked distributions it is the number 0, as are their log-probabilities.
+            # For masked distributions the KL is the number 0, as are their log-probabilities.
             continue
         for site, value in ((guide_site, kl), (model_site, torch.zeros_like(kl))):
             site["unscaled_log_prob"] = value
@@ -50,13 +50,13 @@ def use_closed_form_kls(model_trace: Trace, guide_trace: Trace) -> None:
 
 
 def divergence(p: Distribution, q: Distribution) -> Tensor:
-    """Return KL(p || q), summed over dimensions of events.
+    """Return KL(p || q), of the batch shape, summed over event dimensions.
 
-    It is torch's `kl_divergence`, except that of Bernoulli variables: torch's own writes numbers
-    from main memory through masks, which a GPU's step can neither compile nor record.
+    This is torch's `kl_divergence`, except for Bernoulli variables: torch's version writes numbers
+    from main memory through masks, which can be neither compiled nor recorded on a GPU.
 
     Raises:
-        NotImplementedError: if torch has none.
+        NotImplementedError: if torch has no closed form.
     """
     if isinstance(p, Independent) and isinstance(q, Independent):
         dims = p.reinterpreted_batch_ndims
@@ -68,7 +68,7 @@ def divergence(p: Distribution, q: Distribution) -> Tensor:
 
 
 def _bernoulli_divergence(p: Bernoulli, q: Bernoulli) -> Tensor:
-    """Return KL(p || q) of each variable, `inf` where p takes a value that q does not."""
+    """Return KL(p || q) of each variable, `inf` if p takes a value that q does not."""
 
     def part(p_of: Tensor, q_of: Tensor, log_ratio: Tensor) -> Tensor:
         value = torch.where(q_of == 0, torch.inf, p_of * log_ratio)

@@ -31,35 +31,35 @@ from pyro_ssl.options import checked
 class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """The enumerated ELBO; it reads no tensor's values, so that it can be compiled.
 
-    It has the value and the gradient of Pyro's `TraceEnum_ELBO` for the programs that it takes:
-    discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`, and no term
-    depends on two of them, nor on one that is in a plate where the term is not; all other latents
-    are reparameterised. Pyro's ELBO reads tensors' values
-    (masks, NaN warnings): on a GPU the host has to wait for them, and neither a CUDA graph nor a
-    compiler can record that. Here shapes follow from the program alone.
+    For the programs that it takes, it has the value and the gradient of Pyro's `TraceEnum_ELBO`.
+    In these programs, discrete latents are in the guide, marked `infer={"enumerate": "parallel"}`.
+    No term depends on two of them, nor on one in a plate that the term is outside of. All other
+    latents are reparameterised. Pyro's ELBO reads the values of tensors (masks, NaN warnings): on a
+    GPU the host has to wait for them, and neither a CUDA graph nor a compiler can record that. Here
+    shapes follow from the program alone.
 
-    With w_j = q(y_j|x) detached, and f_j the sum of the terms log p - log q of class j, the sum
+    Let w_j = q(y_j|x), detached, and f_j the sum of the terms log p - log q of class j. The sum
     over classes is
 
         sum_j w_j [f_j + (f_j - b) (log q(y_j|x) - log q(y_j|x))]
 
-    where in the product f_j, b and the second log q are detached: the product is zero, but its
+    where f_j, b and the second log q in the product are detached: the product is zero, but its
     gradient is not. The gradient is that of sum_j q_j f_j for any b, since the q_j sum to one; b is
-    the mean of f, so that rounding errors are relative to the spread of f, not to f itself.
+    the mean of f, which makes rounding errors relative to the spread of f, not to f itself.
 
     Args:
         max_plate_nesting: largest number of plates around a site.
         closed_form_kl: compute KL(q(z|.) || p(z|.)) of continuous latents in closed form where
-            torch has one, which reduces the noise in the gradient of q(z|.). It can add noise to
-            the gradient of the label's distribution, where log p(x|y,z) and the sampled
-            log p(z) - log q(z|.) nearly cancel: measured by `benchmarks.estimators`. Model and
+            torch has one. This reduces the noise in the gradient of q(z|.). It can add noise to the
+            gradient of the label's distribution, for which log p(x|y,z) and the sampled
+            log p(z) - log q(z|.) nearly cancel, as `benchmarks.estimators` measures. Model and
             guide must draw their latents in the same order.
-        num_particles: draws of all latents for each row, whose mean is the estimate. They are made
-            at once, in a plate around both programs, as Pyro's ELBOs do with
+        num_particles: number of draws of all latents for each row; the estimate is their mean. All
+            are drawn at once, in a plate around both programs, as in Pyro's ELBOs with
             `vectorize_particles=True`.
 
     Raises:
-        ConfigError: when evaluated on programs that it does not take.
+        ConfigError: at evaluation, if the programs do not fit.
     """
 
     @checked
@@ -79,14 +79,14 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
         loss: Any = 0.0
         for site in sample_sites(guide_trace):
             log_prob = site["log_prob"]
-            # E_q[grad log q(y)] is zero; it is left out because a sampled label makes it noisy.
+            # E_q[grad log q(y)] is zero; it is left out because sampling the label makes it noisy.
             if is_enumerated(site) and depends_on(log_prob, site):
                 log_prob = log_prob.detach()
             loss = loss + (row_weight(site) * _expected(log_prob, labels)).sum()
         for site in sample_sites(model_trace):
             loss = loss - (row_weight(site) * _expected(site["log_prob"], labels)).sum()
         if isinstance(loss, float):
-            # Of programs without any term, such as a classifier's on unlabelled rows.
+            # Programs without any term, such as a classifier's on unlabelled rows.
             return torch.zeros(())
         return loss if self.num_particles == 1 else loss / self.num_particles
 
@@ -128,7 +128,7 @@ class StaticEnum_ELBO(ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
 
 
 def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
-    """Return the terms whose sum has the value and the gradient of E_q[log_prob]."""
+    """Return terms whose sum has the value and the gradient of E_q[log_prob]."""
     summed = [label for label in labels if depends_on(log_prob, label)]
     if not summed:
         return log_prob
@@ -145,7 +145,7 @@ def _expected(log_prob: Tensor, labels: list[Site]) -> Tensor:
 
 
 def _score(weights: Tensor, label: Site) -> Tensor:
-    """Return a tensor of zeros whose gradient multiplies the classes' values."""
+    """Return zeros whose gradient, times the classes' values, is the score-function term."""
     score = label["infer"].get("_score")
     if score is not None:
         return score
@@ -154,7 +154,7 @@ def _score(weights: Tensor, label: Site) -> Tensor:
 
 
 def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
-    """Return what to subtract from each class's value; it never depends on that class's draw."""
+    """Return the baseline of each class's value; it never depends on that class's draw."""
     dim = enumeration_dim(label)
     if label["infer"].get("_leave_one_out"):
         return (value.sum(dim, keepdim=True) - value) / (value.shape[dim] - 1)
@@ -166,8 +166,8 @@ def _baseline(value: Tensor, weights: Tensor, label: Site) -> Tensor:
 def _check_plates(model_trace: Trace, guide_trace: Trace, max_plate_nesting: int) -> None:
     """Check that the terms of an enumerated label are within the label's plates.
 
-    Outside of a plate of n rows a term depends on the labels of all rows, so that its expectation
-    is a sum over K^n combinations, not over K classes.
+    Outside of a plate of n rows, a term depends on the labels of all rows. Its expectation is then
+    a sum over K^n combinations, not over K classes.
     """
     programs = (("guide", guide_trace), ("model", model_trace))
     labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]
@@ -175,7 +175,7 @@ def _check_plates(model_trace: Trace, guide_trace: Trace, max_plate_nesting: int
         for site in sample_sites(trace):
             _check_shape(site, program, max_plate_nesting)
         for label in labels:
-            # Model and guide may call their plates by different names, but not of different sizes.
+            # Model and guide may give their plates different names, but not different sizes.
             own = trace.nodes.get(label["name"], label)
             if _sizes(own) != _sizes(label):
                 raise ConfigError(
@@ -196,9 +196,9 @@ def _check_plates(model_trace: Trace, guide_trace: Trace, max_plate_nesting: int
 
 
 def _check_shape(site: Site, program: str, max_plate_nesting: int) -> None:
-    """Check for values outside of plates, as Pyro does while it validates.
+    """Check that no value has a dimension without a plate, as Pyro's validation does.
 
-    A term without a plate could have the classes where others have rows.
+    Otherwise a term without a plate could have classes in the dimension of the rows.
     """
     try:
         check_site_shape(site, max_plate_nesting)

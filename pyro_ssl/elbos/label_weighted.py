@@ -1,4 +1,4 @@
-"""The ELBO that weighs labelled rows by how well their draws explain the label."""
+"""The ELBO that weighs each labelled row by how well its draw explains the label."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ from pyro_ssl.errors import ObjectiveError
 class RowWeight(dist.Delta):
     """The distribution of a guide's auxiliary site "weight": the weight of each row's terms.
 
-    Draws, traces and log-probabilities are those of `Delta`. An ELBO that does not read the weight
-    would silently optimise another objective; instead it raises an error.
+    Its draws, traces and log-probabilities are those of `Delta`. An ELBO that does not read the
+    weight would silently optimise another objective, so this class makes it raise an error.
     """
 
     def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Refuse; every ELBO calls this for the sites of its guide, and nothing else does.
+        """Raise an error: only an ELBO that does not read the weight calls this method.
 
         Raises:
             ObjectiveError: always.
         """
         raise ObjectiveError(
             "this guide weighs the rows whose label is known (its site 'weight'), which the ELBO "
-            "in use does not read: it would optimise another objective. Use the model's own, "
+            "in use does not read: it would optimise another objective. Use the model's own ELBO, "
             "SVI(m.model, m.guide, optimiser, m.make_elbo())"
         )
 
@@ -37,14 +37,14 @@ class RowWeight(dist.Delta):
 class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's TraceEnum_ELBO)
     """`StaticEnum_ELBO`, with the terms of labelled rows multiplied by a weight from the guide.
 
-    If a guide has, for labelled rows, an auxiliary site "weight" that is a `RowWeight` of value w
-    `[n]`, every term of these rows is multiplied by its row's w, and gradients flow through w.
+    A guide may have, for labelled rows, an auxiliary site "weight" that is a `RowWeight` of value w
+    `[n]`. Every term of these rows is then multiplied by its row's w, and gradients flow through w.
     Terms outside of the expectation over latents are not multiplied: log p(y), which is the
-    observed site "y" or "y_known" of the model; the guide's factor "classification"; and what the
-    guide adds beside the bound (`add_term`).
+    observed site "y" or "y_known" of the model; the guide's factor "classification"; and the terms
+    that the guide adds beside the bound (`add_term`).
 
-    With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y), taken
-    by draws from q(z|x).
+    With w = q(y|z)/q(y|x) this is eq. 4 of Joy et al. (2021): an expectation over q(z|x,y),
+    estimated with draws from q(z|x).
     """
 
     def _get_trace(
@@ -57,7 +57,7 @@ class LabelWeighted_ELBO(StaticEnum_ELBO):  # noqa: N801  (named like Pyro's Tra
 
 
 def set_row_weights(model_trace: Trace, guide_trace: Trace) -> None:
-    """Note at each site the weight of its rows, see `LabelWeighted_ELBO`, if the guide has one."""
+    """Store each site's row weights, if the guide has some, see `LabelWeighted_ELBO`."""
     weights: dict[str, Tensor] = {}
     for site in sample_sites(guide_trace):
         part, own = split_name(site["name"])
@@ -74,7 +74,7 @@ def set_row_weights(model_trace: Trace, guide_trace: Trace) -> None:
 
 
 class _ReadsWeights(Messenger):
-    """Replaces `RowWeight` by `Delta`, which does not refuse, for an ELBO that reads weights."""
+    """Replaces `RowWeight` by `Delta`, which raises no error, for an ELBO that reads weights."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if isinstance(msg["fn"], RowWeight):

@@ -1,46 +1,46 @@
 """Names of terms in programs, reports and annealing.
 
 A site of a program is `SITE`, or `labelled/SITE` and `unlabelled/SITE` in a call that mixes both
-kinds of rows. Reports call what a site contributes `kl_SITE` or `log_prob_SITE`, with the kind in
-front (`labelled_kl_z`); `FitConfig.anneal` takes the same names without the kind.
+kinds of rows. In reports, the contribution of a site is `kl_SITE` or `log_prob_SITE`, with the kind
+in front (`labelled_kl_z`); `FitConfig.anneal` takes the same names without the kind.
 """
 
 LABELLED = "labelled"
 UNLABELLED = "unlabelled"
 KINDS = (LABELLED, UNLABELLED)
 
-# The factor of a guide that the classifier learns from: -log q(y|x) of labelled rows.
+# The factor of a guide that trains the classifier: -log q(y|x) of labelled rows.
 CLASSIFICATION = "classification"
-# The factor by which q(y|.) of a changed image is to be that of the image.
+# The factor that makes q(y|.) of a changed image that of the image.
 CONSISTENCY = "consistency"
-# The factor of a guide from which real labels are learnt: -log q(y|x).
+# The factor of a guide that trains the regressor: -log q(y|x) of real labels.
 REGRESSION = "regression"
-# The auxiliary site of a guide by whose value an ELBO multiplies the terms of its rows.
+# The auxiliary site of a guide whose value multiplies the terms of its rows, in an ELBO.
 WEIGHT = "weight"
-# The name of the bound in reports.
+# The bound, in reports.
 ELBO = "elbo"
-# The name in reports of the bound on log p(x, y) of rows whose labels are given.
+# The bound on log p(x, y) of rows with given labels, in reports.
 JOINT_BOUND = "joint_bound"
-# The name in reports of the mean of log q(y|x) of real labels.
+# The mean of log q(y|x) of real labels, in reports.
 LOG_Q_Y = "log_q_y"
-# The name in reports of a penalty on the model's weights.
+# The penalty on the model's weights, in reports.
 PENALTY = "penalty"
-# The first part of the names of what is measured on validation rows.
+# The beginning of all names of measures on validation rows.
 VALIDATION = "validation"
-# The names in annealing of all terms of a bound, by the kind of its rows.
+# All terms of a bound together, in annealing, by the kind of rows.
 BOUNDS = {kind: f"{kind}_bound" for kind in KINDS}
 
 _KL = "kl_"
 
 
 def split_name(site: str) -> tuple[str, str]:
-    """Return the kind of a site's rows, empty if the call has one kind, and the name after it."""
+    """Return the kind of a site's rows, empty if a call has only one, and the rest of it."""
     part, _, own = site.rpartition("/")
     return part, own
 
 
 def kind_of(site: str) -> str | None:
-    """Return the kind of rows that a site's name begins with; None if it has none."""
+    """Return the kind of rows that a site's name begins with, or None."""
     part, slash, _ = site.partition("/")
     return part if slash and part in KINDS else None
 
@@ -61,7 +61,7 @@ def is_kl(term: str) -> bool:
 
 
 def reported(term: str, part: str) -> str:
-    """Return the name in reports of a term; `part`: a kind of rows, `VALIDATION`, or empty."""
+    """Return a term's name in reports; `part` is a kind of rows, `VALIDATION`, or empty."""
     return f"{part}_{term}" if part else term
 
 

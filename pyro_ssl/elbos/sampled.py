@@ -1,4 +1,4 @@
-"""Estimates of the enumerated ELBO from some of the classes, drawn in each step."""
+"""Estimates of the enumerated ELBO from a few classes, drawn in each step."""
 
 from typing import Any
 
@@ -18,24 +18,24 @@ from pyro_ssl.options import checked
 class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
     """An unbiased estimate of the enumerated ELBO from some of the classes.
 
-    For each row the `num_summed` likeliest classes C under the guide enter with weight
-    w_j = q(y_j|x), and one class drawn from the others, in proportion to q, with weight
-    1 - sum_C q(y_j|x). Value and gradient are those of `StaticEnum_ELBO`'s formula over these
-    classes, with the mean of f over C as b. Both are unbiased; b does not depend on the drawn class
-    and only lowers the variance. The programs' cost grows with `num_summed`, not with the number of
-    classes. If there are at most `num_summed + 1` classes, all are summed.
+    For each row, the `num_summed` most probable classes C under the guide have the weight
+    w_j = q(y_j|x). One class is drawn from the others, in proportion to q, with the weight
+    1 - sum_C q(y_j|x). Value and gradient follow the formula of `StaticEnum_ELBO` over these
+    classes, where b is the mean of f over C. Both are unbiased; b does not depend on the drawn
+    class and only lowers the variance. The programs' cost grows with `num_summed`, not with the
+    number of classes. If there are at most `num_summed + 1` classes, all are summed.
 
     Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
     for discrete distributions", ICML 2019, section 3.
 
     Args:
-        num_summed: classes summed for each row.
+        num_summed: number of classes summed for each row.
         max_plate_nesting: largest number of plates around a site.
-        num_particles: see `StaticEnum_ELBO`; each draw has classes of its own.
+        num_particles: see `StaticEnum_ELBO`; the classes are drawn anew for each particle.
 
     Raises:
-        ConfigError: if `num_summed` is below 1, or, when evaluated, on programs that
-            `StaticEnum_ELBO` does not take.
+        ConfigError: if `num_summed` is below 1, or, at evaluation, if `StaticEnum_ELBO` does not
+            take the programs.
     """
 
     @checked
@@ -50,28 +50,28 @@ class RaoBlackwell_ELBO(StaticEnum_ELBO):  # noqa: N801
 
 
 class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
-    """An unbiased estimate of the enumerated ELBO from draws of the label: REINFORCE.
+    """An unbiased estimate of the enumerated ELBO from draws of the label (REINFORCE).
 
-    For each row `num_samples` labels y_s are drawn from the guide, with replacement, each with
-    its own draws of the other latents. With f_s the terms log p - log q of draw s, detached, the
+    For each row, `num_samples` labels y_s are drawn from the guide, with replacement, each with
+    its own draws of the other latents. Let f_s be the terms log p - log q of draw s, detached. The
     gradient of the label's probabilities is::
 
         1/S sum_s (f_s - 1/(S-1) sum_{t != s} f_t) grad log q(y_s|x)
 
-    The baseline of a draw is the mean of the other draws, on which it has no influence, so that the
-    estimate is unbiased. There is nothing to learn or to tune. The programs' cost grows with
+    The baseline of a draw is the mean of the other draws. It does not depend on the draw itself, so
+    the estimate is unbiased. There is nothing to learn or to tune. The programs' cost grows with
     `num_samples`, not with the number of classes.
 
     Source: Kool, van Hoof, Welling, "Buy 4 REINFORCE samples, get a baseline for free!", ICLR
     workshop on deep reinforcement learning meets structured prediction, 2019, eq. 8.
 
     Args:
-        num_samples: draws S for each row.
+        num_samples: number of draws S for each row.
         max_plate_nesting: largest number of plates around a site.
 
     Raises:
-        ConfigError: if `num_samples` is below 2, or, when evaluated, on programs that
-            `StaticEnum_ELBO` does not take.
+        ConfigError: if `num_samples` is below 2, or, at evaluation, if `StaticEnum_ELBO` does not
+            take the programs.
     """
 
     @checked
@@ -90,7 +90,7 @@ class LeaveOneOut_ELBO(StaticEnum_ELBO):  # noqa: N801
 class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
     """Pyro's `TraceGraph_ELBO` with the loss as a tensor, for training loops that need one.
 
-    It takes any program, and reads the baselines of its guide's sites
+    It takes any program, and uses the baselines of the guide's sites
     (`infer={"baseline": {...}}`). Value and gradient are those of `loss_and_grads`, including the
     gradient of a learned baseline's own loss.
     """
@@ -113,7 +113,7 @@ class ScoreFunction_ELBO(TraceGraph_ELBO):  # noqa: N801
 
 
 class _Chooser(EnumMessenger):
-    """Gives an enumerated site some classes of each row instead of all classes."""
+    """Gives an enumerated site some classes for each row instead of all classes."""
 
     def _pyro_sample(self, msg: Any) -> None:
         before = msg["value"]
@@ -139,7 +139,7 @@ class _Chooser(EnumMessenger):
 
 
 class _SumAndSample(_Chooser):
-    """Enumerates the likeliest classes of each row and one of the remaining ones."""
+    """Enumerates the most probable classes of each row and one of the others."""
 
     def __init__(self, num_summed: int, first_available_dim: int) -> None:
         super().__init__(first_available_dim)
@@ -152,18 +152,18 @@ class _SumAndSample(_Chooser):
         if len(log_q) <= k + 1:
             return
         top_log_q, top = log_q.topk(k, dim=0)
-        # The largest of log q + Gumbel noise is a draw in proportion to q.
+        # The argmax of log q + Gumbel noise is a draw in proportion to q.
         noise = -(-torch.rand_like(log_q).log()).log()
         drawn = (log_q + noise).scatter(0, top, -torch.inf).argmax(0, keepdim=True)
         rest = (1 - top_log_q.exp().sum(0, keepdim=True)).clamp(min=0)
-        # If all other classes have probability 0, what remains is a rounding error.
+        # If all other classes have probability 0, the rest is a rounding error.
         rest = torch.where(log_q.gather(0, drawn) > -torch.inf, rest, 0.0)
         self._put(msg, torch.cat([top, drawn]), torch.cat([top_log_q.exp(), rest]))
         msg["infer"]["_num_summed"] = k
 
 
 class _DrawSeveral(_Chooser):
-    """Draws several classes of each row."""
+    """Draws several classes for each row."""
 
     def __init__(self, num_samples: int, first_available_dim: int) -> None:
         super().__init__(first_available_dim)

@@ -1,4 +1,4 @@
-"""Reading Pyro's traces: sample sites, and the classes of enumerated ones."""
+"""Readers of Pyro's traces: sample sites, and the classes of enumerated ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,17 +33,17 @@ def depends_on(log_prob: Tensor, label: Site) -> bool:
 
 
 def class_weights(site: Site) -> Tensor:
-    """Return the weight of each class of an enumerated site, detached; weights sum to 1.
+    """Return the classes' weights, which sum to 1 along `enumeration_dim`, detached.
 
-    A weight is the guide's probability, but for classes that were drawn: `RaoBlackwell_ELBO` draws
-    one for all classes that it does not sum.
+    A weight is the guide's probability of the class. A drawn class is an exception: in
+    `RaoBlackwell_ELBO` it has the weight of all classes that are not summed.
     """
     weights = site["infer"].get("_class_weights")
     return site["unscaled_log_prob"].detach().exp() if weights is None else weights
 
 
 def row_weight(site: Site) -> Tensor | float:
-    """Return the factor of each row's term of a site: 1, or the weight that an ELBO gave it."""
+    """Return what multiplies each row's term of a site: 1, or the weight that an ELBO set."""
     return site.get("row_weight", 1.0)
 
 
@@ -55,8 +55,8 @@ def is_factor(site: Site) -> bool:
 def bound_weight(site: Site) -> float:
     """Return the share of a guide's site that belongs to the bound.
 
-    It is 1 for a latent, and for a factor `kl_SITE`, which is a divergence; for any other factor
-    its `bound_weight` (see `add_term`), 0 if it has none.
+    The share is 1 for a latent, and for a factor `kl_SITE`, which is a divergence. For any other
+    factor it is its `bound_weight` (see `add_term`), or 0 without one.
     """
     own = split_name(site["name"])[1]
     if own == WEIGHT:

@@ -27,18 +27,18 @@ from pyro_ssl.elbos.sites import (
 Program = Callable[..., Any]
 Traces = tuple[Trace, Trace]
 
-# The plate that Pyro's ELBOs put around a program with `vectorize_particles=True`.
+# The name of the plate that Pyro's ELBOs put around a program with `vectorize_particles=True`.
 _PARTICLES = "num_particles_vectorized"
 
 
 class KeepsTraces:
     """A base class that makes an ELBO keep its (model, guide) traces.
 
-    Every Pyro ELBO makes its traces in the method `_get_trace`. Keeping them saves a second
-    evaluation for reports.
+    Every Pyro ELBO makes its traces in the method `_get_trace`. Keeping them saves reports a second
+    evaluation.
 
     Attributes:
-        traces: one pair of traces for each particle, since the list was last emptied.
+        traces: a pair of traces for each particle, since the list was last emptied.
     """
 
     traces: list[Traces]
@@ -67,7 +67,7 @@ def _joined(kind: Any) -> Any:
 def loss_and_traces(
     elbo: ELBO, model: Program, guide: Program, *args: Any
 ) -> tuple[Tensor, list[Traces]]:
-    """Return the `differentiable_loss` of any Pyro ELBO, and the traces it was made of.
+    """Return the `differentiable_loss` of any Pyro ELBO, and the traces that it comes from.
 
     Args:
         elbo: the ELBO; it is copied unless it comes from `keeping_traces`.
@@ -84,14 +84,14 @@ def loss_and_traces(
         loss = keeper.differentiable_loss(model, guide, *args)
         return loss, keeper.traces
     finally:
-        # Traces keep all tensors of the step in memory.
+        # Emptied, since traces keep all tensors of the step in memory.
         keeper.traces = []
 
 
 def loss_and_terms(
     elbo: ELBO, model: Program, guide: Program, *args: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the `differentiable_loss` of any Pyro ELBO and its terms, as `objective_terms`."""
+    """Return the `differentiable_loss` of any Pyro ELBO, and its `objective_terms`."""
     loss, traces = loss_and_traces(elbo, model, guide, *args)
     return loss, terms_of(elbo, traces)
 
@@ -101,7 +101,7 @@ def terms_of(elbo: ELBO, traces: Sequence[Traces]) -> dict[str, Tensor]:
     each = []
     for pair in traces:
         if isinstance(elbo, TraceMeanField_ELBO):
-            # It computes these outside of its traces.
+            # The ELBO computes these outside of its traces.
             use_closed_form_kls(*pair)
         each.append(objective_terms(*pair))
     if len(each) == 1:
@@ -110,23 +110,23 @@ def terms_of(elbo: ELBO, traces: Sequence[Traces]) -> dict[str, Tensor]:
 
 
 def objective_terms(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
-    """Return the means over rows of every term of the objective, in nats per example.
+    """Return the mean over rows of each term of the objective, a scalar in nats per example.
 
     Names, prefixed with `labelled_` or `unlabelled_` in a call that mixes both:
 
-    - `elbo`: the bound itself, with the share of the guide's factors that belongs to it, see
+    - `elbo`: the bound itself, including the share of the guide's factors that belongs to it, see
       `bound_weight`;
-    - `kl_SITE`: E_q[log q - log p] of a latent site; or the value of a guide's factor of that name,
-      by which a program gives a divergence itself, or log q of an observed label (`CCVAE`), whose
-      log p is `log_prob_SITE`;
+    - `kl_SITE`: E_q[log q - log p] of a latent site, or the value of a guide's factor of that name.
+      A program uses such a factor for a divergence that it computes itself, or for log q of an
+      observed label (`CCVAE`), whose log p is `log_prob_SITE`;
     - `log_prob_SITE`: E_q[log p] of an observed site, or the value of a factor of the model;
     - `classification` (never prefixed): -log q(y|x) of labelled rows, unweighted; `elbo` leaves it
       out even where it belongs to the bound (`CCVAE`);
     - any other factor of the guide, by its own name (never prefixed), unweighted;
-    - `weight` (never prefixed): the mean weight of `LabelWeighted_ELBO`, near 1. The terms given
-      here are already multiplied by the rows' weights.
+    - `weight` (never prefixed): the mean weight of `LabelWeighted_ELBO`, near 1. All terms here are
+      already multiplied by the rows' weights.
 
-    Expectations over enumerated sites are exact sums, all others use the step's own samples.
+    Expectations over enumerated sites are exact sums; all others use the step's own samples.
     """
     terms: dict[str, Tensor] = {}
     labels = [site for site in sample_sites(guide_trace) if is_enumerated(site)]

@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's interface, and what they need for your own tables."""
+"""Estimators with scikit-learn's interface, and tools for your own tables."""
 
 from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 from pyro_ssl.estimator.columns import Columns

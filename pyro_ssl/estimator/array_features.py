@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Values, and likewise frequencies, of a row at most, but for one of each channel.
+# Largest number of pooled values of a row, and of frequencies (at least one for each channel).
 MOST = 800
-# Standardised values beyond this are outliers.
+# Standardised values are clipped to this.
 LARGEST = 10.0
 
 
 def array_features(values: Tensor) -> Tensor:
     """Return features of images or signals, `[N, D]`, float64.
 
-    They are, one after the other,
+    The features are, in this order,
 
-    - the values, clipped to [-10, 10]; where a row has more than 800, the means of neighbouring
-      ones, in an image or signal so small that it has at most 800;
-    - `log(1 + |spectrum|)` of each channel: of these images, by the discrete Fourier transform in
-      two dimensions; of whole signals, then likewise at most 800. It is the same wherever in a row
-      something is: few labels show it at few places.
+    - the values, clipped to [-10, 10]; a row of more than 800 values is first shrunk to at most 800
+      by averaging neighbours;
+    - `log(1 + |spectrum|)` of each channel, by the discrete Fourier transform: of shrunk images in
+      two dimensions; of whole signals, whose spectrum is then shrunk to at most 800. The spectrum
+      does not depend on the position of a pattern, and few labels show it at few positions.
 
     Args:
-        values: standardised, `[N, C, H, W]` or `[N, C, T]`.
+        values: standardised values, `[N, C, H, W]` or `[N, C, T]`.
     """
     clipped = values.double().clamp(-LARGEST, LARGEST)
     small = _pooled(clipped)
@@ -36,7 +36,7 @@ def array_features(values: Tensor) -> Tensor:
 
 
 def pooled_sides(channels: int, sides: tuple[int, ...]) -> tuple[int, ...]:
-    """Return sides, all cut in proportion, with which `channels` have at most `MOST` values.
+    """Return sides, shrunk in proportion, with which `channels` have at most `MOST` values.
 
     No side is below 1.
     """

@@ -1,6 +1,6 @@
 """Parameters as JSON, and back; scikit-learn's estimators and kernels by class and parameters.
 
-Nothing is imported because a file names it, but classes of scikit-learn.
+Nothing that a file names is imported, except for classes of scikit-learn.
 """
 
 import importlib
@@ -24,15 +24,16 @@ _REMEDY = "keep the estimator by joblib.dump(estimator, path), or pickle, instea
 def encoded(name: str, value: Any) -> Any:
     """Return a value as plain JSON values.
 
-    Numbers, strings, None and lists stay; all others become a dictionary of one key, its kind.
+    Numbers, strings, None and lists stay; any other value becomes a dictionary whose only key is
+    its kind.
 
     Args:
-        name: what the value is called in errors.
+        name: name of the value in errors.
         value: a plain value, tuple, mapping, array, tensor, dtype, device, path, or estimator of
             scikit-learn.
 
     Raises:
-        ConfigError: naming what cannot be held.
+        ConfigError: naming a value that cannot be stored.
     """
     value = plain(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -56,7 +57,7 @@ def encoded(name: str, value: Any) -> Any:
         return {kind: np.dtype(value).str}
     if isinstance(value, BaseEstimator | Kernel):
         return {"estimator": _estimator_encoded(name, value)}
-    raise ConfigError(f"{name} holds {value!r}, which no file of ours can hold: {_REMEDY}")
+    raise ConfigError(f"{name} holds {value!r}, which cannot be stored: {_REMEDY}")
 
 
 def _as_text(value: Any) -> dict[str, str]:
@@ -66,10 +67,10 @@ def _as_text(value: Any) -> dict[str, str]:
 
 
 def decoded(value: Any) -> Any:
-    """Return what `encoded` was called on.
+    """Return the value that `encoded` was called on.
 
     Raises:
-        CheckpointError: if there are other kinds of values, or classes that are not scikit-learn's.
+        CheckpointError: if a value is of an unknown kind, or a class is not scikit-learn's.
     """
     if isinstance(value, list):
         return [decoded(v) for v in value]
@@ -85,7 +86,7 @@ def decoded(value: Any) -> Any:
 
 
 def check_no_folder(name: str, parameters: Mapping[str, Any], error: type[Exception]) -> None:
-    """Check that an estimator reads no cached results, which are pickles, from a folder."""
+    """Check that an estimator has no folder of cached results, since these are pickles."""
     if parameters.get("memory") is not None:
         raise error(f"{name} has memory={parameters['memory']!r}, expected None: {_REMEDY}")
 
@@ -122,7 +123,7 @@ def _estimator(content: dict[str, Any]) -> Any:
     except (ImportError, AttributeError) as error:
         raise CheckpointError(f"this scikit-learn has no {path}: {error}") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator | Kernel)):
-        raise CheckpointError(f"the file names {path}, which is no estimator of scikit-learn")
+        raise CheckpointError(f"the file names {path}, which is not an estimator of scikit-learn")
     parameters = {k: decoded(v) for k, v in content["parameters"].items()}
     check_no_folder(path, parameters, CheckpointError)
     return kind(**parameters)

@@ -1,4 +1,4 @@
-"""Bounds on log p(x) of rows, and what follows from them."""
+"""Bounds on log p(x) of rows, and methods that use them."""
 
 from typing import Any
 
@@ -14,23 +14,23 @@ from pyro_ssl.estimator.class_members import ClassMembers
 
 Floats = NDArray[np.floating[Any]]
 
-# Draws for a bound.
+# Number of draws for a bound.
 SAMPLES = 4
-# Training rows whose bounds are kept, and those that lend documents their lengths.
+# Number of training rows whose bounds are kept, and of those kept for documents' lengths.
 _KEPT, _LENGTHS = 5000, 200
 
 
 class BoundMethods(RowMethods):
-    """Methods of an estimator by its models' bounds; see `SemiSupervisedVAEClassifier`."""
+    """Methods of an estimator that use its models' bounds; see `SemiSupervisedVAEClassifier`."""
 
-    # Bounds of training rows, sorted, and some of these rows.
+    # Sorted bounds of training rows, and some of these rows.
     _training_bounds: Floats
     _typical: torch.Tensor
 
     def novelty(self, X: Any) -> Floats:  # noqa: N803
         """Return the percentage of training rows with a higher bound on log p(x), `[N]`.
 
-        100 means that a row is less likely under the model than any row of training.
+        100 means that a row is less likely under the model than any training row.
         """
         check_is_fitted(self)
         bounds = self._bounds_of(self._encoded(self._checked(X)))
@@ -39,7 +39,7 @@ class BoundMethods(RowMethods):
         return found
 
     def _bounds_of(self, xs: Any) -> Floats:
-        """Return bounds of encoded rows by the first model, a nat per known value of a row."""
+        """Return bounds of encoded rows by the first model, in nats per known value, `[N]`."""
         bounds = self._members.first().log_marginal(xs, 1, self._seed)[0]
         known = (~xs.isnan()).flatten(1).sum(1).clamp(min=1).cpu().numpy()
         found: Floats = bounds / known
@@ -54,9 +54,9 @@ class BoundMethods(RowMethods):
 
 
 class ClassBoundMethods(BoundMethods):
-    """Methods of a classifier by its models' bounds; see `SemiSupervisedVAEClassifier`."""
+    """Methods of a classifier that use its models' bounds; see `SemiSupervisedVAEClassifier`."""
 
-    # What fit sets.
+    # Set by `fit`.
     classes_: NDArray[Any]
     class_shares_: Floats
     _members: ClassMembers
@@ -68,13 +68,13 @@ class ClassBoundMethods(BoundMethods):
     def score_samples(self, X: Any, y: Any = None) -> Floats:  # noqa: N803
         """Return a lower bound on log p(x) of each row, `[N]`, in nats.
 
-        It is the importance-weighted bound with 4 samples of the models' mixture, with labels
-        summed; a density in the units of the raw columns. Entries that are missing are left out.
-        Its expectation over the noise is a bound; the noise is the same in every call.
+        This is the importance-weighted bound with 4 samples of the models' mixture, summed over
+        labels; a density in the units of the raw columns. Missing entries are left out. The
+        expectation over the noise is a bound; the noise is the same in every call.
 
         Args:
             X: rows.
-            y: labels `[N]`: then the bound is on log p(x, y).
+            y: labels `[N]`; if given, the bound is on log p(x, y).
         """
         check_is_fitted(self)
         xs = self._encoded(self._checked(X))
@@ -100,10 +100,11 @@ class ClassBoundMethods(BoundMethods):
             ) from error
 
     def _less_certain(self, probabilities: Floats, prior: Floats, xs: Any) -> Floats:
-        """Mix probabilities of rows unlike those of training with the class shares.
+        """Mix the probabilities of rows unlike the training rows with the class shares.
 
-        The share of these grows with the distance of the bound below the lowest ones of training,
-        in units of their spread; the likeliest class stays the same under equal shares.
+        The weight of the class shares grows with the distance of a row's bound below the lowest
+        bounds of training, in units of their spread. Under equal class shares the most probable
+        class stays the same.
         """
         low, middle = np.quantile(self._training_bounds, [0.005, 0.5])
         unit = max(middle - low, 1e-6)

@@ -1,4 +1,4 @@
-"""Candidates of a decision: what each says of held-out labelled rows, and of new ones."""
+"""Candidates of a decision: their predictions for held-out labelled rows, and for new rows."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from pyro_ssl.estimator.members import Fold
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Rows above which a graph of neighbours takes too long.
+# Number of rows above which a graph of neighbours takes too long.
 _MOST_PROPAGATED = 10_000
-# Neighbours in that graph.
+# Number of neighbours in that graph.
 _NEIGHBOURS = 7
 _TREES = 200
 
 
 def default_classifiers(rows: int, n_jobs: int | None, seed: int) -> dict[str, Any]:
-    """Return the classifiers that a model of so many rows is weighed against."""
+    """Return the classifiers that are weighed against a model, for this number of rows."""
     found = {
         "logistic regression": LogisticRegression(max_iter=1000),
         "random forest": RandomForestClassifier(_TREES, n_jobs=n_jobs, random_state=seed),
@@ -37,18 +37,18 @@ def default_classifiers(rows: int, n_jobs: int | None, seed: int) -> dict[str, A
 
 
 def learns_from_all_rows(estimator: Any) -> bool:
-    """Return whether a classifier, or the last of a pipeline, is a semi-supervised one."""
+    """Return whether a classifier, or the last step of a pipeline, is semi-supervised."""
     last = getattr(estimator, "steps", [("", estimator)])[-1][1]
     return type(last).__module__.startswith("sklearn.semi_supervised")
 
 
 class Candidate:
-    """A scikit-learn estimator that learns from labelled rows alone.
+    """A scikit-learn estimator that learns from labelled rows only.
 
     Args:
         estimator: the estimator, which is cloned.
-        numbers: how many numbers it says of a row.
-        seed: what its `random_state` is where that is None, in parts of it too.
+        numbers: number of values that it predicts for a row.
+        seed: replaces a `random_state` of None, also in parts of the estimator.
     """
 
     def __init__(self, estimator: Any, numbers: int, seed: int = 0) -> None:
@@ -74,11 +74,11 @@ class Candidate:
         return self
 
     def learn(self, features: Any, labels: NDArray[Any], weights: Floats, labelled: Codes) -> None:
-        """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
+        """Learn from those of all rows `[N, D]` whose indices are in `labelled`."""
         self.fit(features[labelled], labels[labelled], weights[labelled])
 
     def predict(self, features: Any) -> Floats:
-        """Return the numbers that it says of rows, `[N, numbers]`."""
+        """Return the predictions for rows, `[N, numbers]`."""
         raise NotImplementedError
 
     def held_out(
@@ -89,17 +89,17 @@ class Candidate:
         rows: Codes,
         folds: Sequence[Fold],
     ) -> Floats:
-        """Return what a fit without it says of each labelled row, NaN where there is none.
+        """Return predictions for each labelled row, by a fit without it; NaN if there is none.
 
         Args:
-            features: of all rows, `[N, D]`, for each fold.
-            labels: of all rows.
+            features: features of all rows, `[N, D]`, for each fold.
+            labels: labels of all rows.
             weights: weights of all rows.
-            rows: numbers of the labelled rows, sorted.
+            rows: indices of the labelled rows, sorted.
             folds: the folds.
 
         Returns:
-            Numbers `[L, numbers]`.
+            Predictions `[L, numbers]`.
         """
         found = np.full((len(rows), self.numbers), np.nan)
         for fold, of_fold in zip(folds, features, strict=True):
@@ -111,7 +111,7 @@ class Candidate:
 
 
 class Supervised(Candidate):
-    """A scikit-learn classifier that learns from labelled rows alone.
+    """A scikit-learn classifier that learns from labelled rows only.
 
     Args:
         estimator: the classifier, which is cloned; it needs `predict_proba`.
@@ -135,10 +135,10 @@ class Supervised(Candidate):
 
 
 class Propagated(Supervised):
-    """A semi-supervised scikit-learn classifier, which learns from all rows, -1 being unknown."""
+    """A semi-supervised scikit-learn classifier, which learns from all rows; -1 is unknown."""
 
     def learn(self, features: Any, labels: NDArray[Any], weights: Floats, labelled: Codes) -> None:
-        """Learn from all rows, `[N, D]`, of which no labels but those of `labelled` are seen."""
+        """Learn from all rows, `[N, D]`, seeing only the labels of the rows in `labelled`."""
         known = np.full(len(labels), -1)
         known[labelled] = labels[labelled]
         self.fit(features, known, weights)
@@ -146,13 +146,13 @@ class Propagated(Supervised):
     def fit(self, features: Any, labels: NDArray[Any], weights: Floats) -> "Propagated":
         """Learn from all rows: features `[N, D]`, labels `[N]`, -1 where unknown."""
         with warnings.catch_warnings():
-            # Of many classes, and of rows that no label reaches.
+            # Warnings about many classes, and about rows that no label reaches.
             warnings.simplefilter("ignore")
             self.fitted = clone(self.estimator).fit(features, labels)
         return self
 
     def predict(self, features: Any) -> Floats:
-        """Return p(y|x) of rows, `[N, K]`, uniform where no label reaches."""
+        """Return p(y|x) of rows, `[N, K]`, uniform for a row that no label reaches."""
         with np.errstate(invalid="ignore"):
             found = np.nan_to_num(super().predict(features))
         found[found.sum(1) < 1e-6] = 1.0

@@ -1,4 +1,4 @@
-"""Cells, counts of genes, as rows for a classifier."""
+"""Cells as rows for a classifier: counts of genes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from pyro_ssl.likelihoods import Categorical, Conditional, GeneCounts, Likelihoo
 
 Floats = NDArray[np.floating[Any]]
 
-# Standardised logarithms beyond this are drawn in, as single-cell pipelines do.
+# Standardised logarithms are clipped to this, as in usual single-cell pipelines.
 _CLIP = 10.0
 _KEYS = ("genes", "batches", "target", "shifts", "scales")
 
@@ -23,13 +23,13 @@ _KEYS = ("genes", "batches", "target", "shifts", "scales")
 class CellRows:
     """Counts of genes in cells, the batch of each cell, and its size factor.
 
-    A classifier takes it as X; `X[rows]` are some of the cells.
+    A classifier takes it as X; `X[rows]` selects cells.
 
     Args:
         counts: raw counts, a sparse matrix or an array `[N, G]`.
         genes: names of the genes, `[G]`, all different.
         batches: names of the cells' batches, `[N]`; None for none.
-        sizes: size factors `[N]`, above 0, that the expected counts are proportional to; None for
+        sizes: size factors `[N]`, above 0, to which the expected counts are proportional; None for
             the sums of the counts.
     """
 
@@ -51,7 +51,7 @@ class CellRows:
         return CellRows(self.counts[rows], self.genes, batches, self.sizes[rows])
 
     def plain(self) -> Any:
-        """Return all that is known of the cells as one sparse matrix, `[N, G + 2]`, to compare."""
+        """Return everything known about the cells as a sparse matrix `[N, G + 2]`, to compare."""
         names = np.zeros(len(self)) if self.batches is None else pd.factorize(self.batches)[0] + 1
         extra = np.stack([self.sizes, names], 1)
         return sp.csr_matrix(sp.hstack([self.counts, sp.csr_matrix(extra)]))
@@ -59,14 +59,16 @@ class CellRows:
 
 @dataclass(frozen=True)
 class CellInputs:
-    """How cells become rows `[counts, size factor, batch]`; see `GeneCounts` and `Conditional`.
+    """The conversion of cells to rows `[counts, size factor, batch]`.
+
+    The model sees such rows through `GeneCounts` and `Conditional`.
 
     Attributes:
         genes: names of the genes, in the order of training.
-        batches: names of the batches, sorted; none if there is one batch, or are none.
+        batches: names of the batches, sorted; empty if there is at most one batch.
         target: the median of the size factors.
         shifts: means of the genes' normalised logarithms, for other classifiers.
-        scales: standard deviations of them, 1 for a gene that never varies.
+        scales: their standard deviations, 1 for a gene that never varies.
     """
 
     genes: tuple[str, ...]
@@ -77,7 +79,7 @@ class CellInputs:
 
     @classmethod
     def infer(cls, cells: CellRows) -> "CellInputs":
-        """Take names, batches and scales from cells for training.
+        """Learn names, batches and scales from cells for training.
 
         Raises:
             DataError: if names of genes are not unique.
@@ -106,12 +108,12 @@ class CellInputs:
 
     @property
     def continuous(self) -> bool:
-        """True: cells of the same counts are surely copies."""
+        """True: cells with the same counts are certainly copies."""
         return True
 
     @property
     def likelihood(self) -> Likelihood:
-        """Counts given the size factor, and the batch if there are several."""
+        """Counts given the size factor, and given the batch if there are several."""
         counts = GeneCounts(target=self.target)
         if not self.batches:
             return counts
@@ -120,10 +122,10 @@ class CellInputs:
     def encode(self, X: Any) -> Tensor:  # noqa: N803
         """Return cells as float32 `[N, G + 1]`, or `[N, G + 2]` if there are batches.
 
-        Genes are found by their names, in any order; genes that training did not have are left out.
+        Genes are found by their names, in any order; genes that training did not have are dropped.
 
         Raises:
-            DataError: if X is of another kind, genes are missing, or a batch was not in training.
+            DataError: if X is not cells, genes are missing, or a batch was not in training.
         """
         if not isinstance(X, CellRows):
             raise DataError(
@@ -143,11 +145,11 @@ class CellInputs:
 
         Args:
             xs: encoded cells, `[N, ...]`.
-            fill: not used: nothing is missing.
+            fill: not used, since nothing is missing.
             logs: not used.
 
         Returns:
-            `[N, G]`, or `[N, G + B]` if there are batches, float64, kept to [-10, 10].
+            `[N, G]`, or `[N, G + B]` if there are batches, float64, clipped to [-10, 10].
         """
         rows = xs.double().cpu().numpy()
         genes = len(self.genes)
@@ -158,7 +160,7 @@ class CellInputs:
         return np.concatenate([values, np.eye(len(self.batches))[rows[:, -1].astype(int)]], 1)
 
     def decode(self, values: Tensor) -> CellRows:
-        """Return encoded cells, or means of them, as cells."""
+        """Return encoded cells `[N, ...]`, or means of cells, as cells."""
         rows, genes = values.double().cpu().numpy(), len(self.genes)
         names = None
         if self.batches:
@@ -166,11 +168,11 @@ class CellInputs:
         return CellRows(rows[:, :genes], self.genes, names, rows[:, genes])
 
     def log_jacobian(self, values: Tensor) -> Floats:
-        """Return zeros, `[N]`: counts have probabilities."""
+        """Return zeros, `[N]`, since counts have probabilities, not densities."""
         return np.zeros(len(values))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return that all columns are counts, and the batch a covariate."""
+        """Return a table which says that all columns are counts, and the batch a covariate."""
         names, families = list(self.genes), ["count"] * len(self.genes)
         if self.batches:
             names, families = [*names, "batch"], [*families, "covariate categorical"]
@@ -184,7 +186,7 @@ class CellInputs:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "CellInputs":
-        """Return the inputs that `to_dict` was called on.
+        """Return the inputs that `to_dict` describes.
 
         Raises:
             ConfigError: if the state has other keys.
@@ -196,7 +198,7 @@ class CellInputs:
         return cls(**plain)
 
     def _counts(self, cells: CellRows) -> Any:
-        """Return the counts of the genes of training, in their order."""
+        """Return the counts of the genes of training, in the order of training."""
         given = tuple(map(str, cells.genes))
         if given == self.genes:
             return cells.counts

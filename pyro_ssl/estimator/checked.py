@@ -1,4 +1,4 @@
-"""Rows that a fitted estimator is given."""
+"""Checks and encoding of rows given to a fitted estimator."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyro_ssl.estimator.members import Members
 class RowMethods:
     """Checks and encoding of rows; see `SemiSupervisedVAEClassifier`."""
 
-    # What fit sets.
+    # Set by `fit`.
     inputs_: Inputs
     models_: list[Any]
     model_: Any
@@ -28,10 +28,10 @@ class RowMethods:
         return self.inputs_.encode(X).to(parameter.device, parameter.dtype)
 
     def _checked(self, X: Any, reset: bool = False) -> Any:  # noqa: N803
-        """Check rows as scikit-learn does; data frames, sparse matrices and cells pass as they are.
+        """Check rows as scikit-learn does; data frames, sparse matrices and cells are passed on.
 
-        Of images and signals, `n_features_in_` is the number of values of a row; the values are
-        checked where they are encoded.
+        For images and signals, `n_features_in_` is the number of values of a row; the values are
+        checked when they are encoded.
         """
         if is_array(X):
             X = as_numpy(X)  # noqa: N806
@@ -39,7 +39,7 @@ class RowMethods:
             validate_data(self, flat, reset=reset, skip_check_array=True)
             return X
         if isinstance(X, CellRows):
-            # Genes are found by their names: cells may have others too.
+            # Genes are found by their names, since cells may have others too.
             return validate_data(self, X, reset=True, skip_check_array=True) if reset else X
         if hasattr(X, "obs") and hasattr(X, "layers"):
             raise DataError(

@@ -1,4 +1,4 @@
-"""What the models of a classifier say of rows."""
+"""Predictions of the models of a classifier."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from pyro_ssl.models.base import SSLModel
 
 
 class ClassMembers(Members):
-    """Models that classify, with the labelled rows that each does not see; see `Members`."""
+    """Models that classify, and the labelled rows that each of them does not see; see `Members`."""
 
     def log_q(self, xs: Tensor) -> Floats:
         """Return each model's log q(y|x), `[E, N, K]`."""
@@ -21,7 +21,7 @@ class ClassMembers(Members):
     def log_joint(self, xs: Tensor, samples: int, seed: int) -> Floats:
         """Return each model's bound on log p(x, y) of every label, `[E, N, K]`, in nats.
 
-        With several samples it is the importance-weighted bound.
+        With several samples this is the importance-weighted bound.
         """
 
         def bounds(model: SSLModel, rows: Tensor) -> Tensor:
@@ -38,15 +38,15 @@ class ClassMembers(Members):
         return self._each(xs, bounds, max(1, ROWS // self.models[0].num_classes))
 
     def log_marginal(self, xs: Tensor, samples: int, seed: int) -> Floats:
-        """Return each model's bound on log p(x) of rows, `[E, N]`: that of `log_joint`, summed."""
+        """Return each model's bound on log p(x), `[E, N]`: that of `log_joint`, summed over y."""
         found: Floats = logsumexp(self.log_joint(xs, samples, seed), 2)
         return found
 
     def _filled(self, model: SSLModel, rows: Tensor, is_code: Tensor) -> Tensor:
-        """Return what a model takes entries for, `[N, C]`.
+        """Return a model's values for all entries, `[N, C]`.
 
-        A number is the mean over labels, by q(y|x), of its mean under p(x|y,z) at the mean of
-        q(z|x,y); a category is the likeliest one for the likeliest label.
+        A number is the mean of p(x|y,z), averaged over labels with weights q(y|x), at the mean of
+        q(z|x,y). A category is the most probable one for the most probable label.
         """
         shares = model.class_logits(rows).softmax(-1)
         mean, likeliest = torch.zeros_like(rows), torch.zeros_like(rows)
@@ -59,7 +59,7 @@ class ClassMembers(Members):
         return torch.where(is_code, likeliest, mean)
 
     def label_prior(self) -> Floats:
-        """Return p(y) of the models, uniform where they have none, `[K]`."""
+        """Return p(y) of the models, `[K]`, uniform for models without one."""
         each = []
         for model in self.models:
             p_y = getattr(model, "p_y", None)

@@ -40,55 +40,55 @@ class SemiSupervisedVAEClassifier(
     TransformerMixin,
     BaseEstimator,
 ):
-    """A classifier by deep generative models, of rows of which few are labelled.
+    """A classifier by deep generative models, for data with few labels.
 
-    For tables, documents as sparse counts, images and signals, with tens to thousands of labelled
-    rows and more unlabelled ones, which it learns from too. `members` models of p(x, y, z) are
-    trained at once, each without one part of the labelled rows. Candidates for p(y|x) are the
-    models' q(y|x) and, for model="auto", p(y|x) by Bayes' rule and `classifiers`, which see missing
-    entries as the models fill them in. Each is calibrated by a temperature; the decision is a
-    mixture of them, weighed by what they say of labelled rows that they did not see (`decision_`).
-    If most rows are labelled, gradient boosting is hard to beat.
+    It takes tables, documents as sparse counts, images and signals, with tens to thousands of
+    labelled rows, and also learns from unlabelled rows. `members` models of p(x, y, z) are trained
+    at once, each without one part of the labelled rows. Candidates for p(y|x) are the models'
+    q(y|x) and, for model="auto", p(y|x) by Bayes' rule and `classifiers`, for which the models fill
+    in missing entries. Each candidate is calibrated by a temperature. The prediction is a mixture
+    of all candidates, weighed by their predictions for labelled rows that they did not see
+    (`decision_`). If most rows are labelled, gradient boosting is hard to beat.
 
     Equal seeds give equal predictions on one machine. The order of rows makes no difference.
 
     Args:
         model: "auto", "m2", "m1m2", "rao_blackwell", "ccvae", a class of models that classify, or
-            a model whose options are taken, for data of its shape.
-        columns: families of columns, by name or one for each, "covariate" for those that are
+            a model whose options are used, for data of its shape.
+        columns: families of columns, by name or one for each; "covariate" for columns that are
             conditioned on and not modelled; see `Columns.infer`.
-        unlabelled: what stands for an unknown label beside NaN and None; None for -1.
+        unlabelled: the marker of unknown labels, beside NaN and None; None for -1.
         class_prior: class shares of predictions: "uniform", "estimated" from all rows, or shares
             `[K]` in the order of `classes_`.
         class_weight: costs of errors by label, which multiply the class shares of predictions, and
             weights in training; "balanced" for training with equally frequent classes.
         classifiers: classifiers with `predict_proba` by name, for "auto"; None for logistic
-            regression and a random forest of the labelled rows, and label spreading; {} for none.
+            regression and a random forest on the labelled rows, and label spreading; {} for none.
             Those of `sklearn.semi_supervised` learn from all rows.
         members: number of models.
-        model_options: options of the model in place of defaults for tables.
-        max_steps: most steps of training.
-        min_steps: steps before which the step size does not begin to fall.
-        batch_size: labelled rows a step, and unlabelled ones.
-        max_rows: rows of each kind, labelled and unlabelled, that are kept of more, drawn
-            uniformly; None for all. A model meets at most `max_steps * batch_size` of each.
+        model_options: options of the model that replace the defaults for tables.
+        max_steps: largest number of training steps.
+        min_steps: number of steps before which the step size does not begin to fall.
+        batch_size: number of labelled rows, and of unlabelled rows, per step.
+        max_rows: largest number of labelled and of unlabelled rows to keep; of more, a uniform
+            sample is drawn. None for all. A model sees at most `max_steps * batch_size` of each.
         learning_rate: Adam's step size.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        n_jobs: processes of the default random forest.
-        random_state: None, a whole number or a RandomState: seed of everything drawn.
-        warm_start: begin the next `fit` with the weights of the last.
-        verbose: above 0 for a progress bar on the standard error stream.
-        checkpoint: a file in which a long training keeps its state every 100 steps. If it is
-            there, the same `fit` goes on from it; after the training it is deleted.
+        n_jobs: number of processes of the default random forest.
+        random_state: None, a whole number or a RandomState: seed of all random draws.
+        warm_start: begin the next `fit` with the weights of the last one.
+        verbose: above 0 for a progress bar on standard error.
+        checkpoint: a file in which a long training keeps its state every 100 steps. If the file
+            exists, the same `fit` continues from it; after the training it is deleted.
 
     Attributes:
         classes_: known labels, sorted, `[K]`.
         class_shares_: shares of the classes among all rows, estimated, `[K]`.
-        columns_: what each column was taken for.
+        columns_: the inferred content of each column.
         decision_: the candidates, their figures on held-out rows, and their weights.
-        held_out_: labels of held-out rows, and what the mixture says of them; None after `load`.
+        held_out_: labels of held-out rows, and the mixture's predictions; None after `load`.
         models_, model_: the trained models, and the first of them.
-        n_iter_, termination_condition_: steps made, and why they ended.
+        n_iter_, termination_condition_: number of steps made, and why they ended.
         history_: `step`, `loss` and `measure` (nats per row) every 100 steps.
         n_features_in_, feature_names_in_: number of columns, and their names if they are strings.
 
@@ -145,17 +145,17 @@ class SemiSupervisedVAEClassifier(
         self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAEClassifier":  # noqa: N803
-        """Learn from rows of which most may be unlabelled.
+        """Learn from rows, most of which may be unlabelled.
 
         Args:
             X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing. Or
                 cells, as `from_anndata` returns them.
             y: labels `[N]` of at least two classes: numbers, strings or truth values.
-            sample_weight: weights `[N]`; one of n is the same as n equal rows, see `training_rows`.
+            sample_weight: weights `[N]`; a weight of n equals n equal rows, see `training_rows`.
 
         Raises:
-            ConfigError: a ValueError, if a parameter cannot work.
-            DataError: a ValueError, if rows or labels cannot be used.
+            ConfigError: a ValueError, if a parameter is invalid.
+            DataError: a ValueError, if rows or labels are invalid.
         """
         check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
@@ -170,17 +170,17 @@ class SemiSupervisedVAEClassifier(
         return self._fit_kept(kept, sample_weight)
 
     def fit_parts(self, parts: Iterable[tuple[Any, Any]]) -> "SemiSupervisedVAEClassifier":
-        """Learn from rows that come in parts, in one pass; as `fit` would from all of them.
+        """Learn from rows that come in parts, in one pass, as `fit` would from all of them.
 
-        The memory needed is that of a part, and of the rows kept, see `max_rows`. All parts have
+        The memory needed is that of one part and of the rows kept, see `max_rows`. All parts have
         the columns of the first; data frames should have its dtypes.
 
         Args:
-            parts: rows and labels, as for `fit`; those of a part may all be unknown.
+            parts: pairs of rows and labels, as for `fit`; all labels of a part may be unknown.
 
         Raises:
             ConfigError: as for `fit`.
-            DataError: as for `fit`; if there are no parts.
+            DataError: as for `fit`, or if there are no parts.
         """
         check_parameters(self)
         sample = RowSample(self.max_rows, self.unlabelled)

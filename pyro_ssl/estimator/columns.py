@@ -20,42 +20,42 @@ from pyro_ssl.likelihoods import Conditional, Likelihood, Mixed
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table hold, and the maps from its entries to numbers and back.
+    """The content of a table's columns, and the maps from entries to numbers and back.
 
-    What a column holds is inferred from rows for training, unless it is given. A column of
+    The content of a column is inferred from training rows, unless it is given. A column of
 
     - bool, strings, objects or pandas' categories is binary if it has two distinct entries,
-      else categorical; pandas' ordered categories are ordinal. Of more than 50 unordered
-      categories, the 50 most frequent are kept of those that occur twice, and all others,
-      unseen ones included, are "other";
-    - strings of which at least 95 % are numbers, none like "007", is one of numbers, the other
-      strings missing;
-    - numbers is binary if it has two distinct ones;
-    - whole numbers from 0 to 100,000 is one of counts if it has more than 10 distinct ones, the
-      least at most half the mean, else real. Counts are modelled as real numbers, through
-      log(1 + x) if that is less skewed; those of a column that `families` calls one of counts
-      have a negative binomial distribution. The latter fits counts of events better, but pixels
-      or amounts worse: digits were classified worse by it;
-    - positive numbers is positive, its logarithm modelled, if it spans more than a factor of 10
-      and the logarithm is less skewed;
-    - other numbers is real. It is real through an asinh if it has heavy tails: excess kurtosis
-      above 10, or an entry 20 times as far from the median as the quartiles tell;
+      otherwise categorical; pandas' ordered categories are ordinal. If there are more than 50
+      unordered categories, only the 50 most frequent of those that occur twice are kept; all
+      others, including unseen ones, become "other";
+    - strings of which at least 95 % are numbers (but none like "007") is a column of numbers; the
+      other strings are missing;
+    - numbers is binary if it has two distinct values;
+    - whole numbers from 0 to 100,000 is a column of counts if it has more than 10 distinct values,
+      the smallest of which is at most half the mean; otherwise it is real. Inferred counts are
+      modelled as real numbers, through log(1 + x) if that is less skewed. A column that `families`
+      calls "count" has a negative binomial distribution. This fits counts of events better, but
+      pixels or amounts worse: digits were classified worse with it;
+    - positive numbers is positive, and its logarithm is modelled, if it spans more than a factor of
+      10 and the logarithm is less skewed;
+    - other numbers is real. It is transformed by asinh if it has heavy tails: an excess kurtosis
+      above 10, or an entry 20 times as far from the median as the quartiles suggest;
     - dates or durations is real, in seconds;
-    - fewer than two distinct entries, missing ones apart, is constant: left out, and restored
-      by `decode`.
+    - fewer than two distinct entries, apart from missing ones, is constant: it is left out, and
+      restored by `decode`.
 
     A column that `families` calls a covariate (a batch, a site, an age) is conditioned on and not
-    modelled. It is taken for what it would be otherwise, whole numbers of at most 10 distinct ones
-    for categories.
+    modelled. Its kind is inferred as above, except that whole numbers with at most 10 distinct
+    values are categories.
 
     NaN, None, pd.NA and NaT are missing.
 
-    Encoded rows have a value for each column that is not constant, those of one likelihood side by
-    side, covariates last: `modelled` says which they are.
+    Encoded rows have a value for each column that is not constant. Columns of one likelihood are
+    neighbours, and covariates come last: `modelled` gives the order.
 
     Attributes:
         columns: each column, in the table's order.
-        kind: what the table was, and what `decode` returns: "pandas", "polars" or "array".
+        kind: the kind of the table, which `decode` returns: "pandas", "polars" or "array".
     """
 
     columns: tuple[Column, ...]
@@ -63,19 +63,19 @@ class Columns:
 
     @classmethod
     def infer(cls, X: Any, families: Families | None = None) -> "Columns":  # noqa: N803
-        """Infer what columns hold from rows for training, and fit their scaling.
+        """Infer the content of columns from training rows, and fit their scaling.
 
         Args:
             X: pandas or polars data frame, or 2-D array, of numbers, strings or objects.
-            families: by name or number, one of real, positive, count, binary, categorical, ordinal
-                for columns whose family is known, or covariate; or a sequence of one for each
+            families: a mapping from a column's name or number to its family: one of real, positive,
+                count, binary, categorical, ordinal, covariate; or a sequence of one for each
                 column, None to infer it.
 
         Raises:
-            DataError: if a column holds infinity, or what its family does not take; if all columns
-                are constant.
-            ConfigError: if `families` names no column, or no family.
-            TypeError: if an entry is no number, string, truth value or date.
+            DataError: if a column holds infinity, or values outside its family's support, or if all
+                columns are constant.
+            ConfigError: if `families` names an unknown column or family.
+            TypeError: if an entry is not a number, string, truth value or date.
         """
         table = read_table(X)
         given = families_of(families, table.names)
@@ -86,19 +86,19 @@ class Columns:
         if all(column.family == "constant" or column.covariate for column in columns):
             raise DataError(
                 f"X has {table.num_rows} sample(s) (n_samples = {table.num_rows}), and no column "
-                "with two distinct entries, expected one that tells rows apart and is no covariate"
+                "with two distinct entries, expected one that is not a covariate"
             )
         return cls(columns, table.kind)
 
     @cached_property
     def modelled(self) -> NDArray[np.intp]:
-        """The places, in the table, of the columns that encoded rows hold, in their order."""
+        """The indices, in the table, of the columns of encoded rows, in their order."""
         places = [n for n, column in enumerate(self.columns) if column.family != "constant"]
         return np.array(sorted(places, key=lambda n: self.columns[n].order), dtype=np.intp)
 
     @property
     def likelihood(self) -> Likelihood:
-        """The likelihood of encoded rows, of the families that `Column.likelihood` states."""
+        """The likelihood of encoded rows, from the families that `Column.likelihood` states."""
         each = [(self.columns[n].likelihood, self.columns[n].covariate) for n in self.modelled]
         mixed = Mixed(tuple(family for family, given in each if not given))
         covariates = tuple(family for family, given in each if given)
@@ -108,8 +108,8 @@ class Columns:
         """Return a table as float64 `[N, len(modelled)]`, NaN where an entry is missing.
 
         Columns of a data frame are found by their names. Unseen categories, numbers outside a
-        family's support, and entries of a column of numbers that are none, are missing, with one
-        warning that names them. Counts are rounded.
+        family's support, and entries that are not numbers in a column of numbers become missing,
+        with one warning that names them. Counts are rounded.
 
         Raises:
             DataError: if columns are missing or unknown, or hold infinity.
@@ -117,7 +117,7 @@ class Columns:
         return self._encode(self._read(X))
 
     def decode(self, values: NDArray[Any]) -> Any:
-        """Return encoded rows `[N, len(modelled)]` as a table like the one inferred from.
+        """Return encoded rows `[N, len(modelled)]` as a table of the original kind.
 
         Raises:
             DataError: if rows have another number of values.
@@ -132,8 +132,8 @@ class Columns:
     def log_jacobian(self, values: NDArray[Any]) -> Floats:
         """Return log |d encoded / d raw| of encoded rows, `[N]`, summed over known densities.
 
-        `log p(raw) = log p(encoded) + log_jacobian(encoded)`, in the units of the table; of dates
-        in seconds. The probabilities of counts and categories stay the same.
+        `log p(raw) = log p(encoded) + log_jacobian(encoded)`, in the units of the table; dates are
+        in seconds. The probabilities of counts and categories do not change.
         """
         values = self._checked(values)
         each = [self.columns[n].log_jacobian(values[:, p]) for p, n in enumerate(self.modelled)]
@@ -145,15 +145,15 @@ class Columns:
         """Return encoded rows as float64 `[N, D]` for other classifiers, without NaN.
 
         For each column that is not constant, in the table's order: real and positive numbers as
-        encoded; of counts log(1 + x), and of ordinal levels the code, both standardised; a binary
-        code less its mean; for other categories an indicator of each. Numbers are clipped to
-        [-10, 10]; missing entries are 0. After them, if the column had missing entries in training,
-        1 where it is missing.
+        encoded; log(1 + x) of counts and the codes of ordinal levels, both standardised; a binary
+        code minus its mean; indicators of other categories. Numbers are clipped to [-10, 10];
+        missing entries are 0. A column with missing entries in training adds an indicator of
+        missing entries.
 
         Args:
             values: encoded rows, `[N, len(modelled)]`.
-            fill: encoded rows to take in place of missing entries.
-            logs: take logarithms where encoding does; otherwise the numbers, standardised.
+            fill: encoded rows that replace missing entries.
+            logs: keep the logarithms of the encoding; otherwise use the standardised numbers.
         """
         values = self._checked(values)
         found = []
@@ -181,7 +181,7 @@ class Columns:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "Columns":
-        """Return the columns that `to_dict` was called on.
+        """Return the columns that `to_dict` describes.
 
         Raises:
             ConfigError: if the state has other keys or values.
@@ -204,7 +204,7 @@ class Columns:
         if refused:
             warnings.warn(
                 "entries that the columns' families do not take, or that were not in training, "
-                f"are taken for missing: {'; '.join(refused)}",
+                f"are treated as missing: {'; '.join(refused)}",
                 stacklevel=3,
             )
         return found

@@ -1,4 +1,4 @@
-"""Latents of rows, and missing entries filled in, by the models of an estimator."""
+"""Latents of rows, and imputation of missing entries, by the models of an estimator."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +16,15 @@ from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
 
-# Draws of latents behind an imputed entry.
+# Number of draws of latents for an imputed entry.
 _DRAWS = 40
 
 
 class CompletionMethods(BoundMethods, TransformerMixin):
-    """Methods of an estimator by p(x, y, z) of its models, whatever a label is."""
+    """Methods of an estimator that use its models' p(x, y, z), for labels of any kind."""
 
     def transform(self, X: Any) -> Floats:  # noqa: N803
-        """Return the latent means of rows, `[N, D]`, by `model_` and the labels it predicts."""
+        """Return the latent means of rows, `[N, D]`, under `model_` and its predicted labels."""
         check_is_fitted(self)
         xs = self._encoded(self._checked(X))
         found: Floats = self.model_.encode(xs)[0].cpu().numpy()
@@ -33,8 +33,8 @@ class CompletionMethods(BoundMethods, TransformerMixin):
     def impute(self, X: Any, random_state: Any = 0) -> Any:  # noqa: N803
         """Return rows with missing entries filled in; known ones stay as they are.
 
-        Labels are drawn from what is predicted, latents from q(z|x,y), of all models. A number is
-        the mean of p(x|y,z) over these draws, a category the most frequent one drawn from it.
+        Labels are drawn from the predictions, and latents from q(z|x,y), for all models. A number
+        is the mean of p(x|y,z) over these draws; a category is the one drawn most often.
 
         Args:
             X: rows.
@@ -65,7 +65,7 @@ class CompletionMethods(BoundMethods, TransformerMixin):
         return self.inputs_.decode(torch.where(missing, filled, xs))
 
     def _labels_of(self, X: Any, rng: np.random.RandomState) -> Callable[[], torch.Tensor]:  # noqa: N803
-        """Return what draws labels of rows, `[N]`, where the models are, from what is predicted."""
+        """Return a function that draws labels of rows, `[N]`, from predictions, on the device."""
         raise NotImplementedError
 
     @property

@@ -1,4 +1,4 @@
-"""What is made of candidates: each calibrated, and all mixed."""
+"""The decision of a classifier: each candidate is calibrated, and all are mixed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a candidate's probabilities become those of equally frequent classes.
+    """The map from a candidate's probabilities to those for equally frequent classes.
 
     Attributes:
-        shares: the classes' shares that are implied in them, `[K]`.
-        temperature: their logarithms are divided by it.
+        shares: the class shares implied in the candidate's probabilities, `[K]`.
+        temperature: divisor of the logarithms.
     """
 
     shares: Floats
     temperature: float = 1.0
 
     def __call__(self, probabilities: Floats) -> Floats:
-        """Return calibrated probabilities `[..., K]` of equally frequent classes."""
+        """Return calibrated probabilities `[..., K]` for equally frequent classes."""
         uniform = np.full_like(self.shares, 1 / len(self.shares))
         even = reweighed(floored(probabilities), self.shares, uniform)
         return normalised(np.log(even) / self.temperature)
@@ -45,12 +45,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is made of the candidates.
+    """The calibrated and weighed candidates.
 
     Attributes:
-        names: of the candidates.
-        calibrations: one for each.
-        weights: in the mixture, `[C]`; their sum is 1.
+        names: names of the candidates.
+        calibrations: a calibration for each.
+        weights: weights in the mixture, `[C]`, which sum to 1.
         table: the candidates' figures on held-out labelled rows.
     """
 
@@ -60,7 +60,7 @@ class Decision:
     table: pd.DataFrame
 
     def mix(self, each: Mapping[str, Floats]) -> Floats:
-        """Return p(y|x) for equally frequent classes, `[N, K]`, of the candidates' own."""
+        """Return p(y|x) for equally frequent classes, `[N, K]`, from those of the candidates."""
         calibrated = [
             weight * calibration(each[name])
             for name, calibration, weight in zip(
@@ -78,15 +78,15 @@ def decide(
     preference: Mapping[str, float],
     log_temperature: Mapping[str, float] | None = None,
 ) -> Decision:
-    """Weigh candidates by what they say of held-out labelled rows.
+    """Weigh candidates by their predictions for held-out labelled rows.
 
     Args:
-        held_out: p(y|x) of the labelled rows by each candidate, `[L, K]`, NaN where a row was held
-            out nowhere.
+        held_out: p(y|x) of the labelled rows by each candidate, `[L, K]`, NaN for a row that was
+            never held out.
         codes: the rows' labels, `[L]`.
-        implied: the classes' shares implied in each candidate's probabilities, `[K]`.
-        preference: rows that each candidate has in advance.
-        log_temperature: logarithm of the temperature expected of a candidate; 0 where it is not
+        implied: the class shares implied in each candidate's probabilities, `[K]`.
+        preference: prior weight of each candidate, as a number of held-out rows.
+        log_temperature: logarithm of the temperature expected for a candidate; 0 if it is not
             given.
     """
     names = tuple(held_out)
@@ -109,7 +109,7 @@ def decide(
 
 
 def judged(held_out: Mapping[str, Floats]) -> NDArray[np.bool_]:
-    """Return which labelled rows every candidate was judged by, `[L]`; see `decide`."""
+    """Return which labelled rows were held out from every candidate, `[L]`; see `decide`."""
     found: NDArray[np.bool_] = np.all([np.isfinite(p).all(1) for p in held_out.values()], 0)
     return found
 
@@ -128,6 +128,6 @@ def _figures(probabilities: Floats, codes: Codes, weights: Floats) -> dict[str, 
 
 
 def labelled_shares(codes: Codes, classes: int, weights: Floats) -> Floats:
-    """Return the classes' shares that a classifier of labelled rows implies, `[K]`."""
+    """Return the class shares implied by a classifier of labelled rows, `[K]`."""
     scaled = weights * (len(codes) / weights.sum())
     return shares_of(codes, classes, scaled)

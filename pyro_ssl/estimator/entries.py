@@ -15,7 +15,7 @@ from pyro_ssl.errors import DataError
 
 Category = str | int | float | bool
 Floats = NDArray[np.float64]
-# Units of a second.
+# Units of time in a second.
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
 _TIMES = ("datetime", "datetime64", "date", "timedelta", "timedelta64")
@@ -31,33 +31,33 @@ _PLAIN = (
     pd.Period,
     pd.Interval,
 )
-# The share of a column's strings that must be numbers for it to be a column of numbers.
+# The share of strings that must be numbers in a column of numbers.
 _SHARE = 0.95
-# Numbers nearer to 0 than the least count as 0: squares and quotients of the others are finite.
+# Smaller numbers count as 0, so that squares and quotients of the others are finite.
 _MOST, _LEAST = 1e150, 1e-150
 # At the start of a line.
 _PADDED = re.compile(r"^ *[+-]?0\d", re.MULTILINE)
 
 
 def is_time(dtype: Any) -> bool:
-    """Return whether a dtype, or its name, is one of dates or of durations."""
+    """Return whether a dtype, or its name, is one of dates or durations."""
     return str(dtype).startswith(("datetime64", "timedelta64"))
 
 
 def is_labels(dtype: Any) -> bool:
-    """Return whether a dtype is one of categories or of truth values."""
+    """Return whether a dtype is one of categories or truth values."""
     return isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype)
 
 
 def as_numbers(series: pd.Series, name: Any) -> Floats | None:
-    """Return a column of numbers as float64, NaN where missing; None if it is one of labels.
+    """Return a column of numbers as float64 `[N]`, NaN where missing; None for labels.
 
     Dates are seconds since 1970, durations are seconds. A column of strings is one of numbers if at
-    least 95 % of them are; the others are then missing. Strings such as "007" are no numbers.
+    least 95 % of them are numbers; the others are then missing. Strings like "007" are not numbers.
 
     Raises:
         DataError: if the column holds infinity or complex numbers.
-        TypeError: if an entry is no number, string, truth value or date.
+        TypeError: if an entry is not a number, string, truth value or date.
     """
     if is_labels(series.dtype):
         return None
@@ -69,9 +69,9 @@ def as_numbers(series: pd.Series, name: Any) -> Floats | None:
 
 
 def to_numbers(series: pd.Series, name: Any) -> Floats:
-    """Return the entries as float64, NaN where they are missing or no numbers.
+    """Return the entries as float64 `[N]`, NaN for entries that are missing or not numbers.
 
-    Numbers between -1e-150 and 1e-150 are taken for 0.
+    Numbers between -1e-150 and 1e-150 become 0.
 
     Raises:
         DataError: if the column holds infinity or complex numbers.
@@ -97,12 +97,12 @@ def to_numbers(series: pd.Series, name: Any) -> Floats:
 
 
 def without_least(numbers: Floats) -> Floats:
-    """Return numbers, 0 for those that are nearer to 0 than 1e-150."""
+    """Return the numbers, with 0 in place of numbers between -1e-150 and 1e-150."""
     return np.where(np.abs(numbers) < _LEAST, 0.0, numbers)
 
 
 def check_finite(found: Floats, name: Any) -> None:
-    """Check that there is no infinity, nor a number whose square is.
+    """Check that no number is infinite or has an infinite square.
 
     Raises:
         DataError: naming the column and the row.
@@ -117,15 +117,16 @@ def check_finite(found: Floats, name: Any) -> None:
 
 
 def distinct(series: pd.Series, name: Any) -> tuple[list[Category], NDArray[np.intp]]:
-    """Return a column's distinct known entries, and the place of each row's entry among them.
+    """Return a column's distinct known entries, and the index of each row's entry among them.
 
     Returns:
-        values: for a pandas categorical all its categories, in their order; otherwise in order of
-            appearance. What is no string, number or truth value is turned into a string.
+        values: for a pandas categorical, all its categories in their order; otherwise the entries
+            in order of appearance. An entry that is not a string, number or truth value becomes a
+            string.
         codes: `[N]`, -1 where missing.
 
     Raises:
-        TypeError: if an entry is no number, string, truth value or date.
+        TypeError: if an entry is not a number, string, truth value or date.
     """
     codes: Any
     if isinstance(series.dtype, pd.CategoricalDtype):
@@ -149,7 +150,7 @@ def plain_entry(value: Any) -> Category:
 
 
 def check_entries(series: pd.Series, name: Any) -> None:
-    """Check that each entry is missing or is a number, string, truth value or date.
+    """Check that each entry is missing, or a number, string, truth value or date.
 
     Raises:
         TypeError: naming the column and the row.
@@ -163,12 +164,12 @@ def check_entries(series: pd.Series, name: Any) -> None:
 
 
 def as_dtype(series: pd.Series, dtype: str) -> pd.Series:
-    """Return a column as one of the dtype that pandas names so."""
+    """Return a column converted to the dtype that has this name in pandas."""
     return series.astype(pd.api.types.pandas_dtype(dtype))
 
 
 def as_float(value: Any) -> float:
-    """Return an entry as a number, NaN if it is none."""
+    """Return an entry as a number, or NaN if it is not one."""
     try:
         return float(value)
     except (ValueError, OverflowError):
@@ -176,12 +177,12 @@ def as_float(value: Any) -> float:
 
 
 def dtype_of_numbers(found: Floats) -> str:
-    """Return the dtype that holds the numbers: int64 if all are known and whole, else float64."""
+    """Return the dtype's name for the numbers: int64 if all are known and whole, else float64."""
     return "int64" if is_whole(found) else "float64"
 
 
 def is_whole(found: Floats) -> bool:
-    """Return whether all are known, whole, and small enough to be exact."""
+    """Return whether all numbers are known, whole, and small enough to be exact."""
     return bool((np.abs(found) < 2**53).all() and (found == np.rint(found)).all())
 
 
@@ -192,7 +193,7 @@ def _numbers_of_strings(series: pd.Series, kind: str, name: Any) -> Floats | Non
         check_entries(text, name)
     if kind == "boolean" or (kind != "string" and any(isinstance(v, bool) for v in text)):
         return None
-    # Most columns of words are told by their first entries.
+    # The first entries suffice to recognise most columns of words.
     some = text[known][:100]
     if np.isnan(to_numbers(some, name)).mean() > 0.5:
         return None

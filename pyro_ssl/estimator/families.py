@@ -1,4 +1,4 @@
-"""The families of a table's columns, as a user gives them."""
+"""The families of a table's columns, as stated by the user."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ Families = Mapping[Any, str] | Sequence[str | None]
 
 
 def families_of(families: Families | None, names: tuple[Any, ...]) -> list[str | None]:
-    """Return the family given for each column, None where there is none.
+    """Return the stated family of each column, or None.
 
     Args:
         families: see `Columns.infer`.
-        names: names of the columns. A number that is no name is the number of a column.
+        names: names of the columns. A number that is not a name is the index of a column.
 
     Raises:
-        ConfigError: if it names no column or no family, or is a sequence of another length.
+        ConfigError: if it names an unknown column or family, or is a sequence of another length.
     """
     given: list[str | None] = [None] * len(names)
     if families is not None and not isinstance(families, Mapping):

@@ -1,4 +1,4 @@
-"""Features of rows for scikit-learn's estimators, missing entries filled in by the models."""
+"""Features of rows for scikit-learn's estimators, with missing entries filled in by the models."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from pyro_ssl.estimator.members import Members
 from pyro_ssl.likelihoods import Categorical, Ordinal
 
 Floats = NDArray[np.floating[Any]]
-# What missing entries are taken for: by all models together, then by each; None where there are no
-# such entries.
+# Rows with missing entries filled in: by all models together, then by each model; None if no entry
+# is missing.
 Fills = list[Floats | None]
 
 
 def fillings(members: Members, inputs: Inputs, xs: Tensor, needed: bool = True) -> Fills:
-    """Return what missing entries are taken for: by all models together, then by each.
+    """Return rows with missing entries filled in: by all models together, then by each model.
 
-    A model that fills in missing entries has learnt from labels. Rows that are held out are
-    therefore filled in by the model that does not see their labels, as are those an estimator
-    then learns from; in the end all models fill them in together.
+    A model that fills in missing entries has learnt from labels. To judge an estimator on held-out
+    rows, the model that does not see their labels therefore fills in these rows, and the rows that
+    the estimator learns from. In the end, all models together fill in all rows.
 
     Args:
         members: the models.
         inputs: how rows are encoded.
         xs: encoded rows.
-        needed: whether anything is to be filled in.
+        needed: whether rows must be filled in at all.
     """
     families = getattr(inputs.likelihood, "columns", ())
     coded = [isinstance(family, Categorical | Ordinal) for family in families]
@@ -39,13 +39,13 @@ def fillings(members: Members, inputs: Inputs, xs: Tensor, needed: bool = True) 
 
 
 def filled_features(inputs: Inputs, xs: Tensor, fills: Fills, logs: bool) -> list[Any]:
-    """Return features of rows, `[N, D]`, with each filling.
+    """Return features of rows, `[N, D]`, for each filling.
 
     Args:
         inputs: how rows are encoded.
         xs: encoded rows.
         fills: fillings of these rows.
-        logs: take logarithms where encoding does; otherwise the numbers, standardised.
+        logs: keep the logarithms of the encoding; otherwise use the standardised numbers.
     """
     if fills[0] is None:
         return [inputs.features(xs, None, logs)] * len(fills)

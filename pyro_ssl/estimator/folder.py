@@ -1,7 +1,7 @@
-"""A folder of plain values and arrays, which is written in one step and read without running code.
+"""A folder of plain values and arrays, written atomically and read without running code.
 
 It holds `model.json` and `weights-XXXXXXXX.npz`, whose name has part of its SHA-256. `model.json`
-names the other file, so that replacing it, which is one step, replaces both.
+names the other file, so that replacing `model.json`, an atomic step, replaces both.
 """
 
 import hashlib
@@ -39,19 +39,19 @@ def write_folder(
 ) -> None:
     """Write plain JSON values, and arrays or sparse matrices, to a folder.
 
-    A kill at any moment leaves the folder's former content or the new one. Weights that a killed
-    process wrote, and that `model.json` does not name, are deleted.
+    If the process is killed, the folder has either its former content or the new one. Weights that
+    a killed process wrote, and that `model.json` does not name, are deleted.
 
     Args:
         path: the folder.
         kind: what is stored, "classifier" or "regressor".
         values: the values.
         arrays: the arrays.
-        check: takes values and arrays as `read_folder` would return them, before anything is
-            written, and raises an error if they cannot be used.
+        check: called with values and arrays as `read_folder` would return them, before anything is
+            written; raises an error if they cannot be used.
 
     Raises:
-        ConfigError: naming a value or an array that no file can hold.
+        ConfigError: naming a value or an array that cannot be stored.
         ResultsError: if `path` is a file or a folder with other content, or cannot be written.
     """
     if path.exists() and not path.is_dir():
@@ -87,7 +87,7 @@ def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         kind: what is stored, "classifier" or "regressor".
 
     Raises:
-        CheckpointError: if the folder is missing, truncated, foreign or of a later version.
+        CheckpointError: if the folder is missing, truncated, not ours, or of a later version.
     """
     values = _read_values(path, f"{LIBRARY} {kind}")
     name = values.get("weights")
@@ -102,7 +102,7 @@ def read_folder(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from error
     if hashlib.sha256(content).hexdigest() != values.get("sha256"):
         raise CheckpointError(
-            f"{path / name} is truncated or damaged: its SHA-256 is another than {VALUES} says; "
+            f"{path / name} is truncated or damaged: its SHA-256 is not the one in {VALUES}; "
             "copy the folder again, or save it again"
         )
     with refusing(path / name):
@@ -132,9 +132,9 @@ def _read_values(path: Path, wanted: str) -> dict[str, Any]:
 
 
 def _clear(path: Path) -> None:
-    """Delete the weights that `model.json` does not name, unless somebody is about to name them."""
+    """Delete weights that `model.json` does not name, unless it is being written."""
     weights = set(path.glob("weights-*.npz"))
-    # Whoever wrote one of these, and is not done, has a temporary file of model.json.
+    # A process that still writes such weights has a temporary file of model.json.
     if is_being_written(path / VALUES):
         return
     with suppress(CheckpointError, OSError):
@@ -153,7 +153,7 @@ def _flat(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             found[key] = np.asarray(array)
     for key, array in found.items():
         if array.dtype.hasobject:
-            raise ConfigError(f"{key} is an array of {array.dtype}, which no file of ours can hold")
+            raise ConfigError(f"{key} is an array of {array.dtype}, which cannot be stored")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What classifier and regressor have in common as folders of plain values and arrays."""
+"""Methods with which classifier and regressor are saved as folders of plain values and arrays."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -36,7 +36,7 @@ from pyro_ssl.versions import environment
 
 Self = TypeVar("Self", bound="FolderMethods")
 
-# Attributes that are plain values, and their kinds; scikit-learn's among them.
+# Attributes that are plain values, and their types, including scikit-learn's.
 _PLAIN: dict[str, Any] = {
     "_seed": int,
     "n_features_in_": int,
@@ -47,12 +47,12 @@ _PLAIN: dict[str, Any] = {
 
 
 class FolderMethods(RowMethods):
-    """What lets an estimator be kept in files; see `SemiSupervisedVAEClassifier`."""
+    """Methods that save and load an estimator; see `SemiSupervisedVAEClassifier`."""
 
     # "classifier" or "regressor".
     _kind: ClassVar[str]
 
-    # What fit sets.
+    # Set by `fit`.
     feature_names_in_: Any
     columns_: pd.DataFrame
     history_: pd.DataFrame
@@ -64,18 +64,18 @@ class FolderMethods(RowMethods):
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to a folder, for `load`, without pickle.
 
-        It holds `model.json`, with the parameters, what the columns hold, and the decision, and
-        `weights-XXXXXXXX.npz`, with the models' weights and the rows of which scikit-learn's
-        estimators learn again at `load`: the labelled ones, and up to 10,000 unlabelled ones for
-        label spreading. **These rows can be read from it.**
-        A kill at any moment leaves the folder's former content or the new one.
+        The folder holds `model.json` (the parameters, the content of columns, and the decision) and
+        `weights-XXXXXXXX.npz` (the models' weights, and the rows on which scikit-learn's estimators
+        are fitted again at `load`: the labelled ones, and up to 10,000 unlabelled ones for label
+        spreading). **These rows can be read from it.**
+        If the process is killed, the folder has either its former content or the new one.
 
         Args:
             path: the folder; one that `save` wrote is replaced.
 
         Raises:
-            ConfigError: naming an estimator or parameter that no file can hold; joblib and pickle
-                can.
+            ConfigError: naming an estimator or parameter that cannot be stored; use joblib or
+                pickle for it.
             ResultsError: if the folder cannot be written, or holds other files.
         """
         check_is_fitted(self)
@@ -108,25 +108,25 @@ class FolderMethods(RowMethods):
     ) -> Self:
         """Return the estimator that `save` wrote; its predictions are the same to the last bit.
 
-        No code from the folder is run: of the classes that it names only those of scikit-learn are
+        No code from the folder is run; of the classes that it names, only those of scikit-learn are
         imported.
 
         Args:
             path: the folder.
-            model_class: the class of a model that is not the library's.
+            model_class: the model's class, if it is not one of this library.
             objects: networks and other objects among `model_options`, by their names there; their
                 weights come from the file.
 
         Raises:
-            CheckpointError: if the folder is missing, damaged, foreign or of a later version, or if
-                scikit-learn's estimators, fitted again, predict something else.
-            ConfigError: naming an object that is missing, or is not to be given.
+            CheckpointError: if the folder is missing, damaged, not ours, or of a later version, or
+                if the refitted estimators of scikit-learn give other predictions.
+            ConfigError: naming an object that is missing, or that must not be given.
         """
         folder = as_path(path)
         values, arrays = read_folder(folder, cls._kind)
         if values.get("class") != cls.__name__:
             raise CheckpointError(
-                f"{path} holds a {values.get('class')}, no {cls.__name__}: load it with that class"
+                f"{path} holds a {values.get('class')}, not a {cls.__name__}: use its class"
             )
         versions = values.get("versions")
         about = versions if isinstance(versions, dict) else {}
@@ -144,15 +144,15 @@ class FolderMethods(RowMethods):
     ) -> Self:
         found = cls._restored(values, arrays, model_class, objects)
         found._restore_own(values, arrays)
-        # Better here than at the first prediction.
+        # Raised here, not only at the first prediction.
         found._weighing.mix(found._on_device()[0][:1])
         return found
 
     def _check_loads(self, path: Path, values: dict[str, Any], arrays: dict[str, Any]) -> None:
-        """Check that `load` can make an estimator of what is about to be written.
+        """Check that `load` can restore the estimator from the content to be written.
 
         Raises:
-            ConfigError: saying why it cannot.
+            ConfigError: giving the reason why it cannot.
         """
         kind = type(self.model_)
         options = {name: self.model_.options[name] for name in given_again(self.model_)}
@@ -171,7 +171,7 @@ class FolderMethods(RowMethods):
         model_class: type[PyroModel] | None,
         objects: Mapping[str, Any],
     ) -> Self:
-        """Return an estimator with all but what `_restore_own` restores."""
+        """Return an estimator with everything except what `_restore_own` restores."""
         models = restored_models(values["model"], arrays, model_class, objects, cls.__name__)
         found = cls(**restored_parameters(values["parameters"], models[0], objects))
         plain = {name: decoded(value) for name, value in values["plain"].items()}
@@ -192,24 +192,24 @@ class FolderMethods(RowMethods):
         return found
 
     def _restore_own(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
-        """Restore members, candidates, and what else is of this kind of estimator."""
+        """Restore members, candidates, and other parts specific to this kind of estimator."""
         raise NotImplementedError
 
     def _own_values(self) -> dict[str, Any]:
-        """Return JSON values of this kind of estimator."""
+        """Return JSON values specific to this kind of estimator."""
         raise NotImplementedError
 
     def _own_arrays(self) -> dict[str, Any]:
-        """Return arrays of this kind of estimator, by name."""
+        """Return arrays specific to this kind of estimator, by name."""
         raise NotImplementedError
 
     def _no_folds(self) -> list[Fold]:
-        """Return folds of no rows, for members that are trained no more."""
+        """Return folds without rows, for members that will not be trained again."""
         nothing = np.empty(0, dtype=np.int64)
         return [Fold(nothing, nothing)] * len(self.models_)
 
     def _on_device(self) -> Any:
-        """Return the rows that scikit-learn's estimators learnt from, where the models are."""
+        """Return the rows that scikit-learn's estimators learnt from, on the models' device."""
         xs, labels, weights = self._taught
         parameter = next(self.model_.parameters())
         return xs.to(parameter.device, parameter.dtype), labels, weights
@@ -218,7 +218,7 @@ class FolderMethods(RowMethods):
         return list(getattr(self, "feature_names_in_", []))
 
     def _arrays(self) -> dict[str, Any]:
-        """Return the arrays of the files that every kind has, by name."""
+        """Return the arrays that every kind of estimator stores, by name."""
         found: dict[str, Any] = {
             "training_bounds": self._training_bounds,
             "typical": self._typical.numpy(),
@@ -240,7 +240,7 @@ def _device_of(estimator: Any) -> torch.device:
 
 
 def _short(array: Any) -> Any:
-    """Return float64 numbers as float32, as they were trained, where that changes none."""
+    """Return float64 numbers as float32, as they were trained, if no number changes."""
     if array.dtype != np.float64:
         return array
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""What a fitted classifier's generative model can do beside classifying."""
+"""Methods of a fitted classifier that use its generative model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,19 +15,19 @@ from pyro_ssl.estimator.programs import complete, decoded, generate
 
 
 class GenerativeMethods(CompletionMethods, ClassBoundMethods):
-    """Methods of a classifier by p(x, y, z) of its models; see `SemiSupervisedVAEClassifier`."""
+    """Methods of a classifier by its models' p(x, y, z); see `SemiSupervisedVAEClassifier`."""
 
     def inverse_transform(self, Z: Any, y: Any = None, like: Any = None) -> Any:  # noqa: N803
-        """Return the means of p(x|y,z) of latents `[N, D]`, as rows like those of training.
+        """Return the means of p(x|y,z) for latents `[N, D]`, as rows like those of training.
 
         Args:
             Z: latents.
-            y: labels `[N]`; None for the likeliest classes under p(y).
-            like: rows `[N, C]`, or one, whose covariates are taken (batch, size of a cell), for a
-                model that has any; None for one that has none.
+            y: labels `[N]`; None for the most probable class under p(y).
+            like: one row, or rows `[N, C]`, whose covariates are used (batch, size of a cell), for
+                a model with covariates; otherwise None.
 
         Raises:
-            DataError: if latents have another dimension, a label is no class, or `like` is lacking.
+            DataError: if latents have another dimension, a label is unknown, or `like` is missing.
         """
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64)
@@ -47,7 +47,7 @@ class GenerativeMethods(CompletionMethods, ClassBoundMethods):
         return self.inputs_.decode(values)
 
     def _covariates_like(self, like: Any, rows: int) -> torch.Tensor | None:
-        """Return the covariates of rows `like`, `[N, C]`; None if the model has none."""
+        """Return the covariates of the rows `like`, `[N, C]`; None if the model has none."""
         number = getattr(self.inputs_.likelihood, "num_covariates", 0)
         if not number:
             return None
@@ -65,8 +65,8 @@ class GenerativeMethods(CompletionMethods, ClassBoundMethods):
         """Draw rows from p(x|y).
 
         Args:
-            y: a label, of which `n` rows are drawn, or labels `[n]`, one a row; None to draw `n`
-                labels from `class_shares_`.
+            y: one label for all `n` rows, or labels `[n]`, one for each row; None to draw them from
+                `class_shares_`.
             n: number of rows.
             random_state: seed, as scikit-learn takes it.
 
@@ -95,7 +95,7 @@ class GenerativeMethods(CompletionMethods, ClassBoundMethods):
         return self.inputs_.decode(values)
 
     def reconstruct(self, X: Any) -> Any:  # noqa: N803
-        """Return the means of p(x|y,z) at each row's latent mean and likeliest label."""
+        """Return the means of p(x|y,z) at each row's latent mean and most probable label."""
         check_is_fitted(self)
         X = self._checked(X)  # noqa: N806
         xs = self._encoded(X)

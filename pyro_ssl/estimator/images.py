@@ -1,4 +1,4 @@
-"""Images and signals, as values for a convolutional model and as features for other classifiers."""
+"""Images and signals, as inputs of convolutional models and as features for other classifiers."""
 
 import math
 import warnings
@@ -17,16 +17,16 @@ from pyro_ssl.likelihoods import Gaussian, Likelihood
 
 Floats = NDArray[np.floating[Any]]
 
-# Rows that are converted at once.
+# Number of rows converted at a time.
 _BLOCK = 2000
-# Encoded values beyond this, in scales from the mean, are drawn in: no single one is to decide.
+# Encoded values are clipped to this, in scales from the mean, so that no single one dominates.
 _LARGEST = 100.0
-# Share of a channel's lowest, and of its highest, values that do not decide on its scale.
+# Share of a channel's lowest, and of its highest, values that do not affect its scale.
 _TAIL = 0.005
-# Rows, at most, and values of a channel, about, that decide on its mean and scale.
+# Largest number of rows, and approximate number of a channel's values, for its mean and scale.
 _ROWS = 5000
 _VALUES = 2_000_000
-# A smallest scale of p(x|.), of standardised values: 1/20 of the spread of all.
+# Smallest scale of p(x|.) for standardised values: 1/20 of their spread.
 _MIN_SCALE = 0.05
 _KEYS = ("shape", "locs", "scales", "dtype", "bounds")
 
@@ -35,17 +35,17 @@ _KEYS = ("shape", "locs", "scales", "dtype", "bounds")
 class ArrayInputs:
     """Images `[N, C, H, W]` or signals `[N, C, T]`, of any size and number of channels.
 
-    A channel is standardised by one mean and one scale. They are those of its values with the
-    lowest and the highest 0.5 % drawn in to the rest, so that a few outliers change little. A
-    channel that is constant keeps its unit. Values are numbers of any range; bytes differ from
-    floats only in that `decode` rounds to whole numbers and keeps to 0..255.
+    A channel is standardised by one mean and one scale. The lowest and the highest 0.5 % of its
+    values are clipped for this, so that a few outliers change little. A constant channel keeps its
+    unit. Values are numbers of any range; bytes differ from floats only in that `decode` rounds
+    them to whole numbers from 0 to 255.
 
     Attributes:
-        shape: of one row.
+        shape: shape of one row.
         locs: the mean of each channel, in raw units.
         scales: the scale of each channel, in raw units, positive.
-        dtype: of raw rows, as numpy names it.
-        bounds: the range that `decode` keeps to: (0, 255) for bytes, (0, 1) if all rows of training
+        dtype: dtype of raw rows, as numpy names it.
+        bounds: the range that `decode` clips to: (0, 255) for bytes, (0, 1) if all training rows
             were within it; None for none.
     """
 
@@ -60,7 +60,7 @@ class ArrayInputs:
         """Fit means and scales on rows `[N, C, H, W]` or `[N, C, T]`, an array or a tensor.
 
         Raises:
-            DataError: if values are missing, infinite or no numbers, or there are none.
+            DataError: if values are missing, infinite or not numbers, or there are none.
         """
         rows = _checked(X)
         _warn_of_channels_last(rows.shape)
@@ -85,18 +85,18 @@ class ArrayInputs:
 
     @property
     def likelihood(self) -> Likelihood:
-        """Standardised values are normal, all with one scale.
+        """Independent normal distributions of standardised values, all with one scale.
 
-        Of scikit-learn's digits with ten labels a class, more were then recognised than with a
-        scale for each place, or with Bernoulli pixels.
+        With ten labels per class of scikit-learn's digits, this gave a higher accuracy than a scale
+        for each place, or than Bernoulli pixels.
         """
         return Gaussian(per="all", min_scale=_MIN_SCALE)
 
     def encode(self, X: Any) -> Tensor:  # noqa: N803
-        """Return rows, standardised, as float32 `[N, *shape]`, kept to [-100, 100].
+        """Return rows, standardised, as float32 `[N, *shape]`, clipped to [-100, 100].
 
         Raises:
-            DataError: if rows have another shape, or values are missing, infinite or no numbers.
+            DataError: if rows have another shape, or values are missing, infinite or not numbers.
         """
         rows = _checked(X)
         if rows.shape[1:] != self.shape:
@@ -105,24 +105,24 @@ class ArrayInputs:
                 "resize or crop them"
             )
         locs, scales = self._by_channel(torch.float64)
-        # In blocks: float64 takes eight times the memory of bytes.
+        # In blocks, since float64 takes eight times the memory of bytes.
         parts = np.array_split(rows, -(-len(rows) // _BLOCK) or 1)
         found = [(torch.from_numpy(part * 1.0) - locs) / scales for part in parts]
         return torch.cat([values.clamp(-_LARGEST, _LARGEST).float() for values in found])
 
     @property
     def continuous(self) -> bool:
-        """Whether two rows that are equal are copies of each other."""
+        """Whether two equal rows are copies of each other."""
         return True
 
     def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Floats:
-        """Return what `array_features` makes of encoded rows, `[N, D]`; nothing is filled in."""
+        """Return `array_features` of encoded rows, `[N, D]`; nothing is filled in."""
         parts = [array_features(rows) for rows in xs.cpu().split(_BLOCK)]
         found: Floats = torch.cat(parts).numpy()
         return found
 
     def decode(self, values: Tensor) -> NDArray[Any]:
-        """Return encoded rows in raw units, an array of the dtype of training, within `bounds`."""
+        """Return encoded rows `[N, *shape]` in raw units, of training's dtype, within `bounds`."""
         locs, scales = self._by_channel(torch.float64)
         raw = (values.double().cpu() * scales + locs).numpy()
         if self.bounds is not None:
@@ -138,7 +138,7 @@ class ArrayInputs:
     def log_jacobian(self, values: Tensor) -> Floats:
         """Return log p(raw) - log p(encoded) of encoded rows, `[N]`, in nats.
 
-        It is the same for all rows: minus the sum of the log scales of their values.
+        This is the same for all rows: minus the sum of the log scales of their values.
         """
         each = math.prod(self.shape[1:]) * float(np.log(self.scales).sum())
         return np.full(len(values), -each)
@@ -157,7 +157,7 @@ class ArrayInputs:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "ArrayInputs":
-        """Return the inputs that `to_dict` was called on.
+        """Return the inputs that `to_dict` describes.
 
         Raises:
             ConfigError: if the state has other keys.
@@ -192,8 +192,8 @@ def _checked(X: Any) -> NDArray[Any]:  # noqa: N803
     rows = as_numpy(X)
     if rows.ndim not in (3, 4) or not rows.size:
         raise DataError(
-            f"X has shape {rows.shape}, expected images [N, C, H, W] or signals [N, C, T], none of "
-            "these 0: a single channel is X[:, None]"
+            f"X has shape {rows.shape}, expected images [N, C, H, W] or signals [N, C, T], all "
+            "above 0: for a single channel give X[:, None]"
         )
     if rows.dtype.kind not in "biuf":
         raise DataError(
@@ -206,22 +206,22 @@ def _checked(X: Any) -> NDArray[Any]:  # noqa: N803
             value = rows[start : start + _BLOCK][tuple(at)]
             raise DataError(
                 f"X has the value {value} in row {start + at[0]}, expected finite numbers: images "
-                "and signals cannot have missing values; fill them in, by the mean of their "
-                "neighbours say, or give flat rows X.reshape(len(X), -1), a table, which can"
+                "and signals cannot have missing values; fill them in, for example by the mean of "
+                "neighbours, or give flat rows X.reshape(len(X), -1), a table, which can"
             )
     return rows
 
 
 def _location_and_scale(values: NDArray[Any]) -> tuple[float, float]:
-    """Return mean and standard deviation of one channel `[N, ...]`, its tails drawn in."""
+    """Return mean and standard deviation of one channel `[N, ...]`, with its tails clipped."""
     some = values[:: -(-len(values) // _ROWS)].ravel()
     if len(some) > _VALUES:
-        # At random: every tenth, say, could be always the same places of a row.
+        # At random, since every tenth value could always be at the same places of a row.
         some = some[np.random.default_rng(0).integers(len(some), size=_VALUES)]
     some = some.astype(np.float64)
     low, high = np.quantile(some, [_TAIL, 1 - _TAIL])
     clipped = some.clip(low, high)
-    # Where nearly all values are equal, those that are not decide.
+    # If nearly all values are equal, the others decide.
     chosen = clipped if clipped.std() > 1e-12 * (1 + abs(float(low))) else some
     loc, scale = float(chosen.mean()), float(chosen.std())
     return loc, scale if scale > 1e-12 * (1 + abs(loc)) else 0.0

@@ -1,4 +1,4 @@
-"""What a column of a table holds, inferred from its entries."""
+"""The content of a table's column, inferred from its entries."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,36 +20,36 @@ from pyro_ssl.estimator.entries import (
 )
 from pyro_ssl.estimator.kinds import CODED, OTHER, Column
 
-# Whole numbers with at most so many values are no counts.
+# Whole numbers with at most this many distinct values are not counts.
 _FEW = 10
-# A float32 log-probability of larger counts would be wrong by more than a tenth of a nat.
+# For larger counts, a float32 log-probability would be wrong by more than a tenth of a nat.
 _MOST_COUNT = 1e5
 _MOST_CATEGORIES = 50
 _DECADE = 10.0
-# What tells heavy tails: kurtosis above that of a normal distribution; distance from the median
-# in units of the quartiles' spread.
+# Signs of heavy tails: kurtosis above that of a normal distribution; distance from the median in
+# units of the quartiles' spread.
 _KURTOSIS = 10.0
 _FAR = 20.0
 
 
 def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Column:
-    """Return what a column holds; the rules are those of `Columns`.
+    """Return the content of a column; the rules are those of `Columns`.
 
     Args:
-        name: its name.
-        series: its entries.
-        family: the family, where it is known. A column of fewer than two distinct entries is
-            constant all the same.
+        name: the column's name.
+        series: the column's entries.
+        family: the family, if it is known. A column of fewer than two distinct entries is constant
+            in any case.
 
     Raises:
-        DataError: if it holds infinity, or what the family does not take.
-        TypeError: if an entry is no number, string, truth value or date.
+        DataError: if it holds infinity, or values outside the family's support.
+        TypeError: if an entry is not a number, string, truth value or date.
     """
     if family == "covariate":
         return _covariate(name, series)
     numbers = as_numbers(series, name)
     if series.dtype.kind not in "iuf" and family in ("binary", "categorical"):
-        # Strings that are numbers stay strings, the others among them too.
+        # Strings that are numbers stay strings, including the others among them.
         numbers = None
     dtype = str(series.dtype)
     parsed = numbers is not None and series.dtype.kind not in "iufmM"
@@ -75,7 +75,7 @@ def infer_column(name: Any, series: pd.Series, family: str | None = None) -> Col
 
 
 def _covariate(name: Any, series: pd.Series) -> Column:
-    """Return what a covariate holds: few whole numbers are codes of a batch or a site."""
+    """Return the content of a covariate; a few whole numbers are codes of a batch or a site."""
     numbers = as_numbers(series, name)
     family = None
     if numbers is not None and not is_time(str(series.dtype)):
@@ -146,7 +146,7 @@ def _numeric(column: Column, numbers: Floats, family: str, stated: bool) -> Colu
 
 
 def _count(column: Column, known: Floats, stated: bool) -> tuple[Column, Floats]:
-    """Choose how counts are modelled; return them as they are standardised."""
+    """Choose how counts are modelled; return them in the form that is standardised."""
     logs = np.log1p(known)
     if stated:
         return replace(column, transform="none"), logs
@@ -188,14 +188,14 @@ def _coded(column: Column, series: pd.Series, numbers: Floats | None, family: st
     column = replace(column, family=family, categories=categories, missing=missing)
     codes, _ = column.encode(series)
     mean, deviation = _moments(codes[~np.isnan(codes)])
-    # A code 0 or 1 keeps its unit: scaled, a rare one would be far away.
+    # A code 0 or 1 keeps its unit: if scaled, a rare code would be far away.
     return replace(column, shift=mean, scale=deviation if family == "ordinal" else 1.0)
 
 
 def _sorted(
     values: list[Category], counts: NDArray[np.intp], column: Column, family: str | None
 ) -> tuple[Category, ...]:
-    """Return the categories in order, the rare ones of many as one."""
+    """Return the categories in order; if there are many, merge the rare ones."""
     observed = [v for v, count in zip(values, counts, strict=True) if count]
     if family == "ordinal" or (family is None and column.ordered):
         if not column.levels and any(isinstance(v, str) for v in values):
@@ -221,9 +221,9 @@ def _rank(value: Category) -> str:
 
 
 def _centre_and_spread(known: Floats) -> tuple[float, float]:
-    """Return the median, and the quartiles' distance as a standard deviation.
+    """Return the median, and the interquartile range in units of a standard deviation.
 
-    Where more than half of the entries are the median, the spread is that of the others.
+    If more than half of the entries equal the median, the spread is that of the others.
     """
     low, centre, high = (float(q) for q in np.quantile(known, (0.25, 0.5, 0.75)))
     spread = (high - low) / 1.349
@@ -234,7 +234,7 @@ def _centre_and_spread(known: Floats) -> tuple[float, float]:
 
 
 def _moments(known: Floats) -> tuple[float, float]:
-    """Return mean and standard deviation, of numbers of any size; a deviation of 0 counts as 1."""
+    """Return mean and standard deviation of numbers of any size; a deviation of 0 becomes 1."""
     unit = float(np.abs(known).max()) or 1.0
     mean, deviation = float((known / unit).mean()) * unit, float((known / unit).std()) * unit
     return mean, deviation if deviation > 0 else 1.0

@@ -1,4 +1,4 @@
-"""What a classifier is given, as tensors for a model and as features for other classifiers."""
+"""A classifier's inputs, as tensors for a model and as features for other classifiers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,7 @@ class TableInputs:
 
     @property
     def continuous(self) -> bool:
-        """Whether two equal rows are surely copies, since a column has a density."""
+        """Whether two equal rows are certainly copies, since a column has a density."""
         columns = [column for column in self.columns.columns if not column.covariate]
         return any(column.family in ("real", "positive") for column in columns)
 
@@ -47,17 +47,17 @@ class TableInputs:
         return torch.from_numpy(self.columns.encode(_dense(X))).float()
 
     def features(self, xs: Tensor, fill: Floats | None = None, logs: bool = True) -> Any:
-        """Return encoded rows as other classifiers take them, `[N, D]`, without NaN.
+        """Return encoded rows as features for other classifiers, `[N, D]`, without NaN.
 
         Args:
             xs: encoded rows.
-            fill: encoded rows to take in place of missing entries; 0 if None.
-            logs: take logarithms where encoding does; otherwise the numbers, standardised.
+            fill: encoded rows that replace missing entries; 0 if None.
+            logs: keep the logarithms of the encoding; otherwise use the standardised numbers.
         """
         return self.columns.design(xs.double().cpu().numpy(), fill, logs)
 
     def decode(self, values: Tensor) -> Any:
-        """Return encoded rows as the table they came from."""
+        """Return encoded rows as a table of the original kind."""
         return self.columns.decode(values.double().cpu().numpy())
 
     def log_jacobian(self, values: Tensor) -> Floats:
@@ -65,7 +65,7 @@ class TableInputs:
         return self.columns.log_jacobian(values.double().cpu().numpy())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return what the columns hold."""
+        """Return a table of the columns' content."""
         return self.columns.to_frame()
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class DocumentInputs:
         """Count in how many documents each word occurs.
 
         Raises:
-            DataError: if there are other numbers than counts.
+            DataError: if there are numbers that are not counts.
         """
         rows = cls._checked(X)
         occurs = np.asarray((rows > 0).sum(0)).ravel()
@@ -99,16 +99,20 @@ class DocumentInputs:
 
     @property
     def continuous(self) -> bool:
-        """True: documents of the same words are surely copies."""
+        """True: documents of the same words are certainly copies."""
         return True
 
     @property
     def likelihood(self) -> Likelihood:
-        """A document is a draw of its words, given how many there are."""
+        """A document's words, given how many there are."""
         return Multinomial()
 
     def encode(self, X: Any) -> Tensor:  # noqa: N803
-        """Return counts as float32 `[N, V]`."""
+        """Return counts as float32 `[N, V]`.
+
+        Raises:
+            DataError: if there are other numbers than counts, or rows have another length.
+        """
         rows = self._checked(X)
         if rows.shape[1] != self.words:
             raise DataError(
@@ -129,11 +133,11 @@ class DocumentInputs:
         return sp.csr_matrix(values.cpu().numpy())
 
     def log_jacobian(self, values: Tensor) -> Floats:
-        """Return zeros, `[N]`: counts have probabilities."""
+        """Return zeros, `[N]`, since counts have probabilities, not densities."""
         return np.zeros(len(values))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return that all columns are words."""
+        """Return a table which says that all columns are words."""
         columns = list(range(self.words))
         return pd.DataFrame({"column": columns, "family": "word", "missing": 0.0})
 
@@ -146,7 +150,7 @@ class DocumentInputs:
         rows = sp.csr_matrix(X)
         if rows.nnz and (rows.data.min() < 0 or (rows.data != np.rint(rows.data)).any()):
             raise DataError(
-                "X is sparse and has values that are no counts, expected whole numbers >= 0: give "
+                "X is sparse and has values that are not counts, expected whole numbers >= 0: give "
                 "the counts themselves, or a dense array for columns of real numbers"
             )
         return rows
@@ -156,7 +160,7 @@ Inputs = TableInputs | DocumentInputs | ArrayInputs | CellInputs
 
 
 def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N803
-    """Return how to encode rows for training: a table, counts, or images and signals.
+    """Return how to encode training rows: a table, counts, or images and signals.
 
     Args:
         X: pandas or polars data frame, 2-D array, or sparse matrix; an array or tensor of images
@@ -165,8 +169,8 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
             table, and not documents.
 
     Raises:
-        DataError: if rows cannot be used.
-        ConfigError: if there are `columns` of images or cells.
+        DataError: if rows are invalid.
+        ConfigError: if `columns` are given for images or cells.
     """
     if is_array(X) or isinstance(X, CellRows):
         if columns is not None:
@@ -175,7 +179,7 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
             )
         return CellInputs.infer(X) if isinstance(X, CellRows) else ArrayInputs.infer(X)
     if sp.issparse(X):
-        # What is said of columns says that they are no words.
+        # With stated families, columns are not words.
         if are_counts(X) and columns is None:
             return DocumentInputs.infer(X)
         return TableInputs(Columns.infer(_dense(X), columns))
@@ -183,7 +187,7 @@ def infer_inputs(X: Any, columns: Families | None = None) -> Inputs:  # noqa: N8
 
 
 def inputs_from_dict(state: dict[str, Any]) -> Inputs:
-    """Return the inputs that `to_dict` was called on."""
+    """Return the inputs that `to_dict` describes."""
     if state.get("kind") == "documents":
         return DocumentInputs(state["words"], tuple(state["frequencies"]))
     if state.get("kind") == "cells":
@@ -198,7 +202,7 @@ def _dense(X: Any) -> Any:  # noqa: N803
 
 
 def are_counts(X: Any) -> bool:  # noqa: N803
-    """Return whether a sparse matrix holds whole numbers >= 0 alone."""
+    """Return whether a sparse matrix holds only whole numbers >= 0."""
     data = X.tocsr().data
     whole = bool(len(data)) and bool(np.isfinite(data).all())
     return whole and data.min() >= 0 and bool((data == np.rint(data)).all())

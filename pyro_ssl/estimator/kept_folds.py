@@ -1,4 +1,4 @@
-"""Folds that last over several fits: no model is ever judged by a row that it has seen."""
+"""Folds that last over several fits, so that no model is judged on a row that it has seen."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from pyro_ssl.estimator.members import Codes, Fold
 
-# The fold of rows that every model sees.
+# The fold number of rows that every model sees.
 NOWHERE = -1
-# The fold of a row that is new.
+# The fold number of a new row.
 _NEW = -2
 
 
@@ -19,7 +19,7 @@ def numbers_of(folds: Sequence[Fold], rows: Codes) -> Codes:
 
     Args:
         folds: the folds.
-        rows: numbers of the labelled rows, sorted.
+        rows: indices of the labelled rows, sorted.
     """
     found = np.full(len(rows), NOWHERE)
     for number, fold in enumerate(folds):
@@ -28,18 +28,18 @@ def numbers_of(folds: Sequence[Fold], rows: Codes) -> Codes:
 
 
 def folds_of(numbers: Codes, rows: Codes, codes: Codes, count: int) -> list[Fold]:
-    """Return the folds of labelled rows whose fold's number is known.
+    """Return the folds of labelled rows with known fold numbers.
 
     Args:
-        numbers: fold of each labelled row, `[L]`, or `NOWHERE`.
-        rows: numbers of the labelled rows, sorted.
+        numbers: fold number of each labelled row, `[L]`, or `NOWHERE`.
+        rows: indices of the labelled rows, sorted.
         codes: their labels, `[L]`.
         count: number of folds.
     """
     found = []
     for number in range(count):
         out = numbers == number
-        # Every class keeps a row.
+        # Every class keeps at least one row.
         for code in np.setdiff1d(codes, codes[~out]):
             out[np.flatnonzero(codes == code)[0]] = False
         found.append(Fold(rows[~out], rows[out]))
@@ -47,13 +47,13 @@ def folds_of(numbers: Codes, rows: Codes, codes: Codes, count: int) -> list[Fold
 
 
 def deal(codes: Codes, numbers: Codes, new: Codes, count: int) -> Codes:
-    """Return folds for new labelled rows: each in the one with the fewest rows of its class.
+    """Return fold numbers of new labelled rows: each joins the fold with the fewest of its class.
 
-    The first row of a class is held out nowhere.
+    The first row of a class is never held out.
 
     Args:
         codes: labels of the rows that have folds, `[L]`.
-        numbers: their folds.
+        numbers: their fold numbers.
         new: labels of the new rows.
         count: number of folds.
     """
@@ -74,11 +74,11 @@ def deal(codes: Codes, numbers: Codes, new: Codes, count: int) -> Codes:
 def found_again(
     old: NDArray[Any], numbers: Codes, new: NDArray[Any], codes: Codes, count: int
 ) -> Codes:
-    """Return folds for labelled rows of which some were there before: those keep their folds.
+    """Return fold numbers of labelled rows; rows that were there before keep their folds.
 
     Args:
         old: encoded inputs of the rows that have folds, `[L, C]`.
-        numbers: their folds.
+        numbers: their fold numbers.
         new: encoded inputs of all labelled rows now, `[M, C]`.
         codes: their labels, `[M]`.
         count: number of folds.

@@ -1,4 +1,4 @@
-"""One column of a table: how its entries become numbers, and back."""
+"""One column of a table, and the maps from its entries to numbers and back."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,38 +26,39 @@ _CLIP = 10.0
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a table holds, fitted on training rows; plain values.
+    """The content of one column of a table, fitted on training rows, as plain values.
 
-    The encoded value e of an entry x is, for the families
+    The encoded value e of an entry x is, for the families::
 
         real, positive              e = (t(x) - shift) / scale
         count                       e = x, or as a real one
-        binary, categorical, ordinal    the place of x among `categories`
+        binary, categorical, ordinal    the index of x among `categories`
 
     with t(x) = x, log x, log(1 + x), or asinh((x - centre) / spread), named by `transform`. Only
-    counts of the transform "none" are modelled as counts.
+    counts with the transform "none" are modelled as counts.
 
     Attributes:
-        name: the data frame's name of the column, or the number of the array's column.
-        family: one of `FAMILIES` but the last, or "constant": not modelled, the same in all rows.
+        name: the column's name in a data frame, or its number in an array.
+        family: one of `FAMILIES` except the last, or "constant": the same in all rows, not
+            modelled.
         dtype: pandas' name of the raw column's dtype.
         categories: distinct entries, in the order of their codes. If the last is "other", it stands
-            for all entries that are none of the others.
+            for all entries that are not among the others.
         levels: all categories of a pandas categorical, in their order.
         ordered: whether the pandas categorical is ordered.
-        transform: "none", "log" or "asinh"; of counts "none", "log1p" or "linear".
+        transform: "none", "log" or "asinh"; for counts "none", "log1p" or "linear".
         centre: the asinh's centre.
         spread: the asinh's unit.
-        shift: mean of what is standardised: of t(x); of log(1 + x), of a count; of codes.
-        scale: standard deviation of it.
-        raw_shift: mean of the numbers themselves, where t is a logarithm.
+        shift: mean of the standardised quantity: t(x); log(1 + x) of a count; a code.
+        scale: its standard deviation.
+        raw_shift: mean of the numbers themselves, if t is a logarithm.
         raw_scale: their standard deviation.
         constant: the number in all rows of a constant column; None if it has `categories`, or if
             all entries are missing.
         missing: share of missing entries.
-        parsed: whether numbers were strings: others among them are missing, without a warning.
-        covariate: whether it is conditioned on and not modelled; the family says how networks see
-            it.
+        parsed: whether numbers were strings: other strings are then missing, without a warning.
+        covariate: whether the column is conditioned on and not modelled; the family decides how
+            networks see it.
     """
 
     name: str | int
@@ -80,15 +81,15 @@ class Column:
 
     @property
     def stated(self) -> str:
-        """The family in words: that of a covariate after "covariate"."""
+        """The family in words, after "covariate" for a covariate."""
         return f"covariate {self.family}" if self.covariate else self.family
 
     @property
     def likelihood(self) -> Likelihood:
         """The family of the encoded values.
 
-        A scale and a dispersion are learned for each column, common to all rows; scales are at
-        least 0.1 of the column's standard deviation, so that no single column rules the bound.
+        A scale and a dispersion are learned for each column, and all rows share them. Scales are at
+        least 0.1 of the column's standard deviation, so that no single column dominates the bound.
         """
         if self._is_real:
             return Gaussian(scale=None, per="dimension", min_scale=0.1)
@@ -107,7 +108,7 @@ class Column:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What columns are sorted by: those of one likelihood are neighbours, covariates last."""
+        """The sort key of columns: those of one likelihood are neighbours, covariates come last."""
         groups = ("real positive", "count", "binary categorical", "ordinal")
         group = next(n for n, names in enumerate(groups) if self.family in names.split())
         group = 0 if self._is_real else group
@@ -116,8 +117,8 @@ class Column:
     def encode(self, series: pd.Series) -> tuple[Floats, list[Any]]:
         """Return encoded values `[N]`, NaN where missing, and the entries that were refused.
 
-        Refused, and taken for missing, are unseen categories, numbers outside the family's support,
-        and entries of a column of numbers that are none.
+        Refused entries become missing: unseen categories, numbers outside the family's support, and
+        entries that are not numbers in a column of numbers.
 
         Raises:
             DataError: if a column of numbers holds infinity.
@@ -135,10 +136,10 @@ class Column:
         return (self._standardised(raw) if self._is_real else raw), refused
 
     def decode(self, values: Floats) -> pd.Series:
-        """Return the entries of encoded values `[N]`, of the raw column's dtype where it can be.
+        """Return the entries for encoded values `[N]`, of the raw column's dtype if possible.
 
-        Numbers of a column of whole numbers are rounded, dates to milliseconds, codes to one of a
-        category.
+        Numbers of a column of whole numbers are rounded, dates to milliseconds, and codes to the
+        code of a category.
         """
         if self.categories:
             return restore_labels(values, self.categories, self.dtype, self.levels, self.ordered)
@@ -165,7 +166,7 @@ class Column:
         return np.where(np.isnan(values), 0.0, logs)
 
     def design(self, values: Floats, fill: Floats | None = None, logs: bool = True) -> list[Floats]:
-        """Return columns `[N]` for other classifiers, of encoded values; see `Columns.design`."""
+        """Return columns `[N]` for other classifiers, from encoded values; see `Columns.design`."""
         missing = 1.0 - ~np.isnan(values)
         if fill is not None:
             values = np.where(np.isnan(values), fill, values)
@@ -190,7 +191,7 @@ class Column:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "Column":
-        """Return the column that `to_dict` was called on.
+        """Return the column that `to_dict` describes.
 
         Raises:
             ConfigError: if there are other keys.
@@ -237,7 +238,7 @@ class Column:
 
 
 def _code(value: Category, known: dict[Category, int], numeric: bool, rest: float) -> float:
-    """Return the code of an entry; where `numeric`, that of its number."""
+    """Return the code of an entry; if `numeric`, the code of its number."""
     if value in known:
         return known[value]
     if numeric:

@@ -1,4 +1,4 @@
-"""Labels of which some are unknown, as scikit-learn's classifiers are given them."""
+"""Labels for scikit-learn's classifiers, some of which are unknown."""
 
 import warnings
 from numbers import Number
@@ -11,11 +11,11 @@ from sklearn.utils import column_or_1d
 
 from pyro_ssl.errors import DataError
 
-# Ways to say that a label is unknown.
+# Ways to mark a label as unknown.
 _WAYS = "give unknown labels as None, or as -1 in an array of dtype object, or state unlabelled="
-# What people write for an unknown label.
+# Strings that people often write for an unknown label.
 _UNKNOWN = ("", "?", "unknown", "unlabelled", "unlabeled", "missing", "na", "n/a", "none", "nan")
-# What NumPy writes into an array of strings for a missing label.
+# The string that NumPy writes for a missing label into an array of strings.
 _WRITTEN = ("nan", "None", "<NA>", "NaT")
 
 
@@ -23,8 +23,8 @@ class LabelCodes(NamedTuple):
     """Labels as whole numbers.
 
     Attributes:
-        codes: places of the labels in `classes_`, -1 where unknown, `[N]`, int64.
-        classes_: the known labels, each once, sorted, of the labels' dtype, `[K]`.
+        codes: indices of the labels in `classes_`, -1 where unknown, `[N]`, int64.
+        classes_: the distinct known labels, sorted, of the labels' dtype, `[K]`.
     """
 
     codes: NDArray[np.int64]
@@ -32,15 +32,15 @@ class LabelCodes(NamedTuple):
 
     @classmethod
     def fit(cls, y: Any, unlabelled: Any = None) -> "LabelCodes":
-        """Find the classes among labels; which are unknown is said at `known_labels`.
+        """Find the classes among labels; `known_labels` says which labels are unknown.
 
         Args:
             y: labels `[N]`: numbers, strings, truth values or objects; arrays, lists, series.
-            unlabelled: what stands for an unknown label.
+            unlabelled: the marker of unknown labels.
 
         Raises:
             DataError: a ValueError; if there are fewer than two classes, if labels are continuous,
-                of several kinds or of several columns, or if strings look like unknown labels.
+                of several kinds or in several columns, or if strings look like unknown labels.
         """
         known, labels = known_labels(y, unlabelled)
         if labels.dtype.kind == "f":
@@ -69,11 +69,11 @@ def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDA
 
     Args:
         y: labels `[N]`.
-        unlabelled: what stands for an unknown label, a number or string; -1 is then a class.
+        unlabelled: the marker of unknown labels, a number or string; -1 is then a class.
 
     Raises:
         DataError: if there are no labels, none is known, they are of several kinds or columns, or
-            if, with no marker stated, strings look like unknown labels.
+            if strings look like unknown labels and no marker is stated.
     """
     labels = one_column(y)
     is_label = is_known(labels, unlabelled)
@@ -89,15 +89,15 @@ def known_labels(y: Any, unlabelled: Any = None) -> tuple[NDArray[np.bool_], NDA
 
 
 def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArray[np.int64]:
-    """Return the places of labels among given classes, -1 where unknown, `[N]`.
+    """Return the indices of labels among given classes, -1 where unknown, `[N]`.
 
     Args:
         y: labels `[N]`, all of which may be unknown; see `known_labels`.
         classes: the classes, sorted, `[K]`.
-        unlabelled: what stands for an unknown label.
+        unlabelled: the marker of unknown labels.
 
     Raises:
-        DataError: if a label is none of the classes, or labels cannot be used.
+        DataError: if a label is not among the classes, or labels are invalid.
     """
     labels = one_column(y)
     found = np.full(len(labels), -1, dtype=np.int64)
@@ -116,20 +116,20 @@ def codes_among(y: Any, classes: NDArray[Any], unlabelled: Any = None) -> NDArra
 
 
 def is_known(labels: NDArray[Any], unlabelled: Any = None) -> NDArray[np.bool_]:
-    """Return which labels, as `one_column` returns them, are known; see `known_labels`."""
+    """Return which labels, as returned by `one_column`, are known; see `known_labels`."""
     return ~(pd.isna(labels) | _marked(labels, unlabelled))
 
 
 def one_column(y: Any) -> NDArray[Any]:
-    """Return labels as an array of one dimension, of objects where entries may be missing.
+    """Return labels as a one-dimensional array, of objects if entries may be missing.
 
     Raises:
-        DataError: if there are none, or several columns.
+        DataError: if there are no labels, or several columns.
     """
     if y is None:
         raise DataError("The classifier requires y to be passed, but the target y is None")
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
-        # Has the warning, and keeps the dtype.
+        # Gives the warning, and keeps the dtype.
         column_or_1d(np.zeros(y.shape), warn=True)
         y = y.iloc[:, 0]
     if type(y).__module__.startswith("polars"):
@@ -139,7 +139,7 @@ def one_column(y: Any) -> NDArray[Any]:
         return y.to_numpy() if plain else y.to_numpy(dtype=object)
     found = np.asarray(y)
     if found.dtype.kind in "US" and not isinstance(y, np.ndarray):
-        # NumPy would write missing labels of a list as strings.
+        # NumPy would turn missing labels of a list into strings.
         found = np.asarray(y, dtype=object)
     try:
         return column_or_1d(found, warn=True)
@@ -148,7 +148,7 @@ def one_column(y: Any) -> NDArray[Any]:
 
 
 def _marked(labels: NDArray[Any], unlabelled: Any) -> NDArray[np.bool_]:
-    """Return which labels are the marker."""
+    """Return which labels equal the marker."""
     marker = -1 if unlabelled is None else unlabelled
     number = isinstance(marker, Number | np.generic) and not isinstance(marker, str)
     if labels.dtype.kind in "iuf":
@@ -164,7 +164,7 @@ def _equal(value: Any, marker: Any) -> bool:
 
 
 def _of_one_kind(known: NDArray[Any]) -> NDArray[Any]:
-    """Return objects as numbers or truth values if they are; strings stay objects."""
+    """Return objects as numbers or truth values if all are; strings stay objects."""
     kind = pd.api.types.infer_dtype(known, skipna=False)
     if kind == "string":
         return known
@@ -190,7 +190,7 @@ def _check_whole(labels: NDArray[Any]) -> None:
 
 
 def _check_strings(known: NDArray[Any], labels: NDArray[Any], unlabelled: Any) -> None:
-    """Check that no string was meant to be an unknown label."""
+    """Check that no string was meant to mark an unknown label."""
     if unlabelled is not None or known.dtype.kind not in "USO":
         return
     # A missing label becomes such a string only in an array of strings.

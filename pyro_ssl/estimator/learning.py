@@ -1,4 +1,4 @@
-"""What every fit of a classifier does with encoded rows."""
+"""The part of fitting a classifier that starts from encoded rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,11 +31,11 @@ class LearningMethods(TrainingMethods, GenerativeMethods):
     max_steps: int
     n_jobs: int | None
 
-    # What fit sets.
+    # Set by `fit`.
     _weighing: Weighing
     # Rows, labels and weights that scikit-learn's classifiers learnt from.
     _taught: tuple[Tensor, Codes, Floats]
-    # Models to go on from in the present fit.
+    # Models whose weights the present fit starts from.
     _start: list[Any] | None
 
     def _learn(
@@ -52,11 +52,11 @@ class LearningMethods(TrainingMethods, GenerativeMethods):
         Args:
             xs: encoded rows, float32.
             codes: their labels, -1 where unknown.
-            weights: of the rows.
-            folds: of the labelled rows.
-            share: steps of this training, as a share of those of `fit`.
-            standing_for: rows that an unlabelled row, and that a labelled one, stands for; None for
-                one.
+            weights: weights of the rows.
+            folds: folds of the labelled rows.
+            share: number of steps, as a share of those of `fit`.
+            standing_for: numbers of rows that an unlabelled row and a labelled row stand for; None
+                for one each.
         """
         self._fit_members(xs, codes, weights, folds, share)
         auto = isinstance(self.model, str) and self.model == "auto"
@@ -69,7 +69,7 @@ class LearningMethods(TrainingMethods, GenerativeMethods):
         self._fit_bounds(xs)
 
     def _make_weighing(self, rows: int | None) -> Weighing:
-        """Return the candidates for so many rows; those of the model alone if None."""
+        """Return the candidates for `rows` rows; if None, only those of the model."""
         auto = rows is not None
         given = self.classifiers if auto else {}
         if given is None:
@@ -89,7 +89,7 @@ class LearningMethods(TrainingMethods, GenerativeMethods):
         self._n_features_out = self.transform_dim_
 
     def _go_on(self, models: Sequence[Any]) -> bool:
-        """Give new models the weights of those to go on from; return whether there are any."""
+        """Give new models the weights of models to start from; return whether there are any."""
         if self._start is None:
             return False
         for new, old in zip(models, self._start, strict=True):

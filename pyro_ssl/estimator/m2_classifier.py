@@ -6,7 +6,7 @@ from typing import Any
 
 from pyro_ssl.estimator.classifier import SemiSupervisedVAEClassifier
 
-# Parameters that have no effect any more, and what to do in their place.
+# Parameters without effect, and what to do instead.
 _FORMER = {
     "epochs": "give max_steps and min_steps, numbers of steps",
     "validation": "leave it out: each member is judged by labelled rows that it does not see",
@@ -19,33 +19,33 @@ _OPTIONS = ("latent_dim", "hidden_dims", "input_dropout", "alpha")
 class M2Classifier(SemiSupervisedVAEClassifier):
     """An alias of `SemiSupervisedVAEClassifier(model="m2")` that takes former parameters too.
 
-    New code should use that class, and `model="auto"`, which also weighs classifiers of the
-    labelled rows alone against the model. Features need not be in [0, 1] any more.
+    New code should use that class, with `model="auto"`, which also weighs classifiers of the
+    labelled rows against the model. Features need not be in [0, 1] any more.
 
     Args:
-        latent_dim: option of `M2`, as are the next, which `model_options` would hold; None for
-            what suits the data.
+        latent_dim: an option of `M2`, like the following ones; `model_options` can hold them too.
+            None for a value that suits the data.
         hidden_dims: widths of the hidden layers.
         batch_norm: has no effect any more.
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean classification term beside the bound per example, in nats.
-        epochs: has no effect any more; `max_steps` and `min_steps` have.
-        batch_size: labelled, and unlabelled, rows a step.
-        learning_rate: the step size at the start.
+        epochs: has no effect any more; use `max_steps` and `min_steps`.
+        batch_size: number of labelled rows, and of unlabelled rows, per step.
+        learning_rate: the initial step size.
         validation: has no effect any more.
         binarise: has no effect any more.
         device: where to train, as torch names it.
         random_state: seed, as scikit-learn takes it.
-        columns: this and all others: see `SemiSupervisedVAEClassifier`.
-        unlabelled: see there.
-        class_prior: see there.
-        class_weight: see there.
-        members: see there.
-        max_steps: see there.
-        min_steps: see there.
-        n_jobs: see there.
-        warm_start: see there.
-        verbose: see there.
+        columns: see `SemiSupervisedVAEClassifier`.
+        unlabelled: see `SemiSupervisedVAEClassifier`.
+        class_prior: see `SemiSupervisedVAEClassifier`.
+        class_weight: see `SemiSupervisedVAEClassifier`.
+        members: see `SemiSupervisedVAEClassifier`.
+        max_steps: see `SemiSupervisedVAEClassifier`.
+        min_steps: see `SemiSupervisedVAEClassifier`.
+        n_jobs: see `SemiSupervisedVAEClassifier`.
+        warm_start: see `SemiSupervisedVAEClassifier`.
+        verbose: see `SemiSupervisedVAEClassifier`.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class M2Classifier(SemiSupervisedVAEClassifier):
 
     @model_options.setter
     def model_options(self, value: Any) -> None:
-        """Ignore what the constructor of the class it is based on sets."""
+        """Ignore the value, which the constructor of the base class sets."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "M2Classifier":  # noqa: N803
-        """Learn from rows `X` and labels `y` `[N]`, of which most may be unknown."""
+        """Learn from rows `X` and labels `y` `[N]`, most of which may be unknown."""
         self._tell_former()
         super().fit(X, y, sample_weight)
         return self
@@ -129,7 +129,7 @@ class M2Classifier(SemiSupervisedVAEClassifier):
         return self
 
     def _tell_former(self) -> None:
-        """Warn once of all parameters given that have no effect any more."""
+        """Warn once about all given parameters that have no effect any more."""
         given = {name: getattr(self, name) for name in _FORMER}
         told = [f"{k}={v!r} ({_FORMER[k]})" for k, v in given.items() if v is not None]
         if told:

@@ -20,31 +20,31 @@ Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 Self = TypeVar("Self", bound="Members")
 
-# Rows that a model is given at once.
+# Number of rows that a model is given at once.
 ROWS = 2000
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Labelled rows to learn from and to be held out, by their numbers."""
+    """Indices of labelled rows to learn from, and of those to hold out."""
 
     kept: Codes
     held_out: Codes
 
 
 def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None) -> list[Fold]:
-    """Return folds of the labelled rows, stratified, in which every class keeps a row.
+    """Return stratified folds of the labelled rows; every class keeps a row in each fold.
 
     Args:
         codes: labels of all rows, -1 where unknown.
-        count: number of folds; fewer if no class has so many rows.
+        count: number of folds; fewer if no class has that many rows.
         seed: seed of the shuffling.
         groups: numbers of the rows, `[N]`, equal for rows that are copies of each other: these are
             held out together. None if there are no copies.
 
     Returns:
-        The folds. Rows that are the only ones of their class are held out nowhere. If there are no
-        other rows, or one fold, all folds keep everything.
+        The folds. The only row of a class is never held out. With no other rows, or with one fold,
+        all folds keep everything.
     """
     if groups is not None:
         _, places, copies = np.unique(groups, return_index=True, return_inverse=True)
@@ -60,12 +60,12 @@ def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None)
     parts = min(count, int(sizes.max()))
     splitter = StratifiedKFold(parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # Of classes with fewer rows than there are folds, which is provided for below.
+        # Warns about classes with fewer rows than folds, which the code below provides for.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parted = list(splitter.split(several, codes[several]))
     for n, (_, places) in enumerate(parted):
         held_out = several[places]
-        # Two rows of a class may be in one fold: the class then keeps one of them.
+        # If all rows of a class are in one fold, the class keeps one of them.
         kept = np.setdiff1d(labelled, held_out)
         lacking = np.setdiff1d(np.unique(codes[labelled]), codes[kept])
         first = [held_out[codes[held_out] == c][0] for c in lacking]
@@ -74,14 +74,14 @@ def make_folds(codes: Codes, count: int, seed: int, groups: Codes | None = None)
 
 
 class Members:
-    """Models of one kind with the labelled rows that each does not see.
+    """Models of one kind, and the labelled rows that each of them does not see.
 
-    Their mean predicts, and each one's prediction of the rows it does not see tells how good that
-    is. A base: subclasses know what labels are.
+    The mean of their predictions is the prediction. Each model's predictions for rows that it does
+    not see tell how good it is. This is a base class; subclasses handle the kind of labels.
 
     Args:
         models: the models, untrained or trained.
-        folds: one for each.
+        folds: a fold for each model.
     """
 
     def __init__(self, models: Sequence[Any], folds: Sequence[Fold]) -> None:
@@ -100,11 +100,11 @@ class Members:
 
         Args:
             xs: the rows.
-            labels: -1 where unknown; or real ones, in the dtype of `xs`, NaN where unknown.
-            weights: of the rows.
+            labels: labels, -1 where unknown; or real ones, in the dtype of `xs`, NaN where unknown.
+            weights: weights of the rows.
             config: options of the training.
             on_check: called with the number of steps made.
-            checkpoint: a file to keep the state in, and to go on from if it is there.
+            checkpoint: a file for the state; if it exists, training continues from it.
         """
         everything = np.arange(len(labels))
         members = [
@@ -124,7 +124,7 @@ class Members:
         has_bound = all(model.learns_from_unlabelled for model in self.models)
         measured = measure if holds_out and has_bound else None
         with warnings.catch_warnings():
-            # Of the recording of a step, which no user can heed.
+            # Comes from the recording of a step, and users cannot act on it.
             warnings.filterwarnings("ignore", ".*not registered in the param store")
             warnings.filterwarnings("ignore", ".*torch.jit.trace", FutureWarning)
             warnings.filterwarnings("ignore", ".*torch.jit.trace", DeprecationWarning)
@@ -138,17 +138,17 @@ class Members:
         raise NotImplementedError
 
     def first(self: Self) -> Self:
-        """Return the first model alone."""
+        """Return members with only the first model."""
         return type(self)(self.models[:1], self.folds[:1])
 
     def held_out(self, each: Floats, rows: Codes) -> Floats:
-        """Return of `[E, L, K]` what the model says that does not see the row, `[L, K]`.
+        """Return, for each row, the predictions of the model that does not see it, `[L, K]`.
 
         Rows that all models see are NaN.
 
         Args:
-            each: what each model says of rows.
-            rows: the numbers of these rows, sorted.
+            each: each model's predictions for the rows, `[E, L, K]`.
+            rows: indices of these rows, sorted.
         """
         found = np.full(each.shape[1:], np.nan)
         for said, fold in zip(each, self.folds, strict=True):
@@ -157,9 +157,9 @@ class Members:
         return found
 
     def fills(self, xs: Tensor, coded: Sequence[bool]) -> Floats | None:
-        """Return what each model takes missing entries for, `[E, N, C]`; None if none is missing.
+        """Return rows with missing entries filled in by each model, `[E, N, C]`.
 
-        Known entries are as they were.
+        Known entries do not change. None if no entry is missing.
 
         Args:
             xs: encoded rows of a table, `[N, C]`.
@@ -175,7 +175,7 @@ class Members:
         return self._each(xs, fill)
 
     def _filled(self, model: Any, rows: Tensor, is_code: Tensor) -> Tensor:
-        """Return what a model takes entries of rows for, `[N, C]`; see `fills`."""
+        """Return a model's values for all entries of rows, `[N, C]`; see `fills`."""
         raise NotImplementedError
 
     def _each(self, xs: Tensor, call: Callable[[Any, Tensor], Tensor], size: int = ROWS) -> Floats:

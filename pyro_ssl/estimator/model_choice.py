@@ -21,15 +21,15 @@ NAMED: dict[str, type[SSLModel]] = {
     "rao_blackwell": RaoBlackwellM2,
     "ccvae": CCVAE,
 }
-# The same of models whose labels are real.
+# The same for models with real labels.
 NAMED_REAL: dict[str, type[PyroModel]] = {"auto": RegressionM2, "m2": RegressionM2}
-# Where a row has more features than this, networks of 64 units are too narrow.
+# If a row has more features than this, networks of 64 units are too narrow.
 _NARROW = 256
-# Of single cells, whose bounds are hundreds of nats. Their decoder is linear, as that of Svensson,
+# For single cells, whose bounds are hundreds of nats. Their decoder is linear, as in Svensson,
 # Gayoso, Yosef, Pachter, "Interpretable factor models of single-cell RNA-seq via variational
 # autoencoders", Bioinformatics 2020. Chosen on seeds from 100 on of benchmarks.cells.
 _ALPHA_OF_CELLS = 100.0
-# Channels of the first convolution, of rows of at most so many pixels or signals, and of others.
+# Channels of the first convolution: for rows with at most this many pixels, and for others.
 _CHANNELS, _SMALL, _CHANNELS_OF_LARGE = 16, 256, 8
 
 
@@ -44,11 +44,11 @@ def make_model(
     """Return a model with new weights, and with copies of networks among its options.
 
     Args:
-        choice: a name of `NAMED` or `NAMED_REAL`, a class, or a model whose options are taken.
+        choice: a name of `NAMED` or `NAMED_REAL`, a class, or a model whose options are used.
         input_shape: shape of one encoded input.
         num_classes: number of classes K; None for real labels.
         likelihood: the family of encoded inputs.
-        options: options of the model in place of the defaults here, for a name or a class.
+        options: options of the model that replace the defaults here, for a name or a class.
         seed: seed of the weights.
 
     Raises:
@@ -87,7 +87,7 @@ def make_models(
         num_classes: number of classes K; None for real labels.
         options: options of the model.
         seeds: seeds of the weights.
-        device: where the models will be.
+        device: device of the models.
     """
     shape, likelihood = inputs.input_shape, inputs.likelihood
     return [
@@ -97,7 +97,7 @@ def make_models(
 
 
 def _suits(kind: type, num_classes: int | None) -> bool:
-    """Return whether models of a class are of such labels."""
+    """Return whether models of a class have labels of this kind."""
     if num_classes is None:
         return issubclass(kind, PyroModel) and kind.real_labels
     return issubclass(kind, SSLModel) and not kind.multi_label
@@ -110,7 +110,7 @@ def _defaults(
     likelihood: Likelihood,
     features: int,
 ) -> dict[str, Any]:
-    """Return options that suit tables, images or signals, of those that a class takes."""
+    """Return default options for tables, images or signals, among those that a class takes."""
     narrow = features <= _NARROW
     width = 64 if narrow else 128
     latent = min(5, max(1, features // 2)) if narrow else 10
@@ -120,7 +120,7 @@ def _defaults(
         "hidden_dims": (width, width),
         "batch_norm": False,
         "input_dropout": 0.2,
-        # Of real labels by the trials of benchmarks.regression.tuning.
+        # For real labels, chosen by the trials of benchmarks.regression.tuning.
         "alpha": 10.0 if num_classes is not None else 3.0,
         "label_prior": "learned",
     }
@@ -136,13 +136,13 @@ def _defaults(
     if len(input_shape) > 1:
         small = len(input_shape) == 2 or math.prod(input_shape[1:]) <= _SMALL
         found["channels"] = _CHANNELS if small else _CHANNELS_OF_LARGE
-        # Of the convolutions' outputs, which are many.
+        # Dropout of the convolutions' outputs, which are many.
         found["input_dropout"] = 0.5
     return {k: v for k, v in found.items() if k in _parameters(kind)}
 
 
 def _parameters(kind: type) -> set[str]:
-    """Return the names of a constructor's arguments, those that it passes on included."""
+    """Return the names of a constructor's arguments, including those that it passes on."""
     names: set[str] = set()
     for base in kind.__mro__:
         if "__init__" not in vars(base):

@@ -1,4 +1,4 @@
-"""Parameters of a classifier: what they must be, and what follows from them."""
+"""Parameters of a classifier: checks, and values derived from them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from pyro_ssl.options import converted
 
 Floats = NDArray[np.floating[Any]]
 
-# What parameters may be, of any estimator. scikit-learn wants them unchanged until `fit`.
+# Valid parameters of any estimator. scikit-learn requires them to be unchanged until `fit`.
 _Options = Mapping[str, Any] | None
 _KINDS: dict[str, Any] = {
     "members": Size,
@@ -37,7 +37,7 @@ _KINDS: dict[str, Any] = {
 
 
 def check_parameters(estimator: Any) -> None:
-    """Check an estimator's parameters, as far as that needs no data.
+    """Check an estimator's parameters, as far as possible without data.
 
     Raises:
         ConfigError: a ValueError that names the parameter, its value and what was expected.
@@ -58,8 +58,8 @@ def training_options(
     Args:
         estimator: the classifier.
         seed: seed of minibatches and noise.
-        anneal: what the model recommends: first value, last value, share of `min_steps`.
-        share: steps, as a share of the classifier's.
+        anneal: the model's recommendation: first value, last value, share of `min_steps`.
+        share: number of steps, as a share of the classifier's.
     """
     return EnsembleConfig(
         max_steps=max(1, round(share * int(estimator.max_steps))),
@@ -81,7 +81,7 @@ def prior_shares(class_prior: Any, classes: int, estimated: Floats | None) -> Fl
     Args:
         class_prior: "uniform", "estimated", or shares.
         classes: number of classes K.
-        estimated: estimated shares, `[K]`; None if there are none yet, for a check alone.
+        estimated: estimated shares, `[K]`; None if there are none yet, only for the check.
 
     Raises:
         ConfigError: if the prior is none of these.
@@ -107,11 +107,11 @@ def prior_shares(class_prior: Any, classes: int, estimated: Floats | None) -> Fl
 
 @contextmanager
 def progress_bar(steps: int, verbose: int) -> Iterator[Callable[[int], None] | None]:
-    """Give what shows the number of steps made, on the standard error stream.
+    """Yield a function that shows the number of steps made on standard error, or None.
 
     Args:
-        steps: most steps.
-        verbose: 0 to show nothing; nothing is then given.
+        steps: largest number of steps.
+        verbose: 0 to show nothing and yield None.
     """
     if not verbose:
         yield None
@@ -122,6 +122,6 @@ def progress_bar(steps: int, verbose: int) -> Iterator[Callable[[int], None] | N
             bar.update(made - bar.n)
 
         yield show
-        # It may end before the most steps.
+        # Training may end before the largest number of steps.
         bar.total = bar.n
         bar.refresh()

@@ -1,4 +1,4 @@
-"""What scikit-learn asks of a classifier that has `predict_proba`."""
+"""Methods that scikit-learn expects of a classifier with `predict_proba`."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ Floats = NDArray[np.floating[Any]]
 
 
 class PredictionMethods:
-    """Methods of a classifier by its `predict_proba`; see `SemiSupervisedVAEClassifier`."""
+    """Methods of a classifier that use its `predict_proba`; see `SemiSupervisedVAEClassifier`."""
 
     unlabelled: Any
     class_prior: Any
     class_weight: Any
-    # What fit sets.
+    # Set by `fit`.
     classes_: NDArray[Any]
     class_shares_: Floats
     _weighing: Weighing
@@ -33,17 +33,17 @@ class PredictionMethods:
         raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the likeliest label of each row, `[N]`; arguments as for `predict_proba`."""
+        """Return the most probable label of each row, `[N]`; arguments as for `predict_proba`."""
         check_is_fitted(self)
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return found
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return the accuracy among rows whose label is known.
+        """Return the accuracy on rows with known labels.
 
         Args:
             X: rows.
-            y: labels `[N]`; rows of unknown ones do not count.
+            y: labels `[N]`; rows with unknown labels are ignored.
             sample_weight: weights of the rows, `[N]`.
 
         Raises:
@@ -63,12 +63,12 @@ class PredictionMethods:
 
     @property
     def held_out_(self) -> HeldOut | None:
-        """What is said of labelled rows by models that did not see their labels.
+        """Predictions for labelled rows, by models that did not see their labels.
 
-        Its probabilities are under the class shares `class_prior`, as those of `predict_proba`,
-        which in addition is less certain of novel rows.
-        There may be no rows, if no class has two labelled ones. None after `load`: files do not
-        hold it.
+        The probabilities are under the class shares `class_prior`, like those of `predict_proba`,
+        which in addition is less certain about novel rows.
+        There may be no rows, if no class has two labelled ones. None after `load`, since files do
+        not hold the predictions.
         """
         check_is_fitted(self)
         found = self._weighing.held_out()

@@ -1,4 +1,4 @@
-"""How candidates are weighed: calibration, and a mixture by held-out labelled rows."""
+"""Weights of candidates: calibration, and a mixture chosen on held-out labelled rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Codes = NDArray[np.int64]
 
-# No candidate is so sure that one held-out row could decide against it.
+# Limits every candidate's certainty, so that no single held-out row decides against it.
 _LEAST = 1e-3
 _LOG_TEMPERATURES = np.linspace(-1.4, 3.0, 89)
 _ROUNDS = 200
-# Rows of the prior of class shares, as a share of all rows.
+# Number of rows in the prior of class shares, as a share of all rows.
 _PRIOR_ROWS = 0.05
 
 
 def normalised(logs: Floats) -> Floats:
-    """Return probabilities `[..., K]` of logarithms, up to a constant, `[..., K]`."""
+    """Return normalised probabilities `[..., K]` from unnormalised logarithms `[..., K]`."""
     shifted = np.exp(logs - logs.max(-1, keepdims=True))
     found: Floats = shifted / shifted.sum(-1, keepdims=True)
     return found
@@ -32,20 +32,20 @@ def floored(probabilities: Floats) -> Floats:
 
 
 def reweighed(probabilities: Floats, old: Floats, new: Floats) -> Floats:
-    """Return p(y|x) under the class shares `new` of p(y|x) under `old`; shares are `[K]`."""
+    """Convert p(y|x) from the class shares `old` to the class shares `new`; shares are `[K]`."""
     found: Floats = probabilities * (new / old)
     return found / found.sum(-1, keepdims=True)
 
 
 def shares_of(codes: Codes, classes: int, weights: Floats | None = None) -> Floats:
-    """Return the classes' shares of labelled rows, one row of each class added, `[K]`."""
+    """Return the class shares of labelled rows, with one row added to each class, `[K]`."""
     counts = np.bincount(codes, weights, classes) + 1.0
     found: Floats = counts / counts.sum()
     return found
 
 
 def class_balanced(codes: Codes, classes: int) -> Floats:
-    """Return weights of rows, `[L]`, with which classes count the same; their sum is L."""
+    """Return weights of rows, `[L]`, with which all classes count equally; their sum is L."""
     counts = np.bincount(codes, minlength=classes)
     weights = 1.0 / counts[codes]
     found: Floats = weights * (len(codes) / weights.sum())
@@ -65,17 +65,17 @@ def temperature(
     expected: float = 0.0,
     strength: float = 3.0,
 ) -> float:
-    """Return the temperature T with which p^(1/T), normalised, predicts held-out labels best.
+    """Return the temperature T for which p^(1/T), normalised, predicts held-out labels best.
 
     Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017,
     section 4.2; here with a normal prior of log T, so that few rows change little.
 
     Args:
-        probabilities: of held-out rows, `[L, K]`, positive.
-        codes: their labels, `[L]`.
-        weights: the rows' weights, `[L]`.
+        probabilities: probabilities of held-out rows, `[L, K]`, positive.
+        codes: labels of the rows, `[L]`.
+        weights: weights of the rows, `[L]`.
         expected: mean of the prior of log T.
-        strength: its precision.
+        strength: precision of that prior.
     """
     logs = np.log(probabilities)
     rows = np.arange(len(codes))
@@ -92,17 +92,17 @@ def temperature(
 def mixture_weights(
     probabilities: Floats, codes: Codes, weights: Floats, preference: Sequence[float]
 ) -> Floats:
-    """Return the weights `[C]` of candidates in a mixture, by what they say of held-out labels.
+    """Return the weights `[C]` of candidates in a mixture, from predictions of held-out labels.
 
     They maximise the labels' log-probability under the mixture plus the logarithm of a Dirichlet
-    prior, by expectation maximisation: stacking (Wolpert 1992; Yao, Vehtari, Simpson, Gelman 2018),
-    with a prior that decides where labelled rows are few.
+    prior, by expectation maximisation. This is stacking (Wolpert 1992; Yao, Vehtari, Simpson,
+    Gelman 2018), with a prior that decides if there are few labelled rows.
 
     Args:
-        probabilities: of held-out rows by each candidate, `[C, L, K]`.
-        codes: the rows' labels, `[L]`.
-        weights: the rows' weights, `[L]`.
-        preference: rows that each candidate has in advance, `[C]`.
+        probabilities: probabilities of held-out rows by each candidate, `[C, L, K]`.
+        codes: labels of the rows, `[L]`.
+        weights: weights of the rows, `[L]`.
+        preference: prior weight of each candidate, as a number of held-out rows, `[C]`.
     """
     prior = np.asarray(preference, dtype=np.float64)
     each = probabilities[:, np.arange(len(codes)), codes]
@@ -116,15 +116,16 @@ def mixture_weights(
 
 
 def estimated_shares(probabilities: Floats, weights: Floats) -> Floats:
-    """Return the classes' shares under which the rows are most probable, `[K]`.
+    """Return the class shares under which the rows are most probable, `[K]`.
 
     Source: Saerens, Latinne, Decaestecker, "Adjusting the outputs of a classifier to new a priori
-    probabilities", Neural Computation 14, 2002, section 2.2; here with a Dirichlet prior, as many
-    rows as a twentieth of them, spread evenly: the procedure alone may end with no rows of a class.
+    probabilities", Neural Computation 14, 2002, section 2.2. Without a prior, the procedure may
+    leave a class without rows. Here a Dirichlet prior adds a twentieth of the number of rows,
+    spread evenly over the classes.
 
     Args:
-        probabilities: of rows, for equally frequent classes, `[N, K]`.
-        weights: the rows' weights, `[N]`.
+        probabilities: probabilities of rows, for equally frequent classes, `[N, K]`.
+        weights: weights of the rows, `[N]`.
     """
     classes = probabilities.shape[1]
     shares, prior = np.full(classes, 1 / classes), _PRIOR_ROWS / classes

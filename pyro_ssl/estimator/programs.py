@@ -1,4 +1,4 @@
-"""What a trained model makes of rows, by its programs."""
+"""Use of a trained model's programs: samples, completed inputs, and means."""
 
 import inspect
 import zlib
@@ -17,7 +17,7 @@ from pyro_ssl.nets.modes import evaluating
 
 
 class SharedNoise(TorchFunctionMode):
-    """Gives all rows the same normal noise, so that what is said of one depends on no other.
+    """Gives all rows the same normal noise, so that results for a row depend on no other row.
 
     Args:
         seed: seed of the noise.
@@ -35,7 +35,7 @@ class SharedNoise(TorchFunctionMode):
         sizes: Any = args if func is torch.randn else ()
         sizes = sizes if len(sizes) != 1 or isinstance(sizes[0], int) else sizes[0]
         if len(sizes) > 1:
-            # Draws of each row, `[..., B, D]`.
+            # Draws for each row, `[..., B, D]`.
             *draws, rows, last = sizes
             shape = (*draws, 1, last)
             noise = torch.randn(shape, generator=self._generator, dtype=torch.float64)
@@ -44,7 +44,7 @@ class SharedNoise(TorchFunctionMode):
 
 
 class _FreeInputs(Messenger):
-    """Lets the site "x" be drawn, or takes its mean, in place of observing it."""
+    """Draws the site "x", or takes its mean, instead of observing it."""
 
     def __init__(self, mean: bool) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _FreeInputs(Messenger):
 
 
 class _Means(Messenger):
-    """Takes the mean of each latent with a density in place of a draw."""
+    """Takes the mean of each latent with a density instead of a draw."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if not msg["is_observed"] and msg["value"] is None and msg["fn"].has_rsample:
@@ -72,7 +72,7 @@ def generate(model: PyroModel, like: Tensor, ys: Tensor) -> Tensor:
 
     Args:
         model: the model, in evaluation mode.
-        like: any inputs `[B, *input_shape]`; documents get their lengths.
+        like: any inputs `[B, *input_shape]`; documents get their lengths from them.
         ys: labels `[B]`.
     """
     with _quiet(model), _FreeInputs(mean=False):
@@ -84,14 +84,14 @@ def generate(model: PyroModel, like: Tensor, ys: Tensor) -> Tensor:
 def complete(
     model: PyroModel, xs: Tensor, ys: Tensor, draw_latents: bool, draw_inputs: bool
 ) -> Tensor:
-    """Return inputs by p(x|y,z), `[B, *input_shape]`, with z from q(z|x,y).
+    """Return inputs under p(x|y,z), `[B, *input_shape]`, with z from q(z|x,y).
 
     Args:
         model: the model.
         xs: inputs `[B, *input_shape]`.
         ys: labels `[B]`.
-        draw_latents: draw z; otherwise it is the mean of q(z|x,y).
-        draw_inputs: draw x; otherwise it is the mean of p(x|y,z), for categories the likeliest.
+        draw_latents: draw z; otherwise use the mean of q(z|x,y).
+        draw_inputs: draw x; otherwise use the mean of p(x|y,z), or the most probable category.
     """
     batch = Batch(xs, ys, len(xs))
     with _quiet(model):
@@ -107,12 +107,12 @@ def complete(
 
 @torch.no_grad()
 def decoded(model: PyroModel, zs: Tensor, ys: Tensor, covariates: Tensor | None) -> Tensor:
-    """Return the means of p(x|y,z), `[B, *input_shape]`, by the model's `decode`.
+    """Return the means of p(x|y,z), `[B, *input_shape]`, from the model's `decode`.
 
     Args:
         model: the model.
         zs: latents `[B, D]`.
-        ys: labels `[B]`, for models whose latents do not hold the label, as those of CCVAE do.
+        ys: labels `[B]`; not used for models whose latents hold the label, such as CCVAE.
         covariates: `[B, C]`; None if the model has none.
     """
     decode: Any = model.decode
@@ -123,7 +123,7 @@ def decoded(model: PyroModel, zs: Tensor, ys: Tensor, covariates: Tensor | None)
 
 
 def _mean_inputs(model: PyroModel, program: Any, batch: Batch) -> Tensor:
-    """Return the mean of p(x|.), as the model's likelihood takes it of the decoder's outputs."""
+    """Return the mean of p(x|.), computed by the model's likelihood from the decoder's outputs."""
     found: list[Tensor] = []
     lower = getattr(model, "vae", model)
     original = lower._p_x_of

@@ -31,47 +31,47 @@ class SemiSupervisedVAERegressor(
     TransformerMixin,
     BaseEstimator,
 ):
-    """A regressor by deep generative models, of rows of which few have a label.
+    """A regressor by deep generative models, for data with few labels.
 
-    For tables, documents as sparse counts, images and signals, with tens to hundreds of labelled
-    rows and more unlabelled ones, which it learns from too. `members` models of p(x, y, z)
+    It takes tables, documents as sparse counts, images and signals, with tens to hundreds of
+    labelled rows, and also learns from unlabelled rows. `members` models of p(x, y, z)
     (`RegressionM2`) are trained at once, each without one part of the labelled rows. Candidates for
     the label are the models' q(y|x) and, for model="auto", its mean under p(y|x) by importance
-    sampling, and `regressors`, which see missing entries as the models fill them in. The prediction
-    is a mean of them, weighed by how near they are to labelled rows that they did not see
-    (`decision_`); its standard deviation is that of their mixture, calibrated on the same rows.
+    sampling, and `regressors`, for which the models fill in missing entries. The prediction is a
+    mean of all candidates, weighed by their errors on labelled rows that they did not see
+    (`decision_`). Its standard deviation is that of their mixture, calibrated on the same rows.
 
-    Labels are standardised inside. Of positive labels that spread over orders of magnitude give the
-    logarithms.
+    Labels are standardised internally. If positive labels spread over orders of magnitude, give
+    their logarithms.
 
     Equal seeds give equal predictions on one machine. The order of rows makes no difference.
 
     Args:
         model: "auto", "m2", `RegressionM2` or a class derived from it, or a model whose options
-            are taken, for data of its shape.
+            are used, for data of its shape.
         columns: families of columns, by name or one for each; see `Columns.infer`.
         regressors: regressors by name, for "auto"; None for ridge regression, a random forest and,
-            up to 1,000 labelled rows, a Gaussian process of the labelled rows; {} for none.
+            up to 1,000 labelled rows, a Gaussian process, all on the labelled rows; {} for none.
         members: number of models.
-        model_options: options of the model in place of defaults for tables.
-        max_steps: most steps of training.
-        min_steps: steps before which the step size does not begin to fall.
-        batch_size: labelled rows a step, and unlabelled ones.
+        model_options: options of the model that replace the defaults for tables.
+        max_steps: largest number of training steps.
+        min_steps: number of steps before which the step size does not begin to fall.
+        batch_size: number of labelled rows, and of unlabelled rows, per step.
         learning_rate: Adam's step size.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        n_jobs: processes of the default forest.
-        random_state: None, a whole number or a RandomState: seed of everything drawn.
-        verbose: above 0 for a progress bar on the standard error stream.
-        checkpoint: a file in which a long training keeps its state every 100 steps. If it is
-            there, the same `fit` goes on from it; after the training it is deleted.
+        n_jobs: number of processes of the default forest.
+        random_state: None, a whole number or a RandomState: seed of all random draws.
+        verbose: above 0 for a progress bar on standard error.
+        checkpoint: a file in which a long training keeps its state every 100 steps. If the file
+            exists, the same `fit` continues from it; after the training it is deleted.
 
     Attributes:
-        columns_: what each column was taken for.
-        decision_: the candidates, on held-out rows their root mean squared errors in units of the
-            labels and log losses in nats, and their weights.
+        columns_: the inferred content of each column.
+        decision_: the candidates, their root mean squared errors (in units of the labels) and log
+            losses (in nats) on held-out rows, and their weights.
         scaling_: mean and standard deviation of the known labels.
         models_, model_: the trained models, and the first of them.
-        n_iter_, termination_condition_: steps made, and why they ended.
+        n_iter_, termination_condition_: number of steps made, and why they ended.
         history_: `step`, `loss` and `measure` (nats per row) every 100 steps.
         n_features_in_, feature_names_in_: number of columns, and their names if they are strings.
 
@@ -119,16 +119,16 @@ class SemiSupervisedVAERegressor(
         self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SemiSupervisedVAERegressor":  # noqa: N803
-        """Learn from rows of which most may have no label.
+        """Learn from rows, most of which may have no label.
 
         Args:
             X: pandas or polars data frame, array or sparse matrix, `[N, C]`; NaN is missing.
             y: labels `[N]`, numbers; NaN, None or pd.NA where unknown; at least two are known.
-            sample_weight: weights `[N]`; one of n is the same as n equal rows, see `training_rows`.
+            sample_weight: weights `[N]`; a weight of n equals n equal rows, see `training_rows`.
 
         Raises:
-            ConfigError: a ValueError, if a parameter cannot work.
-            DataError: a ValueError, if rows or labels cannot be used.
+            ConfigError: a ValueError, if a parameter is invalid.
+            DataError: a ValueError, if rows or labels are invalid.
         """
         check_parameters(self)
         X = self._checked(X, reset=True)  # noqa: N806
@@ -144,7 +144,7 @@ class SemiSupervisedVAERegressor(
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
-        """Return labels `[N]`, float64, and also their standard deviations if asked for.
+        """Return labels `[N]`, float64, and their standard deviations if `return_std`.
 
         Args:
             X: rows with the columns of training.

@@ -1,4 +1,4 @@
-"""Rows kept of a stream: all up to a cap, and beyond it a uniform sample."""
+"""Rows kept from a stream: all of them up to a limit, then a uniform sample."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +13,13 @@ class Reservoir:
     """A uniform sample, of at most `capacity` rows, of all rows that were added.
 
     Algorithm R: Vitter, "Random sampling with a reservoir", ACM TOMS 11(1), 1985, section 2. Row t
-    (from 0) takes the place of a kept one with probability capacity / (t + 1).
+    (from 0) replaces a kept row with probability capacity / (t + 1).
 
     Attributes:
-        capacity: most rows that are kept.
+        capacity: largest number of rows to keep.
         seed: seed of the draws.
-        columns: what is kept of each row, by name: arrays `[n, ...]`, or sparse matrices `[n, D]`.
-        seen: how many rows were added.
+        columns: the kept data of each row, by name: arrays `[n, ...]`, or sparse matrices `[n, D]`.
+        seen: number of rows that were added.
     """
 
     capacity: int
@@ -28,7 +28,7 @@ class Reservoir:
     seen: int = 0
 
     def __len__(self) -> int:
-        """Return how many rows are kept."""
+        """Return the number of rows that are kept."""
         return min(self.seen, self.capacity)
 
     def __getitem__(self, name: str) -> Any:
@@ -39,11 +39,11 @@ class Reservoir:
         """Add rows in order; arrays or sparse matrices of equal lengths, by the columns' names."""
         count, held = next(iter(new.values())).shape[0], len(self)
         numbers = np.arange(self.seen, self.seen + count)
-        # A generator of its own for each call, so that none has to be stored.
+        # A new generator in each call, so that no generator must be stored.
         rng = np.random.default_rng((self.seed, self.seen))
         places = np.where(numbers < self.capacity, numbers, rng.integers(0, numbers + 1))
         kept = np.flatnonzero(places < self.capacity)
-        # Of several rows with one place the last has it.
+        # If several rows are to replace the same one, the last of them does.
         slots, last = np.unique(places[kept][::-1], return_index=True)
         sources = np.arange(min(self.seen + count, self.capacity))
         sources[slots] = held + kept[::-1][last]

@@ -1,4 +1,4 @@
-"""Numbers and codes as a column of the dtype that it had."""
+"""Conversion of numbers and codes back to the dtype of their column."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from pyro_ssl.estimator.entries import Category, Floats, as_dtype, is_time
 
-# Seconds that fit 64-bit nanoseconds; whole numbers that fit 64 bits after rounding.
+# Limits of seconds in 64-bit nanoseconds, and of whole numbers in 64 bits after rounding.
 _MOST_SECONDS = 9.2e9
 _MOST_WHOLE = 2.0**62
 
@@ -15,7 +15,7 @@ _MOST_WHOLE = 2.0**62
 def restore_numbers(found: Floats, dtype: str) -> pd.Series:
     """Return numbers as a column of the dtype: whole numbers rounded, dates to milliseconds.
 
-    Whole numbers with missing ones stay floating-point, unless the dtype has missing ones.
+    Whole numbers stay floating-point if some are missing, unless the dtype allows missing ones.
     """
     if is_time(dtype):
         return _times(found, dtype)
@@ -36,14 +36,14 @@ def restore_labels(
     levels: Sequence[Category] = (),
     ordered: bool = False,
 ) -> pd.Series:
-    """Return the categories of codes as a column of the dtype, or of objects where they must be.
+    """Return the categories of codes as a column of the dtype, or of objects if necessary.
 
     Args:
-        codes: `[N]`, rounded to codes that exist; NaN where missing.
-        categories: in the order of their codes.
+        codes: `[N]`, rounded to existing codes; NaN where missing.
+        categories: the categories, in the order of their codes.
         dtype: pandas' name of the dtype.
-        levels: for the dtype category: all its categories, in their order.
-        ordered: for the dtype category: whether it is ordered.
+        levels: for the dtype category, all its categories, in their order.
+        ordered: for the dtype category, whether it is ordered.
     """
     missing = np.isnan(codes)
     places = np.clip(np.rint(np.where(missing, 0, codes)), 0, len(categories) - 1).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Rows of training in an order of their own, repeated by weights that are whole numbers."""
+"""Training rows in an order that depends only on their values, repeated by whole weights."""
 
 import math
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ from pyro_ssl.estimator.tables import read_table
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Rows above which whole numbers are weights like others, and are not repeated.
+# Total weight above which rows with whole weights are not repeated.
 _MOST_ROWS = 1_000_000
-# How pandas calls objects that are all numbers.
+# Pandas' names for types of objects that are all numbers.
 _NUMBERS = ("integer", "floating", "mixed-integer-float")
 
 
 class TrainingRows(NamedTuple):
-    """What a classifier learns from.
+    """The data that a classifier learns from.
 
     Attributes:
-        X: rows, in an order that depends on their values alone.
-        codes: their labels as places in `classes`, -1 where unknown, `[N]`.
+        X: rows, in an order that depends only on their values.
+        codes: their labels as indices in `classes`, -1 where unknown, `[N]`.
         classes: the known labels, sorted, `[K]`.
-        weights: of the rows, `[N]`, positive.
-        groups: numbers that are equal where rows and labels are, `[N]`.
+        weights: weights of the rows, `[N]`, positive.
+        groups: numbers that are equal for equal rows with equal labels, `[N]`.
     """
 
     X: Any
@@ -46,12 +46,12 @@ class TrainingRows(NamedTuple):
 
 
 def training_rows(X: Any, codes: Codes, classes: NDArray[Any], sample_weight: Any) -> TrainingRows:  # noqa: N803
-    """Return rows such that a weight of n is n equal rows, and a weight of zero none.
+    """Return rows for training, in which a weight of n equals n equal rows, and 0 equals none.
 
-    Rows are sorted by a hash of their values, and rows whose weights are whole numbers are
-    repeated; what is learnt then depends neither on the order of rows, nor on whether equal rows
-    were given or weighted. A factor that all repeats have in common is left out. Weights that are
-    not whole, or whose sum is above a million, stay as they are.
+    Rows are sorted by a hash of their values, and rows are repeated if all weights are whole
+    numbers. The result then depends neither on the order of rows, nor on whether equal rows were
+    repeated or weighted. A common factor of all repeats is left out. Weights that are not whole, or
+    whose sum is above a million, stay as they are.
 
     Args:
         X: rows, a data frame, array or sparse matrix.
@@ -76,7 +76,7 @@ def training_rows(X: Any, codes: Codes, classes: NDArray[Any], sample_weight: An
 
 
 def row_weights(X: Any, sample_weight: Any) -> Floats:  # noqa: N803
-    """Return weights of rows, `[N]`, not negative; ones if None."""
+    """Return weights of rows, `[N]`, not negative; None stands for ones."""
     found: Floats = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
@@ -84,15 +84,15 @@ def row_weights(X: Any, sample_weight: Any) -> Floats:  # noqa: N803
 
 
 def in_order(X: Any, labels: NDArray[Any], weights: Floats) -> tuple[Codes, Floats, Codes]:  # noqa: N803
-    """Return which rows to learn from in which order, their weights, and numbers of equal rows.
+    """Return the order of the rows to learn from, their weights, and numbers of equal rows.
 
     Args:
         X: rows.
-        labels: of the rows, `[N]`, of 8 bytes each; equal ones have equal bits.
-        weights: of the rows.
+        labels: labels of the rows, `[N]`, of 8 bytes each; equal labels have equal bits.
+        weights: weights of the rows.
 
     Returns:
-        Places of rows, weights, and numbers that are equal where rows and labels are; see
+        Indices of rows, weights, and numbers that are equal for equal rows with equal labels; see
         `training_rows`.
     """
     hashes = row_hashes(X)
@@ -109,10 +109,10 @@ def in_order(X: Any, labels: NDArray[Any], weights: Floats) -> tuple[Codes, Floa
 
 
 def _copies(weights: Floats, groups: Codes) -> Codes | None:
-    """Return how often each row is repeated, or None if weights are none of repeats.
+    """Return the number of copies of each row, or None if rows are not to be repeated.
 
     Args:
-        weights: of the rows, positive.
+        weights: weights of the rows, positive.
         groups: numbers of equal rows, sorted.
     """
     if (weights != np.rint(weights)).any() or weights.sum() > max(_MOST_ROWS, len(weights)):
@@ -150,7 +150,7 @@ def row_hashes(X: Any) -> NDArray[np.uint64]:  # noqa: N803
 def _plain(column: pd.Series) -> NDArray[Any] | pd.Series:
     """Return numbers as float64, and other entries as they are."""
     if pd.api.types.is_numeric_dtype(column.dtype) or column.dtype == bool:
-        # Zero has a sign that makes no difference.
+        # The sign of zero makes no difference.
         return column.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
     if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS:
         return np.array([np.nan if pd.isna(v) else v for v in column], dtype=np.float64) + 0.0
@@ -160,16 +160,16 @@ def _plain(column: pd.Series) -> NDArray[Any] | pd.Series:
 def class_weighted(
     weights: Floats, codes: Codes, classes: NDArray[Any], class_weight: Any
 ) -> Floats:
-    """Return weights of rows, `[N]`, those of labelled rows times the weights of their classes.
+    """Return weights of rows, `[N]`; those of labelled rows include the weights of their classes.
 
     Args:
-        weights: of the rows, `[N]`.
+        weights: weights of the rows, `[N]`.
         codes: their labels, -1 where unknown, `[N]`.
         classes: the labels of the codes, `[K]`.
         class_weight: None, "balanced", or weights by label.
 
     Raises:
-        ConfigError: if they are none of these, or lack a class.
+        ConfigError: if `class_weight` is none of these, or lacks a class.
         DataError: if weights are zero for all labelled rows.
     """
     known = codes >= 0
@@ -185,7 +185,7 @@ def class_weighted(
 
 
 def class_costs(classes: NDArray[Any], class_weight: Any) -> Floats:
-    """Return what an error costs in each class, `[K]`; ones if weights only balance the classes.
+    """Return the cost of an error in each class, `[K]`; ones if weights only balance the classes.
 
     Args:
         classes: labels `[K]`.

@@ -21,9 +21,9 @@ class Kept(NamedTuple):
 
     Attributes:
         X: rows, in the order in which they came.
-        y: their labels, unknown ones too.
-        places: their numbers among all rows.
-        shares: the shares of the unlabelled and of the labelled rows that are kept.
+        y: their labels, including unknown ones.
+        places: their indices among all rows.
+        shares: the shares of unlabelled and of labelled rows that are kept.
     """
 
     X: Any
@@ -41,7 +41,7 @@ class _Part(NamedTuple):
     kinds: Places
 
     def only(self, chosen: NDArray[np.bool_]) -> "_Part":
-        """Return some of the rows; if these are all, the part itself."""
+        """Return the chosen rows; if all are chosen, the part itself."""
         if chosen.all():
             return self
         rows = np.flatnonzero(chosen)
@@ -55,29 +55,28 @@ class _Part(NamedTuple):
 
 
 class RowSample:
-    """At most so many labelled rows, and as many unlabelled ones, drawn uniformly from parts.
+    """At most `most` labelled rows, and as many unlabelled ones, drawn uniformly from parts.
 
-    Whether a row is kept follows from its number among all rows alone, by a hash, so that neither
-    the parts nor a seed make a difference. The memory needed is that of twice the rows kept, and of
-    one part.
+    A hash of a row's index among all rows decides whether it is kept, so that neither the parts nor
+    a seed make a difference. The memory needed is that of one part and of twice the rows kept.
 
     Args:
-        most: rows of each kind to keep; None for all.
-        unlabelled: what stands for an unknown label beside NaN and None; None for -1.
+        most: number of rows of each kind to keep; None for all.
+        unlabelled: the marker of unknown labels beside NaN and None; None for -1.
     """
 
     def __init__(self, most: int | None, unlabelled: Any = None) -> None:
         self._most, self._unlabelled = most, unlabelled
         self._parts: list[_Part] = []
         self._seen = np.zeros(2, dtype=np.int64)
-        # Rows of a kind whose keys are above its limit cannot be among those kept.
+        # Rows of a kind with keys above its limit cannot be among those kept.
         self._limits = np.full(2, np.iinfo(np.uint64).max)
 
     def add(self, X: Any, y: Any) -> None:  # noqa: N803
-        """Take note of a part: rows `[n, ...]`, and their labels `[n]`, of which some are unknown.
+        """Add a part: rows `[n, ...]` and their labels `[n]`, some of which are unknown.
 
         Raises:
-            DataError: if labels cannot be used.
+            DataError: if labels are invalid.
         """
         labels = one_column(y)
         places = np.arange(len(labels)) + self._seen.sum()
@@ -89,7 +88,7 @@ class RowSample:
             self._prune()
 
     def rows(self) -> Kept:
-        """Return the rows kept; of one part that is kept whole, that part itself.
+        """Return the rows kept; if there is one part and it is kept whole, that part itself.
 
         Raises:
             DataError: if there were no rows.
@@ -118,7 +117,7 @@ class RowSample:
 
 
 def _keys(places: Places) -> Keys:
-    """Return hashes of numbers, different for different ones: the generator splitmix64's.
+    """Return hashes of indices, different for different indices: the generator splitmix64's.
 
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
@@ -144,7 +143,7 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 def _labels(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the labels of all parts; of parts of several dtypes as objects."""
+    """Return the labels of all parts; if their dtypes differ, as objects."""
     if len({part.dtype.kind for part in parts}) > 1:
         parts = [part.astype(object) for part in parts]
     return np.concatenate(parts)

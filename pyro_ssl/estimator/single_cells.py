@@ -26,24 +26,24 @@ def from_anndata(
 ) -> "AnnDataRows":
     """Return the cells of an AnnData object for a classifier.
 
-    Use it as follows, also to annotate other cells with the same genes and batches::
+    Use it as follows; other cells with the same genes and batches can be annotated, too::
 
         cells = pyro_ssl.from_anndata(adata, "cell_type", batch_key="batch", layer="counts")
         classifier = cells.classifier(random_state=0).fit(cells, cells.y)
         cells.write_back(classifier, adata)
 
     Args:
-        adata: an AnnData object, or any with `obs`, `var`, `X`, `layers` and `obsm` like its.
-        label_key: column of `obs` with the labels; None if there are none, to predict alone.
-        unlabelled: the label of cells that have none; missing ones are unknown too.
+        adata: an AnnData object, or an object with the same `obs`, `var`, `X`, `layers` and `obsm`.
+        label_key: column of `obs` with the labels; None if there are none, only to predict.
+        unlabelled: the label of cells without a label; missing labels are unknown too.
         batch_key: column of `obs` with the batches, which encoder and decoder see; None for none.
         layer: key of `layers` with raw counts; None for `X`.
-        size_key: column of `obs` with size factors above 0, such as all counts of a cell where
-            `adata` has some genes only; None for the sums of the counts.
+        size_key: column of `obs` with size factors above 0, such as the total count of a cell if
+            `adata` has only some genes; None for the sums of the counts.
 
     Raises:
-        ConfigError: if a key is not there.
-        DataError: if counts are not raw ones, or a cell has no counts, no batch or no size.
+        ConfigError: if a key does not exist.
+        DataError: if counts are not raw, or a cell has no counts, no batch or no size.
     """
     columns = {}
     for name, key in (("label_key", label_key), ("batch_key", batch_key), ("size_key", size_key)):
@@ -93,26 +93,26 @@ class AnnDataRows(CellRows):
         self.y, self.names = y, names
 
     def classifier(self, **parameters: Any) -> SemiSupervisedVAEClassifier:
-        """Return a classifier for cells, not trained: fewer and larger steps than for tables.
+        """Return an untrained classifier for cells, with fewer and larger steps than for tables.
 
         Args:
-            parameters: those of `SemiSupervisedVAEClassifier`, in place of the defaults here.
+            parameters: parameters of `SemiSupervisedVAEClassifier` that replace the defaults here.
         """
         return SemiSupervisedVAEClassifier(**_TRAINING | parameters)
 
     def write_back(self, classifier: Any, adata: Any, key: str = "pyro_ssl") -> None:
-        """Write what a trained classifier says of these cells into their AnnData object.
+        """Write a trained classifier's predictions for these cells into their AnnData object.
 
-        It sets `obs["<key>_label"]`, the likeliest label of every cell, a categorical;
+        It sets `obs["<key>_label"]`, the most probable label of every cell, a categorical;
         `obs["<key>_probability"]`, its probability; `obsm["<key>_probabilities"]`, those of all
         labels, in the order of the categories; and `obsm["X_<key>"]`, latent means, float32. The
-        latents of M2 are independent of its labels: they tell how cells of one type differ, and
-        together with the probabilities they are a map of all cells.
+        latents of M2 are independent of its labels: they show how cells of one type differ.
+        Together with the probabilities they are a map of all cells.
 
         Args:
             classifier: the classifier, trained.
-            adata: the object that these cells were taken from, cells in the same order.
-            key: what the names begin with, or end with.
+            adata: the object that these cells come from, with cells in the same order.
+            key: the beginning, or end, of the names.
 
         Raises:
             DataError: if `adata` has other cells.
@@ -136,8 +136,8 @@ def _counts(adata: Any, layer: str | None) -> Any:
     """Return raw counts, sparse `[N, G]`.
 
     Raises:
-        ConfigError: if there is no such layer.
-        DataError: if there are other numbers than counts.
+        ConfigError: if the layer does not exist.
+        DataError: if there are numbers that are not counts.
     """
     if layer is not None and layer not in adata.layers:
         raise ConfigError(
@@ -169,13 +169,13 @@ def _where_counts_are(adata: Any) -> str:
 
 
 def _sparse(matrix: Any) -> Any:
-    # A matrix in a file that AnnData has opened, not read.
+    # A matrix in a file that AnnData has opened but not read.
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
     return sp.csr_matrix(matrix if sp.issparse(matrix) else np.asarray(matrix))
 
 
 def _no_count(data: NDArray[Any]) -> float | None:
-    """Return a number that is no count; None if all are."""
+    """Return a number that is not a count; None if all are."""
     odd = ~np.isfinite(data) | (data < 0) | (data != np.rint(data))
     return float(data[odd][0]) if odd.any() else None
 
@@ -206,7 +206,7 @@ def _labels(column: pd.Series | None, unlabelled: Any) -> NDArray[Any] | None:
     if not unknown.any():
         warnings.warn(
             f"no cell has the label {unlabelled!r} or a missing one in {column.name!r}: all cells "
-            "count as labelled. If others are not, say what stands for them by unlabelled=...",
+            "count as labelled. If others are not, state their marker by unlabelled=...",
             stacklevel=3,
         )
     found: NDArray[Any] = values.where(~unknown, None).to_numpy(dtype=object)

@@ -1,4 +1,4 @@
-"""Cross-validation where most labels are unknown."""
+"""Cross-validation for data with many unknown labels."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -18,18 +18,18 @@ class SemiSupervisedSplit(BaseCrossValidator):
     """Folds of the labelled rows, with all unlabelled rows in every training part.
 
     A splitter for `cross_val_score`, `GridSearchCV` and the like. Test parts are the folds of
-    `StratifiedKFold` of the labelled rows, so that scores are of known labels alone, and each
-    labelled row is tested once in a repetition. Training parts hold all other rows.
+    `StratifiedKFold` on the labelled rows, so that scores use only known labels, and each labelled
+    row is tested once per repetition. Training parts hold all other rows.
 
     Args:
         n_splits: number of folds, at least 2.
-        shuffle: shuffle the rows of each class before they are dealt out.
+        shuffle: shuffle the rows of each class before they are assigned to folds.
         random_state: seed of the shuffling, as scikit-learn takes it.
-        n_repeats: repeat the folds so often, each time shuffled anew.
-        unlabelled: what stands for an unknown label, see `LabelCodes.fit`.
+        n_repeats: number of repetitions, each of which is shuffled anew.
+        unlabelled: the marker of unknown labels, see `LabelCodes.fit`.
 
     Raises:
-        ValueError: if an option cannot work.
+        ValueError: if an option is invalid.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class SemiSupervisedSplit(BaseCrossValidator):
         y: Any,
         groups: Any = None,
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the rows of a training and of a test part, each in order.
+        """Yield the row indices of a training part and of a test part, each in order.
 
         Args:
-            X: features, of which only the number of rows counts.
+            X: features; only the number of rows is used.
             y: labels `[N]`.
             groups: ignored.
 

@@ -18,7 +18,7 @@ _RESERVOIRS = ("_labelled", "_unlabelled")
 
 
 class StoredMethods(FolderMethods, StreamMethods):
-    """What lets a classifier be kept in files; see `SemiSupervisedVAEClassifier`."""
+    """Methods that save and load a classifier; see `SemiSupervisedVAEClassifier`."""
 
     _kind = "classifier"
 

@@ -29,7 +29,7 @@ def decision_encoded(decision: Decision) -> dict[str, Any]:
 
 
 def decision_decoded(state: dict[str, Any], arrays: dict[str, Any]) -> Decision:
-    """Return the decision of plain values and arrays."""
+    """Return the decision for plain values and arrays."""
     names = tuple(state["names"])
     pairs = zip(names, state["temperatures"], strict=True)
     calibrations = tuple(

@@ -1,4 +1,4 @@
-"""Checks that what a file says of inputs can be used, before rows come."""
+"""Checks that the inputs stored in a file can be used, before any rows arrive."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,17 +25,17 @@ _COLUMN: dict[str, Any] = {
 
 
 def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[Any]) -> None:
-    """Check inputs, by their kinds of values and by rows that they have encoded.
+    """Check inputs: the types of their values, and rows that they have encoded.
 
     Args:
         inputs: the inputs.
-        features: how many columns they are said to take.
+        features: number of columns that they should take.
         xs: some encoded rows.
-        names: names of the columns, if the rows of training had some.
+        names: names of the columns, if the training rows had names.
 
     Raises:
-        CheckpointError: naming what cannot be.
-        Exception: what using them raises.
+        CheckpointError: naming what is impossible.
+        Exception: any error from using them.
     """
     if isinstance(inputs, TableInputs):
         columns = inputs.columns.columns
@@ -45,7 +45,7 @@ def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[A
         if features != len(columns):
             raise CheckpointError(f"there are {len(columns)} columns, but {features} features")
         if names and names != [column.name for column in columns]:
-            raise CheckpointError(f"the names of columns are {names}, and otherwise of the columns")
+            raise CheckpointError(f"the names of columns are {names}, but the columns have others")
     elif isinstance(inputs, ArrayInputs):
         _check_all((*inputs.locs, *inputs.scales, *(inputs.bounds or ())), _NUMBER, "channels")
     elif isinstance(inputs, DocumentInputs):
@@ -60,4 +60,4 @@ def check_stored_inputs(inputs: Inputs, features: int, xs: Tensor, names: list[A
 def _check_all(values: Iterable[Any], kinds: tuple[type, ...], name: str) -> None:
     for value in values:
         if not isinstance(value, kinds):
-            raise CheckpointError(f"the {name} have {value!r:.50}, of a kind that they cannot have")
+            raise CheckpointError(f"the {name} have {value!r:.50}, of an invalid type")

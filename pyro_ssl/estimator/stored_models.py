@@ -27,7 +27,7 @@ def stored_model(models: Sequence[PyroModel]) -> dict[str, Any]:
     """Return class and options of models of one kind as JSON values.
 
     Raises:
-        ConfigError: naming what prevents that the model is made again from them.
+        ConfigError: naming what prevents restoring the model from them.
     """
     check_storable(models[0])
     return {
@@ -50,8 +50,12 @@ def restored_models(
         state: what `stored_model` returned.
         arrays: parameters and buffers, under `model/NUMBER/NAME`.
         model_class: the class, if it is not the library's.
-        objects: what the models' options need beside plain values.
-        name: of the classifier's class, for errors.
+        objects: objects that the models' options need besides plain values.
+        name: name of the classifier's class, for errors.
+
+    Raises:
+        CheckpointError: if class, options or weights cannot be restored.
+        ConfigError: naming an object that is missing, or that must not be given.
     """
     there = {key.split("/")[1] for key in arrays if key.startswith("model/")}
     if state["count"] != len(there) or not there:
@@ -76,10 +80,10 @@ def restored_models(
 def stored_parameters(classifier: Any) -> dict[str, Any]:
     """Return a classifier's parameters as JSON values.
 
-    A generator of random numbers is stored as the seed that was drawn from it.
+        A generator of random numbers is stored as the seed that was drawn from it.
 
     Raises:
-        ConfigError: naming a parameter that no file can hold.
+        ConfigError: naming a parameter that cannot be stored.
     """
     found = {}
     for name, value in classifier.get_params(deep=False).items():
@@ -96,7 +100,7 @@ def stored_parameters(classifier: Any) -> dict[str, Any]:
 
 
 def _stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as files hold them, arrays as the tuples that models make of them."""
+    """Return options as files hold them, with arrays as the tuples that models make of them."""
     arrays = {k: tuple(v.tolist()) for k, v in options.items() if isinstance(v, np.ndarray)}
     return stored({**options, **arrays})
 
@@ -108,7 +112,7 @@ def restored_parameters(
 
     Args:
         state: what `stored_parameters` returned.
-        model: one of the models, for a parameter that is one, or its class.
+        model: one of the models, for a parameter that is a model or a class.
         objects: objects among the model's options.
     """
     found: dict[str, Any] = {}

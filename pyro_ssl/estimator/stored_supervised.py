@@ -1,4 +1,4 @@
-"""scikit-learn's estimators in files: fitted again, and checked to predict the same."""
+"""scikit-learn's estimators in files: fitted again, with a check of their predictions."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,21 +17,21 @@ from pyro_ssl.estimator.members import Floats
 # Rows, labels and weights.
 Taught = tuple[Tensor, NDArray[Any], Floats]
 
-# Labelled rows whose predictions are compared.
+# Number of labelled rows whose predictions are compared.
 _ROWS = 20
-# What other processors may round otherwise.
+# Allowed difference, since other processors may round differently.
 _TOLERANCE = 1e-6
 
 
 class Weighed(Protocol):
-    """What weighs candidates, `Weighing` or `RegressionWeighing`."""
+    """The class that weighs candidates: `Weighing` or `RegressionWeighing`."""
 
     members: Any
     supervised: dict[str, Any]
     propagated: dict[str, Any]
 
     def say(self, xs: Tensor) -> dict[str, Floats]:
-        """Return what each candidate says of rows."""
+        """Return each candidate's predictions for rows."""
 
 
 def supervised_of(weighing: Weighed) -> dict[str, Candidate]:
@@ -40,7 +40,7 @@ def supervised_of(weighing: Weighed) -> dict[str, Candidate]:
 
 
 def samples(weighing: Weighed, taught: Taught) -> dict[str, Floats]:
-    """Return what each estimator says of a few labelled rows, `[n, K]`."""
+    """Return each estimator's predictions for a few labelled rows, `[n, K]`."""
     if not supervised_of(weighing):
         return {}
     xs, labels, _ = taught
@@ -53,13 +53,13 @@ def samples(weighing: Weighed, taught: Taught) -> dict[str, Floats]:
 def check_restored(
     weighing: Weighed, taught: Taught, said: Mapping[str, Floats], versions: Mapping[str, Any]
 ) -> None:
-    """Check that estimators that have learnt again predict what they did.
+    """Check that estimators that were fitted again give the stored predictions.
 
     Args:
         weighing: the candidates.
         taught: the rows they have learnt from.
-        said: what they said when they were stored.
-        versions: the versions then.
+        said: their predictions when they were stored.
+        versions: the versions at that time.
 
     Raises:
         CheckpointError: naming the estimator and the versions.
@@ -67,7 +67,7 @@ def check_restored(
     if name := _differing(samples(weighing, taught), said):
         then = versions.get("version_scikit-learn")
         raise CheckpointError(
-            f"candidate {name!r}, fitted again to the stored rows, predicts something else than "
+            f"candidate {name!r}, fitted again to the stored rows, predicts differently from "
             f"when it was saved, by scikit-learn {then}; here it is {version('scikit-learn')}: "
             "if they differ, install the former version, or fit anew; if not, give it a "
             "random_state, or keep the whole by joblib.dump(estimator, path)"

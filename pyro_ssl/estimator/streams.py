@@ -1,4 +1,4 @@
-"""Fitting that goes on: from the weights of an earlier fit, and over the parts of a stream."""
+"""Continued fitting: from the weights of an earlier fit, and over the parts of a stream."""
 
 import warnings
 from typing import Any
@@ -21,15 +21,15 @@ from pyro_ssl.estimator.rows import class_weighted
 from pyro_ssl.estimator.warm_start import changed_data, changed_model
 from pyro_ssl.infer.devices import resolve_device
 
-# Rows that `partial_fit` keeps at most.
+# Largest numbers of rows that `partial_fit` keeps.
 LABELLED_ROWS = 10_000
 UNLABELLED_ROWS = 10_000
-# Share of the steps of a fit that each call of `partial_fit` after the first makes.
+# Number of steps of each later call of `partial_fit`, as a share of those of a fit.
 SHARE = 0.3
 
 
 class StreamMethods(LearningMethods):
-    """What lets a classifier go on; see `SemiSupervisedVAEClassifier`."""
+    """Methods with which a classifier continues to learn; see `SemiSupervisedVAEClassifier`."""
 
     # Parameters.
     columns: Any
@@ -40,9 +40,9 @@ class StreamMethods(LearningMethods):
     random_state: Any
     warm_start: bool
 
-    # What fit sets. Labelled rows: inputs "xs", "codes", sample "weights", "folds".
+    # Set by `fit`. Labelled rows: inputs "xs", "codes", sample "weights", "folds".
     _labelled: Reservoir
-    # What `partial_fit` keeps of rows without labels, "xs" and "weights".
+    # Rows without labels that `partial_fit` keeps: "xs" and "weights".
     _unlabelled: Reservoir | None
 
     def partial_fit(
@@ -52,14 +52,14 @@ class StreamMethods(LearningMethods):
         classes: Any = None,
         sample_weight: Any = None,
     ) -> Any:
-        """Learn from one part of a stream, going on from the present weights.
+        """Learn from one part of a stream, continuing from the present weights.
 
-        What columns hold, their scaling and the classes are those of the first call, or of `fit`
-        before it; entries beyond them are taken as `predict` takes them. Kept of all parts are the
-        labelled rows, up to 10,000, and a uniform sample of 10,000 of the unlabelled ones; beyond
-        10,000 labelled rows a uniform sample of these too. Each call trains on what is kept, the
-        first as long as `fit`, others 0.3 times as long, and then weighs the candidates anew. A
-        labelled row stays held out of the same model in all calls.
+        The first call, or `fit` before it, decides the content of columns, their scaling and the
+        classes; later entries that do not fit are treated as in `predict`. Up to 10,000 labelled
+        and 10,000 unlabelled rows of all parts are kept; of more rows, a uniform sample. Each call
+        trains on the rows kept, the first one as long as `fit`, later ones 0.3 times as long, and
+        then weighs the candidates anew. A labelled row stays held out of the same model in all
+        calls.
 
         After `fit`, the rows kept are its labelled ones.
 
@@ -70,7 +70,7 @@ class StreamMethods(LearningMethods):
             sample_weight: weights of the rows, `[N]`.
 
         Raises:
-            DataError: if a label is none of the classes, if classes are missing at the first call
+            DataError: if a label is not among the classes, if classes are missing at the first call
                 or differ later, or if the first part has labels of fewer than two classes.
             ConfigError: if the model's options have changed.
         """
@@ -90,7 +90,7 @@ class StreamMethods(LearningMethods):
         return self
 
     def _begin(self, X: Any, classes: NDArray[Any]) -> None:  # noqa: N803
-        """Set classes and inputs for `fit`, and whether it goes on from an earlier one."""
+        """Set classes and inputs for `fit`, and decide whether it starts from an earlier fit."""
         inputs = infer_inputs(X, self.columns)
         self._start = self._unlabelled = None
         if self.warm_start and hasattr(self, "models_"):
@@ -109,7 +109,7 @@ class StreamMethods(LearningMethods):
         Args:
             xs: encoded rows.
             codes: their labels.
-            weights: of the rows, without those of classes.
+            weights: weights of the rows, without those of classes.
             groups: numbers of the rows, equal for copies.
         """
         rows = np.flatnonzero(codes >= 0)

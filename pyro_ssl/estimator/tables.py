@@ -19,7 +19,7 @@ class Table:
     Attributes:
         kind: one of `KINDS`.
         names: names of the columns, or their numbers.
-        columns: `[C]`, each of `num_rows` entries.
+        columns: the columns, `[C]`, each with `num_rows` entries.
         num_rows: number of rows.
     """
 
@@ -32,7 +32,7 @@ class Table:
 def read_table(X: Any) -> Table:  # noqa: N803
     """Return the columns of a pandas or polars data frame, or of a 2-D array.
 
-    In an array of strings "nan" is missing, since NumPy writes a missing entry so.
+    In an array of strings, "nan" is missing: this is how NumPy writes a missing entry.
 
     Raises:
         DataError: if `X` has another shape, no rows, no columns, or two columns of one name.
@@ -53,7 +53,7 @@ def read_table(X: Any) -> Table:  # noqa: N803
 
 
 def write_table(kind: str, names: Sequence[Any], columns: Sequence[pd.Series]) -> Any:
-    """Return columns as a data frame or an array; an array is one of objects where it must be."""
+    """Return columns as a data frame or an array; the array is of objects if necessary."""
     if kind == "polars":
         import polars as pl
 
@@ -72,7 +72,7 @@ def write_table(kind: str, names: Sequence[Any], columns: Sequence[pd.Series]) -
 def _dtype_of(dtypes: Sequence[Any]) -> np.dtype:
     """Return the dtype of an array that holds columns of the dtypes: object unless all are numbers.
 
-    Truth values beside numbers are objects too.
+    A mixture of truth values and numbers gives objects, too.
     """
     plain = [d for d in dtypes if isinstance(d, np.dtype) and d.kind in "biuf"]
     alike = len(plain) == len(dtypes) and len({d.kind == "b" for d in plain}) == 1
@@ -96,10 +96,10 @@ def _from_array(array: Any) -> Table:
     try:
         found = np.asarray(array)
         if found.dtype.kind in "US" and not isinstance(array, np.ndarray):
-            # NumPy would write the numbers of a list of mixed rows as strings.
+            # NumPy would turn the numbers in a list of mixed rows into strings.
             found = np.asarray(array, dtype=object)
     except ValueError as error:
-        raise DataError(f"X is no table, expected rows of equal lengths: {error}") from error
+        raise DataError(f"X is not a table, expected rows of equal lengths: {error}") from error
     if found.ndim != 2:
         raise DataError(
             f"Expected 2D array, got {found.ndim}D array instead: X has shape {found.shape}. "
@@ -138,7 +138,7 @@ def _to_polars(name: str, column: pd.Series) -> Any:
     import polars as pl
 
     if column.dtype == "datetime64[s]":
-        # So come the dates of polars.
+        # Dates of polars arrive in this form.
         return pl.Series(name, column.astype("datetime64[ms]").to_numpy()).cast(pl.Date)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufmM":
         return pl.Series(name, column.to_numpy(), nan_to_null=True)

@@ -1,4 +1,4 @@
-"""The training of an estimator's models, and what it leaves."""
+"""The training of an estimator's models, and its results."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class TrainingMethods:
     checkpoint: Any
     verbose: int
 
-    # What fit sets.
+    # Set by `fit`.
     models_: list[Any]
     model_: Any
     history_: pd.DataFrame
@@ -37,7 +37,7 @@ class TrainingMethods:
         weights: Floats,
         config: EnsembleConfig,
     ) -> None:
-        """Train the models, and keep them and how it went; arguments as for `Members.fit`."""
+        """Train the models, and keep models and history; arguments as for `Members.fit`."""
         kept = None if self.checkpoint is None else Path(self.checkpoint)
         with progress_bar(config.max_steps, self.verbose) as on_check:
             history = members.fit(xs, labels, weights, config, on_check, kept)

@@ -1,4 +1,4 @@
-"""Whether a fit can go on from an earlier one, and the weights that it takes over."""
+"""Checks whether a fit can continue from an earlier one, and the weights that it takes over."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from pyro_ssl.infer.stored import stored_options
 
 
 def state_of(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Return a model's parameters and buffers, those that `state_dict` leaves out included."""
+    """Return a model's parameters and buffers, including those that `state_dict` leaves out."""
     each = [*model.named_parameters(), *model.named_buffers()]
     return {name: tensor.detach() for name, tensor in each}
 
@@ -22,7 +22,7 @@ def set_state(model: torch.nn.Module, state: dict[str, Tensor]) -> None:
     """Copy what `state_of` returned into a model.
 
     Raises:
-        ValueError: if names or shapes are not the model's.
+        ValueError: if names or shapes differ from the model's.
     """
     own = state_of(model)
     differing = [k for k in own.keys() | state.keys() if _shape(own, k) != _shape(state, k)]
@@ -60,7 +60,7 @@ def changed_data(one: Any, inputs: Inputs, classes: NDArray[Any]) -> str:
 
 
 def changed_model(one: Any, inputs: Inputs, classes: NDArray[Any]) -> str:
-    """Return how the models' options differ from those of an earlier fit."""
+    """Return how the models' options differ from those of an earlier fit; empty if they do not."""
     if one.members != len(one.models_):
         return f"members is {one.members}, was {len(one.models_)}"
     options = dict(one.model_options or {})

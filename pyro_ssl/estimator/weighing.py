@@ -1,4 +1,4 @@
-"""The candidates for p(y|x), learnt, weighed against each other, and mixed."""
+"""The candidates for p(y|x): fitted, weighed against each other, and mixed."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -23,56 +23,56 @@ Preference = dict[str, float]
 
 # The model's two rules: its classifier, and Bayes' rule.
 Q, BAYES = "q(y|x)", "p(y|x)"
-# Held-out rows that each candidate has in advance, and that decide where labels are few: see
-# `Weighing.preference`. Chosen on the tuning tables by benchmarks.tables.tuning.
+# Prior weights of candidates, as numbers of held-out rows, which decide if there are few labels:
+# see `Weighing.preference`. Chosen on the tuning tables by benchmarks.tables.tuning.
 SUPERVISED, CLUSTERS = 6.0, 2.0
-# A model whose columns are independent given y and z takes each for new evidence: it is too sure.
+# A model with independent columns given y and z treats each as new evidence: it is overconfident.
 LOG_TEMPERATURE = 1.0
-# Rows by which class shares are estimated, at most.
+# Largest number of rows used to estimate class shares.
 _ROWS = 5000
-# Draws of the latents for Bayes' rule.
+# Number of draws of the latents for Bayes' rule.
 _SAMPLES = 4
 
 
 class Evidence(NamedTuple):
-    """What a decision rests on, see `decide`."""
+    """The basis of a decision, see `decide`."""
 
     held_out: Mapping[str, Floats]
     """p(y|x) of the labelled rows by each candidate, `[L, K]`."""
     codes: Codes
     """Their labels, `[L]`."""
     implied: Mapping[str, Floats]
-    """The classes' shares implied in each candidate's probabilities, `[K]`."""
+    """The class shares implied in each candidate's probabilities, `[K]`."""
 
 
 class HeldOut(NamedTuple):
-    """What a decision says of labelled rows, each judged by candidates that did not see its label.
+    """A decision's predictions for labelled rows, by candidates that did not see their labels.
 
-    Its few weights and temperatures were chosen by these very rows, so that figures of it are a
-    little better than those of other rows.
+    The few weights and temperatures of the decision were chosen on these rows, so that its figures
+    on them are slightly better than on other rows.
     """
 
     codes: Codes
-    """Their labels, as places among the classes, `[H]`."""
+    """Their labels, as indices among the classes, `[H]`."""
     probabilities: Floats
     """p(y|x), `[H, K]`."""
 
 
 class Weighing:
-    """Candidates for p(y|x) and what is made of them.
+    """Candidates for p(y|x), and their weights.
 
     Args:
         members: the trained models.
         inputs: how rows are encoded.
         classifiers: scikit-learn's classifiers, by name.
         bayes: whether Bayes' rule is a candidate.
-        seed: seed of all that is random.
+        seed: seed of all random draws.
 
     Attributes:
-        supervised: classifiers of labelled rows alone.
-        propagated: those that learn from all rows.
+        supervised: classifiers that learn from labelled rows only.
+        propagated: classifiers that learn from all rows.
         decision: calibration and weights of the candidates; set by `fit`.
-        evidence: what it rests on; set by `fit`, and not stored.
+        evidence: the basis of the decision; set by `fit`, and not stored.
     """
 
     decision: Decision
@@ -95,12 +95,12 @@ class Weighing:
         }
 
     def fit(self, xs: Tensor, codes: Codes, weights: Floats) -> "Weighing":
-        """Let all candidates learn, and weigh them by the labelled rows that each did not see.
+        """Fit all candidates, and weigh them on the labelled rows that each did not see.
 
         Args:
             xs: encoded rows `[N, ...]`, float64.
             codes: their labels `[N]`, -1 where unknown.
-            weights: of the rows, `[N]`.
+            weights: weights of the rows, `[N]`.
         """
         rows, members = np.flatnonzero(codes >= 0), self.members
         known = xs[torch.from_numpy(rows).to(xs.device)]
@@ -114,7 +114,7 @@ class Weighing:
             implied[BAYES] = 0.9 * members.label_prior() + 0.1 / classes
         folds = members.folds
         if not self.propagated:
-            # The others are of no use, and may be many.
+            # The unlabelled rows are of no use here, and may be many.
             folds = [
                 Fold(np.searchsorted(rows, fold.kept), np.searchsorted(rows, fold.held_out))
                 for fold in folds
@@ -133,11 +133,12 @@ class Weighing:
         return self
 
     def preference(self, supervised: float = SUPERVISED, clusters: float = CLUSTERS) -> Preference:
-        """Return the held-out rows that each candidate has in advance.
+        """Return the prior weight of each candidate, as a number of held-out rows.
 
         Args:
-            supervised: of each that learns from labelled rows alone.
-            clusters: of each that takes classes for clusters; the model's two rules share theirs.
+            supervised: prior weight of each candidate that learns from labelled rows only.
+            clusters: prior weight of each candidate that assumes that classes are clusters; the
+                model's two rules share one.
         """
         rules = (Q, BAYES) if self.bayes else (Q,)
         found = dict.fromkeys(rules, clusters / len(rules))
@@ -145,9 +146,9 @@ class Weighing:
         return found | dict.fromkeys(self.propagated, clusters)
 
     def teach(self, xs: Tensor, codes: Codes, weights: Floats) -> None:
-        """Let the classifiers learn, from rows as `fit` is given them.
+        """Fit the classifiers to rows like those of `fit`.
 
-        If none of them learns from all rows, the labelled ones do.
+        If no classifier learns from all rows, the labelled rows suffice.
         """
         rows, fills = np.flatnonzero(codes >= 0), self._fills(xs)[:1]
         for kind in (self.supervised, self.propagated):
@@ -156,7 +157,7 @@ class Weighing:
                 one.learn(together, codes, weights, rows)
 
     def say(self, xs: Tensor) -> dict[str, Floats]:
-        """Return what each candidate says of encoded rows, `[N, K]`."""
+        """Return each candidate's predictions for encoded rows, `[N, K]`."""
         found = {Q: normalised(self.members.log_q(xs)).mean(0)}
         if self.bayes:
             joint = self.members.log_joint(xs, _SAMPLES, self.seed)
@@ -172,15 +173,15 @@ class Weighing:
         return self.decision.mix(self.say(xs))
 
     def class_shares(self, xs: Tensor, weights: Floats) -> Floats:
-        """Return the classes' shares among encoded rows, or a sample of many, `[K]`."""
+        """Return the class shares among encoded rows, or among a sample of them, `[K]`."""
         rows = np.random.default_rng(self.seed).permutation(len(xs))[:_ROWS]
         chosen = xs[torch.from_numpy(rows).to(xs.device)]
         return estimated_shares(self.mix(chosen), weights[rows])
 
     def held_out(self) -> HeldOut | None:
-        """Return what the mixture says of held-out rows, for equally frequent classes.
+        """Return the mixture's predictions for held-out rows, for equally frequent classes.
 
-        None if that is not known: files do not hold it.
+        None if they are not known, since files do not hold them.
         """
         evidence = getattr(self, "evidence", None)
         if evidence is None:
@@ -199,10 +200,10 @@ class Weighing:
         return fillings(self.members, self.inputs, xs, needed)
 
     def _features(self, xs: Tensor, kind: Mapping[str, Any], fills: Fills) -> list[Any]:
-        """Return what a kind of classifiers sees with each filling: no logarithms if supervised.
+        """Return a kind of classifier's features with each filling: no logarithms if supervised.
 
-        Those are what scikit-learn's usual pipelines would make of the same table, so that the
-        decision never rests on how columns were transformed.
+        These are the features that scikit-learn's usual pipelines would make of the same table, so
+        that the decision never depends on transforms of columns.
         """
         if not kind:
             return [None] * len(fills)

@@ -19,11 +19,11 @@ BUFFER_PREFIX = "annealed_"
 
 @dataclass(frozen=True)
 class Anneal:
-    """A value that changes linearly with the training step and then stays.
+    """A value that changes linearly with the training step and then stays constant.
 
     Attributes:
         start: value at the first step of the run.
-        end: value from step `steps` on, the first counted as 0.
+        end: value from step `steps` on; steps are counted from 0.
         steps: number of steps from `start` to `end`.
 
     Raises:
@@ -38,18 +38,18 @@ class Anneal:
         check_fields(self)
 
     def times(self, factor: float) -> "Anneal":
-        """Return the change with all values multiplied by a factor."""
+        """Return the same course with both values multiplied by a factor."""
         return Anneal(factor * self.start, factor * self.end, self.steps)
 
 
 class Annealing(nn.Module):
     """The values of several `Anneal`s at one step, kept on the device.
 
-    They are buffers, which are inputs of a compiled step and stay at one address for a CUDA graph.
-    `advance` reads no tensor's value on the host, so that it can be part of either.
+    They are buffers, which are inputs of a compiled step and keep their addresses for a CUDA graph.
+    `advance` reads no tensor's value on the host, so that it can be part of both.
 
     Args:
-        anneal: what is annealed, by key.
+        anneal: the `Anneal` of each key.
         like: a tensor with the device and dtype for the values.
     """
 
@@ -79,15 +79,15 @@ class Annealing(nn.Module):
         self.step.add_(1)
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield each key with its value, 0-dimensional."""
+        """Yield each key with its present value, 0-dimensional."""
         return zip(self.keys, self.values.unbind(), strict=True)
 
 
 def site_keys(site: Site) -> list[str]:
     """Return the keys of the weights that apply to a site (or a Pyro message) of a program.
 
-    For a factor of the guide that is not a divergence, this is only its own name. All other sites
-    have the key of their rows' bound, and latents also `kl_SITE`.
+    For a factor of the guide that is not a divergence, the only key is its own name. All other
+    sites have the key of their rows' bound, and latents also have `kl_SITE`.
     """
     kind, own = names.kind_of(site["name"]), names.split_name(site["name"])[1]
     auxiliary = site["infer"].get("is_auxiliary", False)
@@ -102,7 +102,7 @@ def site_keys(site: Site) -> list[str]:
 
 
 def check_ranges(model: PyroModel, anneal: Mapping[str, Anneal]) -> None:
-    """Check that annealed weights are never below 0, and annealed options of models positive.
+    """Check that annealed weights are never below 0, and annealed options always above 0.
 
     Raises:
         ConfigError: naming a key whose values are out of range.
@@ -120,7 +120,7 @@ def check_ranges(model: PyroModel, anneal: Mapping[str, Anneal]) -> None:
 def annealed_buffers(model: PyroModel, keys: Iterable[str]) -> dict[str, Tensor]:
     """Return, by key, the model's buffers that keys of `FitConfig.anneal` stand for.
 
-    All other keys stand for the weight of a term.
+    All other keys stand for the weight of a term, and are left out.
     """
     prefix, buffers = BUFFER_PREFIX, dict(model.named_buffers(recurse=False))
     numbers = {n.removeprefix(prefix): b for n, b in buffers.items() if n.startswith(prefix)}
@@ -128,10 +128,10 @@ def annealed_buffers(model: PyroModel, keys: Iterable[str]) -> dict[str, Tensor]
 
 
 def check_keys(model: PyroModel, keys: Iterable[str], sites: Iterable[Site]) -> None:
-    """Check that each key stands for an option of the model, or weighs one of the `sites`.
+    """Check that each key stands for an option of the model or for the weight of one of `sites`.
 
     Raises:
-        ConfigError: naming a key that does neither, and all keys that do.
+        ConfigError: naming a key that stands for neither, and all valid keys.
     """
     found = {key for site in sites for key in site_keys(site)}
     buffers = [n for n, _ in model.named_buffers(recurse=False) if n.startswith(BUFFER_PREFIX)]

@@ -18,7 +18,7 @@ from pyro_ssl.options import check_fields, checked
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every minibatch that one process takes, in training by several processes.
+    """The part of every minibatch that one process takes when several processes train together.
 
     Attributes:
         rank: number of this process.
@@ -35,27 +35,28 @@ class Share:
 class MiniBatches:
     """Epochs of minibatches of fixed shape, labelled rows first.
 
-    The numbers of labelled and of unlabelled rows in a batch do not depend on each other. An epoch
-    is one pass over the kind of rows that needs more batches, in a new random order; rows that do
-    not fill a last batch are left out of the pass. Rows of the other kind are drawn in pass after
-    pass, each in a new random order, so that no row comes twice within a pass. The orders depend
-    only on `seed` and the epoch, and are the same in every process.
+    The numbers of labelled and of unlabelled rows in a batch are independent of each other. An
+    epoch is one pass over the kind of rows that needs more batches, in a new random order; rows
+    that do not fill a last batch are left out of the pass. Rows of the other kind are drawn in
+    repeated passes, each in a new random order, so that no row occurs twice within a pass. The
+    orders depend only on `seed` and the epoch, and are the same in every process.
 
     Drawing a batch changes tensors in place and reads no value on the host, so that it can be part
-    of a CUDA graph. Unlabelled rows may be in main memory, or in a file mapped to it, and all other
-    rows on a GPU: unlabelled rows are then copied batch by batch.
+    of a CUDA graph. Unlabelled rows may be in main memory, or in a memory-mapped file, while all
+    other rows are on a GPU: unlabelled rows are then copied batch by batch.
 
     Args:
         data: the rows.
-        batch_size: unlabelled rows a batch, or all of them if they are fewer.
-        labelled_batch_size: labelled rows a batch, or all of them if they are fewer; None for
-            `batch_size`.
-        steps: batches an epoch; None for one pass, as above.
-        binarise: draw each pixel from a Bernoulli with the pixel as its mean, each time again.
+        batch_size: number of unlabelled rows per batch, or all of them if there are fewer.
+        labelled_batch_size: number of labelled rows per batch, or all of them if there are fewer;
+            None for `batch_size`.
+        steps: number of batches per epoch; None for one pass, as above.
+        binarise: draw each pixel from a Bernoulli with the pixel as its mean, anew in each batch.
         seed: seed of the orders.
-        augmentation: how the images of a batch are changed, before pixels are drawn; None for not.
-        share: the part of every batch to draw. Where there are fewer rows than a batch asks for,
-            it has as many of them as all processes can share evenly.
+        augmentation: how to change the images of a batch, before pixels are drawn; None to leave
+            them as they are.
+        share: the part of every batch to draw. If there are fewer rows than `batch_size`, a batch
+            has as many of them as all processes can share evenly.
 
     Raises:
         ConfigError: if a number is below 1, or a batch cannot be shared evenly.
@@ -100,7 +101,7 @@ class MiniBatches:
 
     @property
     def streams(self) -> bool:
-        """Whether unlabelled rows are copied to the training device from elsewhere."""
+        """Whether unlabelled rows are copied to the training device from another place."""
         return self.data.unlabelled_xs.device != self.data.labelled_xs.device
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -111,7 +112,7 @@ class MiniBatches:
 
     def shuffle(self, epoch: int) -> None:
         """Put the rows in the orders of an epoch, so that the next batch is the epoch's first."""
-        # torch's CPU generator takes 32 bits of a seed: a mixture, not a concatenation.
+        # torch's CPU generator uses 32 bits of a seed, so seed and epoch are mixed in 32 bits.
         seed = (self.seed * 1_000_003 + epoch) % 2**32
         for rows, (order, position) in (
             (self.data.labelled_xs, self._labelled_order),
@@ -136,12 +137,12 @@ class MiniBatches:
         return Batch(xs, ys, len(known))
 
     def _empty_order(self, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Return zeros for row numbers `[steps, batch]` and for the next step's number `[1]`."""
+        """Return zeros for row indices `[steps, batch]` and for the next step's index `[1]`."""
         order = torch.zeros(self.steps, batch, dtype=torch.int64, device=rows.device)
         return order, torch.zeros(1, dtype=torch.int64, device=rows.device)
 
     def _new_order(self, rows: int, batch: int, generator: torch.Generator) -> Tensor:
-        """Return row numbers `[steps, batch]`: the whole batches of one or more random orders."""
+        """Return row indices `[steps, batch]`: the whole batches of one or more random orders."""
         device, (rank, processes) = generator.device, (self.share.rank, self.share.processes)
         if not batch:
             return torch.empty(self.steps, 0, dtype=torch.int64, device=device)
@@ -169,7 +170,7 @@ class MiniBatches:
 
 
 def _rows_a_batch(kind: str, name: str, wanted: int, rows: int, processes: int) -> int:
-    """Return how many rows of a kind a batch of all processes has; the option's name is `name`."""
+    """Return the number of rows of a kind in a batch of all processes, for the option `name`."""
     if rows < processes:
         raise ConfigError(
             f"{processes} processes cannot share {rows} {kind} rows: use at most {rows} processes"

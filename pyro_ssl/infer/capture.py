@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 
 _WARM_UP_STEPS = 3
-# How torch's warnings begin: of what a graph cannot contain, of the search for that, of a graph
-# that contains nothing, and of an optimiser that is made for a graph and not in one yet.
+# The beginnings of torch's warnings: about an operation that a graph cannot contain, about the
+# search for such operations, about an empty graph, and about an optimiser made for a graph that is
+# not in one yet.
 _WAIT = "called a synchronizing"
 _SEARCH = "Synchronization debug mode"
 _EMPTY = "The CUDA Graph is empty"
@@ -17,23 +18,24 @@ _NOT_YET = "This instance was constructed with capturable=True"
 
 
 class CapturedStep:
-    """Replays a step without running its Python.
+    """Replays a step without running its Python code.
 
-    The step must work on tensors of fixed shapes at fixed addresses only: draw its batch, evaluate,
-    move the parameters, add up its terms. The first calls run unrecorded, because libraries
-    initialise themselves on first use, which a graph must not contain. The last of them also looks
-    whether the host waits for the GPU, or copies to it, which a graph cannot contain either. Then
-    one call is recorded, with its kernels and random numbers, and all later calls replay it. Random
-    numbers come from torch's generator, as without a graph.
+    The step must work on tensors of fixed shapes at fixed addresses only: draw its batch, evaluate
+    the loss, update the parameters, add up the terms. The first calls are not recorded, because
+    libraries initialise themselves on first use, which a graph must not contain. The last of these
+    calls also checks whether the host waits for the GPU, or copies to it, which a graph cannot
+    contain either. Then one call is recorded, with its kernels and random numbers, and all later
+    calls replay it. Random numbers come from torch's generator, as without a graph.
 
-    If the step cannot be recorded, a warning says why in one line, and it runs unrecorded.
+    If the step cannot be recorded, a warning gives the reason in one line, and the step runs
+    unrecorded.
 
     Args:
         step: one training step.
         device: the GPU.
 
     Attributes:
-        graph: what is replayed; None before the recording, and if there can be none.
+        graph: the graph that is replayed; None before the recording, and if it is impossible.
         failed: whether the step cannot be recorded.
     """
 
@@ -43,8 +45,8 @@ class CapturedStep:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.failed = False
-        # One stream for all: a recording must not depend on another one, and autograd may stay with
-        # the stream on which it first met a parameter.
+        # One stream for all calls: a recording must not depend on another stream, and autograd may
+        # keep the stream on which it first met a parameter.
         self._stream = torch.cuda.Stream(device)
 
     def __call__(self) -> None:
@@ -57,7 +59,7 @@ class CapturedStep:
         elif self.calls < _WARM_UP_STEPS:
             self._warm_up()
         elif self.calls == _WARM_UP_STEPS:
-            # Before a recording, since one that fails may leave torch in any state.
+            # Checked before a recording, since a failed one may leave torch in any state.
             with _waits() as places:
                 self._warm_up()
             if places:
@@ -74,20 +76,20 @@ class CapturedStep:
         torch.cuda.current_stream(self.device).wait_stream(stream)
 
     def _capture(self) -> None:
-        """Record a step and make it."""
+        """Record a step and run it."""
         graph = torch.cuda.CUDAGraph()
         failure: BaseException | None = None
         try:
             with (
                 _undisturbed(),
                 torch.cuda.device(self.device),
-                # A recording that fails at its end does not put the stream back.
+                # A recording that fails at its end does not restore the stream.
                 torch.cuda.stream(self._stream),
                 torch.cuda.graph(graph, stream=self._stream),
             ):
                 failure = _error_of(self.step)
         except BaseException as error:
-            # If the step has failed, so does the end of its recording, which says less.
+            # If the step has failed, so does the end of its recording, with a vaguer error.
             failure = failure or error
         try:
             if failure is None:
@@ -100,11 +102,11 @@ class CapturedStep:
             self._refuse((str(failure).strip() or type(failure).__name__).splitlines()[0])
             self.step()
         finally:
-            # Its traceback leads to this frame: with a reference from here, a cycle.
+            # Its traceback refers to this frame; a reference from here would make a cycle.
             del failure
 
     def _recover(self) -> None:
-        """Let the generator draw again: to it a recording that was cut off may still go on."""
+        """Let the generator draw again: it may still count an aborted recording as going on."""
         with torch.cuda.device(self.device):
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
         generator.graphsafe_set_state(generator.clone_state())
@@ -115,7 +117,7 @@ class CapturedStep:
 
 
 def _error_of(step: Callable[[], None]) -> BaseException | None:
-    """Make a step; return what it raised."""
+    """Run a step; return the error that it raised, or None."""
     try:
         step()
     except BaseException as error:
@@ -125,7 +127,7 @@ def _error_of(step: Callable[[], None]) -> BaseException | None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Collect garbage now and not meanwhile, and let a recording of nothing be an error.
+    """Collect garbage now and not during the recording, and make an empty recording an error.
 
     A graph that is destroyed while another one is recorded spoils the recording.
     """
@@ -149,7 +151,7 @@ def _waits() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", _WAIT)
         warnings.filterwarnings("ignore", _SEARCH)
-        # Not "error", which would end the step halfway: the batch drawn, the weights not moved.
+        # Not "error", which would end the step halfway: batch drawn, but weights not updated.
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield places

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to continue as if it had never stopped."""
+"""Checkpoints: everything that a run needs to continue as if it had never stopped."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -21,13 +21,13 @@ from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl checkpoint 5"
 MODEL_FORMAT = "pyro_ssl model 2"
-# Files of these formats are read as well.
+# Earlier formats that can still be read.
 EARLIER = {
     "pyro_ssl checkpoint 3": FORMAT,
     BEFORE_BATCHES: FORMAT,
     "pyro_ssl model 1": MODEL_FORMAT,
 }
-# What files of models, and checkpoints, hold, of which kinds.
+# The entries of checkpoints and of files of models, with their types.
 OF_MODEL: dict[str, Any] = {"model_class": str, "model_options": dict, "model": dict}
 REQUIRED: dict[str, Any] = {
     "format": str,
@@ -43,7 +43,7 @@ REQUIRED: dict[str, Any] = {
 }
 _OF_BEST: dict[str, Any] = {"epoch": int, "measure": str, "value": float, "model": dict}
 
-# Options that checkpoints may lack and whose defaults have changed since: what they were then.
+# Former defaults, since changed, of options that earlier checkpoints may lack.
 FORMER_DEFAULTS: dict[str, Any] = {
     "learning_rate_schedule": "constant",
     "anneal": {},
@@ -66,7 +66,7 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
 def own_random_state(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the generators of `random_states`, and restore their states at the end.
 
-    Other generators do not change; torch.manual_seed would seed those of all devices.
+    Other generators do not change, whereas torch.manual_seed would seed those of all devices.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -95,20 +95,20 @@ def save_checkpoint(state: dict[str, Any], path: str | Path) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, tensors onto the CPU, without running code from the file.
+    """Read a checkpoint, with tensors on the CPU, without running code from the file.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, or no checkpoint of this library.
+        CheckpointError: if the file is missing, truncated, or not a checkpoint of this library.
     """
     path = as_path(path)
     return checked(read_state(path), path)
 
 
 def checked(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return what `read_state` read, checked to be all that a checkpoint has.
+    """Return what `read_state` read, after checking that it has all entries of a checkpoint.
 
     Raises:
-        CheckpointError: naming what is missing, or of another kind.
+        CheckpointError: naming an entry that is missing or has the wrong type.
     """
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a {FORMAT!r} file: {_REMEDY}")
@@ -122,12 +122,12 @@ def checked(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a mapping that `write_state` wrote, in its present form, without running its code.
+    """Read a mapping that `write_state` wrote, in the present format, without running its code.
 
     Tensors are on the CPU.
 
     Raises:
-        CheckpointError: if the file is missing, damaged or no mapping.
+        CheckpointError: if the file is missing, damaged, or not a mapping.
     """
     state = files.read_state(path)
     if not isinstance(state, dict):
@@ -153,7 +153,7 @@ def check_belongs(
         model: the run's model.
         config: the run's configuration.
         rows: numbers of labelled, unlabelled and validation rows.
-        processes: how many processes train it.
+        processes: number of processes that train the model.
 
     Raises:
         CheckpointError: naming what differs.
@@ -170,15 +170,15 @@ def check_belongs(
         )
     about_rows = "rows labelled, unlabelled, validation"
     now: dict[str, Any] = {**asdict(config), **stored_options(model), about_rows: rows}
-    # A checkpoint from before an option existed is taken to have what was then its default.
+    # For an option that is newer than the checkpoint, its default of that time is assumed.
     defaults = {**asdict(FitConfig()), **stored(_default_options(type(model))), **FORMER_DEFAULTS}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
-    # The way a step is run changes results only by rounding. If the step size does not depend on
-    # the number of epochs, that number may change too. Any other change makes another run.
+    # How a step is executed changes results only by rounding. The number of epochs may change too
+    # if the step size does not depend on it. Any other change makes another run.
     free = {"compile", "cuda_graph", "class_chunk"}
     if config.learning_rate_schedule in ("constant", "step"):
         free.add("epochs")
-        # A run whose last epoch was cut short cannot go on as if that epoch had been whole.
+        # If the last epoch was cut short, the run cannot continue as if that epoch had been whole.
         if then["steps"] is None or state["epoch"] * then["steps_per_epoch"] <= then["steps"]:
             free.add("steps")
     differing = [k for k in now if k not in free and not same(now[k], then.get(k))]

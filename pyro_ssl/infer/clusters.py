@@ -1,4 +1,4 @@
-"""Independent tasks, computed in processes here or by the workers of a cluster, through joblib."""
+"""Independent tasks, computed by processes here or by the workers of a cluster, with joblib."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pyro_ssl.errors import ConfigError, WorkerError
 
 BACKENDS = ("processes", "dask", "ray")
-# Seconds between two looks at whether the parent is still there.
+# Seconds between two checks whether the parent process still exists.
 _PATIENCE = 0.2
 
 
@@ -27,21 +27,21 @@ def compute(
     backend: str = "processes",
     address: str | None = None,
 ) -> None:
-    """Call a function on each task, in any order; a cluster begins a lost worker's task again.
+    """Call a function on each task, in any order; a cluster restarts the task of a lost worker.
 
-    Processes of this machine end when this one does, however that ends. A cluster's workers finish
-    the task that they are at.
+    Processes on this machine end when the calling process ends, for whatever reason. The workers of
+    a cluster finish their present task.
 
     Args:
-        function: what to call, for its effects.
+        function: the function, called for its side effects.
         tasks: its arguments.
-        jobs: processes, each with its share of the cores; a cluster has as many as it has workers.
+        jobs: number of processes, which share the cores; a cluster uses all of its workers.
         backend: one of `BACKENDS`.
-        address: of the cluster, such as tcp://HOST:8786; None to start one on this machine.
+        address: address of the cluster, such as tcp://HOST:8786; None to start one on this machine.
 
     Raises:
         ConfigError: if there is no such backend, or it is not installed.
-        WorkerError: if a process died, or a cluster lost a task's workers time and again.
+        WorkerError: if a process died, or a cluster repeatedly lost the workers of a task.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -60,7 +60,7 @@ def _call(function: Callable[[Any], None], task: Any, parent: int | None) -> Non
     """Call a function on a task, in a process that ends with its parent if it has one."""
     if parent is not None and parent != os.getpid():
         end_with_parent(parent)
-        # In place of tqdm's own, a semaphore, of which a killed process leaves a warning.
+        # Replaces tqdm's own lock, a semaphore: a killed process would leave a warning about it.
         tqdm.set_lock(threading.RLock())
     function(task)
 
@@ -72,8 +72,8 @@ def end_with_parent(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    # An orphan is another process's child at once, so that no later process of the same number is
-    # taken for the parent.
+    # An orphan gets another parent at once, so that a later process with the same number is never
+    # mistaken for the parent.
     while os.getppid() == parent:
         time.sleep(_PATIENCE)
     os._exit(1)
@@ -83,7 +83,7 @@ def _end_with(parent: int) -> None:
 def _backend(
     jobs: int, backend: str, address: str | None
 ) -> Iterator[tuple[int, tuple[type[Exception], ...]]]:
-    """Choose joblib's backend; give the number of tasks at once, and what lost workers raise."""
+    """Choose joblib's backend; yield the number of workers, and the errors of lost workers."""
     if backend == "processes":
         yield jobs, (BrokenExecutor,)
     elif backend == "dask":

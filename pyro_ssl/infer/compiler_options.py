@@ -1,4 +1,4 @@
-"""How a step is compiled, so that it draws the random numbers of the uncompiled one."""
+"""Compiler options with which a step draws the random numbers of the uncompiled step."""
 
 from itertools import pairwise
 from typing import Any
@@ -14,22 +14,22 @@ aten = torch.ops.aten
 
 
 def compiler_options() -> dict[str, Any]:
-    """Return options under which random numbers are those of the uncompiled step.
+    """Return options with which random numbers are those of the uncompiled step.
 
-    Fused random numbers would be other numbers, and on a CPU they are slower.
+    Random numbers in fused kernels would differ, and they are slower on a CPU.
     """
     options: dict[str, Any] = {"fallback_random": True}
     if not hasattr(post_grad, "_chain_random_ops_for_ordering"):
-        # Early versions of the compiler draw them in another order.
+        # Early versions of the compiler draw random numbers in another order.
         options |= {"reorder_for_locality": False, "post_grad_custom_post_pass": _DrawsInOrder()}
     return options
 
 
 def with_float_scatters(module: fx.GraphModule) -> fx.GraphModule:
-    """Return a recorded graph whose scattered numbers have the type of their tensor.
+    """Return a recorded graph in which scattered numbers have the type of their tensor.
 
-    Early versions of the compiler make a tensor of integers of `zeros.scatter_(-1, index, 1)`,
-    which Pyro's straight-through distributions call.
+    Early versions of the compiler turn `zeros.scatter_(-1, index, 1)`, which Pyro's
+    straight-through distributions call, into a tensor of integers.
     """
     for node in module.graph.nodes:
         if node.target in (aten.scatter.value, aten.scatter_.value):
@@ -41,7 +41,7 @@ def with_float_scatters(module: fx.GraphModule) -> fx.GraphModule:
 
 
 class _DrawsInOrder(CustomGraphPass):
-    """Has each random operation of a graph wait for the one before it."""
+    """Makes each random operation of a graph depend on the one before it."""
 
     def __call__(self, graph: fx.Graph) -> None:
         """Add the dependencies to a graph."""
@@ -53,5 +53,5 @@ class _DrawsInOrder(CustomGraphPass):
         preserve_node_ordering(graph, before)
 
     def uuid(self) -> str:
-        """Return what tells this pass from others where compiled graphs are cached."""
+        """Return a name for this pass, which distinguishes compiled graphs in the cache."""
         return "pyro_ssl: draws in order"

@@ -1,4 +1,4 @@
-"""Whether data and its minibatches suit a model, checked before training."""
+"""Checks before training that data and its minibatches suit a model."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def check_batch_norm(
         frozen: parts of the model that are not trained.
 
     Raises:
-        ConfigError: if they are too small.
+        ConfigError: if batches are too small.
     """
     labelled, unlabelled = batches.labelled, batches.unlabelled
     still = {part for whole in frozen for part in whole.modules()}
@@ -50,7 +50,7 @@ def _check_inputs(model: PyroModel, data: SSLData) -> None:
     """Check every input against the model's likelihood."""
     for part in ("labelled_xs", "validation_xs", "unlabelled_xs"):
         xs = getattr(data, part)
-        # `SSLData` has checked all shapes and the range of pixels.
+        # `SSLData` has already checked all shapes and the range of pixels.
         if xs.dtype == torch.uint8:
             xs, part = xs[:1000].float() / 255, f"{part} / 255"
         else:
@@ -65,11 +65,11 @@ def check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
     Args:
         model: the model.
         data: the data.
-        binarise: whether pixels are to be drawn.
+        binarise: whether pixels will be drawn from Bernoulli distributions.
 
     Raises:
         DataError: if the data does not suit the model.
-        ConfigError: if `binarise` does not.
+        ConfigError: if `binarise` does not suit the data.
     """
     if model.input_shape != data.input_shape:
         raise DataError(
@@ -82,7 +82,7 @@ def check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
         )
     _check_labels_fit(model, data)
     if not model.learns_from_unlabelled and not data.num_labelled:
-        raise DataError(f"{type(model).__name__} learns from labelled rows alone: there are none")
+        raise DataError(f"{type(model).__name__} learns only from labelled rows: there are none")
     if data.missing and not model.takes_missing:
         raise DataError(
             f"the data has missing values, but the likelihood of {type(model).__name__}, "
@@ -93,7 +93,7 @@ def check_fits(model: PyroModel, data: SSLData, binarise: bool) -> None:
     _check_inputs(model, data)
     if binarise and not model.takes_pixels:
         raise ConfigError(
-            f"binarise is True, but the inputs of {type(model).__name__} are no pixels: use "
+            f"binarise is True, but the inputs of {type(model).__name__} are not pixels: use "
             "binarise=False"
         )
 
@@ -114,7 +114,7 @@ def _check_labels_fit(model: PyroModel, data: SSLData) -> None:
         )
     if isinstance(model, SSLModel) and model.multi_label != data.multi_label:
         takes, has = (
-            "rows of attributes" if multi else "one label a row"
+            "rows of attributes" if multi else "one label per row"
             for multi in (model.multi_label, data.multi_label)
         )
         raise DataError(f"{type(model).__name__} takes {takes}, but the data has {has}")

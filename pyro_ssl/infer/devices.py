@@ -16,7 +16,7 @@ from torch import distributed
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.infer.processes import leave_processes
 
-# Where the processes of several nodes find each other: torchrun's own default.
+# Where the processes of several nodes meet: torchrun's own default.
 _RENDEZVOUS_PORT = 29400
 
 
@@ -26,7 +26,7 @@ def resolve_device(name: str) -> torch.device:
     Under `torchrun`, `cuda` is each process's own GPU.
 
     Raises:
-        ConfigError: if there is no such device, or not one for each process of `torchrun`.
+        ConfigError: if the device does not exist, or there are too few for `torchrun`'s processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -50,7 +50,7 @@ def resolve_device(name: str) -> torch.device:
 def _check_enough(name: str) -> None:
     """Check that each process of `torchrun` on this machine has a GPU of its own.
 
-    All of them come to the same answer, the first, whose errors are shown, as well.
+    All processes come to the same result, including the first, whose errors are shown.
     """
     processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if processes > gpus:
@@ -62,12 +62,12 @@ def _check_enough(name: str) -> None:
     if name != "cuda" and processes > 1:
         raise ConfigError(
             f"device is {name!r}, but {processes} processes of torchrun cannot share a GPU: use "
-            "--device cuda, which is another one for each"
+            "--device cuda, which gives each its own"
         )
 
 
 def describe_device(device: torch.device) -> str:
-    """Return the name of a GPU, or the kind of a processor with the number of threads."""
+    """Return the name of a GPU, or the kind of a CPU with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -75,7 +75,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Return `name`, or for `auto` bfloat16 if `device` computes in it natively, else float32."""
+    """Return `name`; for `auto`, bfloat16 if `device` supports it natively, else float32."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -87,11 +87,11 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees instead of returning it to the system (glibc only).
+    """Make this process keep freed memory instead of returning it to the system (glibc only).
 
     A training step frees its activations, and the next step allocates as much again. By default
-    glibc returns large blocks to the system, and getting their pages again takes a quarter of a
-    step's time.
+    glibc returns large blocks to the system; getting their pages again takes a quarter of a step's
+    time.
     """
     trim_threshold, mmap_threshold = -1, -3
     with suppress(OSError, AttributeError):
@@ -109,16 +109,16 @@ def forget_peak_memory(device: torch.device) -> None:
         return
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        # On Linux only: sets the highest resident size to the present one.
+        # On Linux only: sets the largest resident size to the present one.
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> float | None:
     """Return the largest memory in use since `forget_peak_memory`, in MiB.
 
-    On a GPU it is what torch has reserved there: its tensors, the memory that a CUDA graph keeps
-    for those of its steps, and what torch keeps for tensors to come. Else it is the resident size
-    of this process, libraries and data included; None if the system does not tell.
+    On a GPU this is what torch has reserved: memory of tensors, memory of CUDA graphs, and memory
+    for later tensors. On a CPU it is the resident size of this process, including libraries and
+    data; None if the system does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / 2**20
@@ -129,12 +129,12 @@ def peak_memory(device: torch.device) -> float | None:
 
 
 def launched_by_torchrun() -> bool:
-    """Return whether `torchrun` started this process, one of several."""
+    """Return whether `torchrun` started this process, as one of several."""
     return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
 def launcher() -> list[str]:
-    """Return the beginning of the command that started this process: Python, or `torchrun`."""
+    """Return the start of the command that runs this process: Python, or `torchrun`."""
     if launched_by_torchrun():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // here
@@ -145,13 +145,13 @@ def launcher() -> list[str]:
 
 
 def tell(message: str) -> None:
-    """Print a message on the standard error stream, once a machine if `torchrun` is at work."""
+    """Print a message to standard error, only once per machine under `torchrun`."""
     if not launched_by_torchrun() or os.environ["LOCAL_RANK"] == "0":
         print(message, file=sys.stderr)
 
 
 def command_to_resume(args: Sequence[str] | None) -> str:
-    """Return the command line of this process with `--resume`; `args` if not `sys.argv`."""
+    """Return the command line of this process with `--resume`; `args` replaces `sys.argv`."""
     module = sys.modules["__main__"].__spec__
     program = ["-m", module.name] if module else [sys.argv[0]]
     given = sys.argv[1:] if args is None else args
@@ -171,7 +171,7 @@ def joined_processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        # With its device the group is made now, and none of its calls has to guess it.
+        # With its device, the group is created now, and its calls need not guess the device.
         distributed.init_process_group("nccl", device_id=device)
     else:
         distributed.init_process_group("gloo")

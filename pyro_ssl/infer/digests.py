@@ -1,4 +1,4 @@
-"""Digests, which tell the rows of one run apart from those of another."""
+"""Digests of rows, which detect that a run continues with other rows."""
 
 import hashlib
 import warnings
@@ -11,12 +11,12 @@ from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import CheckpointError
 
 _PARTS = ("labelled_xs", "labelled_ys", "unlabelled_xs", "validation_xs", "validation_ys")
-# Bytes read at once, of rows that may lie on a GPU or in a file larger than memory.
+# Bytes read at a time, since rows may be on a GPU or in a file larger than the memory.
 _BLOCK = 1 << 26
 
 
 def digest_of(values: Tensor) -> str:
-    """Return the SHA-256 of a tensor's bytes: on one core about a second for a gigabyte."""
+    """Return the SHA-256 of a tensor's bytes; a gigabyte takes about a second on one core."""
     found = hashlib.sha256()
     if values.numel():
         rows = values.detach().reshape(len(values), -1) if values.dim() else values.detach()[None]
@@ -26,11 +26,11 @@ def digest_of(values: Tensor) -> str:
 
 
 def digests_of(data: SSLData, identity: str | None = None) -> dict[str, str]:
-    """Return the digests of inputs and labels, by what they are called in `SSLData`.
+    """Return the digests of inputs and labels, by their names in `SSLData`.
 
     Args:
         data: the rows.
-        identity: what tells them apart in place of their values; None for the values.
+        identity: a name that stands for the values of the rows; None to compute digests of them.
     """
     if identity is not None:
         return {"identity": identity}
@@ -38,10 +38,10 @@ def digests_of(data: SSLData, identity: str | None = None) -> dict[str, str]:
 
 
 def check_digests(state: dict[str, Any], now: dict[str, str]) -> None:
-    """Check that a checkpoint's rows are those of this run; warn if it does not say.
+    """Check that a checkpoint's rows are those of this run; warn if it has no digests.
 
     Args:
-        state: what `load_checkpoint` returned; of earlier versions it has no digests.
+        state: what `load_checkpoint` returned; earlier versions stored no digests.
         now: the digests of this run's rows.
 
     Raises:
@@ -50,8 +50,8 @@ def check_digests(state: dict[str, Any], now: dict[str, str]) -> None:
     then = state.get("digests")
     if then is None:
         warnings.warn(
-            "the checkpoint is of a version that kept no digest of its rows: that they are the "
-            "same now is taken for granted",
+            "the checkpoint is of a version that kept no digest of its rows: they are assumed to "
+            "be the same now",
             stacklevel=2,
         )
         return
@@ -59,5 +59,5 @@ def check_digests(state: dict[str, Any], now: dict[str, str]) -> None:
     if differing:
         raise CheckpointError(
             f"the checkpoint was written with other data, its {', '.join(differing)} differ in "
-            "values or order: resume with the rows of then, or start afresh with --overwrite"
+            "values or order: resume with the same rows as then, or start afresh with --overwrite"
         )

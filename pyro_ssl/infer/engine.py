@@ -1,4 +1,4 @@
-"""The interface of engines, which make the steps of a run: the native one and Pyro's SVI."""
+"""The interface of engines, which execute the steps of a run: the native one and Pyro's SVI."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,14 +14,14 @@ from pyro_ssl.models.rows import Batch
 
 
 class Engine:
-    """Moves a model's parameters by one minibatch a step.
+    """Updates a model's parameters with one minibatch per step.
 
     Args:
-        objective: what is minimised.
+        objective: the loss that is minimised.
         batches: the minibatches.
 
     Attributes:
-        totals: sums of what steps measured.
+        totals: sums of the measurements of all steps.
         execution: how steps run, see `History`.
     """
 
@@ -36,20 +36,20 @@ class Engine:
         """Reset the engine; call it before the first step and after the model's options change.
 
         Args:
-            compiles: whether to compile the steps, where the engine can.
+            compiles: whether to compile the steps, if the engine can.
         """
-        # With other options a model may have other terms.
+        # With other options, a model may have other terms.
         self.totals = Totals()
 
     def step(self) -> None:
-        """Draw a batch, move the parameters, and add the measured terms to the totals."""
+        """Draw a batch, update the parameters, and add the measured terms to the totals."""
         self.objective.advance()
         self.totals.add(self._move(self.batches.draw()))
 
     def inspect(self) -> str | None:
-        """Make one step; return the first site or gradient that was not finite, if any.
+        """Run one step; return the first site or gradient that was not finite, or None.
 
-        A program that raises an error, since a parameter is not finite, has this parameter named.
+        If the program raises an error because a parameter is not finite, return that parameter.
         """
         self.objective.advance()
         try:
@@ -73,7 +73,7 @@ class Engine:
         raise NotImplementedError
 
     def _move(self, batch: Batch) -> Measured:
-        """Move the parameters by a batch; return loss and terms from before the move."""
+        """Update the parameters with a batch; return loss and terms from before the update."""
         raise NotImplementedError
 
     def _inspect(self, batch: Batch) -> str | None:
@@ -83,7 +83,7 @@ class Engine:
 def first_failure(
     loss: Tensor, terms: Mapping[str, Tensor], traces: Iterable[Traces]
 ) -> str | None:
-    """Return the first site that was not finite, or term, or `loss`; None if all were finite."""
+    """Return the first site or term that was not finite, or `loss`; None if all were finite."""
     for pair in traces:
         site = first_non_finite(*pair)
         if site is not None:
@@ -93,10 +93,10 @@ def first_failure(
 
 
 def first_failed_gradient(model: nn.Module) -> str | None:
-    """Return the first parameter whose gradient is not finite; None if all are.
+    """Return the first parameter whose gradient is not finite; None if all gradients are finite.
 
-    If all are, but not the norm of all together, whose squares are larger, it is the parameter of
-    the largest gradient.
+    The norm of all gradients may overflow even if all gradients are finite. Then return the
+    parameter with the largest gradient.
     """
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     for name, gradient in found.items():
@@ -108,7 +108,7 @@ def first_failed_gradient(model: nn.Module) -> str | None:
 
 
 def first_failed_parameter(model: nn.Module) -> str | None:
-    """Return the first parameter in training that is not finite; None if all are."""
+    """Return the first trained parameter that is not finite; None if all are finite."""
     trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     if not trained or bool(torch.stack([p.isfinite().all() for _, p in trained]).all()):
         return None

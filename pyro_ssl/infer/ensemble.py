@@ -1,4 +1,4 @@
-"""Several models of one kind, each on rows of its own, trained at once."""
+"""Training of several models of one class at once, each on its own rows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,11 +36,11 @@ class EnsembleHistory:
     """The course of an ensemble's training.
 
     Attributes:
-        rows: for each check `step`, `loss` (mean over members and over the steps since the last
+        rows: for each check, `step`, `loss` (mean over members and over the steps since the last
             check, in nats per example) and `measure`.
         steps: number of steps made.
-        termination: `no better measure`, or `max_steps` where the step size fell only because
-            the steps came to an end.
+        termination: `no better measure`, or `max_steps` if the step size fell only because the
+            steps came to an end.
         at_once: whether one run of the programs served all models; otherwise they were trained one
             after the other.
     """
@@ -63,26 +63,26 @@ def fit_ensemble(
     checkpoint: str | Path | None = None,
     resume: bool = False,
 ) -> EnsembleHistory:
-    """Train models of one kind in place, each on its own rows, in one run of their programs a step.
+    """Train models of one class in place, each on its own rows, in one run of the programs a step.
 
-    Their parameters are stacked, and `torch.func.vmap` maps model, guide and ELBO over them: each
+    Their parameters are stacked, and `torch.func.vmap` maps model, guide and ELBO over them. Each
     model's gradient is that of `Objective` on its minibatch. The tensor operations of a step are
-    recorded once and then run without Python, see `Recorded`. For small networks five models cost
-    less than one trained by `fit`. Programs that cannot be mapped (batch norm, some distributions)
-    run model by model, as a warning says: the same steps, only slower.
+    recorded once and then run without Python, see `Recorded`. For small networks, five models take
+    less time than one trained by `fit`. Programs that cannot be mapped (batch norm, some
+    distributions) run model by model, after a warning: the steps are the same, only slower.
 
     Args:
-        models: models of one class with equal options; their weights may differ. Afterwards they
-            are in evaluation mode, and trained parameters without gradients.
+        models: models of one class with equal options; their weights may differ. After training
+            they are in evaluation mode, and trained parameters have no gradients.
         xs: inputs of all rows, `[N, *input_shape]`, on the device of the models.
-        ys: their labels, `[N]`, -1 where unknown, of real labels NaN; or attributes `[N, L]`.
+        ys: their labels, `[N]`, -1 if unknown; real labels, NaN if unknown; or attributes `[N, L]`.
         members: the rows of each model. Some may have no labelled or no unlabelled rows.
         config: options; all defaults if None.
-        measure: returns what is to rise, such as a bound of held-out rows under the models'
-            present weights; None to train for all `max_steps`.
-        on_check: called with the number of steps made after every `check_every` steps.
-        checkpoint: a file in which the state after every check is kept; None for none.
-        resume: go on from that file, on a CPU bit for bit as the run that wrote it would have.
+        measure: returns a value that should rise, such as a bound of held-out rows under the
+            models' present weights; None to train for all `max_steps`.
+        on_check: called after every `check_every` steps with the number of steps made.
+        checkpoint: a file for the state after every check; None for no file.
+        resume: continue from that file; on a CPU, the result is the same bit for bit.
 
     Raises:
         CheckpointError: if there is no such file to resume from, or it is of another run.
@@ -113,7 +113,7 @@ def fit_ensemble(
 
 
 class _Run:
-    """A run that may go on from a file."""
+    """A run that can continue from a file."""
 
     def __init__(self, step: Step, config: EnsembleConfig, checkpoint: EnsembleCheckpoint) -> None:
         self.history = EnsembleHistory(at_once=step.at_once)
@@ -139,7 +139,7 @@ class _Run:
         history, schedule = self.history, self._schedule
         while history.steps < schedule.end:
             self._train(schedule.next_steps(history.steps))
-            # What is called here must not change the noise of the steps to come.
+            # The callback must not change the noise of later steps.
             with torch.random.fork_rng(devices=devices):
                 value = None if measure is None else measure()
                 history.rows[-1]["measure"] = math.nan if value is None else float(value)
@@ -153,7 +153,7 @@ class _Run:
                     on_check(history.steps)
 
     def _train(self, numbers: range) -> None:
-        """Make the steps of these numbers, and let the models have their weights."""
+        """Run these steps, and copy the weights to the models."""
         losses = torch.stack([self._step(self._schedule.rate(number)) for number in numbers])
         _check_finite(losses, numbers[0])
         self._step.check_finite()
@@ -163,7 +163,7 @@ class _Run:
 
 
 def _check_finite(losses: Tensor, first: int) -> None:
-    """Check the losses `[steps, E]` of steps, the first of them number `first`."""
+    """Check the losses `[steps, E]` of several steps, whose first one has the number `first`."""
     bad = (~torch.isfinite(losses)).nonzero()
     if len(bad):
         step, member = first + int(bad[0, 0]), int(bad[0, 1])
@@ -180,7 +180,7 @@ class _Schedule:
     """The step size: constant until a measure stops rising, then a half cosine down to 0.
 
     Attributes:
-        end: number of steps of the whole run, as far as is known.
+        end: number of steps of the whole run, as far as it is known.
         reason: why the step size fell.
     """
 
@@ -188,19 +188,19 @@ class _Schedule:
         self._config = config
         self._best, self._waited = -math.inf, 0
         self._falls_from: int | None = None
-        # The last step before the fall, at the latest, so that the fall ends at `max_steps`.
+        # The latest step at which the fall can begin and still end at `max_steps`.
         self._last = max(1, math.floor(config.max_steps / (1 + config.decay)))
         self.end, self.reason = config.max_steps, "max_steps"
 
     def state(self) -> dict[str, Any]:
-        """Return what changes in a run, as plain values."""
+        """Return everything that changes in a run, as plain values."""
         return {k: v for k, v in vars(self).items() if k != "_config"}
 
     def load(self, state: dict[str, Any], made: int) -> None:
-        """Restore what `state` returned after so many steps.
+        """Restore what `state` returned after `made` steps.
 
         Raises:
-            CheckpointError: if it is no such state.
+            CheckpointError: if `state` is invalid.
         """
         kinds: dict[str, Any] = dict.fromkeys(("_waited", "_last", "end"), int)
         kinds |= {"_best": (int, float), "_falls_from": (int, type(None)), "reason": str}
@@ -226,11 +226,11 @@ class _Schedule:
         return self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def advance(self, made: int, value: float | None) -> bool:
-        """Take note of a measure after a check; return whether the step size now begins to fall.
+        """Record a measure after a check; return whether the step size now begins to fall.
 
         Args:
-            made: steps made.
-            value: the measure; None if there is none to wait for.
+            made: number of steps made.
+            value: the measure; None if the run has no measure.
         """
         if self._falls_from is not None:
             return False

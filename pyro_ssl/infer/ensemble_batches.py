@@ -1,4 +1,4 @@
-"""Minibatches of several models, each of rows of its own."""
+"""Minibatches of several models, each from the model's own rows."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from pyro_ssl.infer.ensemble_options import EnsembleConfig, Member, Rows
 class MemberBatches:
     """Minibatches of all members, `[E, B, ...]`, labelled rows first.
 
-    Which rows they hold follows from the seed, the member's number and the step's alone. A member
-    without rows of a kind that others have gets rows of the other kind in their place, which its
-    `shares` of 0 keep out of its objective.
+    The rows of a minibatch depend only on the seed, the member's number and the step's. A member
+    may lack rows of a kind that others have. It then gets rows of the other kind in their place,
+    and its `shares` of 0 keep these out of its objective.
 
     Args:
         xs: inputs of all rows, `[N, *input_shape]`.
@@ -25,8 +25,8 @@ class MemberBatches:
         config: options of training.
 
     Attributes:
-        num_labelled: labelled rows of a member's minibatch.
-        shares: the share of labelled and of unlabelled rows among a member's, `[E, 2]`.
+        num_labelled: number of labelled rows in a member's minibatch.
+        shares: the shares of labelled and of unlabelled rows among a member's rows, `[E, 2]`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MemberBatches:
         self._lacks_labels = lacks if self.num_labelled and bool(lacks.any()) else None
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of a step's minibatches."""
+        """Return inputs and labels of the minibatches of a step."""
         labelled, unlabelled = (order[step] for order in self._orders)
         known = self.ys[labelled]
         if self._lacks_labels is not None:
@@ -59,13 +59,13 @@ class MemberBatches:
 
 
 def _orders(members: Sequence[Member], kind: str, size: int, config: EnsembleConfig) -> Rows:
-    """Return the members' rows of one kind in all steps, `[steps, E, size]`."""
+    """Return the members' row indices of one kind in all steps, `[steps, E, size]`."""
     each = []
     for number, member in enumerate(members):
         rng = np.random.default_rng([config.seed, number, KINDS.index(kind)])
         rows: Rows = getattr(member, kind)
         if not len(rows):
-            # Any will do.
+            # Any rows will do, since their weight is 0.
             rows = np.concatenate([member.labelled, member.unlabelled])[:1]
         each.append(_drawn(rng, rows.astype(np.int64), member.weights, config.max_steps, size))
     return np.stack(each, 1)
@@ -74,7 +74,7 @@ def _orders(members: Sequence[Member], kind: str, size: int, config: EnsembleCon
 def _drawn(
     rng: np.random.Generator, rows: Rows, weights: np.ndarray | None, steps: int, size: int
 ) -> Rows:
-    """Return row numbers `[steps, size]`, by weight, or in passes, each in a new random order."""
+    """Return row indices `[steps, size]`, drawn by weight, or in passes in new random orders."""
     if not size:
         return np.empty((steps, 0), np.int64)
     if weights is not None and len(rows) > 1:

@@ -1,4 +1,4 @@
-"""Files from which the training of an ensemble goes on as if it had never stopped."""
+"""Files from which the training of an ensemble continues as if it had never stopped."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pyro_ssl.models.base import PyroModel
 from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl ensemble 1"
-# What the file holds, of which kinds.
+# The entries of the file, with their types.
 _KINDS = {"run": dict, "progress": dict, "step": int}
 _KINDS |= {"models": list, "optimiser": dict, "rng": dict}
 
@@ -31,7 +31,7 @@ class EnsembleCheckpoint:
 
     Args:
         path: the file; None to write none.
-        models: the models, from which the run is told apart from others.
+        models: the models; a file of other models is refused.
         members: their rows.
         config: options of training.
         xs: all rows.
@@ -65,11 +65,11 @@ class EnsembleCheckpoint:
         }
 
     def save(self, step: Step, progress: dict[str, Any]) -> None:
-        """Write the state of a run, in one step.
+        """Write the state of a run, atomically.
 
         Args:
-            step: the models, their optimiser and what is annealed.
-            progress: plain values that the run also needs.
+            step: the models, their optimiser and the annealed values.
+            progress: plain values that the run needs, too.
 
         Raises:
             ResultsError: if the file cannot be written.
@@ -88,10 +88,10 @@ class EnsembleCheckpoint:
         write_state(state, self.path)
 
     def load(self, step: Step) -> dict[str, Any]:
-        """Put a run back into the state of the file, and return its `progress`.
+        """Restore the run's state from the file, and return its `progress`.
 
         Raises:
-            CheckpointError: if there is no such file, or it is of another run.
+            CheckpointError: if the file does not exist, or belongs to another run.
         """
         if self.path is None:
             raise CheckpointError("resume is True, but checkpoint is None: give the file")
@@ -113,7 +113,7 @@ class EnsembleCheckpoint:
             )
         for model, then in zip(self._models, state["models"], strict=True):
             model.load_state_dict(then)
-        # Its options follow from the configuration, which is the same.
+        # The optimiser's options follow from the configuration, which is the same.
         groups = step.optimiser.state_dict()["param_groups"]
         step.optimiser.load_state_dict({**state["optimiser"], "param_groups": groups})
         check_optimiser(step.optimiser)
@@ -122,7 +122,7 @@ class EnsembleCheckpoint:
 
 
 def _digest(members: Sequence[Member]) -> str:
-    """Return what tells the rows of members apart from those of others."""
+    """Return a digest of the members' rows."""
     digest = hashlib.sha256()
     for member in members:
         for rows in (member.labelled, member.unlabelled, member.weights):

@@ -23,26 +23,26 @@ Weights = dict[str, Tensor]
 
 
 class StackedGradients(Protocol):
-    """Losses and gradients of several models on minibatches of their own."""
+    """Losses and gradients of several models, each on its own minibatch."""
 
     def __call__(self, xs: Tensor, ys: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """Advance what is annealed; return gradients of stacked weights, and losses `[E]`."""
+        """Advance annealed values; return gradients of stacked weights, and losses `[E]`."""
 
     def begin_at(self, step: int) -> None:
-        """Set the number of the step that comes next."""
+        """Set the number of the next step."""
 
     def set_buffers(self, model: PyroModel) -> None:
         """Give a model the present values of annealed options."""
 
 
 class MappedGradients:
-    """Losses and gradients of all models by one run of their programs, recorded.
+    """Losses and gradients of all models by one recorded run of their programs.
 
     Args:
         models: the models.
         weights: their stacked parameters.
         batches: their minibatches.
-        anneal: what is annealed.
+        anneal: the annealed values.
 
     Raises:
         Exception: any, if the programs cannot be mapped or recorded.
@@ -55,7 +55,7 @@ class MappedGradients:
         batches: MemberBatches,
         anneal: Mapping[str, Anneal],
     ) -> None:
-        # Not the first model itself: its parameters are replaced when it is called.
+        # A copy, since calling it replaces its parameters.
         self._objective = Objective(copy.deepcopy(models[0]), 0, 0, None, anneal)
         set_training(self._objective, frozen_parts(self._objective.model))
         self._num_labelled, self._shares = batches.num_labelled, batches.shares
@@ -68,18 +68,18 @@ class MappedGradients:
         )
         inputs = [*self._weights, *self._fixed.values(), *batches(0)]
         with warnings.catch_warnings():
-            # Of parameters that want no gradient, as which mapped ones show themselves to Pyro.
+            # Pyro warns because mapped parameters appear not to require a gradient.
             warnings.filterwarnings("ignore", ".*was not registered in the param store")
             self._recorded = Recorded(self._evaluate, inputs)
 
     def __call__(self, xs: Tensor, ys: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """Advance what is annealed; return gradients of stacked weights, and losses `[E]`."""
+        """Advance annealed values; return gradients of stacked weights, and losses `[E]`."""
         self._objective.advance()
         *gradients, losses = self._recorded(*self._weights, *self._fixed.values(), xs, ys)
         return gradients, losses
 
     def begin_at(self, step: int) -> None:
-        """Set the number of the step that comes next."""
+        """Set the number of the next step."""
         self._objective.begin_at(step)
 
     def set_buffers(self, model: PyroModel) -> None:
@@ -88,7 +88,7 @@ class MappedGradients:
             model.get_buffer(name).copy_(self._objective.model.get_buffer(name))
 
     def _evaluate(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of stacked weights and the losses; see `inputs` above."""
+        """Return the gradients of stacked weights, and the losses; for `inputs` see above."""
         count = len(self._names)
         weights = [weight.requires_grad_() for weight in inputs[:count]]
         fixed, (xs, ys) = list(inputs[count:-2]), inputs[-2:]
@@ -110,13 +110,13 @@ class MappedGradients:
 
 
 class MemberGradients:
-    """The same model by model, by Python: slower, and for any model.
+    """Losses and gradients model by model, in Python: slower, but for any model.
 
     Args:
         models: the models.
         weights: their stacked parameters.
         batches: their minibatches.
-        anneal: what is annealed.
+        anneal: the annealed values.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class MemberGradients:
         self._parameters = [[m.get_parameter(name) for name in weights] for m in models]
 
     def __call__(self, xs: Tensor, ys: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """Advance what is annealed; return gradients of stacked weights, and losses `[E]`."""
+        """Advance annealed values; return gradients of stacked weights, and losses `[E]`."""
         gradients, losses = [], []
         for number, objective in enumerate(self._objectives):
             set_training(objective, self._frozen[number])
@@ -146,19 +146,19 @@ class MemberGradients:
         return [torch.stack(each) for each in zip(*gradients, strict=True)], torch.stack(losses)
 
     def begin_at(self, step: int) -> None:
-        """Set the number of the step that comes next."""
+        """Set the number of the next step."""
         for objective in self._objectives:
             objective.begin_at(step)
 
     def set_buffers(self, model: PyroModel) -> None:
-        """Do nothing: the models have these values."""
+        """Do nothing, since the models already have these values."""
 
 
 class MemberWeights(RowWeights):
-    """`RowWeights` of one model of several; a kind of rows that it has none of does not count.
+    """`RowWeights` of one of several models; a kind of which it has no rows has weight 0.
 
     Args:
-        shares: the shares of labelled and of unlabelled rows among the model's, `[2]`.
+        shares: the shares of labelled and of unlabelled rows among the model's rows, `[2]`.
     """
 
     def __init__(self, shares: Tensor) -> None:
@@ -177,12 +177,12 @@ def first_batch(batches: MemberBatches) -> Batch:
 
 
 def gpus(xs: Tensor) -> list[torch.device]:
-    """Return the devices beside the CPU whose random states a run on `xs` changes."""
+    """Return the devices other than the CPU whose random states change in a run on `xs`."""
     return [xs.device] if xs.is_cuda else []
 
 
 def _check_buffers_stay(objective: Objective, batch: Batch, shares: Tensor) -> None:
-    """Raise if a run of the programs changes buffers, which one run for all models would share."""
+    """Raise an error if the programs change buffers, which all models would share in one run."""
     objective.row_weights = MemberWeights(shares)
     before = {name: (id(b), b._version) for name, b in objective.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(devices=gpus(batch.xs)):
@@ -195,9 +195,9 @@ def _check_buffers_stay(objective: Objective, batch: Batch, shares: Tensor) -> N
 def _fixed(
     objective: Objective, models: Sequence[PyroModel], trained: set[str], annealed: set[str]
 ) -> tuple[dict[str, Tensor], list[int | None]]:
-    """Return what gradients depend on but do not move, and where its dimension of models is.
+    """Return tensors that gradients depend on but do not update, and their models' dimensions.
 
-    These are buffers and frozen parameters. What all models share has no such dimension.
+    These are buffers and frozen parameters. A tensor that all models share has no such dimension.
     """
     named = (*objective.named_parameters(), *objective.named_buffers())
     fixed = {name: tensor.detach() for name, tensor in named if name not in trained}
@@ -214,6 +214,6 @@ def _fixed(
 
 
 def _filled(found: Sequence[Tensor | None], weights: Sequence[Tensor]) -> list[Tensor]:
-    """Return gradients, zeros for weights that the loss does not depend on."""
+    """Return gradients, with zeros for weights that the loss does not depend on."""
     pairs = zip(found, weights, strict=True)
     return [torch.zeros_like(w) if g is None else g for g, w in pairs]

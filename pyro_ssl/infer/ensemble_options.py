@@ -1,4 +1,4 @@
-"""What an ensemble is trained on and how: members, options, and what models must have in common."""
+"""Members and options of an ensemble, and checks that its models can be trained together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Member:
-    """The rows that one model of an ensemble learns from, by their numbers.
+    """The rows that one model of an ensemble learns from, by index.
 
     Attributes:
-        labelled: rows whose label it sees; may be empty.
-        unlabelled: rows it sees without a label; may be empty.
-        weights: of all rows, `[N]`: a row is drawn in proportion to its weight among those of its
-            kind. None to draw in passes, each of all rows.
+        labelled: rows whose labels the model sees; may be empty.
+        unlabelled: rows that the model sees without labels; may be empty.
+        weights: weights of all rows, `[N]`: a row is drawn in proportion to its weight among those
+            of its kind. None to draw in passes over all rows.
     """
 
     labelled: Rows
@@ -43,17 +43,17 @@ class EnsembleConfig:
     The step size is constant until `measure` stops rising, and then falls to 0 along a half cosine.
 
     Attributes:
-        max_steps: most steps, the fall of the step size included.
-        min_steps: steps before which the step size does not begin to fall, unless `max_steps`
-            leave no room for the fall otherwise.
+        max_steps: largest number of steps, including the fall of the step size.
+        min_steps: number of steps before which the step size does not begin to fall, unless
+            `max_steps` leaves too little room for the fall.
         check_every: steps between two calls of `measure`.
-        patience: calls of `measure` without a new highest value, after which the step size begins
-            to fall.
-        decay: steps of that fall, as a share of the steps before it.
-        batch_size: unlabelled rows a step and member.
-        labelled_batch_size: labelled rows a step and member.
+        patience: number of calls of `measure` without a new highest value, after which the step
+            size begins to fall.
+        decay: number of steps of that fall, as a share of the steps before it.
+        batch_size: unlabelled rows per step and member.
+        labelled_batch_size: labelled rows per step and member.
         learning_rate: Adam's step size.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's weight decay.
         anneal: as in `FitConfig`, over the first steps.
         seed: seed of minibatches and noise.
 
@@ -78,7 +78,7 @@ class EnsembleConfig:
 
 
 def check_alike(models: Sequence[PyroModel]) -> None:
-    """Check that models can be trained as one: of one class, with equal options.
+    """Check that models can be trained as one: models of one class with equal options.
 
     Raises:
         ConfigError: naming what differs.
@@ -122,11 +122,11 @@ def _frozen_names(model: PyroModel) -> list[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether options are equal; of networks, whether they are of one kind."""
+    """Return whether options are equal; for networks, whether they are of the same class."""
     if type(one) is not type(other):
         return False
     if isinstance(one, nn.Module):
-        # Their weights may differ, as those of models.
+        # The weights of networks may differ, as those of models.
         return str(one) == str(other)
     if isinstance(one, Tensor):
         return torch.equal(one, other)
@@ -136,7 +136,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def check_members(members: Sequence[Member], ys: Tensor, num_models: int) -> None:
-    """Check that each model has rows, that they exist, and that labelled ones have labels.
+    """Check that each model has rows, that these exist, and that labelled rows have labels.
 
     Raises:
         ConfigError: naming the member and what is wrong with its rows.

@@ -26,9 +26,9 @@ from pyro_ssl.models.base import PyroModel
 
 @contextmanager
 def stacked_parameters(models: Sequence[PyroModel]) -> Iterator[Weights]:
-    """Stack the models' trained parameters, of which the models' own are views for that time.
+    """Stack the models' trained parameters; meanwhile the models' own parameters are views of them.
 
-    Afterwards each model has parameters of its own again, with the values of then.
+    Afterwards each model has its own parameters again, with the values of that moment.
     """
     names = [name for name, p in models[0].named_parameters() if p.requires_grad]
     owned = [[model.get_parameter(name) for model in models] for name in names]
@@ -49,12 +49,12 @@ class Step:
 
     Args:
         models: the models.
-        weights: their `stacked_parameters`, which the optimiser moves.
+        weights: their `stacked_parameters`, which the optimiser updates.
         batches: their minibatches.
         config: options of training.
 
     Attributes:
-        number: steps made so far.
+        number: number of steps made so far.
         optimiser: the optimiser.
         at_once: whether one run of the programs serves all models.
     """
@@ -76,10 +76,10 @@ class Step:
         )
 
     def __call__(self, rate: float) -> Tensor:
-        """Make one step and return the members' losses, `[E]`."""
+        """Run one step and return the members' losses, `[E]`."""
         gradients, losses = self._gradients(*self._batches(self.number))
         for weight, gradient in zip(self._weights, gradients, strict=True):
-            # The fused optimiser reads memory in order, whatever the strides.
+            # The fused optimiser reads memory in order and ignores strides.
             weight.grad = gradient.contiguous()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -88,7 +88,7 @@ class Step:
         return losses
 
     def check_finite(self) -> None:
-        """Check the members' weights, which the last step moved.
+        """Check the members' weights after the last step.
 
         Raises:
             NonFiniteError: naming the first parameter and member that is not finite.
@@ -106,12 +106,12 @@ class Step:
             )
 
     def go_to(self, number: int) -> None:
-        """Set the number of the step that comes next."""
+        """Set the number of the next step."""
         self.number = number
         self._gradients.begin_at(number)
 
     def show(self) -> None:
-        """Let the models be what they are at this step, in evaluation mode."""
+        """Give the models their weights and options of this step, in evaluation mode."""
         for model in self._models:
             self._gradients.set_buffers(model)
             model.eval()
@@ -123,7 +123,7 @@ def _make_gradients(
     batches: MemberBatches,
     anneal: Mapping[str, Anneal],
 ) -> StackedGradients:
-    """Return gradients of all models at once or, with a warning, if that fails, one by one."""
+    """Return gradients of all models at once; if that fails, warn and return them one by one."""
     if anneal:
         with torch.random.fork_rng(devices=gpus(batches.xs)):
             Objective(copy.deepcopy(models[0]), 0, 0, None, anneal).check_annealed(
@@ -134,7 +134,7 @@ def _make_gradients(
     except PyroSSLError:
         raise
     except Exception as error:
-        # torch may raise any error where it cannot map a program over models.
+        # If torch cannot map a program over models, it may raise any error.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(
             f"the models of an ensemble are trained one after the other, which is slower: {reason}",

@@ -17,10 +17,11 @@ _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 @contextmanager
 def functional_programs() -> Iterator[None]:
-    """Let Pyro programs run within `torch.func.vmap`.
+    """Make Pyro programs run within `torch.func.vmap`.
 
-    Parameters do not enter Pyro's store, which would ask them for gradients. What Pyro and
-    torch's distributions do in place, or on a tensor's `data`, has an equal that vmap can map.
+    Parameters do not enter Pyro's store, which would request gradients for them. Where Pyro and
+    torch's distributions work in place, or on a tensor's `data`, equivalents that vmap can map
+    replace these operations.
     """
     with _NoStore(), _NoInPlace():
         yield
@@ -43,15 +44,15 @@ class _NoInPlace(TorchFunctionMode):
 
 
 class Recorded:
-    """A function of tensors as the list of its tensor operations, run without its Python.
+    """A function of tensors as a list of its tensor operations, run without its Python code.
 
-    The function is called once. On a CPU the list is run by TorchScript's interpreter, which takes
-    about a microsecond an operation; elsewhere, or if it cannot be, as a graph of `torch.fx`.
-    Random operations draw anew in each call.
+    The function is called once. On a CPU, TorchScript's interpreter runs the list and takes about a
+    microsecond per operation. On other devices, or if TorchScript cannot run it, it runs as a graph
+    of `torch.fx`. Random operations draw anew in each call.
 
     Args:
         function: takes a flat list of tensors and returns a flat tuple of tensors.
-        inputs: tensors of the shapes and dtypes that all calls will have.
+        inputs: tensors with the shapes and dtypes of all later calls.
     """
 
     def __init__(
@@ -70,9 +71,9 @@ class Recorded:
 
 
 def _interpreted(graph: Any, inputs: tuple[Tensor, ...]) -> Any:
-    """Return a graph as TorchScript runs it, or itself if TorchScript does not know all of it."""
+    """Return a graph as a TorchScript function, or unchanged if TorchScript cannot run it."""
     with torch.no_grad(), warnings.catch_warnings():
-        # TorchScript is deprecated, but the only interpreter of graphs without Python.
+        # TorchScript is deprecated, but no other interpreter runs graphs without Python.
         warnings.simplefilter("ignore")
         try:
             return torch.jit.trace(graph, inputs, check_trace=False)

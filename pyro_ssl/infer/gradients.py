@@ -1,4 +1,4 @@
-"""Loss, terms and gradients of a minibatch, run by Python or compiled."""
+"""Loss, terms and gradients of a minibatch, computed by Python or by a compiled function."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class Measured(NamedTuple):
 
     @classmethod
     def of(cls, loss: Tensor, terms: dict[str, Tensor], norm: Tensor) -> "Measured":
-        """Return what a step measured, from its parts."""
+        """Return the measurements of a step, from their parts."""
         values = torch.stack([loss.detach(), *terms.values(), norm])
         return cls(("loss", *terms, "gradient_norm"), values)
 
@@ -38,13 +38,13 @@ class Measured(NamedTuple):
 
 
 class Totals:
-    """Sums of what the steps of an epoch measured, kept on the device."""
+    """Sums of the measurements of an epoch's steps, kept on the device."""
 
     def __init__(self) -> None:
         self._measured: Measured | None = None
 
     def add(self, measured: Measured) -> None:
-        """Add what a step measured, without reading it on the host."""
+        """Add the measurements of a step, without reading them on the host."""
         if self._measured is None:
             self._measured = Measured(measured.names, torch.zeros_like(measured.values))
         self._measured.values.add_(measured.values)
@@ -55,7 +55,7 @@ class Totals:
             self._measured.values.zero_()
 
     def sums(self) -> Measured:
-        """Return the sums of at least one step."""
+        """Return the sums over the steps, of which there must be at least one."""
         assert self._measured is not None
         return self._measured
 
@@ -85,9 +85,9 @@ def _norm(gradients: Sequence[Tensor | None]) -> Tensor:
 
 
 def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Return a gradient in the memory layout of its parameter, as `backward` leaves it.
+    """Return a gradient in the memory layout of its parameter, as after `backward`.
 
-    Fused optimisers read memory in order, whatever the strides.
+    Fused optimisers read memory in order and ignore strides.
     """
     if gradient.stride() == parameter.stride():
         return gradient
@@ -95,12 +95,12 @@ def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
 
 
 class CompiledGradients(Gradients):
-    """The same by one compiled function that no longer calls Pyro.
+    """The same as `Gradients`, by one compiled function that no longer calls Pyro.
 
     The first call runs model, guide, ELBO and backward pass in Python once and records their
-    tensor operations as a graph (also the random ones, which draw from torch's generators the same
-    numbers as an uncompiled step). `torch.compile` fuses that graph. If this fails, a warning says
-    why in one line, and Python runs each step.
+    tensor operations as a graph. Recorded random operations draw the same numbers from torch's
+    generators as an uncompiled step. `torch.compile` fuses that graph. If this fails, a warning
+    gives the reason in one line, and Python runs each step.
 
     Batches must have the shapes of the first one, and the objective must stay in training mode.
     """
@@ -119,7 +119,7 @@ class CompiledGradients(Gradients):
             values, grads = self._run(compiled, batch)
         else:
             try:
-                # The compiler takes a second to import.
+                # Imported here, since the import takes a second.
                 from pyro_ssl.infer.compiler_options import compiler_options, with_float_scatters
 
                 graph, names = self._record(batch)
@@ -156,13 +156,13 @@ class CompiledGradients(Gradients):
             measured.append(Measured.of(loss, terms, _norm(grads)))
             return measured[-1].values, grads
 
-        # Recording runs the step: it must not change random states and batch norm's statistics.
+        # Recording runs the step, which must not change random states or batch norm's statistics.
         device = batch.xs.device
         devices = [device] if device.type == "cuda" else []
         buffers = [b.clone() for b in self.objective.buffers()]
         with torch.random.fork_rng(devices=devices):
             graph = recorded(evaluate, self.parameters, buffers, batch.xs, batch.ys)
-        # Pyro makes tensors on the CPU that nothing uses, but that would be inputs. Draws stay.
+        # Pyro makes unused tensors on the CPU, which would be inputs of the graph. Draws are kept.
         graph.graph.eliminate_dead_code()
         graph.recompile()
         return graph, measured[-1].names

@@ -1,4 +1,4 @@
-"""Operations of a recorded graph, and what does the same in less time."""
+"""Rules that replace operations of a recorded graph by faster equivalents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 aten = torch.ops.aten
 
-# Operations that may return what they were given.
+# Operations that may return their input.
 _MOVES = {
     *(aten.alias.default, aten.detach.default, aten.clone.default, aten._to_copy.default),
     *(aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.permute.default),
@@ -24,7 +24,7 @@ def _unmoved(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 
 def _one_of_one(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return the only tensor of a concatenation or of a split."""
+    """Return the input of a concatenation or split that consists of a single tensor."""
     if node.target is aten.cat.default and len(node.args[0]) == 1:  # type: ignore[arg-type]
         return if_alike(node, node.args[0][0])  # type: ignore[index]
     of = node.args[0] if node.args else None
@@ -35,7 +35,7 @@ def _one_of_one(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 
 def _view_of_view(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return one view instead of two."""
+    """Return one view in place of two views in a row."""
     inner = node.args[0] if node.target in _VIEWS else None
     if not isinstance(inner, fx.Node) or inner.target not in _VIEWS:
         return None
@@ -49,7 +49,7 @@ def _view_of_view(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 
 def _softplus(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return max(x, 0) + log(1 + e), e = exp(-|x|), by exp and log, which are vectorised.
+    """Return softplus as max(x, 0) + log(1 + e), e = exp(-|x|): exp and log are vectorised.
 
     With u = 1 + e rounded, log(1 + e) is log(u) - ((u - 1) - e) / u up to rounding.
     """
@@ -70,7 +70,7 @@ def _softplus(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 
 def _negated_twice(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return what is inverted twice."""
+    """Return the input of two negations in a row."""
     inner = node.args[0] if node.target in _INVERSES else None
     if isinstance(inner, fx.Node) and inner.target is node.target:
         return if_alike(node, inner.args[0])
@@ -78,7 +78,7 @@ def _negated_twice(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
 
 
 def _filling(node: fx.Node, graph: fx.Graph) -> fx.Node | None:
-    """Return a masked fill instead of a choice between a tensor and one number."""
+    """Return a masked fill in place of a choice between a tensor and one number."""
     if node.target is not aten.where.self:
         return None
     mask, chosen, other = node.args
@@ -125,11 +125,11 @@ def _alike(node: fx.Node, other: Any) -> bool:
 
 
 def if_alike(node: fx.Node, other: Any) -> fx.Node | None:
-    """Return `other` if it can take the place of `node` as far as its shape and strides go."""
+    """Return `other` if its shape and strides allow it to replace `node`, else None."""
     return other if _alike(node, other) else None
 
 
-# Each returns what takes the place of a node, or None.
+# Each rule returns the replacement of a node, or None.
 Rule = Callable[[fx.Node, fx.Graph], fx.Node | None]
 RULES: tuple[Rule, ...] = (
     _unmoved,

@@ -1,4 +1,4 @@
-"""Recorded graphs of tensor operations, made cheaper without changing what they compute."""
+"""Recorded graphs of tensor operations, made faster with the same results."""
 
 import operator
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from pyro_ssl.infer.graph_rules import RULES, if_alike, meta
 
 aten = torch.ops.aten
 
-# Operations whose value depends on no value of their inputs.
+# Operations whose value does not depend on the values of their inputs.
 _FILLS = {
     *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
     *(aten.zeros_like.default, aten.ones_like.default, aten.full_like.default),
     *(aten.empty.memory_format, aten.new_empty.default),
 }
-# Numbers that as second operands change nothing.
+# Second operands that change nothing.
 _NEUTRAL: dict[Any, int] = {
     **dict.fromkeys((aten.add.Tensor, aten.sub.Tensor), 0),
     **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor), 1),
@@ -45,16 +45,17 @@ def recorded(function: Callable[..., Any], *inputs: Any) -> fx.GraphModule:
 def simplified(module: fx.GraphModule) -> fx.GraphModule:
     """Return a graph with the same values, up to rounding, in fewer and faster operations.
 
-    What depends on no input is computed once; what is computed twice, or changes nothing, goes; and
-    some operations become others that do the same faster on a CPU. Random draws stay as they are.
+    Values that depend on no input are computed once. Repeated operations, and operations without
+    effect, are removed. Some operations are replaced by faster ones on a CPU. Random draws stay as
+    they are.
 
     Args:
-        module: what `make_fx` recorded; it is changed.
+        module: a graph recorded by `make_fx`; it is changed.
     """
     graph = module.graph
     graph.eliminate_dead_code()
     if not any(_changes_inputs(node) for node in graph.nodes):
-        # The second time for what the first one made.
+        # A second time, since the first may enable further rules.
         for _ in range(2):
             _Simplifier(module).run()
             graph.eliminate_dead_code()
@@ -96,14 +97,14 @@ class _Simplifier:
             self._known[key] = same
 
     def _is_constant(self, node: fx.Node) -> bool:
-        """Return whether the value is the same in every run, and compute it then."""
+        """Return whether a value is the same in every run; if so, compute it."""
         fills = node.target in _FILLS
         if not fills and not all(n in self._constants for n in node.all_input_nodes):
             return False
         if fills:
             args, kwargs = node.args, node.kwargs
             if node.all_input_nodes:
-                # Of the input only shape, dtype and device count.
+                # Only shape, dtype and device of the input matter.
                 of = meta(node.args[0])
                 like = torch.empty_strided(of.shape, of.stride(), dtype=of.dtype, device=of.device)
                 args = (like, *args[1:])
@@ -126,7 +127,7 @@ class _Simplifier:
         node.replace_all_uses_with(constant, lambda user: user not in self._constants)
 
     def _neutral(self, node: fx.Node) -> fx.Node | None:
-        """Return what a node adds 0 to, or multiplies or divides by 1."""
+        """Return the operand that a node leaves unchanged, by adding 0 or multiplying by 1."""
         if node.target is aten.pow.Tensor_Scalar and node.args[1] == 1:
             return if_alike(node, node.args[0])
         neutral = _NEUTRAL.get(node.target)
@@ -163,7 +164,7 @@ def _is_view(node: fx.Node) -> bool:
 
 
 def _key(node: fx.Node) -> Any:
-    """Return what two nodes have in common if they compute the same."""
+    """Return a key that is equal for two nodes if they compute the same value."""
     return node.target, repr((node.args, node.kwargs))
 
 

@@ -1,4 +1,4 @@
-"""What training leaves behind, removed."""
+"""Clean-up after training."""
 
 import gc
 import sys
@@ -10,14 +10,14 @@ from torch import nn
 
 @contextmanager
 def leaving_nothing(*models: nn.Module) -> Iterator[None]:
-    """Remove gradients at the end of a run, and what would keep the run's own tensors alive.
+    """Remove gradients at the end of a run, and references that keep the run's tensors alive.
 
-    The frames of a run hold its optimiser, weights and CUDA graph. A module that is first imported
-    meanwhile, and catches an error as it starts, may leave a reference cycle with all frames down
-    to there: garbage that would wait for the collector, and on a GPU for memory.
+    The frames of a run refer to its optimiser, weights and CUDA graph. A module that is first
+    imported during the run, and catches an error while it loads, may leave a reference cycle that
+    contains these frames. Only the garbage collector would free it, and on a GPU it takes memory.
 
     Args:
-        models: what is trained; parameters that are frozen keep their gradients.
+        models: the trained models; frozen parameters keep their gradients.
     """
     modules = len(sys.modules)
     try:

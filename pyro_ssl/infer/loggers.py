@@ -1,4 +1,4 @@
-"""Callbacks of `fit` for those who watch a run in TensorBoard or MLflow.
+"""Callbacks of `fit` that log a run to TensorBoard or MLflow.
 
 Both are optional: `pip install 'pyro_ssl[tensorboard]'` or `'pyro_ssl[mlflow]'`. A logger for
 another tool is a subclass of `EpochLogger` with two methods.
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-# Images of a model that has no classes.
+# Number of images for a model without classes.
 _DRAWS = 100
 
 
 def draw_samples(model: PyroModel) -> "Figure | None":
-    """Draw samples of p(x), a row for each class; None of a model that generates no images."""
+    """Draw samples of p(x), a row for each class; None if the model generates no images."""
     from pyro_ssl import plots
 
     shape = model.input_shape
@@ -45,19 +45,20 @@ def draw_samples(model: PyroModel) -> "Figure | None":
 
 
 class EpochLogger(ABC):
-    """Passes on each epoch's figures, and every few epochs a picture, as `fit(on_epoch=...)`.
+    """Logs each epoch's figures, and every few epochs a picture, as `fit(on_epoch=...)`.
 
-    What is drawn has a random state of its own, the same at each epoch, so that a run is the same
-    with a logger and without, and pictures differ by what was learnt alone. Steps are the whole
-    epochs made, from 1. A log that begins with a resumed run has its earlier epochs too.
+    Pictures have their own random state, the same in each epoch. A run is therefore the same with
+    and without a logger, and pictures differ only by what the model has learnt. The step of an
+    entry is the number of whole epochs made, from 1. If a log begins with a resumed run, it gets
+    the earlier epochs too.
 
     Args:
-        options: what to note of the run at its beginning, such as `dataclasses.asdict(config)`.
-        every: epochs between pictures, the first of them after the first epoch; 0 for none.
+        options: options of the run to log at its beginning, such as `dataclasses.asdict(config)`.
+        every: number of epochs between pictures, the first after the first epoch; 0 for none.
         draw: returns the picture of a model, or None.
 
     Raises:
-        ConfigError: if the package that is needed is not installed, or `every` is below 0.
+        ConfigError: if the required package is not installed, or `every` is below 0.
     """
 
     @checked
@@ -71,7 +72,7 @@ class EpochLogger(ABC):
         self._begun = False
 
     def __call__(self, progress: Progress) -> None:
-        """Log the last epoch; at first, those before it as well, unless the log has them."""
+        """Log the last epoch; on the first call also earlier ones, unless the log has them."""
         rows = progress.rows[-1:]
         if not self._begun:
             rows = rows if self.begin(progress.epoch) else progress.rows
@@ -85,19 +86,19 @@ class EpochLogger(ABC):
                 self.picture(_pixels(figure), progress.epoch)
 
     def begin(self, epoch: int) -> bool:
-        """Open the log, at the end of this epoch; return whether it has the epochs before it."""
+        """Open the log after the epoch `epoch`; return whether it has the epochs before it."""
         return False
 
     @abstractmethod
     def figures(self, row: Row, epoch: int) -> None:
-        """Log an epoch's figures, by names such as `unlabelled/elbo` and `training/loss`."""
+        """Log an epoch's figures under names such as `unlabelled/elbo` and `training/loss`."""
 
     @abstractmethod
     def picture(self, pixels: "NDArray[np.uint8]", epoch: int) -> None:
         """Log a picture, `[H, W, 3]`."""
 
     def close(self, failed: bool = False) -> None:  # noqa: B027 - there may be nothing to do
-        """Write what is left, and say whether the run failed. `with` calls it at its end."""
+        """Write what is left, and log whether the run failed; a `with` statement calls this."""
 
     def __enter__(self) -> "EpochLogger":
         return self
@@ -114,17 +115,17 @@ class EpochLogger(ABC):
 class TensorBoardLogger(EpochLogger):
     """Writes event files for TensorBoard.
 
-    It is closed at the end of a run::
+    Close it at the end of a run, for example by `with`::
 
         with TensorBoardLogger("runs/first") as log:
             fit(model, data, config, on_epoch=log)
 
-    A folder that has event files is gone on with: those of epochs that are made again, after a kill
-    or from the start, are hidden by the new ones.
+    In a folder that already has event files, new ones are added. If epochs are run again, after a
+    kill or from the start, their new entries hide the old ones.
 
     Args:
-        folder: where the run's event files are written; `tensorboard --logdir` shows all below one.
-        others: the arguments of `EpochLogger`.
+        folder: folder for the run's event files; `tensorboard --logdir` shows all runs below it.
+        others: the other arguments of `EpochLogger`.
     """
 
     @checked
@@ -162,13 +163,13 @@ class TensorBoardLogger(EpochLogger):
 
 
 class MLflowLogger(EpochLogger):
-    """Makes a run of MLflow, of its own each time; used like `TensorBoardLogger`.
+    """Makes a new MLflow run for each training run; used like `TensorBoardLogger`.
 
     Args:
-        experiment: name of MLflow's experiment, made if need be.
-        run_name: name of the run; MLflow finds one if None.
-        tracking_uri: address of the tracking server; None for what MLFLOW_TRACKING_URI says.
-        others: the arguments of `EpochLogger`.
+        experiment: name of MLflow's experiment, created if necessary.
+        run_name: name of the run; MLflow chooses one if None.
+        tracking_uri: address of the tracking server; None for that in MLFLOW_TRACKING_URI.
+        others: the other arguments of `EpochLogger`.
     """
 
     @checked
@@ -190,7 +191,7 @@ class MLflowLogger(EpochLogger):
         self.run_id: str | None = None
 
     def begin(self, epoch: int) -> bool:
-        """Make the run, and log the options as its parameters."""
+        """Create the run, and log the options as its parameters."""
         found = self._client.get_experiment_by_name(self.experiment)
         number = (
             self._client.create_experiment(self.experiment)
@@ -219,7 +220,7 @@ class MLflowLogger(EpochLogger):
 
 
 def _tag(name: str) -> str:
-    """Return a figure's name after the kind of rows it is of."""
+    """Return a figure's name in the log, after the kind of rows that it is about."""
     for kind in (*names.KINDS, names.VALIDATION):
         if name.startswith(f"{kind}_"):
             return f"{kind}/{name.removeprefix(f'{kind}_')}"
@@ -227,7 +228,7 @@ def _tag(name: str) -> str:
 
 
 def _pixels(figure: "Figure") -> "NDArray[np.uint8]":
-    """Return a figure as pixels, `[H, W, 3]`."""
+    """Return a Matplotlib figure as pixels, `[H, W, 3]`."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -1,4 +1,4 @@
-"""Files of models, without a run's state."""
+"""Files of models, without the state of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pyro_ssl.reading import check_kinds, refusing
 
 
 def save_model(model: PyroModel, path: str | Path) -> None:
-    """Write a model, without a run's state, for `load_model`.
+    """Write a model, without the state of a run, for `load_model`.
 
     Args:
         model: the model.
@@ -42,18 +42,18 @@ def load_model(
     """Return the model of a `save_model` file or a checkpoint, in evaluation mode, on the CPU.
 
     If the run had `keep_best` and validation rows, the weights are those of the best epoch by
-    `FitConfig.select`, else those of the last one.
+    `FitConfig.select`, otherwise those of the last epoch.
 
     Args:
         path: a file written by `save_model` or `fit`.
-        model_class: the class of a model that is not the library's.
+        model_class: the model's class, if it is not one of this library.
         options: networks and other objects that the model was constructed with, by the names of
             their options: the file holds only their weights and the names of their classes.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or no checkpoint of this library; if it is
-            of a version whose models had other options; or if it holds a model of another class.
-        ConfigError: naming an object that is missing among `options`, or that is no option.
+        CheckpointError: if the file is missing, damaged, or not a checkpoint of this library; if it
+            is of a version whose models had other options; or if its model is of another class.
+        ConfigError: naming an object that is missing among `options`, or that is not an option.
     """
     path = as_path(path)
     state = read_state(path)
@@ -70,7 +70,7 @@ def load_model(
         model.load_state_dict(state["model"] if best is None else best["model"])
     except Exception as error:
         if isinstance(error, ConfigError) and options:
-            # About what was given.
+            # Errors about the caller's own arguments.
             raise
         version = "this library" if model_class is None else kind.__name__
         raise CheckpointError(

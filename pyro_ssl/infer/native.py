@@ -1,4 +1,4 @@
-"""The library's own steps: one loss, one optimiser, compiled where that pays."""
+"""The library's own steps: one loss, one optimiser, compiled if that saves time."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ class NativeEngine(Engine):
     """Steps that read no tensor's value, so that they can be compiled and recorded.
 
     Args:
-        objective: what is minimised.
+        objective: the loss that is minimised.
         batches: the minibatches.
         config: options of training.
-        captured_on: the GPU if its steps are to be part of a CUDA graph.
+        captured_on: the GPU, if its steps are to be part of a CUDA graph.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class NativeEngine(Engine):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        # Not the step size: it follows from the epoch, and on a GPU its tensor must not change.
+        # Not the step size: it follows from the epoch, and its tensor on a GPU must stay the same.
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({**state, "param_groups": groups})
         check_optimiser(self.optimiser)
@@ -81,6 +81,6 @@ class NativeEngine(Engine):
         return failure
 
     def _step(self, norm: Tensor) -> None:
-        """Move the parameters along their gradients, whose total norm is `norm`."""
+        """Update the parameters along their gradients, whose total norm is `norm`."""
         cap_gradients(self._gradients.parameters, norm, self.cap)
         self.optimiser.step()

@@ -25,23 +25,23 @@ from pyro_ssl.options import checked
 class Objective(nn.Module):
     """Negative objective of a model on a mixed minibatch, in nats per example.
 
-    With N_l labelled and N_u unlabelled rows in the data, N = N_l + N_u, of which a batch
-    holds B_l and B_u drawn uniformly, `forward` is an unbiased estimate of::
+    The data has N_l labelled and N_u unlabelled rows, N = N_l + N_u. A batch has B_l and B_u of
+    them, drawn uniformly. `forward` is an unbiased estimate of::
 
         -1/N [sum over labelled bounds + sum over unlabelled bounds]
             + alpha/N_l [sum over labelled rows of -log q(y|x)]
 
-    with rows weighed by `RowWeights`; with `equal` the two sums are divided by N_l and N_u in place
-    of N. Annealed weights and options have the values that `advance`
-    last set; those of the first step before it is called.
+    with rows weighed by `RowWeights`; with `equal`, the two sums are divided by N_l and N_u instead
+    of N. Annealed weights and options have the values that `advance` set last; before its first
+    call, those of the first step.
 
     Args:
         model: the model, whose `make_elbo()` is used.
         num_labelled: N_l, labelled rows in the whole data.
         num_unlabelled: N_u, unlabelled rows in the whole data.
-        compute_dtype: dtype of the matrix products inside model and guide (autocast), None
-            for the parameters' own. Log-probabilities and their sums are never autocast.
-        anneal: what changes in the first steps, as in `FitConfig`; None for nothing.
+        compute_dtype: dtype of the matrix products in model and guide (autocast); None for the
+            parameters' own dtype. Log-probabilities and their sums are never autocast.
+        anneal: the values that change in the first steps, as in `FitConfig`; None for none.
         penalty: a penalty on the model's weights, added to the loss; None for none.
         equal: weigh both bounds equally, see `RowWeights`.
         consistency: a term of unlabelled rows that is added to the guide; None for none.
@@ -76,15 +76,15 @@ class Objective(nn.Module):
     @classmethod
     @checked
     def of(cls, model: PyroModel, data: SSLData, config: FitConfig | None = None) -> "Objective":
-        """Return the objective that `fit` trains a model with.
+        """Return the objective that `fit` uses for a model.
 
         Args:
             model: the model.
-            data: the data; the numbers of rows decide their weights.
+            data: the data; the weights of rows depend on the numbers of rows.
             config: options of training; all defaults if None.
 
         Raises:
-            ConfigError: as the constructor, or if `config` does not suit the data.
+            ConfigError: as for the constructor, or if `config` does not suit the data.
         """
         config = (config or FitConfig()).resolved(model, data)
         penalty = None
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         With a penalty there is one more term, `penalty`, in nats per example.
 
         Args:
-            batch: its rows, the labelled ones first.
+            batch: the rows, with the labelled ones first.
         """
         loss, terms, _ = self.evaluate(batch)
         return loss, terms
@@ -122,7 +122,7 @@ class Objective(nn.Module):
     def weighted_programs(self) -> tuple[Program, Program]:
         """Return model and guide with the same weights of rows and terms as in `forward`.
 
-        They are for your own training loop: `SVI(*objective.weighted_programs(), ...)`, whose steps
+        They are for your own training loop, `SVI(*objective.weighted_programs(), ...)`, whose steps
         take a `Batch`, or inputs and labels; call `advance` before each step.
         """
         model, guide = self.programs()
@@ -148,10 +148,10 @@ class Objective(nn.Module):
                 buffer.copy_(values[key])
 
     def check_annealed(self, batch: Batch) -> None:
-        """Check on a batch that each annealed weight weighs a term; no buffer changes.
+        """Check on a batch that each annealed weight applies to a term; no buffer changes.
 
         Args:
-            batch: its rows, the labelled ones first.
+            batch: the rows, with the labelled ones first.
 
         Raises:
             ConfigError: naming a key that no term has, and all keys that terms have.
@@ -163,7 +163,7 @@ class Objective(nn.Module):
         """Return the sites of model and guide on a batch; no buffer changes.
 
         Args:
-            batch: its rows, the labelled ones first.
+            batch: the rows, with the labelled ones first.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
         _, _, traces = self.evaluate(batch)
@@ -186,7 +186,7 @@ class Objective(nn.Module):
         return run
 
     def _autocast(self, program: Program) -> Program:
-        """Autocast while the program runs its networks, not while the ELBO sums its sites."""
+        """Use autocast for the networks of a program, but not for the ELBO's sums over sites."""
 
         def run(batch: Batch) -> None:
             context: AbstractContextManager[Any] = nullcontext()

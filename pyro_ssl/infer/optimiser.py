@@ -16,17 +16,17 @@ def make_optimiser(
     """Return the optimiser that `config` names.
 
     Args:
-        parameters: the parameters that it moves.
+        parameters: the parameters that it updates.
         config: options of training.
-        captured_on: the GPU if its steps are to be part of a CUDA graph, which reads the step size,
-            too, from a tensor there.
+        captured_on: the GPU, if its steps are to be part of a CUDA graph; the graph then reads the
+            step size from a tensor there.
     """
     captured = captured_on is not None
     rate: Any = config.learning_rate
     if captured:
         rate = torch.tensor(rate, device=captured_on)
     if config.optimiser == "rmsprop":
-        # Without `foreach` torch reads a step size that is a tensor, on the host.
+        # Without `foreach`, torch reads a step size that is a tensor on the host.
         return torch.optim.RMSprop(
             parameters, lr=rate, foreach=captured or None, capturable=captured
         )
@@ -48,7 +48,7 @@ def total_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 def cap_gradients(parameters: Sequence[nn.Parameter], norm: Tensor, cap: float | None) -> None:
-    """Shrink gradients by a common factor if their total norm is above `cap`.
+    """Scale gradients down by a common factor if their total norm is above `cap`.
 
     Args:
         parameters: the parameters with the gradients.

@@ -11,14 +11,14 @@ from pyro_ssl.errors import ConfigError
 class Penalty:
     """l1 sum |w| + l2 sum w^2 over the weights w whose names match, in nats per example.
 
-    Up to a constant it is -log p(w) / N for a prior p(w) on the weights of a model of N examples:
+    Up to a constant, this is -log p(w) / N for a prior p(w) on the weights, with N examples:
     `l2` = 1 / (2 s^2 N) for N(0, s^2), `l1` = 1 / (b N) for a Laplace distribution of scale b.
 
     Args:
-        model: the model; parameters that are not trained at present are left out.
+        model: the model; parameters that are not trained now are left out.
         l1: weight of the absolute values.
         l2: weight of the squares.
-        penalised: regular expression that matches the whole names.
+        penalised: regular expression that matches whole names of parameters.
 
     Raises:
         ConfigError: if no name matches.

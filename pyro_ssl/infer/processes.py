@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def process_share() -> Share:
-    """Return this process's share of the rows: all of them, unless several train together."""
+    """Return this process's share of the rows: all of them, unless several processes train."""
     if distributed.is_available() and distributed.is_initialized():
         return Share(distributed.get_rank(), distributed.get_world_size())
     return Share()
 
 
 def is_main() -> bool:
-    """Return whether this process is the one that reads and writes files."""
+    """Return whether this process reads and writes the files."""
     return process_share().rank == 0
 
 
@@ -70,15 +70,15 @@ def run_in_main_process(function: Callable[[], T]) -> T:
         try:
             raise result
         finally:
-            # Its traceback leads to this frame: with a reference from here, a cycle.
+            # Its traceback refers to this frame; a reference from here would make a cycle.
             del result
     return result
 
 
 def leave_processes() -> None:
-    """Leave the group of processes, once all of them have called this."""
-    # An uncollected module that still refers to the group would be destroyed after it, at the end
-    # of the process, and abort the process.
+    """Leave the group of processes, after all of them have called this function."""
+    # An object that still refers to the group, and is collected only at the end of the process,
+    # would be destroyed after the group and abort the process.
     gc.collect()
     distributed.barrier()
     distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The argument of callbacks of `fit`, by which they can stop it."""
+"""The argument of callbacks of `fit`, with which they can stop the run."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ class Progress:
         model: the model in training.
         rows: the history so far, one dict for each whole epoch, see `History`.
         epoch: number of whole epochs made, including those before a resume.
-        step: number of steps made, likewise.
+        step: number of steps made, including those before a resume.
         stopped: whether `stop` was called.
     """
 
@@ -28,6 +28,6 @@ class Progress:
     def stop(self) -> None:
         """End the run after the present epoch, which is validated and saved like any other.
 
-        A callback that must stop the run at once can raise an error, which `fit` does not catch.
+        To stop the run at once, a callback can raise an error, which `fit` does not catch.
         """
         self.stopped = True

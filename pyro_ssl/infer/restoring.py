@@ -1,4 +1,4 @@
-"""Checks of what a file says, before a run or a model is made of it: it may say anything."""
+"""Checks of a file's content before a run or a model is restored: it may hold anything."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from pyro_ssl.errors import CheckpointError
 from pyro_ssl.reading import REMEDY
 
-# What an optimiser keeps of each parameter, besides the number of steps.
+# The state that an optimiser keeps for each parameter, besides the number of steps.
 _KEPT: dict[type[Optimizer], tuple[str, ...]] = {
     torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
     torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
@@ -29,20 +29,20 @@ def check_rows(rows: Any, name: str) -> None:
         and all(isinstance(k, str) and isinstance(v, plain) for k, v in row.items())
         for row in rows
     ):
-        raise CheckpointError(f"{name} is no list of rows of plain values: {REMEDY}")
+        raise CheckpointError(f"{name} is not a list of rows of plain values: {REMEDY}")
 
 
 def check_optimiser(optimiser: Optimizer) -> None:
-    """Check that the state that an optimiser was given suits its parameters.
+    """Check that the state given to an optimiser suits its parameters.
 
     Raises:
-        CheckpointError: naming what the state of a parameter has otherwise.
+        CheckpointError: naming what differs in the state of a parameter.
     """
     parameters = {p for group in optimiser.param_groups for p in group["params"]}
     names = next(kept for kind, kept in _KEPT.items() if isinstance(optimiser, kind))
     for parameter, state in optimiser.state.items():
         if parameter not in parameters:
-            raise CheckpointError(f"the optimiser has a state of no parameter: {REMEDY}")
+            raise CheckpointError(f"the optimiser has a state without a parameter: {REMEDY}")
         shapes = dict.fromkeys(names, parameter.shape) | {"step": torch.Size()}
         found = {k: v.shape if isinstance(v, Tensor) else None for k, v in state.items()}
         if found != shapes:
@@ -52,7 +52,7 @@ def check_optimiser(optimiser: Optimizer) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two options are equal, tensors and NaN among them."""
+    """Return whether two options are equal, including tensors and NaN."""
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         both = isinstance(one, Tensor) and isinstance(other, Tensor)
         return both and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())

@@ -10,9 +10,9 @@ from pyro_ssl.infer.progress import Progress
 from pyro_ssl.metrics.bounds import check_has_joint_bound
 from pyro_ssl.models.base import PyroModel, SSLModel
 
-# What a model that does not classify is chosen by: the first that it has.
+# Measures of a model that does not classify, in order of preference.
 _OBJECTIVES = (names.ELBO, names.log_prob("x"))
-# What `FitConfig.select` means: the best epoch is chosen by the first of these that a row has.
+# Measures for each `FitConfig.select`: the first that a row has selects the best epoch.
 MEASURES = {
     select: tuple(names.reported(m, names.VALIDATION) for m in (*measures, *_OBJECTIVES))
     for select, measures in (
@@ -23,10 +23,10 @@ MEASURES = {
 
 
 def check_selection(model: PyroModel, data: SSLData, config: FitConfig) -> None:
-    """Check that the best epoch of a run can be chosen as the options say.
+    """Check that the options' way to choose the best epoch of a run is possible.
 
     Raises:
-        ConfigError: if there are no validation rows for `patience`, or no bound to choose by.
+        ConfigError: if `patience` has no validation rows, or `select` no bound.
     """
     if config.patience is not None and not len(data.validation_xs):
         raise ConfigError(f"patience is {config.patience}, but there are no validation rows")
@@ -37,7 +37,7 @@ def check_selection(model: PyroModel, data: SSLData, config: FitConfig) -> None:
 def better(
     progress: Progress, config: FitConfig, best: dict[str, Any] | None
 ) -> dict[str, Any] | None:
-    """Return the last epoch with the model's weights if it is better than the best, else that.
+    """Return the last epoch, with the model's weights, if it is better than `best`, else `best`.
 
     Args:
         progress: the run after an epoch.
@@ -58,7 +58,7 @@ def better(
 
 
 def out_of_patience(progress: Progress, config: FitConfig, best: dict[str, Any] | None) -> bool:
-    """Return whether a run ends because its last epochs were no better than the best one."""
+    """Return whether a run ends because it has waited `patience` epochs for a better one."""
     if config.patience is None or best is None or progress.step < (config.min_steps or 0):
         return False
     return progress.epoch > best["epoch"] + config.patience

@@ -1,9 +1,8 @@
 """The form in which files hold a model's class and options, and its inverse.
 
-Files hold plain values, tensors, and likelihoods by the name of their family and its numbers. All
-other options of a model (a network, an object of the user's class) are stored as a marker with the
-name of their class, and must be given again at load. Nothing is imported or run because a file
-names it.
+Files hold plain values, tensors, and likelihoods as the name and the numbers of their family. Any
+other option of a model (a network, an object of the user's class) is stored as a marker with the
+name of its class, and must be given again at load. Nothing in a file's names is imported or run.
 """
 
 import copy
@@ -20,9 +19,9 @@ from pyro_ssl.likelihoods import Likelihood, as_likelihood, likelihood_from_dict
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.plain import plain
 
-# The key of a marker, whose value is the name of a class.
+# The key of a marker; its value is the name of a class.
 _GIVEN = "to be given again, a"
-# The key of a likelihood's name among its numbers.
+# The key for a likelihood's family among its numbers.
 _FAMILY = "family"
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor, nn.Parameter, torch.dtype)
 
@@ -33,18 +32,18 @@ def stored_options(model: PyroModel) -> dict[str, Any]:
 
 
 def stored(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options in that form; of options within options, those that are None are left out."""
+    """Return options in that form; of nested options, those that are None are left out."""
     return {name: _stored(name, value) for name, value in options.items()}
 
 
 def given_again(model: PyroModel) -> list[str]:
-    """Return the names of a model's options that no file holds, so that load has to be given."""
+    """Return the names of a model's options that no file holds: they must be given at load."""
     stored = stored_options(model).items()
     return [name for name, value in stored if not _is_held(value) or _is_of_users_family(value)]
 
 
 def check_storable(model: PyroModel) -> None:
-    """Check that a model can be constructed again from its options in a file.
+    """Check that a model can be constructed again from the options in its file.
 
     Raises:
         ConfigError: naming the option, or the class, that prevents it.
@@ -57,7 +56,7 @@ def check_storable(model: PyroModel) -> None:
         if not _is_held(_stored(option, value)) and not _can_be_given(value):
             raise ConfigError(
                 f"{option} of the {name} is {value!r}, which no file can hold: use numbers, "
-                "strings, tuples of such, or an object (a network, say) as the option's own value"
+                "strings, tuples of these, or an object (such as a network) as the option's value"
             )
     in_file = stored_options(model)
     given = {name: copy.deepcopy(options[name]) for name in given_again(model)}
@@ -75,7 +74,7 @@ def check_storable(model: PyroModel) -> None:
         raise ConfigError(
             f"a file of the {name} could not be loaded again: {reason}. Its constructor has to "
             "keep each argument as an attribute of the same name, and may pass **options on to "
-            f"the class it is based on; otherwise override the property `options` (now: "
+            f"its base class; otherwise override the property `options` (now: "
             f"{', '.join(options)})"
         )
 
@@ -84,19 +83,19 @@ def class_named(name: str, given: type[PyroModel] | None) -> type[PyroModel]:
     """Return the class of a stored model: the given one, or the library's of that name.
 
     Raises:
-        CheckpointError: if the given class is no model's or has another name, or none is given and
-            the library has no model of that name.
+        CheckpointError: if the given class is not a model's class or has another name, or if none
+            is given and the library has no model of that name.
     """
     if given is not None:
         if not (isinstance(given, type) and issubclass(given, PyroModel)):
-            raise CheckpointError(f"model_class is no class of a model, expected the file's {name}")
+            raise CheckpointError(f"model_class is not a model's class, expected the file's {name}")
         if given.__name__ != name:
             raise CheckpointError(f"model_class is {given.__name__}, but the file holds a {name}")
         return given
     found = getattr(models, name) if name in models.__all__ else None
     if not (isinstance(found, type) and issubclass(found, PyroModel)):
         raise CheckpointError(
-            f"the file holds a {name}, which is no model of this library: pass its class, "
+            f"the file holds a {name}, which is not a model of this library: pass its class, "
             f"load_model(path, model_class={name})"
         )
     return found
@@ -106,7 +105,7 @@ def restored_options(options: Mapping[str, Any], given: Mapping[str, Any]) -> di
     """Return options to construct a model with: the stored ones, and given ones for markers.
 
     Raises:
-        ConfigError: naming an option that is missing, of another class, or cannot be given.
+        ConfigError: naming an option that is missing, of another class, or not one to give.
         CheckpointError: naming a likelihood of a family that is not registered.
     """
     kinds = {k: v.get(_GIVEN, v.get(_FAMILY)) for k, v in options.items() if _may_be_given(v)}
@@ -150,7 +149,7 @@ def _stored(name: str, value: Any) -> Any:
 
 
 def _is_held(value: Any) -> bool:
-    """Return whether neither a stored option nor any option within it is a marker."""
+    """Return whether neither a stored option nor any nested one is a marker."""
     if isinstance(value, dict):
         return _GIVEN not in value and all(_is_held(v) for v in value.values())
     return True
@@ -168,7 +167,7 @@ def _is_of_users_family(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    # Of a class that derives from Python's own, a file would hold the class's name.
+    # An instance of a subclass of Python's own types would be stored with the subclass's name.
     if type(value) in (list, tuple):
         return all(_is_plain(v) for v in value)
     if type(value) is dict:

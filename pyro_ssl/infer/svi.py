@@ -1,4 +1,4 @@
-"""Steps by Pyro's own `SVI`, the reference against which the native engine is tested."""
+"""Steps by Pyro's own `SVI`, the reference that the native engine is tested against."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ OPTIMISERS = {"adam": Adam, "rmsprop": RMSprop}
 
 
 class SVIEngine(Engine):
-    """Steps by `pyro.infer.SVI`, `pyro.optim` and, where Pyro has the objective, Pyro's ELBO.
+    """Steps by `pyro.infer.SVI`, `pyro.optim` and, if Pyro has the objective, Pyro's ELBO.
 
     The programs are those of the model, with handlers for the weights of rows and terms. Nothing is
     compiled, and Pyro reads tensors' values.
 
     Args:
-        objective: what is minimised; its weights, its annealing and its penalty are used, and
-            neither its loss nor its gradients.
+        objective: the loss that is minimised; only its weights, annealing and penalty are used, not
+            its own loss and gradients.
         batches: the minibatches.
         config: options of training.
     """
@@ -46,7 +46,7 @@ class SVIEngine(Engine):
         self._svi = SVI(*programs, self.optim, loss=self._loss, loss_and_grads=self._loss)
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the step size of every parameter's optimiser, also of later parameters."""
+        """Set the step size for the optimisers of all parameters, including later ones."""
         self.optim.pt_optim_args["lr"] = rate
         for optimiser in self.optim.optim_objs.values():
             for group in optimiser.param_groups:
@@ -94,8 +94,8 @@ class _Loss:
 
     Attributes:
         measured: loss, terms and gradient norm of the last batch.
-        inspects: whether to look for sites and gradients that are not finite.
-        failure: the first one of these in the last batch that was inspected.
+        inspects: whether to search for sites and gradients that are not finite.
+        failure: the first of these in the last inspected batch.
     """
 
     def __init__(self, objective: Objective, cap: float | None) -> None:
@@ -113,7 +113,7 @@ class _Loss:
             self._elbo = keeping_traces(pyro_elbo(self.objective, batch))
         self._elbo.traces = []
         loss = torch.as_tensor(self._elbo.loss_and_grads(model, guide, batch))
-        # Pyro's loss may be a Python number, which is a double.
+        # Pyro's loss may be a Python number, which has double precision.
         loss = loss.to(self.parameters[0])
         traces, self._elbo.traces = self._elbo.traces, []
         terms = terms_of(self._elbo, traces)
@@ -131,10 +131,10 @@ class _Loss:
 
 
 def pyro_elbo(objective: Objective, batch: Batch) -> ELBO:
-    """Return Pyro's own ELBO of the model's objective if there is one, else the model's ELBO.
+    """Return Pyro's own ELBO for the model's objective if there is one, else the model's ELBO.
 
-    `TraceEnum_ELBO` replaces `StaticEnum_ELBO`. `TraceMeanField_ELBO` replaces it if KL divergences
-    are in closed form and no label is enumerated, which it could not do.
+    `TraceEnum_ELBO` replaces `StaticEnum_ELBO`. If KL divergences are in closed form and no label
+    is enumerated, `TraceMeanField_ELBO` replaces it; it cannot enumerate.
 
     Args:
         objective: the objective.
@@ -144,7 +144,7 @@ def pyro_elbo(objective: Objective, batch: Batch) -> ELBO:
     if type(elbo) is not StaticEnum_ELBO:
         return elbo
     several = elbo.num_particles > 1
-    # Pyro counts the plate of several draws itself.
+    # Pyro itself adds the plate of several draws.
     nesting, draws = elbo.max_plate_nesting - several, elbo.num_particles
     if not elbo.closed_form_kl:
         return TraceEnum_ELBO(draws, nesting, vectorize_particles=several)

@@ -48,12 +48,12 @@ class Trainer:
         config: options of training.
 
     Attributes:
-        digests: of the data, which states hold; see `pyro_ssl.infer.digests`.
-        average: of the weights; without `FitConfig.weight_average` it changes nothing.
+        digests: digests of the data, stored in states; see `pyro_ssl.infer.digests`.
+        average: the average of the weights; has no effect without `FitConfig.weight_average`.
     """
 
     def __init__(self, model: PyroModel, data: SSLData, config: FitConfig) -> None:
-        # What the model recommends may be about a latent that a user's subclass does not have.
+        # The recommendation may name a latent that a user's subclass does not have.
         self._asked_to_anneal = config.anneal is not None
         self.share = process_share()
         config = config.resolved(model, data, self.share)
@@ -79,10 +79,10 @@ class Trainer:
         return self.engine.execution + (", in a CUDA graph" if captured else "")
 
     def run_epoch(self, on_step: Callable[[Progress], None] | None = None) -> Row:
-        """Train for one epoch and return its row, term means in nats per example.
+        """Train for one epoch and return its row: means of terms in nats per example.
 
         The terms are summed on the device and read once, after the last step. If a sum is not
-        finite, neither is the row; `locate_non_finite` then finds the place.
+        finite, neither is the row; `locate_non_finite` then finds the cause.
         """
         self._begin_epoch()
         started = time.perf_counter()
@@ -103,18 +103,18 @@ class Trainer:
         return row
 
     def validate(self) -> Row:
-        """Return what `pyro_ssl.infer.validation.validate` measures of the present model."""
+        """Return the measures of `pyro_ssl.infer.validation.validate` for the present model."""
         return validate(self.model, self.data, self.config)
 
     def locate_non_finite(self, snapshot: dict[str, Any]) -> NonFiniteError:
-        """Return an error that says where the epoch after `snapshot` stopped being finite.
+        """Return an error that names the place where the epoch after `snapshot` became non-finite.
 
-        Replay the epoch and inspect every step, then restore `snapshot`. In a run of several
-        processes there is no replay.
+        It replays the epoch, inspects every step, and then restores `snapshot`. A run of several
+        processes is not replayed.
         """
         self.load_state(snapshot)
         self._begin_epoch()
-        # On a GPU a replay may differ in the last bits, so that it may find nothing.
+        # On a GPU, a replay may differ in the last bits and find nothing.
         site, step, where = "loss", -1, "a replay of its steps did not meet it again"
         if self.share.processes > 1:
             where = "train in a single process to learn where"
@@ -169,7 +169,7 @@ class Trainer:
             check_digests(state, self.digests)
         state = copy.deepcopy(state)
         if state["best"] is not None:
-            # At the end of the run it would be too late to find that they do not fit.
+            # Checked now, since an error at the end of the run would be too late.
             self.model.load_state_dict(state["best"]["model"])
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state.get("average", {}))
@@ -187,7 +187,7 @@ class Trainer:
         model, config = self.model, self.config
         objective = Objective.of(model, self.data, config)
         if objective.annealing is not None and self._asked_to_anneal:
-            # Now, not only after the first checkpoint has been written.
+            # Warns now, not only after the first checkpoint has been written.
             set_training(model, self._frozen)
             with own_random_state(config.seed, self.device), pyro.get_param_store().scope():
                 self.batches.shuffle(0)
@@ -212,15 +212,15 @@ class Trainer:
             self._step = CapturedStep(self.engine.step, self.device)
 
     def _may_capture(self) -> bool:
-        # A graph cannot copy from main memory, nor wait for another process.
+        # A graph can neither copy from main memory nor wait for another process.
         alone = not self.batches.streams and self.share.processes == 1
         config = self.config
         wanted = config.cuda_graph and config.engine == "native"
         return wanted and alone and self.device.type == "cuda"
 
     def _may_compile(self) -> bool:
-        # A compiler would merge each chunk's second computation with its first, and
-        # DistributedDataParallel needs hooks of a backward pass that a compiled step does not make.
+        # A compiler would merge the second computation of each chunk with the first, and
+        # DistributedDataParallel needs hooks of a backward pass that a compiled step does not run.
         return self.model.class_chunk is None and self.share.processes == 1
 
     def _begin_epoch(self) -> None:

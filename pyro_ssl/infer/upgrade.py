@@ -5,19 +5,19 @@ from typing import Any
 
 from pyro_ssl.likelihoods import Gaussian, Laplace, as_likelihood
 
-# The format of the last checkpoints without numbers of rows and steps that are filled in.
+# The last format whose checkpoints lack the resolved numbers of rows and steps.
 BEFORE_BATCHES = "pyro_ssl checkpoint 4"
 
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file's state with its model's options and its run's batches in the present form.
+    """Return a file's state with the model's options and the run's batches in the present form.
 
-    A state without a model's class and options keeps what it has, likewise one without a
-    configuration.
+    Without a model's class and options, the options stay as they are; likewise the batches without
+    a configuration.
     """
     if {"config", "rows"} <= state.keys():
         state = {**state, "config": _with_batches(state["config"], *state["rows"][:2])}
-    # The last of the former formats has models' options as they are now.
+    # The last of the former formats has the present form of models' options.
     if state.get("format") == BEFORE_BATCHES:
         return dict(state)
     if not {"model_class", "model_options"} <= state.keys():
@@ -25,7 +25,7 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     options = dict(state["model_options"])
     labelled, unlabelled, _ = state.get("rows", (1, 0, 0))
     if "classification_weight" in options:
-        # It was the weight of each labelled row, in a loss divided by the number of all rows.
+        # Formerly the weight of each labelled row, in a loss divided by the number of all rows.
         weight = options.pop("classification_weight")
         if state["model_class"] in ("CCVAE", "MultiLabelCCVAE"):
             weight = max(weight - 1, 0.0)
@@ -37,9 +37,9 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_batches(config: Mapping[str, Any], labelled: int, unlabelled: int) -> dict[str, Any]:
-    """Return a configuration with the rows a batch and the steps an epoch that it then stood for.
+    """Return a configuration with the rows per batch and the steps per epoch that it implied.
 
-    An epoch was one pass over the unlabelled rows, however many steps the labelled ones need.
+    Formerly an epoch was one pass over the unlabelled rows, whatever the labelled ones needed.
 
     Args:
         config: the configuration.
@@ -61,7 +61,7 @@ def _with_batches(config: Mapping[str, Any], labelled: int, unlabelled: int) -> 
 
 
 def _with_likelihood(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options in which the likelihood holds its own options, once options of the model.
+    """Return options with a likelihood that holds options which once belonged to the model.
 
     Batch norm "parted" becomes "separate".
     """

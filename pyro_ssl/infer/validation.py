@@ -20,17 +20,18 @@ from pyro_ssl.metrics import (
 from pyro_ssl.models.base import PyroModel, SSLModel
 
 _KL_ROWS = 1000
-# Rows that are predicted at once.
+# Number of rows predicted at once.
 _ROWS = 10_000
 
 
 def validate(model: PyroModel, data: SSLData, config: FitConfig) -> Row:
-    """Return validation accuracy and calibration error; empty without validation rows.
+    """Return accuracy and calibration error on the validation rows, or nothing without such rows.
 
-    Of real labels, return the mean of log q(y|x) and the root mean squared error. For a model
-    without labels, return its objective instead; for others, also the joint bound if
-    `config.select` is `"bound"`. With `config.validation_bound`, return the objective of these,
-    too, and the KL divergence of each latent dimension. The noise is the same in every epoch.
+    For real labels, return the mean of log q(y|x) and the root mean squared error. For a model
+    without labels, return its objective instead. Add the joint bound for a model with labels if
+    `config.select` is `"bound"`. With `config.validation_bound`, also add the objective of models
+    with labels, and the KL divergence of each latent dimension. The noise is the same in every
+    epoch.
     """
     if not len(data.validation_xs):
         return {}

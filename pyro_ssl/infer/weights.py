@@ -15,23 +15,22 @@ from pyro_ssl.options import checked
 class RowWeights(Messenger):
     """Makes the objective of a batch an unbiased estimate of the whole data's, per example.
 
-    With N_l labelled and N_u unlabelled rows in the data, N = N_l + N_u, of which a batch holds
-    B_l and B_u drawn uniformly, labelled rows weigh N_l / (B_l N) and unlabelled ones
-    N_u / (B_u N). A term beside the bound (`add_term`; the classification term is one) weighs
-    1 / B_l or 1 / B_u instead: `alpha` is the weight of its mean over labelled rows, however many
-    there are.
+    The data has N_l labelled and N_u unlabelled rows, N = N_l + N_u. A batch has B_l and B_u of
+    them, drawn uniformly. Labelled rows weigh N_l / (B_l N) and unlabelled rows N_u / (B_u N). A
+    term beside the bound (`add_term`; the classification term is one) weighs 1 / B_l or 1 / B_u
+    instead: `alpha` is the weight of its mean over labelled rows, whatever their number.
 
-    `fit` trains with it; put around a model and a guide, it gives Pyro's own `SVI` the same
+    `fit` trains with these weights. Around a model and a guide, they give Pyro's own `SVI` the same
     objective::
 
         weighted = RowWeights(data.num_labelled, data.num_unlabelled)
         svi = SVI(weighted(m.model), weighted(m.guide), optimiser, m.make_elbo())
 
-    With `equal` the numbers of rows in the data do not count: the bounds of labelled and of
+    With `equal`, the numbers of rows in the data do not matter: the bounds of labelled and of
     unlabelled rows weigh 1 / B_l and 1 / B_u, as if each kind were a data set of its own. The loss
-    is then the sum of two means, twice as large as that of data half of which is labelled.
+    is then a sum of two means. If half of the data is labelled, it is twice the usual loss.
 
-    Rows are told apart by their plates, `labelled_rows` and `unlabelled_rows`, at dimension -1.
+    The plates of the rows, `labelled_rows` and `unlabelled_rows` at dimension -1, tell them apart.
 
     Args:
         num_labelled: N_l, labelled rows in the whole data.
@@ -61,7 +60,7 @@ class RowWeights(Messenger):
         msg["scale"] = msg["scale"] * (share / plate.size)
 
     def share(self, kind: str, infer: Mapping[str, Any]) -> Any:
-        """Return the weight of the mean over rows of a site.
+        """Return the weight of a site's mean over its rows.
 
         Args:
             kind: the rows' kind.

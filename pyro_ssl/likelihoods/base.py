@@ -13,7 +13,7 @@ from pyro_ssl.likelihoods.scaling import Scaling
 from pyro_ssl.option_kinds import Into, shown
 from pyro_ssl.options import check_fields
 
-# Rows are checked in blocks, since a file mapped to memory may be larger than the memory.
+# Rows are checked in blocks, since a memory-mapped file may be larger than the memory.
 _BLOCK = 4096
 
 
@@ -21,23 +21,24 @@ _BLOCK = 4096
 class Likelihood:
     """A family of distributions for p(x|.), compared and hashed by its fields, plain numbers.
 
-    It tells a model the shape of the decoder's outputs, makes a distribution of these outputs, and
-    makes the `features` of an input that the encoder sees. Shapes are those of one input,
+    A likelihood states the shape of the decoder's outputs, makes a distribution from these outputs,
+    and computes the `features` of an input that the encoder sees. Shapes are those of one input,
     `input_shape`; all tensors may have any number of leading dimensions. Only `check` and
-    `fit_scaling` read the values of tensors, so that all else can be compiled.
+    `fit_scaling` read the values of tensors, so that everything else can be compiled.
 
-    A family of independent values overrides `values`, any other `distribution`. Your own class is a
-    frozen dataclass that does so, and that says in `inside` and `support` which inputs it takes.
+    A family of independent values overrides `values`, any other family overrides `distribution`.
+    Your own class is a frozen dataclass that does so, and that states in `inside` and `support`
+    which inputs it takes.
 
     Attributes:
         takes_real_values: whether inputs may be any numbers; otherwise they are in [0, 1].
         takes_pixels: whether inputs are pixels that can be binarised by draws from a Bernoulli.
         takes_missing: whether NaN stands for a missing value.
-        by_value: whether `values` exists: the values of an input are independent.
-        filler: a number inside the support, put where a value is missing.
-        outputs_per_value: the decoder's outputs for each value of an input.
-        support: in words, the inputs that it takes, and what to do with other inputs.
-        unit: in words, the unit of its log-density.
+        by_value: whether the values of an input are independent, so that `values` exists.
+        filler: a number inside the support, which replaces missing values.
+        outputs_per_value: number of the decoder's outputs for each value of an input.
+        support: in words, which inputs are allowed, and what to do with others.
+        unit: in words, the unit of the log-density.
     """
 
     takes_real_values: ClassVar[bool] = True
@@ -45,17 +46,17 @@ class Likelihood:
     by_value: ClassVar[bool] = True
     filler: ClassVar[float] = 0.0
     support: ClassVar[str] = "finite numbers: remove such rows, or take the likelihood Mixed"
-    unit: ClassVar[str] = "nats an input, a density in the units of its values"
+    unit: ClassVar[str] = "nats per input, a density in the units of its values"
 
     def __post_init__(self) -> None:
         check_fields(self)
         self.check_options()
 
     def check_options(self) -> None:
-        """Check what the fields' annotations do not say.
+        """Check the options beyond what the fields' annotations check.
 
         Raises:
-            ConfigError: naming the field that cannot work.
+            ConfigError: naming the field that is invalid.
         """
 
     @property
@@ -65,17 +66,17 @@ class Likelihood:
 
     @property
     def outputs_per_value(self) -> int:
-        """The decoder's outputs for each value of an input."""
+        """Number of the decoder's outputs for each value of an input."""
         return 1
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the decoder's outputs for one input.
 
-        The first dimension is `outputs_per_value` times as large: first all outputs of the first
-        kind (locations, say), then all of the second.
+        The first dimension is `outputs_per_value` times that of the input: first come all outputs
+        of the first kind (such as locations), then all of the second.
 
         Raises:
-            ConfigError: if this family does not take inputs of that shape.
+            ConfigError: if this family does not take inputs of this shape.
         """
         return (self.outputs_per_value * input_shape[0], *input_shape[1:])
 
@@ -88,7 +89,7 @@ class Likelihood:
     ) -> dist.TorchDistribution:
         """Return the distributions of the single values, batch shape `[..., *input_shape]`.
 
-        Arguments as for `distribution`.
+        Arguments are those of `distribution`.
         """
         raise NotImplementedError
 
@@ -98,10 +99,10 @@ class Likelihood:
         """Return p(x|.), batch shape `[...]`, event shape `input_shape`; its unit is `unit`.
 
         Args:
-            outputs: the decoder's, `[..., *output_shape]`.
+            outputs: the decoder's outputs, `[..., *output_shape]`.
             input_shape: shape of one input.
-            shared: the numbers common to all inputs, `[num_shared]`, unconstrained; None if there
-                are none.
+            shared: the learned numbers that all inputs share, `[num_shared]`, unconstrained; None
+                if there are none.
         """
         return self.values(outputs, input_shape, shared).to_event(len(input_shape))
 
@@ -110,7 +111,7 @@ class Likelihood:
     ) -> Tensor:
         """Return the mean of p(x|.), `[..., *input_shape]`; arguments as for `distribution`.
 
-        For categories, return the likeliest one.
+        For categories, return the most probable one.
         """
         return self.distribution(outputs, input_shape, shared).mean
 
@@ -119,7 +120,7 @@ class Likelihood:
         return input_shape
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return what encoder and classifier see of inputs, `[..., *feature_shape]`."""
+        """Return the inputs that encoder and classifier see, `[..., *feature_shape]`."""
         return xs
 
     def inside(self, xs: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class Likelihood:
         """Check that inputs `[B, *input_shape]` are inside the support.
 
         Raises:
-            DataError: naming the first row that is outside, and the remedy.
+            DataError: naming the first row that is outside of the support, and the remedy.
         """
         for number, block in enumerate(xs.split(_BLOCK)):
             inside = self.inside(block)
@@ -142,13 +143,13 @@ class Likelihood:
                 )
 
     def _taken(self, at: list[int]) -> str:
-        """Return a text for errors: which inputs are taken at a place."""
+        """Return a text for errors: which inputs are allowed at index `at` of an input."""
         return f"the likelihood {type(self).__name__} takes {self.support}"
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
         """Return the scaling of raw inputs for this family, fitted on rows `[N, *input_shape]`.
 
-        The default changes nothing; families of real values standardise, those of pixels divide
+        The default changes nothing; families of real values standardise, families of pixels divide
         bytes by 255.
         """
         return Scaling.identity(tuple(xs.shape[1:]))
@@ -165,7 +166,7 @@ _Family = TypeVar("_Family", bound=type[Likelihood])
 
 
 def register_likelihood(cls: _Family) -> _Family:
-    """Register a family, so that checkpoints can be loaded that hold it; a class decorator.
+    """Register a family, so that checkpoints with it can be loaded; a class decorator.
 
     A file can only name classes that the running program has registered.
     """
@@ -174,7 +175,7 @@ def register_likelihood(cls: _Family) -> _Family:
 
 
 def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
-    """Return a likelihood, given itself or its name: `"student_t"` is `StudentT()`.
+    """Return a likelihood, given as an object or by name: `"student_t"` is `StudentT()`.
 
     Raises:
         ConfigError: if it is neither a likelihood nor the name of one that needs no options.
@@ -191,15 +192,15 @@ def as_likelihood(likelihood: str | Likelihood) -> Likelihood:
     raise ConfigError(f"likelihood is {shown(likelihood)}, {expected}")
 
 
-# What models take for one.
+# The annotation of an option that is a likelihood.
 Family = Annotated[str | Likelihood, Into(as_likelihood)]
 
 
 def likelihood_from_dict(state: dict[str, Any]) -> Likelihood:
-    """Return the likelihood that `Likelihood.to_dict` was called on, without running its contents.
+    """Return the likelihood that `Likelihood.to_dict` describes; no code of `state` is executed.
 
     Raises:
-        ConfigError: if it names no registered family, or other fields than the family has.
+        ConfigError: if it names a family that is not registered, or fields that the family lacks.
     """
     state = dict(state)
     name = state.pop("family", None)

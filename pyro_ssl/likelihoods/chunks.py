@@ -1,4 +1,4 @@
-"""p(x|y,z) of many classes, computed for some of them at a time."""
+"""p(x|y,z) of many classes, computed for a few classes at a time."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,10 +16,10 @@ def check_class_chunk(class_chunk: int | None, summing_none: str | None) -> None
 
     Args:
         class_chunk: the option.
-        summing_none: the model's name if it sums no labels, else None.
+        summing_none: the model's name if it sums over no labels, else None.
 
     Raises:
-        ConfigError: if there is nothing to sum.
+        ConfigError: if it is set for a model that sums over no labels.
     """
     if class_chunk is not None and summing_none is not None:
         raise ConfigError(
@@ -28,7 +28,7 @@ def check_class_chunk(class_chunk: int | None, summing_none: str | None) -> None
 
 
 def chunk_of_summed(ys: Tensor, chunk: int | None) -> int | None:
-    """Return `chunk` for labels `[K, ...]` that are summed over; None for labels that are known."""
+    """Return `chunk` for labels `[K, ...]` that are summed over, or None for known labels."""
     summed = ys.dim() > 1 and not ys.is_floating_point()
     return chunk if summed else None
 
@@ -40,13 +40,13 @@ def in_likelihood_chunks(
     chunk: int | None,
     event_shape: tuple[int, ...],
 ) -> dist.TorchDistribution:
-    """Return `family(zs, ys)`, as `ClassChunks` where labels are summed over in chunks.
+    """Return `family(zs, ys)`, as `ClassChunks` if labels are summed over in chunks.
 
     Args:
-        family: returns p(x|y,z), the decoder's run included.
+        family: returns p(x|y,z); it runs the decoder.
         zs: latents `[..., D]`.
         ys: labels.
-        chunk: classes at a time; None for all.
+        chunk: number of classes at a time; None for all.
         event_shape: shape of one input.
     """
     chunk = chunk_of_summed(ys, chunk)
@@ -59,11 +59,11 @@ class ClassChunks(dist.TorchDistribution):
     """p(x | y, z) for many classes, whose log-probability is computed chunk by chunk.
 
     Args:
-        family: returns the distribution for given tensors, the decoder's run included.
-        tensors: what `family` takes, each with the classes as first dimension.
-        chunk: classes at a time.
+        family: returns the distribution for given tensors; it runs the decoder.
+        tensors: the arguments of `family`, each with the classes as first dimension.
+        chunk: number of classes at a time.
         batch_shape: batch shape of `family(*tensors)`.
-        event_shape: its event shape.
+        event_shape: event shape of `family(*tensors)`.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -78,12 +78,12 @@ class ClassChunks(dist.TorchDistribution):
     ) -> None:
         super().__init__(batch_shape, event_shape, validate_args=False)
         self.family, self.tensors, self.chunk = family, tensors, chunk
-        # An ELBO asks for the log-probability later, when the model's autocast has ended.
+        # Kept, since an ELBO asks for the log-probability after the model's autocast has ended.
         kind = tensors[0].device.type
         self._autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value), of the batch shape, in nats."""
+        """Return log p(value) in nats, of the batch shape."""
         kind, dtype, enabled = self._autocast
 
         def of_chunk(*tensors: Tensor) -> Tensor:
@@ -94,5 +94,5 @@ class ClassChunks(dist.TorchDistribution):
         return in_class_chunks(of_chunk, self.chunk, *self.tensors)
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """Draw from p(x|y,z) of all classes at once."""
+        """Draw from all classes at once, `[*sample_shape, *batch_shape, *event_shape]`."""
         return self.family(*self.tensors).sample(sample_shape)

@@ -1,4 +1,4 @@
-"""Counts, of things or of words: Poisson, negative binomial, multinomial."""
+"""Counts of things or of words: Poisson, negative binomial, multinomial."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,14 +28,14 @@ class _Counts(Likelihood):
     support: ClassVar[str] = (
         "counts, whole numbers of at least 0: round them, or take the likelihood gaussian"
     )
-    unit: ClassVar[str] = "nats an input, a probability of counts"
+    unit: ClassVar[str] = "nats per input, a probability of counts"
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
         """Return log(1 + x) of the counts."""
         return xs.log1p()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is a whole number of at least 0."""
+        """Return whether each value is a whole number of at least 0, of the shape of `xs`."""
         return (xs >= 0) & (xs.floor() == xs) & torch.isfinite(xs)
 
 
@@ -47,7 +47,7 @@ class Poisson(_Counts):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Poisson counts; the outputs are the logs of their rates."""
+        """Return Poisson distributions, `[..., *input_shape]`, with outputs as log rates."""
         return PoissonValues(outputs)
 
 
@@ -60,10 +60,10 @@ class NegativeBinomial(_Counts):
 
     Args:
         total_count: the inverse dispersion, one for all values; None to learn it.
-        per: what one `total_count` is learned for, see `Gaussian`.
+        per: what shares one learned `total_count`, see `Gaussian`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     total_count: Spread = None
@@ -71,7 +71,7 @@ class NegativeBinomial(_Counts):
 
     @property
     def outputs_per_value(self) -> int:
-        """2 where the decoder gives dispersions too, after all logs of means."""
+        """2 if the decoder also gives dispersions, after all logs of means; otherwise 1."""
         return outputs_of_spread(self.total_count, self.per)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
@@ -81,7 +81,7 @@ class NegativeBinomial(_Counts):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return negative binomial counts."""
+        """Return negative binomial distributions, `[..., *input_shape]`."""
         options = self.total_count, self.per, _LEAST_COUNT
         log_mean, total = location_and_spread(outputs, input_shape, shared, *options)
         return NegativeBinomialValues(log_mean, total)
@@ -92,13 +92,13 @@ class NegativeBinomial(_Counts):
 class Multinomial(_Counts):
     """The words of a document, `log p(x|.) = sum_w x_w log softmax(outputs)_w`.
 
-    The length is taken as given, and the multinomial coefficient is left out, see `BagOfWords`. The
-    mean is that of a document of one word.
+    The length of a document is given, and the multinomial coefficient is left out, see
+    `BagOfWords`. The mean is that of a document of one word.
     """
 
     by_value: ClassVar[bool] = False
     support: ClassVar[str] = "counts of words, numbers of at least 0"
-    unit: ClassVar[str] = "nats a document, a probability of its words in their order"
+    unit: ClassVar[str] = "nats per document, a probability of its words in their order"
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return `input_shape`, one score for each word of the vocabulary.
@@ -115,9 +115,9 @@ class Multinomial(_Counts):
     def distribution(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return bags of words; the outputs are the scores of the words."""
+        """Return bags of words, batch shape `[...]`; the outputs are the scores of the words."""
         return BagOfWords(outputs)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each count is finite and at least 0; it need not be whole."""
+        """Return whether each count is finite and at least 0, of the shape of `xs`."""
         return (xs >= 0) & torch.isfinite(xs)

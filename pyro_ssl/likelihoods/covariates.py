@@ -1,4 +1,4 @@
-"""The base of families of rows that end in covariates, which are conditioned on, not modelled."""
+"""The base of families of rows that end in covariates, which are given, not modelled."""
 
 from typing import Any, ClassVar
 
@@ -13,30 +13,30 @@ from pyro_ssl.likelihoods.base import Likelihood
 class CovariateLikelihood(Likelihood):
     """A family p(x|., c) of rows `[x, c]` that end in covariates c; the base of such families.
 
-    Networks see covariates as well: encoders among the `features` of a row, decoders beside the
-    latents, as `conditions`. A distribution is of rows as they are, so that data, batches and
-    checks need know nothing of covariates; its draws and means have the covariates it was made
-    for, and its log-probability is that of x alone.
+    Networks see covariates too: encoders among the `features` of a row, decoders after the
+    latents, as `conditions`. A distribution is over whole rows, so that data, batches and checks
+    need not know about covariates. Its draws and means contain the covariates that it was made
+    with, and its log-probability is that of x alone.
 
     Attributes:
-        num_covariates: the last columns of a row that are covariates.
-        num_conditions: the numbers that a decoder sees of them.
+        num_covariates: number of last columns of a row that are covariates.
+        num_conditions: number of values that a decoder sees of the covariates.
     """
 
     by_value: ClassVar[bool] = False
 
     @property
     def num_covariates(self) -> int:
-        """The last columns of a row that are covariates."""
+        """Number of last columns of a row that are covariates."""
         raise NotImplementedError
 
     @property
     def num_conditions(self) -> int:
-        """The numbers that a decoder sees of the covariates."""
+        """Number of values that a decoder sees of the covariates."""
         return 0
 
     def conditions(self, covariates: Tensor) -> Tensor:
-        """Return what a decoder sees of covariates `[..., C]`, `[..., num_conditions]`."""
+        """Return the decoder's view of covariates `[..., C]`, `[..., num_conditions]`."""
         return covariates[..., :0]
 
     def of_values(
@@ -61,13 +61,13 @@ class CovariateLikelihood(Likelihood):
         """Return p(x|., c) of whole rows, see `BesideCovariates`.
 
         Args:
-            outputs: the decoder's, `[..., *output_shape]`.
+            outputs: the decoder's outputs, `[..., *output_shape]`.
             input_shape: shape of one row, `(values + covariates,)`.
             shared: as for any family.
-            covariates: `[..., C]`, which broadcast to the outputs' leading dimensions.
+            covariates: `[..., C]`, broadcastable to the outputs' leading dimensions.
 
         Raises:
-            ConfigError: if there are no covariates.
+            ConfigError: if `covariates` is None or has another number of columns.
         """
         given = self.checked(covariates)
         return BesideCovariates(self.of_values(outputs, input_shape, shared, given), given)
@@ -79,22 +79,22 @@ class CovariateLikelihood(Likelihood):
         shared: Tensor | None = None,
         covariates: Tensor | None = None,
     ) -> Tensor:
-        """Return the means of rows, whose covariates are those given; see `distribution`."""
+        """Return the means of whole rows, `[..., *input_shape]`; see `distribution`."""
         given = self.checked(covariates)
         return beside(self.mean_of_values(outputs, input_shape, shared, given), given)
 
     def checked(self, covariates: Tensor | None) -> Tensor:
-        """Return covariates, which there must be.
+        """Return covariates `[..., C]` after checking that they are given.
 
         Raises:
-            ConfigError: if they are None or of another number.
+            ConfigError: if they are None or have another number of columns.
         """
         if covariates is None or covariates.shape[-1:] != (self.num_covariates,):
             found = "None" if covariates is None else f"of shape {tuple(covariates.shape)}"
             raise ConfigError(
                 f"covariates is {found}, but {type(self).__name__} conditions on "
                 f"{self.num_covariates} numbers: give covariates [B, {self.num_covariates}], "
-                "what rows end in"
+                "the last columns of the rows"
             )
         return covariates
 
@@ -102,7 +102,7 @@ class CovariateLikelihood(Likelihood):
         """Return the shape of a row without its last columns.
 
         Raises:
-            ConfigError: if it has no others.
+            ConfigError: if it has no other columns.
         """
         if len(input_shape) != 1 or input_shape[0] <= own:
             raise ConfigError(
@@ -117,8 +117,8 @@ class BesideCovariates(dist.TorchDistribution):
 
     Args:
         values: the distribution of x, event shape `[D]`.
-        covariates: `[..., C]`, which broadcast to the batch shape. `log_prob` takes those of a row
-            for these, and does not read them again.
+        covariates: `[..., C]`, broadcastable to the batch shape. `log_prob` does not compare them
+            with the last columns of its rows.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -130,7 +130,7 @@ class BesideCovariates(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The means of x, and the covariates."""
+        """The means of x, followed by the covariates, `[..., D + C]`."""
         return beside(self.values.mean, self.covariates)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BesideCovariates":
@@ -138,15 +138,15 @@ class BesideCovariates(dist.TorchDistribution):
         return BesideCovariates(self.values.expand(torch.Size(batch_shape)), self.covariates)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(x|., c) of rows `[..., D + C]`, `[...]`, in nats."""
+        """Return log p(x|., c) in nats, `[...]`, of rows `[..., D + C]`."""
         return self.values.log_prob(value[..., : self.values.event_shape[-1]])
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """Draw x, `[*sample_shape, ..., D]`, and return it with the covariates."""
+        """Draw x, `[*sample_shape, ..., D]`, and return it followed by the covariates."""
         return beside(self.values.sample(sample_shape), self.covariates)
 
 
 def beside(values: Tensor, covariates: Tensor) -> Tensor:
-    """Return values `[..., D]` with covariates, broadcast and of their dtype, after them."""
+    """Return values `[..., D]` followed by covariates, broadcast and of the values' dtype."""
     given = covariates.to(values.dtype).expand(*values.shape[:-1], covariates.shape[-1])
     return torch.cat([values, given], -1)

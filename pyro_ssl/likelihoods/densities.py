@@ -1,4 +1,4 @@
-"""Distributions that torch lacks, or whose construction there copies from main memory."""
+"""Distributions that torch lacks, or whose constructors in torch copy from main memory."""
 
 import math
 from typing import Any, ClassVar
@@ -41,7 +41,7 @@ class _Values(dist.TorchDistribution):
 
 
 class StudentTValues(_Values):
-    """Student-t values; constructing torch's own copies a number to the device each time.
+    """Student-t values; the constructor of torch's own copies a number to the device each time.
 
     Args:
         df: degrees of freedom, above 1.
@@ -58,11 +58,11 @@ class StudentTValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The means."""
+        """The means, of the batch shape."""
         return self.loc
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a density."""
+        """Return log p(value) in nats, a density, of the batch shape."""
         half = 0.5 * (self.df + 1)
         normaliser = torch.lgamma(half) - torch.lgamma(0.5 * self.df)
         normaliser = normaliser - 0.5 * (self.df * math.pi).log() - self.scale.log()
@@ -90,11 +90,11 @@ class PoissonValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The rates."""
+        """The rates, of the batch shape."""
         return self.log_rate.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a probability."""
+        """Return log p(value) in nats, a probability, of the batch shape."""
         return value * self.log_rate - self.log_rate.exp() - torch.lgamma(value + 1)
 
     def _draw(self, shape: torch.Size) -> Tensor:
@@ -119,11 +119,11 @@ class NegativeBinomialValues(_Values):
 
     @property
     def mean(self) -> Tensor:
-        """The means."""
+        """The means, of the batch shape."""
         return self.log_mean.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, a probability."""
+        """Return log p(value) in nats, a probability, of the batch shape."""
         r = self.total_count
         logits = self.log_mean - r.log()
         ways = torch.lgamma(value + r) - torch.lgamma(r) - torch.lgamma(value + 1)
@@ -139,7 +139,7 @@ class BagOfWords(dist.TorchDistribution):
 
     `log p(x) = sum_w n_w log softmax(logits)_w` for counts n: the probability of the words in any
     one order. The multinomial coefficient, which does not depend on the model, is left out, and the
-    length is taken as given. Counts need not be whole numbers.
+    length of the document is given. Counts need not be whole numbers.
 
     Args:
         logits: scores of the words, `[..., V]`.
@@ -157,13 +157,13 @@ class BagOfWords(dist.TorchDistribution):
         return self.log_probs.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats a document, `[...]`, of counts `[..., V]`."""
+        """Return log p(value) in nats per document, `[...]`, of counts `[..., V]`."""
         return (value * self.log_probs).sum(-1)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "BagOfWords":
         """Return the distribution with another batch shape."""
         new = self._get_checked_instance(BagOfWords, _instance)
-        # Not normalised again, which would cost a fifth of a training step.
+        # Not normalised again, which would take a fifth of a training step.
         new.log_probs = self.log_probs.expand(*batch_shape, *self.event_shape)
         shapes = (torch.Size(batch_shape), self.event_shape)
         super(BagOfWords, new).__init__(*shapes, validate_args=False)

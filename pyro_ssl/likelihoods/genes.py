@@ -1,4 +1,4 @@
-"""Counts of genes in cells, given how many counts a cell has: negative binomial."""
+"""Counts of genes in cells, given the number of counts of a cell: negative binomial."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -25,8 +25,8 @@ class GeneCounts(CovariateLikelihood):
 
         x_g ~ NegativeBinomial(mean = s softmax(outputs)_g, variance = mean + mean^2 / r_g)
 
-    s is the number of counts of the cell (its library size), or any other factor that is known.
-    It is a covariate: it scales the means, and decoders do not see it. Encoders see
+    The size factor s is the number of counts of the cell (its library size), or any other known
+    factor. It is a covariate: it scales the means, and decoders do not see it. Encoders see
     log(1 + target x / s), the usual normalisation of such counts.
 
     Source: Lopez, Regier, Cole, Jordan, Yosef, "Deep generative modeling for single-cell
@@ -34,17 +34,18 @@ class GeneCounts(CovariateLikelihood):
     Regier, Jordan, Yosef, "Probabilistic harmonization and annotation of single-cell
     transcriptomics data with deep generative models" (scANVI), Molecular Systems Biology 2021.
 
-    Differs from the papers: no inflation of zeros, which scvi-tools has as an option; library
-    sizes have no distribution; encoders see normalised counts, not log(1 + x).
+    Differs from the papers: no zero inflation, which is an option in scvi-tools; library sizes have
+    no distribution; encoders see normalised counts, not log(1 + x).
 
     Args:
-        target: number of counts that the encoder's normalisation gives each cell; the median of
-            the sizes is a good one.
+        target: number of counts to which the encoder's normalisation scales each cell; the median
+            of the size factors is a good choice.
         total_count: the inverse dispersion r, one for all genes; None to learn it.
-        per: what one r is learned for: "dimension" (each gene), "all", or "value" (by the decoder).
+        per: what shares one learned r: "dimension" (each gene has its own), "all" (one for all), or
+            "value" (the decoder gives one for each count).
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     target: Annotated[float, "a positive number of counts", Range(above=0)] = 1e4
@@ -55,7 +56,7 @@ class GeneCounts(CovariateLikelihood):
         "counts, whole numbers of at least 0, and at the end of a row a size factor above 0: give "
         "raw counts, and leave out rows without any"
     )
-    unit: ClassVar[str] = "nats a cell, a probability of counts"
+    unit: ClassVar[str] = "nats per cell, a probability of counts"
 
     @property
     def num_covariates(self) -> int:
@@ -64,14 +65,14 @@ class GeneCounts(CovariateLikelihood):
 
     @property
     def outputs_per_value(self) -> int:
-        """2 where the decoder gives dispersions too, after all scores of genes."""
+        """2 if the decoder also gives dispersions, after all scores of genes; otherwise 1."""
         return outputs_of_spread(self.total_count, self.per)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the number of the decoder's outputs, a score for each gene.
 
         Raises:
-            ConfigError: if rows are not of counts and then a size factor.
+            ConfigError: if rows are not counts followed by a size factor.
         """
         return (self.outputs_per_value * self._modelled_shape(input_shape, 1)[0],)
 
@@ -85,11 +86,11 @@ class GeneCounts(CovariateLikelihood):
         return self._modelled_shape(input_shape, 1)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return log(1 + target x / s) of rows."""
+        """Return log(1 + target x / s) of rows, `[..., G]`."""
         return (xs[..., :-1] * (self.target / xs[..., -1:])).log1p()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each count is a whole number of at least 0, and each size above 0."""
+        """Return whether each count is a whole number of at least 0 and each size above 0."""
         counts, sizes = xs[..., :-1], xs[..., -1:]
         whole = (counts >= 0) & (counts.floor() == counts)
         return torch.cat([whole, sizes > 0], -1) & torch.isfinite(xs)
@@ -112,13 +113,13 @@ class GeneCounts(CovariateLikelihood):
 class GeneCountValues(dist.TorchDistribution):
     """Negative binomial counts of the genes of a cell, `[..., G]`.
 
-    The numbers of ways, log-gamma functions of counts and dispersions, are computed in float64:
-    in float32 their differences would be wrong by more than a nat where dispersions are small. They
-    do not depend on means, so that this is done once for all labels that are summed over.
+    The binomial coefficients, log-gamma functions of counts and dispersions, are computed in
+    float64: in float32 their differences would be wrong by more than a nat for small dispersions.
+    They do not depend on the means, and are computed once for all labels that are summed over.
 
     Args:
         log_mean: logs of the means, `[..., G]`.
-        total_count: inverse dispersions, positive, that broadcast to them.
+        total_count: inverse dispersions, positive, broadcastable to the means.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -138,7 +139,7 @@ class GeneCountValues(dist.TorchDistribution):
         return GeneCountValues(self.log_mean.expand(shape), self.total_count)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(counts) `[...]` in nats a cell, of counts `[..., G]`."""
+        """Return log p(counts) in nats per cell, `[...]`, of counts `[..., G]`."""
         r, exact, r_exact = self.total_count, value.double(), self.total_count.double()
         ways = torch.lgamma(exact + r_exact) - torch.lgamma(r_exact) - torch.lgamma(exact + 1)
         logits = self.log_mean - r.log()

@@ -26,7 +26,7 @@ class Mixed(Likelihood):
 
     Columns are independent given the decoder's outputs. A missing entry contributes neither value
     nor gradient to log p(x|.): only the known part of a row is modelled. The encoder sees zeros
-    instead of a missing entry's features, and after all features the mask of known entries.
+    instead of a missing entry's features, and, after all features, the mask of known entries.
 
     Neighbouring columns of one family are computed at once: put columns of one kind side by side.
 
@@ -37,10 +37,10 @@ class Mixed(Likelihood):
 
     Args:
         columns: the family of each column, an object or a name; families of single values only.
-        missing: accept missing entries; without this there is no mask.
+        missing: accept missing entries; False leaves out the mask.
 
     Raises:
-        ConfigError: if a column cannot be of its family.
+        ConfigError: if a column's family is invalid.
     """
 
     columns: Families
@@ -48,10 +48,14 @@ class Mixed(Likelihood):
 
     by_value: ClassVar[bool] = False
     support: ClassVar[str] = "in each column what its family takes, or NaN"
-    unit: ClassVar[str] = "nats a row, over its known entries, densities and probabilities"
+    unit: ClassVar[str] = "nats per row, over its known entries, densities and probabilities"
 
     def check_options(self) -> None:
-        """Check that each column is of a family of single values."""
+        """Check that each column has a family of single values.
+
+        Raises:
+            ConfigError: naming a column whose family is invalid.
+        """
         for number, column in enumerate(self.columns):
             if not column.by_value:
                 raise ConfigError(
@@ -68,7 +72,7 @@ class Mixed(Likelihood):
         """Return the number of all columns' outputs.
 
         Raises:
-            ConfigError: if inputs are not rows of as many columns.
+            ConfigError: if inputs are not rows of this number of columns.
         """
         if tuple(input_shape) != (len(self.columns),):
             raise ConfigError(
@@ -84,23 +88,23 @@ class Mixed(Likelihood):
     def distribution(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return the rows' distribution, see `MixedColumns`."""
+        """Return the rows' distribution, batch shape `[...]`, see `MixedColumns`."""
         parts = self._each(outputs, shared, lambda run, *args: run.family.values(*args))
         return MixedColumns(parts, [run.family.filler for run in _runs(self.columns)])
 
     def mean(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> Tensor:
-        """Return the means, for categories the likeliest ones, `[..., columns]`."""
+        """Return the means, for categories the most probable ones, `[..., columns]`."""
         return torch.cat(self._each(outputs, shared, lambda run, *args: run.family.mean(*args)), -1)
 
     def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the number of all columns' features, and of the mask."""
+        """Return the number of all columns' features, plus that of the mask's entries."""
         mask = len(self.columns) if self.missing else 0
         return (sum(run.features for run in _runs(self.columns)) + mask,)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the columns' features, zero where missing, and then the mask of known entries."""
+        """Return the columns' features, zero where missing, then the mask of known entries."""
         found, known = [], ~xs.isnan()
         for run, block, mask in self._blocks(xs, known):
             filled = torch.where(mask, block, run.family.filler)
@@ -113,7 +117,7 @@ class Mixed(Likelihood):
         return torch.cat(found, -1)
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each entry is missing, or is one that its family takes."""
+        """Return whether each entry is missing or inside the support of its family."""
         missing = xs.isnan() & self.missing
         found = [
             run.family.inside(torch.where(mask, run.family.filler, block)) & (mask | ~block.isnan())
@@ -174,11 +178,11 @@ def _runs(columns: tuple[Likelihood, ...]) -> tuple[_Run, ...]:
 
 
 class MixedColumns(dist.TorchDistribution):
-    """Rows of independent columns; missing entries (NaN) do not count.
+    """Rows of independent columns; missing entries (NaN) contribute nothing.
 
     Args:
         parts: distributions of neighbouring columns, batch shapes `[..., columns]`.
-        fillers: for each part a number inside its support, at which density and gradient are
+        fillers: for each part, a number inside its support, at which density and gradient are
             finite.
     """
 
@@ -197,7 +201,7 @@ class MixedColumns(dist.TorchDistribution):
         return MixedColumns(parts, self.fillers)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p of the known entries of rows `[..., columns]`, `[...]`, in nats."""
+        """Return log p of the known entries in nats, `[...]`, of rows `[..., columns]`."""
         blocks = zip(self.parts, self.fillers, value.split(self._counts, -1), strict=True)
         found = []
         for part, filler, block in blocks:

@@ -14,16 +14,16 @@ from pyro_ssl.options import checked
 
 
 class _BernoulliPixels(dist.Bernoulli):
-    """Bernoulli with the same log-probability as torch's, several times faster on a CPU.
+    """Bernoulli with the log-probability of torch's own, several times faster on a CPU.
 
-    With l the logit, `log p(x) = x l - softplus(l)` and
+    With the logit l, `log p(x) = x l - softplus(l)` and
     `softplus(l) = (l + |l|) / 2 + log(1 + exp(-|l|))`, which never overflows. torch uses log1p
-    instead of log(1 + .), which is exact to the last bit but has no fast vector form; here the
-    absolute error is at most half a unit in the last place of 1 for each pixel.
+    instead of log(1 + .): it is exact to the last bit, but not vectorised. Here the absolute error
+    for each pixel is at most half a unit in the last place of 1.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats for each pixel, the shape of `value` and logits broadcast."""
+        """Return log p(value) in nats per pixel, of the broadcast shape of value and logits."""
         size = self.logits.abs()
         return (value - 0.5) * self.logits - 0.5 * size - (1 + (-size).exp()).log()
 
@@ -39,11 +39,11 @@ class _Pixels(Likelihood):
     )
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is in [0, 1]."""
+        """Return whether each value is in [0, 1], of the shape of `xs`."""
         return (xs >= 0) & (xs <= 1)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
-        """Return the division by 255 for bytes, no change for other inputs."""
+        """Return the division by 255 for bytes, and no change for other inputs."""
         by = 255.0 if xs.dtype == torch.uint8 else 1.0
         return Scaling.divided(tuple(xs.shape[1:]), by, density=not self.takes_pixels)
 
@@ -54,16 +54,16 @@ class Bernoulli(_Pixels):
     """Independent pixels that are on or off, `p(x_d = 1|.) = sigmoid(output_d)`.
 
     Pixels strictly between 0 and 1 are accepted: their log-probability is the negative
-    cross-entropy, which is the expected log-probability of pixels binarised with those means.
+    cross-entropy, which is the expected log-probability of pixels binarised with these means.
     """
 
     takes_pixels: ClassVar[bool] = True
-    unit: ClassVar[str] = "nats an input, a probability of pixels that are 0 or 1"
+    unit: ClassVar[str] = "nats per input, a probability of pixels that are 0 or 1"
 
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Bernoulli pixels; the outputs are their logits."""
+        """Return Bernoulli distributions, `[..., *input_shape]`, with outputs as logits."""
         return _BernoulliPixels(logits=outputs, validate_args=False)
 
 
@@ -76,7 +76,7 @@ class Laplace(_Pixels):
         scale: mean absolute deviation.
 
     Raises:
-        ConfigError: if the scale is not a positive number.
+        ConfigError: if `scale` is not a positive number.
     """
 
     scale: Positive = 0.1
@@ -84,7 +84,7 @@ class Laplace(_Pixels):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Laplace pixels around the sigmoid of the outputs."""
+        """Return Laplace distributions, `[..., *input_shape]`, around the outputs' sigmoid."""
         # A Python number would be copied to the device in each step.
         scale = torch.full_like(outputs, self.scale)
         return dist.Laplace(outputs.sigmoid(), scale, validate_args=False)
@@ -95,7 +95,7 @@ def pixel_likelihood(name: str, laplace_scale: Positive) -> Likelihood:
     """Return `Laplace(laplace_scale)` for the name `laplace`, else the likelihood of that name.
 
     Args:
-        name: `bernoulli`, `laplace`, or any other that `as_likelihood` knows.
+        name: `bernoulli`, `laplace`, or any other name that `as_likelihood` knows.
         laplace_scale: scale of the Laplace likelihood.
     """
     return Laplace(laplace_scale) if name == "laplace" else as_likelihood(name)

@@ -27,7 +27,7 @@ _Df = Annotated[
 
 @dataclass(frozen=True)
 class _LocationScale(Likelihood):
-    """Values with a scale and with a location, which is the decoder's output."""
+    """Values with a location, which is the decoder's output, and with a scale."""
 
     scale: Spread = None
     per: Per = "value"
@@ -35,7 +35,7 @@ class _LocationScale(Likelihood):
 
     @property
     def outputs_per_value(self) -> int:
-        """2 where the decoder gives scales too: all locations, then all raw scales."""
+        """2 if the decoder also gives raw scales, after all locations; otherwise 1."""
         return outputs_of_spread(self.scale, self.per)
 
     def num_shared(self, input_shape: tuple[int, ...]) -> int:
@@ -62,18 +62,19 @@ class Gaussian(_LocationScale):
     Args:
         scale: one scale for all values, in the units of the inputs: log p(x|.) is then a squared
             error times a constant, plus a constant. None to learn scales.
-        per: what one scale is learned for: `value`, each value of each row, given by the decoder;
-            `dimension`, each dimension of the input, common to all rows; `all`, all values.
+        per: what shares one learned scale. `value`: nothing, the decoder gives a scale for each
+            value of each row; `dimension`: all rows, separately for each dimension of the input;
+            `all`: all values.
         min_scale: the smallest learned scale, in the units of the inputs.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return normal values."""
+        """Return normal distributions, batch shape `[..., *input_shape]`."""
         loc, scale = self.location_and_scale(outputs, input_shape, shared)
         return dist.Normal(loc, scale, validate_args=False)
 
@@ -90,7 +91,7 @@ class StudentT(_LocationScale):
         df: degrees of freedom, above 1; None to learn them, one number for all values.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     df: _Df = 4.0
@@ -102,7 +103,7 @@ class StudentT(_LocationScale):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return Student-t values."""
+        """Return Student-t distributions, batch shape `[..., *input_shape]`."""
         last = None
         if self.df is None:
             assert shared is not None
@@ -112,16 +113,16 @@ class StudentT(_LocationScale):
         return StudentTValues(df, loc, scale)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:
-        """Return the map by median and quartiles of each value over rows."""
+        """Return the scaling of each value by its median and quartiles over rows."""
         return Scaling.robust(xs)
 
 
 @register_likelihood
 @dataclass(frozen=True)
 class LogNormal(_LocationScale):
-    """Independent positive values, whose logarithms are normal.
+    """Independent positive values whose logarithms are normal.
 
-    The encoder sees the logarithms, and location and scale are those of the logarithms.
+    The encoder sees the logarithms; location and scale are those of the logarithms.
 
     Args:
         scale: as for `Gaussian`.
@@ -129,7 +130,7 @@ class LogNormal(_LocationScale):
         min_scale: as for `Gaussian`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     filler: ClassVar[float] = 1.0
@@ -140,16 +141,16 @@ class LogNormal(_LocationScale):
     def values(
         self, outputs: Tensor, input_shape: tuple[int, ...], shared: Tensor | None = None
     ) -> dist.TorchDistribution:
-        """Return log-normal values."""
+        """Return log-normal distributions, batch shape `[..., *input_shape]`."""
         loc, scale = self.location_and_scale(outputs, input_shape, shared)
         return dist.LogNormal(loc, scale, validate_args=False)
 
     def features(self, xs: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """Return the logarithms of the values."""
+        """Return the logarithms of the values, `[..., *input_shape]`."""
         return xs.log()
 
     def inside(self, xs: Tensor) -> Tensor:
-        """Return whether each value is positive and finite."""
+        """Return whether each value is positive and finite, of the shape of `xs`."""
         return (xs > 0) & torch.isfinite(xs)
 
     def fit_scaling(self, xs: Tensor) -> Scaling:

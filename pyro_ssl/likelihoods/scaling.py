@@ -15,7 +15,7 @@ class Scaling:
     Attributes:
         shift: `[*input_shape]`, float64.
         scale: `[*input_shape]`, float64, positive.
-        density: whether p(x|.) of each value is a density, which changes with the unit of the value
+        density: whether p(x|.) of each value is a density, which depends on the unit of the value
             (the probability of a count or of a category does not), `[*input_shape]`, bool.
     """
 
@@ -33,7 +33,7 @@ class Scaling:
     def standard(cls, xs: Tensor) -> "Scaling":
         """Return the map to mean 0 and standard deviation 1 of each value over rows `[N, ...]`.
 
-        Missing values (NaN) are left out; a value that never changes keeps its unit.
+        Missing values (NaN) are left out. A constant value keeps its unit.
         """
         rows = xs.double().cpu()
         loc = torch.nan_to_num(rows.nanmean(0))
@@ -44,9 +44,8 @@ class Scaling:
     def robust(cls, xs: Tensor) -> "Scaling":
         """Return the map by median and quartiles, which a few outliers do not change.
 
-        The scale is the distance between the quartiles divided by 1.349, so that it is the standard
-        deviation for a normal distribution. Where the quartiles are equal, it is the standard
-        deviation.
+        The scale is the interquartile range divided by 1.349, which is the standard deviation of a
+        normal distribution. If the quartiles are equal, the standard deviation is used.
         """
         rows = xs.double().cpu()
         low, loc, high = (torch.nanquantile(rows, q, 0) for q in (0.25, 0.5, 0.75))
@@ -66,7 +65,7 @@ class Scaling:
         return cls(*(torch.cat([getattr(p, n) for p in parts]) for n in _NAMES))
 
     def apply(self, xs: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return raw inputs `[N, *input_shape]` as the likelihood takes them."""
+        """Return raw inputs `[N, *input_shape]` scaled for the likelihood, of type `dtype`."""
         shift, scale = self.shift.to(xs.device), self.scale.to(xs.device)
         return ((xs.double() - shift) / scale).to(dtype)
 
@@ -90,18 +89,18 @@ class Scaling:
         return each.flatten(1).sum(1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, for checkpoints and JSON."""
+        """Return the scaling as plain lists, for checkpoints and JSON."""
         return {name: getattr(self, name).tolist() for name in _NAMES}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "Scaling":
-        """Return the scaling that `to_dict` was called on."""
+        """Return the scaling that `to_dict` describes."""
         shift, scale = (torch.tensor(state[n], dtype=torch.float64) for n in _NAMES[:2])
         return cls(shift, scale, torch.tensor(state["density"], dtype=torch.bool))
 
     @classmethod
     def _of(cls, loc: Tensor, scale: Tensor) -> "Scaling":
-        # A spread below the values' rounding errors counts as none.
+        # A spread below the values' rounding errors counts as zero.
         works = (scale > 1e-12 * (1 + loc.abs())) & (scale < math.inf)
         scale = torch.where(works, scale, 1.0)
         return cls(loc, scale, torch.ones_like(scale, dtype=torch.bool))

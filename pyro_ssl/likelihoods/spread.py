@@ -9,24 +9,24 @@ from torch.nn import functional as F
 
 from pyro_ssl.option_kinds import OneOf, Range
 
-# Options of families: a spread, and what one is learned for.
+# Options of families: a spread, and what shares one learned spread.
 Spread = Annotated[float | None, "a positive number, or None to learn it", Range(above=0)]
 Per = Annotated[str, OneOf(("value", "dimension", "all"))]
 
 
 def outputs_of_spread(given: float | None, per: str) -> int:
-    """Return the decoder's outputs for each value: 2 if it gives spreads too, else 1.
+    """Return the number of the decoder's outputs for each value: 2 if it gives spreads, else 1.
 
     Args:
         given: the spread, or None if it is learned.
-        per: what one spread is learned for, as in `Per`: each value, given by the decoder; or each
-            dimension of the input, or all dimensions, common to all rows.
+        per: what shares one spread: `value` (nothing: the decoder gives one for each value),
+            `dimension` (all rows, separately for each dimension) or `all`.
     """
     return 2 if given is None and per == "value" else 1
 
 
 def shared_of_spread(given: float | None, per: str, input_shape: tuple[int, ...]) -> int:
-    """Return the number of learned spreads that all rows share; arguments as above."""
+    """Return the number of learned spreads that all rows share; see `outputs_of_spread`."""
     if given is not None or per == "value":
         return 0
     return 1 if per == "all" else math.prod(input_shape)
@@ -40,14 +40,14 @@ def location_and_spread(
     per: str,
     least: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return locations and spreads, which broadcast to `[..., *input_shape]`.
+    """Return locations and spreads, broadcastable to `[..., *input_shape]`.
 
-    A learned spread is `least + softplus(raw)`. The lower bound keeps densities bounded: without it
-    the scale of a value that is the same in every row, such as a pixel at an image's border, would
-    tend to 0, and its gradients to infinity.
+    A learned spread is `least + softplus(raw)`. The lower bound keeps densities bounded: without
+    it, the scale of a value that is the same in every row, such as a pixel at an image's border,
+    would tend to 0, and its gradients to infinity.
 
     Args:
-        outputs: the decoder's, `[..., *output_shape]`.
+        outputs: the decoder's outputs, `[..., *output_shape]`.
         input_shape: shape of one input.
         shared: unconstrained numbers that all rows share, see `shared_of_spread`; None if there are
             none.

@@ -26,22 +26,21 @@ def importance_weighted_bound(
 ) -> Tensor:
     """Return an estimate of the importance-weighted bound on log p(x) of each row, `[N]`, in nats.
 
-    With k = `num_samples` draws h_i of all latents from the guide::
+    With k = `num_samples` draws h_i of all latents from the guide, it is the expectation of::
 
         log 1/k sum_i p(x, h_i) / q(h_i | x)
 
-    whose expectation is the ELBO for k = 1, grows with k, and tends to log p(x) (Burda, Grosse,
-    Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, theorem 1). Labels count as
-    latents; they are drawn, not summed. A factor of the guide counts only if it belongs to the
-    bound: `kl_SITE`, or `add_term` with a `bound_weight`. The model is evaluated in evaluation
-    mode.
+    It is the ELBO for k = 1, grows with k, and tends to log p(x) (Burda, Grosse, Salakhutdinov,
+    "Importance weighted autoencoders", ICLR 2016, theorem 1). Labels count as latents; they are
+    drawn, not summed. A factor of the guide counts only if it belongs to the bound: `kl_SITE`, or
+    `add_term` with a `bound_weight`. The model is in evaluation mode.
 
     Args:
         model: a model with a plate of rows at dimension -1, and other plates within its
             `max_plate_nesting`.
         xs: inputs `[N, *input_shape]`.
         num_samples: k.
-        at_once: draws evaluated together, rows times samples, to limit the memory.
+        at_once: number of draws evaluated together (rows times samples), to limit the memory.
 
     Raises:
         ConfigError: if `num_samples` is below 1.
@@ -70,9 +69,9 @@ def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
 
 
 def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
-    """Return log p - log q of draws from the guide, each `zeros` plus what its sites add to it.
+    """Return log p - log q of draws from the guide: `zeros` plus the contributions of all sites.
 
-    Terms of rows that the guide gives a weight, see `LabelWeighted_ELBO`, are multiplied by it.
+    Terms of rows that the guide weighs are multiplied by the weight, see `LabelWeighted_ELBO`.
     """
     guide_trace = poutine.trace(model.guide).get_trace(batch)
     replayed = poutine.replay(model.model, trace=guide_trace)
@@ -83,7 +82,7 @@ def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
         for site in sample_sites(trace):
             if isinstance(site["fn"], poutine.subsample_messenger._Subsample):
                 continue
-            # Terms that a guide adds beside the bound do not count; a model's factors do.
+            # A guide's terms beside the bound do not count; a model's factors do.
             share = bound_weight(site) if trace is guide_trace else 1.0
             if not share:
                 continue
@@ -103,20 +102,20 @@ def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
 def joint_bound(model: PyroModel, xs: Tensor, ys: Tensor, at_once: Size = 4000) -> Tensor:
     """Return an estimate of the bound on log p(x, y) of each row, `[N]`, in nats.
 
-    With a draw h of the latents from the guide it is log p(x, y, h) - log q(h | x, y), whose
-    expectation for M2 is -L(x, y), eq. 6 of Kingma et al. (2014). Weights of terms do not count,
-    and what is trained beside the bound is no part of it. Rows of `CCVAE` are weighted as in its
-    objective, of which log q(y|x) is a part. The model is evaluated in evaluation mode.
+    For a draw h of the latents from the guide, this is log p(x, y, h) - log q(h | x, y). Its
+    expectation for M2 is -L(x, y), eq. 6 of Kingma et al. (2014). Weights of terms, and terms
+    beside the bound, do not count. Rows of `CCVAE` are weighted as in its objective, which contains
+    log q(y|x). The model is in evaluation mode.
 
     Args:
         model: a model of p(x, y).
         xs: inputs `[N, *input_shape]`.
         ys: their labels `[N]`; or attributes `[N, L]`, -1 where unknown, some known in each row.
-        at_once: rows evaluated together, to limit the memory.
+        at_once: number of rows evaluated together, to limit the memory.
 
     Raises:
-        ConfigError: if the model is of p(y|x) alone.
-        DataError: if the model does not take `xs`, or these are no labels of it.
+        ConfigError: if the model has only p(y|x).
+        DataError: if the model does not take `xs`, or `ys` are not labels for it.
     """
     check_has_joint_bound(model)
     model.check(xs)
@@ -135,12 +134,12 @@ def check_has_joint_bound(model: PyroModel) -> None:
     """Check that a model has a bound on log p(x, y).
 
     Raises:
-        ConfigError: if the model is of p(y|x) alone.
+        ConfigError: if the model has only p(y|x).
     """
     if not model.learns_from_unlabelled:
         raise ConfigError(
             f"{type(model).__name__} is a model of p(y|x) alone and has no bound on log p(x, y): "
-            'use a model of both, or select="accuracy" where fit is to choose by the bound'
+            'use a model of both, or select="accuracy" in fit'
         )
 
 
@@ -149,9 +148,9 @@ def check_has_joint_bound(model: PyroModel) -> None:
 def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | None:
     """Return KL(q(z_d|x) || p(z_d)) of each dimension of a latent, `[D]`, in nats.
 
-    It is the mean over rows; latents that it depends on, such as a label, are drawn from the guide.
-    A dimension that the model does not use has a KL near 0. The model is evaluated in evaluation
-    mode.
+    This is the mean over rows; other latents that the site depends on, such as a label, are drawn
+    from the guide. A dimension that the model does not use has a KL near 0. The model is in
+    evaluation mode.
 
     Args:
         model: a model with a plate of rows at dimension -1.
@@ -161,6 +160,9 @@ def kl_per_dimension(model: PyroModel, xs: Tensor, site: str = "z") -> Tensor | 
     Returns:
         The divergences, or None if the model has no such latent, or its dimensions are not
         independent normal distributions in guide and model.
+
+    Raises:
+        DataError: if the model does not take `xs`, or `xs` has no rows.
     """
     model.check(xs)
     if not len(xs):

@@ -11,18 +11,18 @@ from pyro_ssl.models.base import SSLModel
 from pyro_ssl.option_kinds import Size
 from pyro_ssl.options import checked
 
-# How far from [0, 1] rounding may take a probability.
+# Allowed distance of a probability from [0, 1], due to rounding.
 _ROUNDING = 1e-3
 
 
 @checked
 def accuracy(probabilities: Tensor, ys: Tensor) -> float:
-    """Return the share of rows whose likeliest class is the label.
+    """Return the share of rows whose most probable class is the label.
 
-    For attributes, return the share of known ones whose likelier value is the true one.
+    For attributes, return the share of known ones whose more probable value is the true one.
 
     Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        probabilities: `[N, K]`, where rows sum to 1; or of each attribute, `[N, L]`.
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
     """
     probabilities, ys = one_label_each(probabilities, ys)
@@ -30,12 +30,12 @@ def accuracy(probabilities: Tensor, ys: Tensor) -> float:
 
 
 class ConfidenceBins(NamedTuple):
-    """Rows by confidence p, in M equally wide bins (m-1)/M < p <= m/M, with 0 in the first one.
+    """Rows by confidence p, in M equally wide bins (m-1)/M < p <= m/M; the first also has 0.
 
     Attributes:
-        rows: rows of each bin `[M]`.
-        confidence: sum of their confidences `[M]`, float64.
-        right: how many of them are classified right, `[M]`.
+        rows: number of rows in each bin, `[M]`.
+        confidence: sum of their confidences, `[M]`, float64.
+        right: number of correctly classified rows in each bin, `[M]`.
     """
 
     rows: Tensor
@@ -45,10 +45,12 @@ class ConfidenceBins(NamedTuple):
 
 @checked
 def confidence_bins(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> ConfidenceBins:
-    """Return rows in bins of the confidence of their likeliest class (Guo et al. 2017, section 2).
+    """Return rows binned by the probability of their most probable class.
+
+    See Guo et al. (2017), section 2.
 
     Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        probabilities: `[N, K]`, where rows sum to 1; or of each attribute, `[N, L]`.
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown; each known one counts as a row.
         bins: number M of bins.
 
@@ -74,11 +76,10 @@ def confidence_bins(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> Confi
 
 @checked
 def expected_calibration_error(probabilities: Tensor, ys: Tensor, bins: Size = 15) -> float:
-    """Return the binned expected calibration error of the likeliest class, in [0, 1].
+    """Return the binned expected calibration error of the most probable class, in [0, 1].
 
-    The mean over bins of confidence, weighted by their share of rows, of |accuracy - mean
-    confidence| (Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML
-    2017, eq. 3).
+    This is the mean over bins of |accuracy - mean confidence|, weighted by the bins' shares of rows
+    (Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, eq. 3).
 
     Args:
         probabilities: see `confidence_bins`.
@@ -98,11 +99,11 @@ def one_label_each(probabilities: Tensor, ys: Tensor) -> tuple[Tensor, Tensor]:
     """Return known attributes as rows of two classes, `[M, 2]` and `[M]`; classes unchanged.
 
     Args:
-        probabilities: `[N, K]`, rows sum to 1; or of each attribute, `[N, L]`.
+        probabilities: `[N, K]`, where rows sum to 1; or of each attribute, `[N, L]`.
         ys: labels `[N]`; or attributes `[N, L]`, -1 where unknown.
 
     Raises:
-        DataError: if these are no probabilities and labels of the same rows, or none is known.
+        DataError: if these are not probabilities and labels of the same rows, or none is known.
     """
     _check(probabilities, ys)
     if ys.dim() == 1:
@@ -120,7 +121,7 @@ def predict_in_chunks(model: SSLModel, xs: Tensor, rows: Size = 10_000) -> Tenso
 
 
 def _check(probabilities: Tensor, ys: Tensor) -> None:
-    """Check that probabilities `[N, K]` and labels are of the same rows, at least one known."""
+    """Check that probabilities `[N, K]` and labels belong to the same rows, some known."""
     right = probabilities.dim() == 2 and probabilities.is_floating_point()
     if not right or not bool(probabilities.isfinite().all()):
         raise DataError(

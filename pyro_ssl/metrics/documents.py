@@ -16,19 +16,19 @@ from pyro_ssl.options import checked
 def document_bounds(
     model: BernoulliVAE, xs: Tensor, targets: Tensor | None = None, draws: Size = 10
 ) -> Tensor:
-    """Return an estimate of each document's ELBO in nats, `[N]`, KL divergence in closed form.
+    """Return an estimate of each document's ELBO in nats, `[N]`, with the KL in closed form.
 
-    It is `E_q(z|x)[log p(t|z)] - KL(q(z|x) || p(z))`, where log p(t|z) (see `BagOfWords`) is
+    This is `E_q(z|x)[log p(t|z)] - KL(q(z|x) || p(z))`, where log p(t|z) (see `BagOfWords`) is
     averaged over `draws` codes.
 
     Args:
         model: the model, which is evaluated in evaluation mode.
-        xs: counts that the encoder sees, `[N, V]`.
-        targets: counts t that the decoder models, `[N, V]`; `xs` if None.
-        draws: codes drawn for each document.
+        xs: counts for the encoder, `[N, V]`.
+        targets: counts t for the decoder, `[N, V]`; `xs` if None.
+        draws: number of codes drawn for each document.
 
     Raises:
-        DataError: if these are no counts that the model takes.
+        DataError: if `xs` or `targets` are not counts that the model takes.
     """
     model.check(xs)
     if targets is not None:
@@ -41,7 +41,7 @@ def document_bounds(
             xs.split(1000), (xs if targets is None else targets).split(1000), strict=True
         ):
             on = model.encode(rows)
-            # KL of a bit from a fair coin: log 2 minus its entropy.
+            # KL divergence of a bit from a fair coin: log 2 minus its entropy.
             bits = torch.special.entr(on) + torch.special.entr(1 - on) - torch.log(on.new_tensor(2))
             bounds = bits.sum(-1)
             for _ in range(draws):
@@ -56,8 +56,11 @@ def perplexity(bounds: Tensor, xs: Tensor) -> float:
     """Return exp(-sum of bounds / number of words): lower is better.
 
     Args:
-        bounds: log p(x) of each document or bounds on it, nats, `[N]`.
+        bounds: log p(x) of each document, or bounds on it, in nats, `[N]`.
         xs: counts `[N, V]`.
+
+    Raises:
+        DataError: if shapes do not agree, or there are no words.
     """
     if bounds.shape != xs.shape[:1] or not float(xs.sum()) > 0:
         raise DataError(
@@ -68,23 +71,23 @@ def perplexity(bounds: Tensor, xs: Tensor) -> float:
 
 
 def word_frequencies(train_xs: Tensor) -> Tensor:
-    """Return the words' shares of all training counts, `[V]`, each count raised by 1/V."""
+    """Return the words' shares of all training counts, `[V]`, with 1/V added to each count."""
     counts = train_xs.double().sum(0)
     counts = counts + 1 / len(counts)
     return (counts / counts.sum()).to(train_xs.dtype)
 
 
 def smoothed(xs: Tensor, frequencies: Tensor) -> Tensor:
-    """Return counts `[N, V]` plus the corpus' frequencies `[V]`: one more word a document."""
+    """Return counts `[N, V]` plus the corpus' frequencies `[V]`: one more word per document."""
     return xs + frequencies
 
 
 def own_log_prob(targets: Tensor) -> Tensor:
-    """Return log p(t) of each document under its own frequencies, in nats, `[N]`.
+    """Return log p(t) of each document under its own word frequencies, in nats, `[N]`.
 
-    No model of bags of words can do better. This minus the ELBO of the `smoothed` counts is what
-    the reproduction of Shekhovtsov et al. (2022) reports as deviance plus KL divergence, where the
-    decoder models the smoothed counts of each document.
+    No model of bags of words can do better. The reproduction of Shekhovtsov et al. (2022) reports
+    "deviance plus KL divergence", which is this minus the ELBO of the `smoothed` counts, in a model
+    whose decoder models the smoothed counts of each document.
 
     Args:
         targets: counts, all above 0, such as those that `smoothed` returns, `[N, V]`.
@@ -94,7 +97,7 @@ def own_log_prob(targets: Tensor) -> Tensor:
 
 
 def unigram_log_prob(targets: Tensor, frequencies: Tensor) -> Tensor:
-    """Return log p(t) of each document in nats, `[N]`, if all are drawn from one distribution.
+    """Return log p(t) of each document in nats, `[N]`, if all words have one distribution.
 
     Args:
         targets: counts `[N, V]`.

@@ -1,4 +1,4 @@
-"""Frechet distance between sets of images, by features of Inception or of a classifier."""
+"""Frechet distance between sets of images, from features of Inception or of a classifier."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from pyro_ssl.models import MLPClassifier
 from pyro_ssl.option_kinds import Size
 from pyro_ssl.options import checked
 
-# torch-fidelity's name for the weights that all published distances use.
+# torch-fidelity's name for the weights behind all published distances.
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
@@ -23,7 +23,7 @@ class ClassifierFeatures(nn.Module):
         classifier: a trained classifier with at least one hidden layer.
 
     Attributes:
-        num_features: units of that layer.
+        num_features: number of units in that layer.
     """
 
     @checked
@@ -49,33 +49,34 @@ class ClassifierFeatures(nn.Module):
 def inception_weights() -> Path | None:
     """Return the file of Inception's weights; None if it or torch-fidelity is missing.
 
-    It is looked for in the folder where torch.hub keeps downloads.
+    The file is searched in the folder in which torch.hub keeps downloads.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
     return file if find_spec("torch_fidelity") and file.is_file() else None
 
 
 class FrechetDistance:
-    """The Frechet distance of sets of images from a reference set, by torchmetrics.
+    """The Frechet distance between sets of images and a reference set, with torchmetrics.
 
-    It is `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` for the means m and covariances C of the
-    features, which are Inception's 2048 (Heusel et al. 2017) or those of a classifier; the two are
-    on different scales. It falls with the number of images: compare sets of the same size.
+    This is `|m - m'|^2 + trace(C + C' - 2 (C C')^(1/2))` for the means m and covariances C of
+    features. The features are Inception's 2048 (Heusel et al. 2017) or those of a classifier; the
+    two distances have different scales. A distance falls with the number of images: compare sets of
+    the same size.
 
     Args:
         reference: images `[N, C, H, W]`, clamped to [0, 1].
         features: a classifier's features; None for Inception's.
-        at_once: images evaluated together.
+        at_once: number of images evaluated together.
 
     Raises:
-        DataError: if there are fewer than two images, or Inception is needed and missing.
+        DataError: if there are fewer than two images, or Inception is needed but missing.
     """
 
     @checked
     def __init__(
         self, reference: Tensor, features: ClassifierFeatures | None = None, at_once: Size = 500
     ) -> None:
-        # Imported here because it takes a second and 200 MB, which few programs want.
+        # Imported here because the import takes a second and 200 MB, which few programs need.
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         self.at_once, self.grey_ok = at_once, features is not None
@@ -83,8 +84,8 @@ class FrechetDistance:
             weights = inception_weights()
             if weights is None:
                 raise DataError(
-                    f"Inception's features want torch-fidelity and its {_INCEPTION_FILE} in "
-                    f"{torch.hub.get_dir()}/checkpoints: or pass a classifier's features"
+                    f"Inception's features need torch-fidelity and its {_INCEPTION_FILE} in "
+                    f"{torch.hub.get_dir()}/checkpoints: install them, or pass a classifier's"
                 )
             metric = FrechetInceptionDistance(
                 2048,
@@ -121,6 +122,6 @@ class FrechetDistance:
 
 
 def padded(xs: Tensor, side: int) -> Tensor:
-    """Return images `[N, C, H, W]` with zeros around them, `[N, C, side, side]`."""
+    """Return images `[N, C, H, W]` with a border of zeros, `[N, C, side, side]`."""
     height, width = side - xs.shape[-2], side - xs.shape[-1]
     return F.pad(xs, (width // 2, width - width // 2, height // 2, height - height // 2))

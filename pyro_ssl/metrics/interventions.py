@@ -1,4 +1,4 @@
-"""Scores of how cleanly a model changes one attribute of an image."""
+"""Scores for how cleanly a model changes a single attribute of an image."""
 
 import torch
 from torch import Tensor
@@ -14,23 +14,23 @@ from pyro_ssl.option_kinds import shown
 def intervention_score(
     model: MultiLabelCCVAE | MultiLabelM2, judge: SSLModel, xs: Tensor
 ) -> dict[str, Tensor]:
-    """Return how well a model changes single attributes of images, as a classifier sees it.
+    """Return how well a model changes single attributes of images, as judged by a classifier.
 
-    The reference is the judge's prediction for the model's reconstruction, in which nothing is
-    changed: each attribute in turn is set to the opposite of its value there.
+    The reference is the judge's prediction for the model's unchanged reconstruction. Each attribute
+    in turn is set to the opposite of its predicted value.
 
     Args:
         model: a model of L attributes.
-        judge: a classifier of the same attributes, trained on the truth.
+        judge: a classifier of the same attributes, trained on true attributes.
         xs: inputs `[N, *input_shape]`.
 
     Raises:
-        ConfigError: if the judge is of other attributes.
+        ConfigError: if the judge has other attributes.
         DataError: if model or judge do not take `xs`.
 
     Returns:
         For each attribute, `[L]`: `changed`, the share of images in which the judge sees the
-        attribute changed; `alone`, the share in which it sees this and no other attribute changed;
+        attribute changed; `alone`, the share in which it sees only this attribute changed;
         `others`, the mean share, over images, of the other attributes that did not change.
     """
     for name, given in (("model", model), ("judge", judge)):

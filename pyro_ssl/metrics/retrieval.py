@@ -13,7 +13,11 @@ Labels = NDArray[np.integer]
 
 
 def pack_codes(codes: NDArray[np.bool_]) -> Packed:
-    """Return codes of B bits `[N, B]` as machine words `[N, ceil(B / 64)]`, padded with zeros."""
+    """Return codes of B bits `[N, B]` as machine words `[N, ceil(B / 64)]`, padded with zeros.
+
+    Raises:
+        DataError: if `codes` are not rows of zeros and ones.
+    """
     codes = np.asarray(as_tensor(codes, "codes"))
     if codes.ndim != 2 or not np.isin(codes, (0, 1)).all():
         raise DataError(f"codes has shape {list(codes.shape)}, expected bits [codes, bits], 0 or 1")
@@ -35,8 +39,8 @@ def precision_at(
 ) -> float:
     """Return the mean share of the k nearest codes that have the query's label.
 
-    Distances take few values, so that many codes are as near as the k-th one. The share is the
-    exact expectation if codes of equal distance are ordered at random.
+    Distances take few values, so many codes are as near as the k-th one. The share is the exact
+    expectation if codes at equal distances are in random order.
 
     Args:
         k: number of nearest codes.
@@ -67,7 +71,7 @@ def precision_at(
         distances = hamming_distances(query, codes)
         number = np.bincount(distances, minlength=longest + 1)
         relevant = np.bincount(distances[labels == label], minlength=longest + 1)
-        # Of each distance, as many codes as are still missing after the nearer ones.
+        # At each distance, as many codes as are missing after the nearer ones.
         taken = np.diff(np.minimum(number.cumsum(), k), prepend=0)
         shares[i] = (taken * relevant / np.maximum(number, 1)).sum() / k
     return float(shares.mean())

@@ -10,10 +10,10 @@ from pyro_ssl.models.rows import Rows
 
 
 class ADGM(AuxiliaryModel):
-    """Auxiliary deep generative model: M2 with a latent a that makes its guide more flexible.
+    """Auxiliary deep generative model: M2 with an auxiliary latent a for a more flexible guide.
 
-    Generative program, with K classes, D dimensions of z and A of the auxiliary a, which changes
-    nothing about p(x, y, z)::
+    Generative program, with K classes, D dimensions of z and A of a, which does not change
+    p(x, y, z)::
 
         p(y) = Categorical(label_prior)    p(z) = Normal(0, I_D)
         p(x|y,z) = likelihood(decoder(z, y))
@@ -30,32 +30,32 @@ class ADGM(AuxiliaryModel):
         -L(x,y) = E_q(a|x) E_q(z|a,y,x)[log p(x,y,z) + log p(a|x,y,z) - log q(a|x) - log q(z|a,y,x)]
         -U(x)   = E_q(a|x) sum_y q(y|a,x) (E_q(z|a,y,x)[as above] - log q(y|a,x))
 
-    plus a classification term of labelled rows, E_q(a|x)[log q(y|a,x)], weighed as in `M2`.
+    plus a classification term for labelled rows, E_q(a|x)[log q(y|a,x)], weighed as in `M2`.
 
-    What is known of the published accuracy, 99.04 +- 0.02 % on MNIST with 100 labels: no public
-    code is known to reproduce it. Re-implementers report 95.5 to 97.9 %; the authors' own log, of
-    1,000 epochs, ends at 98.8 %, at best 98.93 % with 100 draws. In their code unlabelled rows lie
-    class by class and were never shuffled, so that those of a batch are of one class, or two; `fit`
-    shuffles. The model of that code is another one: its p(a) is Normal(0, I_A), its q(z|x,y) does
-    not see a, and the list of parameters that it trains leaves those of q(a|x) out.
+    The published accuracy is 99.04 +- 0.02 % on MNIST with 100 labels; no public code is known to
+    reproduce it. Re-implementations report 95.5 to 97.9 %. The authors' own log, of 1,000 epochs,
+    ends at 98.8 %; its best value, with 100 draws, is 98.93 %. Their code keeps the unlabelled rows
+    sorted by class and never shuffles them, so that a batch contains one class or two; `fit`
+    shuffles. Their code also trains another model: its p(a) is Normal(0, I_A), its q(z|x,y) does
+    not see a, and its list of trained parameters lacks those of q(a|x).
 
     Source: Maaloe, Sonderby, Sonderby, Winther, "Auxiliary deep generative models", ICML 2016,
     arXiv 1602.05473, section 2.
 
-    Differs from the paper: scales are softplus of the output plus 1e-4 (of p(a|.) plus 1e-2, so
-    that the density is bounded), not exponentials; weights are initialised as torch does; the paper
-    mentions a warm-up of the KL divergences, which its code and this model lack (see
+    Differs from the paper: scales are softplus of the output plus 1e-4 (plus 1e-2 in p(a|.), to
+    bound the density), not exponentials; weights are initialised as torch does; the paper mentions
+    a warm-up of the KL divergences, which the authors' code and this model lack (see
     `FitConfig.anneal`); the sum over classes may be Rao-Blackwellised; likelihoods, label priors,
-    batch norm and input dropout are options. Its code multiplies q(y|a,x) and the bound as means
-    over draws in -U(x), where this is the mean of their product; it clips each element of the
-    gradient, too.
+    batch norm and input dropout are options. In -U(x), the authors' code multiplies two means over
+    draws, of q(y|a,x) and of the bound; this model takes the mean of their product. Their code also
+    clips each element of the gradient.
 
-    The arguments are those of `AuxiliaryModel`. The paper's ADGM has no batch norm; the weight
-    alpha of the authors' code is 1,200, beside bounds that weigh the same whatever the numbers of
-    rows, see `FitConfig.bound_weights`.
+    The arguments are those of `AuxiliaryModel`. The paper's ADGM has no batch norm. The authors'
+    code uses alpha = 1,200 and gives the labelled and the unlabelled bound equal weights, whatever
+    the numbers of rows; see `FitConfig.bound_weights`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     def _generative_networks(self, make: NetworkMaker) -> tuple[nn.Module, nn.Module]:

@@ -19,7 +19,7 @@ from pyro_ssl.options import checked
 
 
 class ApproxM2(M2):
-    """M2 whose unlabelled rows visit one label, drawn from q(y|x).
+    """M2 that draws one label from q(y|x) for each unlabelled row.
 
     p, q and the objective are those of `M2`. With f = log p(x,y,z) - log q(y,z|x) at the draw,
     the gradient of q(y|x)'s parameters is estimated by the score function::
@@ -27,10 +27,10 @@ class ApproxM2(M2):
         (f - b(x)) grad log q(y|x)
 
     The baseline b(x) is a network that learns to predict f by least squares. The estimate is
-    unbiased for any b, which only lowers the variance. The guide's site "y" holds the baseline in
-    the form that Pyro's `TraceGraph_ELBO` reads. `pyro_ssl.infer.fit` scales terms: b then learns
-    the scaled f, and its loss contributes to the gradient's norm. Under Pyro's `Trace_ELBO` and
-    `TraceEnum_ELBO` the objective is the same, and the gradient is unbiased but has no baseline.
+    unbiased for any b; b only lowers the variance. The guide's site "y" holds the baseline in
+    the form that Pyro's `TraceGraph_ELBO` reads. `pyro_ssl.infer.fit` scales the terms of the loss:
+    b then learns the scaled f, and its loss contributes to the gradient's norm. Under Pyro's
+    `Trace_ELBO` and `TraceEnum_ELBO` the gradient is unbiased too, but without a baseline.
 
     Source: the model ApproxM2 of the vae_ssl project; the estimator is that of Mnih and Gregor,
     "Neural variational inference and learning in belief networks", ICML 2014, with their
@@ -44,7 +44,7 @@ class ApproxM2(M2):
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     sums_labels = False
@@ -57,7 +57,7 @@ class ApproxM2(M2):
         self.baseline = MLP(seen, baseline_dims, 1, activation=self.activation)
 
     def make_elbo(self) -> ELBO:
-        """Return `TraceGraph_ELBO`, which reads the baseline, with a loss that is a tensor."""
+        """Return a `TraceGraph_ELBO`, which uses the baseline, with a loss that is a tensor."""
         return ScoreFunction_ELBO(max_plate_nesting=1)
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class ApproxM2(M2):
             return super()._label_in_guide(rows, scores)
 
         def baseline(features: Tensor) -> Tensor:
-            # Pyro wants the shape of its costs: that of the draws, also of several particles,
+            # Pyro expects the shape of its costs: that of the draws, also with several particles,
             # without leading dimensions of size 1.
             values = self.baseline(features).squeeze(-1).expand(y.shape)
             return values.view(_without_leading_ones(y.shape))

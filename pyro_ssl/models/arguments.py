@@ -1,4 +1,4 @@
-"""The arguments that a model was constructed with, read off its attributes."""
+"""The arguments that a model was constructed with, read from its attributes."""
 
 import inspect
 from typing import Any
@@ -11,7 +11,7 @@ from pyro_ssl.nets.mlp import MLP
 
 
 def kept_arguments(model: nn.Module, bases: tuple[type, ...]) -> dict[str, Any]:
-    """Return the arguments to construct an equal model with, but for its weights.
+    """Return the arguments that construct an equal model, except for its weights.
 
     Args:
         model: the model, which keeps each argument as an attribute of the same name.
@@ -30,14 +30,14 @@ def kept_arguments(model: nn.Module, bases: tuple[type, ...]) -> dict[str, Any]:
                 f"constructor set self.{name} = {name}"
             ) from error
         if isinstance(value, (GivenNetwork, MLP)):
-            # The attribute is the network in use: the argument was the user's network, or None.
+            # The attribute is the network in use; the argument was the user's network, or None.
             value = value.network if isinstance(value, GivenNetwork) else None
         found[name] = value
     return found
 
 
 def _argument_names(model_class: type, bases: tuple[type, ...]) -> list[str]:
-    """Return the arguments of a class's constructor, also those that it passes on."""
+    """Return the names of a constructor's arguments, including those passed on to its bases."""
     names: dict[str, None] = {}
     for cls in model_class.__mro__:
         if cls in bases:

@@ -21,7 +21,7 @@ def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -
         num_attributes: number of attributes L.
 
     Raises:
-        ConfigError: if they are not `num_attributes` numbers between 0 and 1.
+        ConfigError: if `frequencies` are not `num_attributes` numbers between 0 and 1.
     """
     try:
         shares = [0.5] * num_attributes if frequencies is None else [float(f) for f in frequencies]
@@ -36,6 +36,6 @@ def attribute_logits(frequencies: Sequence[float] | None, num_attributes: int) -
 
 
 def complete(ys: Tensor, logits: Tensor) -> Tensor:
-    """Return attributes `[B, L]` with unknown ones, -1, drawn from log-odds `logits` `[L]`."""
+    """Return attributes `[B, L]`; unknown ones (-1) are drawn from log-odds `logits` `[L]`."""
     drawn = logits.sigmoid().expand(ys.shape).bernoulli().to(ys.dtype)
     return torch.where(ys < 0, drawn, ys)

@@ -1,4 +1,4 @@
-"""The plain autoencoder, with a VAE's networks, to compare it with."""
+"""A plain autoencoder with the networks of `VAE`, to compare the two."""
 
 import pyro
 import torch
@@ -13,16 +13,16 @@ from pyro_ssl.nets.modes import evaluating
 class Autoencoder(VAE):
     """Deterministic autoencoder with the networks of `VAE`.
 
-    The generative program computes `z = loc(x)` from its own input and has p(x|z) of `VAE`; the
-    guide is empty. Objective, maximised: log p(x | z = loc(x)) for each row, the reconstruction
-    term of the ELBO without noise and without the KL. The encoder's outputs for the scale are not
-    used: both models have the same parameters and the same initial weights.
+    The generative program computes `z = loc(x)` from its own input and uses the p(x|z) of `VAE`;
+    the guide is empty. Objective, maximised: log p(x | z = loc(x)) for each row, which is the
+    ELBO's reconstruction term without noise and without the KL. The encoder's outputs for the
+    scale are unused, so that both models have the same parameters and the same initial weights.
 
     Validation reports `validation_log_prob_x`, as there is no ELBO.
 
     Its options are those of `VAE`.
 
-    Differs from the paper: no paper; it is the comparison that shows what the KL is for.
+    Differs from the paper: no paper; comparing it with `VAE` shows the effect of the KL.
     """
 
     objective_name = "log_prob_x"
@@ -35,7 +35,7 @@ class Autoencoder(VAE):
         self.observe(parts, [codes[rows.index] for rows in parts])
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Nothing is latent; arguments as for `model`."""
+        """Do nothing, since nothing is latent; arguments as for `model`."""
 
     @checks_data
     def encode(self, xs: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,8 @@ class PyroModel(InputModel):
     """Base of every model: a generative program and its guide, two Pyro programs.
 
     A subclass defines `model(xs, ys)` and `guide` with the same arguments, both of which call
-    `pyro.module(self._name, self)`. `_name` (see `named`) is unique to the instance, also after
-    `copy.deepcopy` and unpickling: two instances of one name would share an entry in Pyro's
+    `pyro.module(self._name, self)`. `_name` (see `named`) is unique to the instance, even after
+    `copy.deepcopy` and unpickling: two instances with the same name would share an entry in Pyro's
     parameter store, and the second would silently never train. A subclass keeps each constructor
     argument as an attribute of the same name; it may pass `**options` on to its base.
 
@@ -49,9 +49,10 @@ class PyroModel(InputModel):
         recommended_anneal: what `fit` anneals unless told otherwise: for each key of
             `FitConfig.anneal` the first value, the last value, and the share of the run's steps
             between them.
-        objective_name: what validation calls the objective of a model that does not classify.
+        objective_name: validation's name for the objective of a model that does not classify.
         class_chunk: labels summed at a time, to save memory; None for all.
-        max_plate_nesting: plates of the programs, the rows' being dimension -1.
+        max_plate_nesting: number of nested plates in the programs; that of the rows is at
+            dimension -1.
     """
 
     learns_from_unlabelled = True
@@ -70,7 +71,7 @@ class PyroModel(InputModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments to construct an equal model with, but for its weights.
+        """The arguments that construct an equal model, except for its weights.
 
         Raises:
             ConfigError: if the model does not keep an argument as an attribute.
@@ -78,7 +79,7 @@ class PyroModel(InputModel):
         return kept_arguments(self, (PyroModel, SSLModel))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Options are set as attributes, so that this makes all of them plain.
+        # Options are set as attributes, so this converts all of them to plain Python values.
         super().__setattr__(name, plain(value))
 
     @property
@@ -90,24 +91,24 @@ class PyroModel(InputModel):
     def named(self: Model, name: str) -> Model:
         """Name the model in Pyro's parameter store, and return it.
 
-        Without a name it is called by its class and a number, which counts the models of that class
-        that were constructed before. A file of the store, `pyro.get_param_store().save(path)`, has
-        these names; another program reads it into a model of the same name::
+        Without this call, the name is that of its class and a number, the count of models of that
+        class constructed before. A file of the store, `pyro.get_param_store().save(path)`, contains
+        these names. Another program loads it into a model of the same name::
 
             m = M2(**options).named("m2")
             pyro.get_param_store().load(path)
             pyro.module(m.param_name, m, update_module_params=True)
 
-        Under another name these lines change nothing, of which `predict_proba` warns, and the store
-        holds no running statistics of batch norm: `save_model` and `state_dict` hold all, and need
-        no name. Name a model before its first training step. Copies and unpickled models get a new
-        name.
+        Under another name these lines change nothing; `predict_proba` then warns. The store does
+        not hold the running statistics of batch norm. `save_model` and `state_dict` save
+        everything, and need no name. Name a model before its first training step. Copies and
+        unpickled models get a new name.
 
         Args:
             name: the name, without "$$$".
 
         Raises:
-            ConfigError: if Pyro could not take the name, or another model in use has it: they would
+            ConfigError: if Pyro cannot use the name, or another model in use has it: they would
                 share their parameters, and the second would never train.
         """
         take_name(self, name, self._name)
@@ -133,23 +134,23 @@ class PyroModel(InputModel):
     def _batch(self, xs: Tensor | Batch, ys: Tensor | None = None) -> Batch:
         """Return a program's arguments as a batch; check it if Pyro's validation is on.
 
-        `fit` and the metrics switch it off, and check their data once.
+        `fit` and the metrics switch validation off, and check their data once.
         """
         batch = Batch.of(xs, ys)
         if is_validation_enabled():
             inputs = isinstance(batch.xs, Tensor) and batch.xs.is_floating_point()
             if inputs and tuple(batch.xs.shape[1:]) == self.input_shape:
-                # Its errors say more than those of inputs of any likelihood.
+                # The likelihood's own errors say more than the general check below.
                 self.likelihood.check(batch.xs)
             self.check(batch.xs)
             check_batch_labels(self, batch.ys, len(batch.xs))
         return batch
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are inputs this model can take, see `pyro_ssl.data.check_inputs`.
+        """Check that `xs` `[B, *input_shape]` are valid inputs, see `pyro_ssl.data.check_inputs`.
 
         Raises:
-            DataError: naming what is wrong with which argument and the remedy.
+            DataError: naming the argument, what is wrong with it, and the remedy.
         """
         dtype = next(self.parameters()).dtype
         if isinstance(xs, Tensor):
@@ -169,14 +170,15 @@ class SSLModel(PyroModel):
 
     Args:
         input_shape: shape of one input, without the batch dimension.
-        num_classes: number of classes `K`; of attributes `L` if the model is `multi_label`.
+        num_classes: number of classes `K`, or of attributes `L` if the model is `multi_label`.
 
     Attributes:
-        multi_label: whether a label is a row of binary attributes `[L]`, not one of K classes.
+        multi_label: whether a label is a row of binary attributes `[L]` instead of one of K
+            classes.
     """
 
     multi_label = False
-    # What a model without a prior p(y) of one of K classes has instead.
+    # What a model has instead, if it has no prior p(y) over K classes to choose.
     _instead_of_prior: str | None = None
 
     @checked
@@ -185,10 +187,10 @@ class SSLModel(PyroModel):
         self.num_classes = num_classes
 
     def _set_label_prior(self, label_prior: str | Sequence[float]) -> None:
-        """Keep p(y) of one of K classes.
+        """Set the prior p(y) over K classes.
 
         Raises:
-            ConfigError: if it is no such prior, or the model has something else instead of p(y).
+            ConfigError: if `label_prior` is invalid, or this model's p(y) cannot be chosen.
         """
         if self._instead_of_prior is not None:
             check_uniform(label_prior, f"{type(self).__name__} has {self._instead_of_prior}")
@@ -198,7 +200,7 @@ class SSLModel(PyroModel):
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`.
 
-        Of attributes, return the log-odds of each, `[B, L]`.
+        For attributes, return the log-odds of each, `[B, L]`.
         """
         raise NotImplementedError
 
@@ -206,7 +208,7 @@ class SSLModel(PyroModel):
     def predict_proba(self, xs: Tensor) -> Tensor:
         """Return q(y|x), `[B, K]` with rows that sum to 1, in evaluation mode.
 
-        Of attributes, return the probability that each is present, `[B, L]`.
+        For attributes, return the probability that each is present, `[B, L]`.
 
         Args:
             xs: inputs `[B, *input_shape]`, in [0, 1] unless the model `takes_real_values`, of the

@@ -35,24 +35,25 @@ class BernoulliVAE(PyroModel):
         p(z_b) = Bernoulli(1/2)     p(x|z) = prod_w softmax(decoder(z))_w ^ x_w
         q(z_b|x) = Bernoulli(logits=encoder(x)_b)
 
-    The objective, maximised, is E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) in nats a document, the
-    KL divergence in closed form. `estimator` says how the encoder's gradient is estimated:
+    The objective, maximised, is E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)) in nats per document,
+    with the KL divergence in closed form. `estimator` chooses the estimate of the encoder's
+    gradient:
 
-    - `disarm`, `arm`: from an antithetic pair of codes, without bias, see `Antithetic_ELBO`;
-    - `straight_through`: from one code, with the gradient that the bits' probabilities would have
-      in place of the bits; biased;
-    - `score_function`: from one code by Pyro's `TraceGraph_ELBO`, REINFORCE without a baseline;
-      unbiased and noisy. Here the KL divergence is sampled.
+    - `disarm`, `arm`: unbiased, from an antithetic pair of codes, see `Antithetic_ELBO`;
+    - `straight_through`: biased, from one code: the gradient with respect to a bit is used as the
+      gradient with respect to its probability;
+    - `score_function`: unbiased and noisy, from one code by Pyro's `TraceGraph_ELBO`, which is
+      REINFORCE without a baseline. Here the KL divergence is sampled.
 
     With `inputs="counts"` and without hidden layers the encoder is linear in the counts. If the
-    decoder, too, is linear (apart from its normaliser), so are the posterior's logits; the encoder
+    decoder is linear too (apart from its normaliser), so are the posterior's logits; the encoder
     can then be exact where the bits are independent given x (Shekhovtsov et al. 2022).
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
 
-    Differs from the paper: the activation, unless given, is ReLU; counts are not smoothed;
-    frequencies are in percent; more estimators.
+    Differs from the paper: the default activation is ReLU; counts are not smoothed; frequencies
+    are in percent; there are more estimators.
 
     Args:
         num_words: size V of the vocabulary.
@@ -62,10 +63,10 @@ class BernoulliVAE(PyroModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
             sum (zeros for a document without words). The likelihood is always that of the counts.
-        estimator: `disarm`, `arm`, `straight_through` or `score_function`.
+        estimator: `disarm`, `arm`, `straight_through` or `score_function`, see above.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     likelihood: Likelihood = Multinomial()
@@ -98,6 +99,9 @@ class BernoulliVAE(PyroModel):
         """Set the decoder's last bias to the log of the words' frequencies `[V]`, all above 0.
 
         Training then starts near the unigram model instead of finding it first.
+
+        Raises:
+            DataError: if `frequencies` has another shape, or a number that is not above 0.
         """
         if frequencies.shape != (self.num_words,) or not bool((frequencies > 0).all()):
             raise DataError(
@@ -116,7 +120,7 @@ class BernoulliVAE(PyroModel):
         return super().make_elbo()
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only says which rows are labelled."""
+        """Run p(x, z) on counts `xs` `[N, V]`; `ys` only tells which rows are labelled."""
         pyro.module(self._name, self)
         for rows in self._batch(xs, ys).parts():
             with rows.plate():
@@ -156,7 +160,7 @@ class BernoulliVAE(PyroModel):
     def _logits(self, xs: Tensor) -> Tensor:
         if self.inputs == "frequencies":
             total = xs.sum(-1, keepdim=True)
-            # In percent: shares are hundreds of times smaller than counts, which slows Adam down.
+            # In percent, since Adam learns slowly from shares, hundreds of times below the counts.
             xs = 100 * xs / torch.where(total > 0, total, 1.0)
         return self.encoder(xs)
 

@@ -20,9 +20,9 @@ from pyro_ssl.options import checked
 
 
 class BitMixture(PyroModel):
-    """Mixture of 2^B Gaussians in D dimensions, its components numbered by B bits.
+    """Mixture of 2^B Gaussians in D dimensions, whose components are numbered by B bits.
 
-    Generative program, the code z a number from 0 to 2^B - 1 with bits z_1 (the highest) to z_B::
+    Generative program, where the code z, from 0 to 2^B - 1, has bits z_1 (the highest) to z_B::
 
         p(z) = 2^-B          p(x|z) = Normal(centre_z, scale^2 I_D)
 
@@ -35,15 +35,15 @@ class BitMixture(PyroModel):
 
         sum_z q(z|x) (log p(x|z) + log p(z) - log q(z|x))  =  log p(x) - KL(q(z|x) || p(z|x))
 
-    is exact, as are evidence and posterior. The centres of p(x|z) are learned, the scale is
-    given. A full encoder can make the KL divergence 0, a factorised one only where the bits of
-    p(z|x) are independent: joint training of encoder and decoder therefore moves the centres so
-    that the bits become independent, at the expense of the evidence.
+    is exact, as are evidence and posterior. The centres of p(x|z) are learned; the scale is
+    given. A full encoder can make the KL divergence 0. A factorised encoder can do so only where
+    the bits of p(z|x) are independent; joint training of encoder and decoder therefore moves the
+    centres until the bits are independent, at the expense of the evidence.
 
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022.
 
-    Differs from the paper: encoders are MLPs; centres, scale and sizes are the caller's.
+    Differs from the paper: encoders are MLPs; the caller chooses centres, scale and sizes.
 
     Args:
         initial_centres: initial means of the components, 2^B rows of D numbers.
@@ -54,10 +54,10 @@ class BitMixture(PyroModel):
 
     Attributes:
         bits: the bits of every code `[2^B, B]`, 0 or 1.
-        centres: the present means, a parameter `[2^B, D]`.
+        centres: the current means, a parameter `[2^B, D]`.
 
     Raises:
-        ConfigError: if the number of centres is not 2, 4, 8 and so on, or the scale not positive.
+        ConfigError: if the number of centres is not 2, 4, 8 and so on, or `scale` is not positive.
     """
 
     likelihood: Likelihood = Gaussian()
@@ -98,7 +98,7 @@ class BitMixture(PyroModel):
         self.encoder = MLP(start.shape[1], hidden_dims, outputs, activation=activation)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on points `xs` `[N, D]`; `ys` only says which rows are labelled."""
+        """Run p(x, z) on points `xs` `[N, D]`; `ys` only tells which rows are labelled."""
         pyro.module(self._name, self)
         for rows in self._batch(xs, ys).parts():
             with rows.plate():
@@ -128,7 +128,7 @@ class BitMixture(PyroModel):
         return log_p_x - math.log(len(self.bits))
 
     def _p_x(self, loc: Tensor) -> dist.TorchDistribution:
-        # A number would be copied to the device each time.
+        # A tensor, since a Python number would be copied to the device each time.
         return dist.Normal(loc, loc.new_full((), self.scale)).to_event(1)
 
     def bounds(self, xs: Tensor) -> tuple[Tensor, Tensor]:

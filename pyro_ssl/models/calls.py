@@ -1,4 +1,4 @@
-"""Checks of what a model's methods are given: inputs, labels, latents and covariates."""
+"""Checks of the arguments of a model's methods: inputs, labels, latents and covariates."""
 
 import functools
 import inspect
@@ -19,15 +19,15 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def checks_data(method: Method) -> Method:
-    """Check what a model's method is given, and run it without gradients; a decorator.
+    """Decorate a model's method: check its arguments, and run it without gradients.
 
-    By their names, `xs` are checked by the model's `check`, `ys` are its labels (unknown ones are
-    for `sample` alone), `zs` its latents, and `covariates` rows beside these. All other arguments
-    are checked by their annotations.
+    An argument's name decides how it is checked: `xs` by the model's `check`, `ys` as labels
+    (unknown ones are allowed in `sample` only), `zs` as latents, and `covariates` as those of the
+    same rows. All other arguments are checked by their annotations.
 
     Raises:
-        DataError: naming the argument that the method could not take.
-        ConfigError: of an argument that is no tensor.
+        DataError: naming the argument that is invalid.
+        ConfigError: if an argument that is not a tensor is invalid.
     """
     signature = inspect.signature(method)
 
@@ -64,7 +64,7 @@ def check_device(values: Tensor, model: Any, name: str) -> None:
 
 
 def check_batch_labels(model: Any, ys: Tensor | None, rows: int) -> None:
-    """Check that `ys` are labels of a batch of a model's programs, of any integers.
+    """Check the labels `ys` of a batch for a model's programs; any integer dtype is accepted.
 
     Raises:
         DataError: naming what is wrong.
@@ -96,12 +96,12 @@ def check_model_labels(
     Args:
         model: the model.
         ys: the labels.
-        lead: shape of the batch that they are of; None for any number of rows.
+        lead: shape of their batch; None for any number of rows.
         unknown_ok: accept unknown labels.
         points_ok: accept points of the simplex, and attributes from 0 to 1 of any dtype.
 
     Returns:
-        The shape of their batch.
+        The shape of the labels' batch.
 
     Raises:
         DataError: naming what is wrong.
@@ -141,11 +141,11 @@ def check_model_labels(
 
 
 def check_intervention(model: Any, rows: int, attribute: int, values: Tensor) -> None:
-    """Check what attribute is to change, and to what values `[rows]`.
+    """Check which attribute an intervention changes, and its new values `[rows]`.
 
     Raises:
         ConfigError: if the model has no such attribute.
-        DataError: if the values are not 0 or 1 of each row.
+        DataError: if `values` are not 0 or 1 for each row.
     """
     converted("attribute", attribute, Annotated[int, Range(0, model.num_classes - 1)])
     check_device(values, model, "values")

@@ -28,12 +28,12 @@ from pyro_ssl.nets.norm import BatchNorm, as_one_batch_norm
 from pyro_ssl.option_kinds import Dropout, Natural, NotNegative, Positive, Shape, Size, Widths
 from pyro_ssl.options import checked
 
-# Draws at which q(y|x) is averaged to classify.
+# Number of draws over which q(y|x) is averaged to classify.
 _POINTS = 128
 
 
 class CCVAE(SSLModel):
-    """Characteristic capturing VAE: the label is read off some of the latents, not put beside them.
+    """Characteristic capturing VAE: q(y|.) sees some of the latents, and the decoder no label.
 
     Generative program, with K classes, z = (z_class, z_style), K and S dimensions::
 
@@ -52,18 +52,18 @@ class CCVAE(SSLModel):
         E_q(z|x)[w (log p(x|z) + log p(z|y) - log q(y|z_class) - log q(z|x))]
             + log p(y) + c log q(y|x),         q(y|x) = E_q(z|x)[q(y|z_class)]
 
-    where c is 1, the term's weight in the bound; beside the bound per example, `alpha` adds its
-    mean over labelled rows, as in `M2`. q(y|x) is the mean over `num_samples` draws of z_class, in
-    log space. As in the authors' code, the numerator of w gives the encoder no gradient.
+    where c = 1; `alpha` adds the mean of log q(y|x) over labelled rows to the bound per example, as
+    in `M2`. q(y|x) is a mean over `num_samples` draws of z_class, in log space. As in the authors'
+    code, the encoder gets no gradient from the numerator of w.
 
     Source: Joy, Schmon, Torr, Siddharth, Rainforth, "Capturing label characteristics in VAEs".
 
-    Differs from the paper: a row has one label of K classes (several: `MultiLabelCCVAE`); networks
-    are fully connected, p(y) is uniform and p(x|z) Bernoulli, unless said otherwise; scales are
+    Differs from the paper: a row has one label of K classes (for several: `MultiLabelCCVAE`); by
+    default, networks are fully connected, p(y) is uniform and p(x|z) is Bernoulli; scales are
     softplus of the network's output plus 1e-4, in p(z_class|y) plus 1e-3; `kl_weight` and `alpha`
     are options; the sum over labels of unlabelled rows is exact (the authors' code draws one);
-    log p(z|y) - log q(z|x) is evaluated at the draw of z that q(y|z_class) is of (in closed form
-    there); z_class itself is among the draws for q(y|x), so that w is at most `num_samples`.
+    log p(z|y) - log q(z|x) is evaluated at q(y|z_class)'s draw of z (the authors' code: in closed
+    form); z_class itself is one of the draws for q(y|x), so that w is at most `num_samples`.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
@@ -75,20 +75,20 @@ class CCVAE(SSLModel):
         input_dropout: dropout probability at the encoder's input.
         likelihood: the family of p(x|z), as for `M2`.
         kl_weight: weight of log p(z|y) - log q(z|x); 1 for the objective above.
-        alpha: as for `M2`, on top of that term's weight in the bound; 0 for the paper's objective.
-        num_samples: draws of z_class that q(y|x) of labelled rows is a mean of.
+        alpha: as for `M2`; it adds to the weight c of log q(y|x). 0 is the paper's objective.
+        num_samples: number of draws of z_class over which q(y|x) of labelled rows is averaged.
         channels: as for `M2`.
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        encoder: a network called as `VAE`'s, with K + S latents; with `channels`, on `[N, F]`.
+        encoder: a network as for `VAE`, with K + S latents; with `channels`, called on `[N, F]`.
         decoder: likewise.
 
     Raises:
-        ConfigError: if an option, or a given network's call, cannot work.
+        ConfigError: if an option is invalid, or a given network cannot be called as described.
     """
 
     takes_covariates = True
     points: Tensor
-    # Values of the label that p(z_class|y) has parameters for; None for the classes.
+    # Number of label values that p(z_class|y) has parameters for; None for the K classes.
     _num_values: int | None = None
 
     @checked
@@ -127,7 +127,7 @@ class CCVAE(SSLModel):
         self.decoder = make.decoder(decoder, latents)
 
         self.prior_loc = nn.Parameter(torch.zeros(self._num_values or num_classes, num_classes))
-        # softplus of it is 1.
+        # The softplus of this number is 1.
         self.prior_raw_scale = nn.Parameter(torch.full_like(self.prior_loc, math.log(math.e - 1)))
         self.slope = nn.Parameter(torch.ones(num_classes))
         self.intercept = nn.Parameter(torch.zeros(num_classes))
@@ -135,7 +135,7 @@ class CCVAE(SSLModel):
         self.register_buffer("points", points, persistent=False)
 
     def make_elbo(self) -> ELBO:
-        """Return `LabelWeighted_ELBO`; no other has this objective."""
+        """Return `LabelWeighted_ELBO`; no other ELBO computes this objective."""
         return LabelWeighted_ELBO(max_plate_nesting=self.max_plate_nesting)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
@@ -179,7 +179,7 @@ class CCVAE(SSLModel):
         pyro.factor(names.kl("y"), self._log_q(ys, z_class), has_rsample=True)
         add_term(names.CLASSIFICATION, -log_q_y, self.alpha, bound_weight=1.0)
 
-    # What other kinds of labels replace:
+    # Overridden by models with other kinds of labels:
     def _complete(self, ys: Tensor) -> Tensor:
         """Return labels with unknown ones drawn from p(y)."""
         return self.p_y.complete(ys)
@@ -239,13 +239,13 @@ class CCVAE(SSLModel):
 
     @torch.no_grad()
     def prior_moments(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation `[K]` of z_class under p(y), or uniform attributes."""
+        """Return mean and standard deviation of z_class, each `[K]`, attributes being uniform."""
         scale = F.softplus(self.prior_raw_scale) + 1e-3
         return mixture_moments(self.prior_loc, scale, self.p_y.logits)
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw unknown labels of `ys` `[B]`, -1, and z from p(z|y); return the means of p(x|z)."""
+        """Draw unknown labels (-1) of `ys` `[B]`, and z from p(z|y); return the means of p(x|z)."""
         z_class = self._p_z_class(self._complete(ys)).sample()
         z_style = torch.randn(len(ys), self.style_dim, dtype=z_class.dtype, device=z_class.device)
         return self.decode(torch.cat([z_class, z_style], -1), covariates)

@@ -29,7 +29,7 @@ class GeneratorVAE(PyroModel):
         p(z) = Normal(0, I)     p(x|z) = Normal(generator(z), S^2)
         q(z|x) = Normal(loc(x), diag scale(x)^2)
 
-    The objective, maximised, is the ELBO in nats an image, its KL divergence in closed form:
+    The objective, maximised, is the ELBO in nats per image, with its KL divergence in closed form:
     E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)). On images that `sample` draws from the model itself,
     p(x) is already the best: joint training of encoder and generator can raise the ELBO only by
     making p(z|x) easier for the encoder, at the expense of the images (Shekhovtsov et al. 2022).
@@ -40,21 +40,21 @@ class GeneratorVAE(PyroModel):
     Source: Shekhovtsov, Schlesinger, Flach, "VAE approximation error: ELBO and exponential
     families", ICLR 2022, section 4.
 
-    Differs from the paper: encoder of strided convolutions without batch norm; S is given.
+    Differs from the paper: the encoder has strided convolutions and no batch norm; S is given.
 
     Args:
         image_shape: channels, height and width, see `Generator`.
         latent_dim: dimensions of z.
         generator_channels: `channels` of the generator.
         encoder_channels: channels of the encoder's first convolution, see `ConvEncoder`.
-        hidden_dim: units between the encoder's convolutions and z.
-        scale: S, pixels being in [0, 1].
+        hidden_dim: number of units between the encoder's convolutions and z.
+        scale: S, for pixels in [0, 1].
 
     Attributes:
         generator: the decoder; load a state dict into it.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     @checked
@@ -91,7 +91,7 @@ class GeneratorVAE(PyroModel):
         return StaticEnum_ELBO(self.max_plate_nesting, closed_form_kl=True)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only says which are labelled."""
+        """Run p(x, z) on images `xs` `[B, *image_shape]`; `ys` only tells which are labelled."""
         pyro.module(self._name, self)
         for rows in self._batch(xs, ys).parts():
             with rows.plate():
@@ -135,11 +135,11 @@ class GeneratorVAE(PyroModel):
         """Draw images from the model.
 
         Args:
-            num: how many.
-            noise: draw x from p(x|z), which may leave [0, 1]; otherwise return its mean.
+            num: number of images.
+            noise: draw x from p(x|z), which may leave [0, 1]; otherwise return the mean of p(x|z).
 
         Returns:
-            Images `[num, *image_shape]`, and their latents `[num, D]`.
+            The images `[num, *image_shape]` and their latents `[num, D]`.
         """
         parameter = next(self.parameters())
         zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)

@@ -10,7 +10,7 @@ class GumbelSoftmaxM2(RelaxedM2):
     """M2 whose unknown label is a draw from the Gumbel-softmax, or concrete, distribution.
 
     p, q(y|x) = Categorical(classifier(x)) and q(z|x,y) are those of `M2`; objective, bias and
-    sites are described at `RelaxedM2`, with::
+    sites are described in `RelaxedM2`, with::
 
         h = softmax((classifier(x) + Gumbel noise) / temperature)
 
@@ -25,12 +25,12 @@ class GumbelSoftmaxM2(RelaxedM2):
     itself differs from Kingma et al. 2014. Differs from vae_ssl: its sharpening is 1 / temperature.
 
     Args:
-        temperature: of the relaxation.
-        straight_through: show encoder and decoder one-hot labels, see `RelaxedM2`.
+        temperature: temperature of the relaxation.
+        straight_through: give encoder and decoder one-hot labels, see `RelaxedM2`.
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     def _relaxed_label(self, scores: Tensor) -> dist.TorchDistribution:

@@ -1,4 +1,4 @@
-"""A model's inputs: their likelihood, what networks see of them, and what is conditioned on."""
+"""A model's inputs: their likelihood, the features that networks see, and covariates."""
 
 import pyro
 import pyro.distributions as dist
@@ -11,13 +11,13 @@ from pyro_ssl.likelihoods import Bernoulli, CovariateLikelihood, Likelihood, as_
 
 
 class InputModel(nn.Module):
-    """What models share that concerns their inputs; see `PyroModel`.
+    """The part of all models that handles inputs; the base of `PyroModel`.
 
     Attributes:
         input_shape: shape of one input.
         likelihood: the family of p(x|.).
-        likelihood_parameters: what it learns that is common to all rows, or None.
-        takes_covariates: whether the decoder sees covariates, by `_beside`.
+        likelihood_parameters: parameters of the likelihood that all rows share, or None.
+        takes_covariates: whether the decoder sees covariates, through `_beside`.
     """
 
     input_shape: tuple[int, ...]
@@ -41,17 +41,17 @@ class InputModel(nn.Module):
         return self.likelihood.takes_missing
 
     def _set_likelihood(self, likelihood: str | Likelihood) -> None:
-        """Keep the family of p(x|.), and the parameters that it has in common for all inputs.
+        """Set the family of p(x|.), and make the parameters that all rows share.
 
         Raises:
-            ConfigError: if it is no likelihood, or not one of inputs of this shape, or conditions
-                on covariates and the decoder does not.
+            ConfigError: if it is not a likelihood, does not fit inputs of this shape, or needs
+                covariates that the decoder does not see.
         """
         self.likelihood = as_likelihood(likelihood)
         if isinstance(self.likelihood, CovariateLikelihood) and not self.takes_covariates:
             raise ConfigError(
                 f"likelihood is {self.likelihood}, but {type(self).__name__}'s decoder sees no "
-                "covariates: take M2 or a model derived from it, VAE, M1M2, ADGM, SDGM or CCVAE, "
+                "covariates: use M2 or a model derived from it, VAE, M1M2, ADGM, SDGM or CCVAE, "
                 "or call _beside and _covariates in your program and set takes_covariates = True"
             )
         self.likelihood.output_shape(self.input_shape)
@@ -64,21 +64,21 @@ class InputModel(nn.Module):
         return self.likelihood.features(xs, self.input_shape)
 
     def _flat(self, xs: Tensor) -> Tensor:
-        """Return the features of inputs as vectors."""
+        """Return the features of inputs as vectors, `[..., F]`."""
         return self._features(xs).flatten(-len(self.likelihood.feature_shape(self.input_shape)))
 
     def _covariates(self, xs: Tensor) -> Tensor | None:
-        """Return the covariates that inputs end in, `[..., C]`; None if there are none."""
+        """Return the covariates, the last C values of each input, `[..., C]`, or None."""
         family = self.likelihood
         if not isinstance(family, CovariateLikelihood):
             return None
         return xs[..., xs.shape[-1] - family.num_covariates :]
 
     def _beside(self, zs: Tensor, covariates: Tensor | None) -> Tensor:
-        """Return what a decoder sees: latents `[..., D]`, and of covariates their `conditions`.
+        """Return a decoder's inputs: latents `[..., D]`, then the `conditions` of covariates.
 
         Raises:
-            ConfigError: if covariates are lacking, or given where there are none.
+            ConfigError: if covariates are missing, or given to a likelihood without covariates.
         """
         family = self.likelihood
         if not isinstance(family, CovariateLikelihood):
@@ -92,7 +92,7 @@ class InputModel(nn.Module):
         """Return p(x|.) for the decoder's outputs `[..., *output_shape]`.
 
         Args:
-            outputs: the outputs.
+            outputs: the decoder's outputs.
             covariates: what `_covariates` returns.
         """
         family, shared = self.likelihood, self.likelihood_parameters

@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.option_kinds import Elsewhere, shown
 
-# It depends on the number of classes.
+# Checked in `LabelPrior`, since what is valid depends on the number of classes.
 Prior = Annotated[str | Sequence[float], Elsewhere()]
 
 
 class LabelPrior(nn.Module):
-    """The prior of a label of K classes.
+    """The prior p(y) over K classes.
 
     Args:
-        label_prior: `"uniform"`; the probabilities of the classes; or `"learned"` together with all
-            other parameters, starting at the uniform prior: log p(y) is then a trained term of the
-            bound.
+        label_prior: `"uniform"`; the K probabilities; or `"learned"`, which trains p(y) with all
+            other parameters, starting from the uniform prior: log p(y) is then a trained term of
+            the bound.
         num_classes: number of classes K.
 
     Attributes:
-        option: `label_prior` in plain Python numbers.
+        option: `label_prior` as plain Python numbers.
 
     Raises:
         ConfigError: if `label_prior` is none of these.
@@ -49,7 +49,7 @@ class LabelPrior(nn.Module):
         return self
 
     def _set_given(self) -> None:
-        """Compute logits from the given probabilities, without rounding to an earlier dtype."""
+        """Compute logits from the given probabilities, not from logits rounded to another dtype."""
         if isinstance(self.option, tuple):
             assert self.logits is not None
             exact = torch.tensor(self.option, dtype=torch.float64).log()
@@ -57,7 +57,7 @@ class LabelPrior(nn.Module):
 
     @property
     def learned(self) -> bool:
-        """Whether there is anything to train."""
+        """Whether p(y) is trained."""
         return self.option == "learned"
 
     def forward(self, like: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class LabelPrior(nn.Module):
 
     @torch.no_grad()
     def complete(self, ys: Tensor) -> Tensor:
-        """Return labels `[B]` with unknown ones, -1, drawn from p(y)."""
+        """Return labels `[B]`, with unknown ones (-1) drawn from p(y)."""
         if self.logits is None:
             drawn = torch.randint_like(ys, self.num_classes)
         else:
@@ -81,16 +81,16 @@ class LabelPrior(nn.Module):
         return torch.where(ys < 0, drawn, ys)
 
     def complete_any(self, ys: Tensor) -> Tensor:
-        """Return `complete(ys)`, but draw nothing where no label is unknown."""
+        """Return `complete(ys)`, `[B]`, but draw nothing if all labels are known."""
         return self.complete(ys) if bool((ys < 0).any()) else ys
 
 
 def check_uniform(label_prior: Any, reason: str) -> None:
-    """Check that the option `label_prior` of a model without a choice of p(y) was not changed.
+    """Check that `label_prior` has its default value, in a model whose p(y) cannot be chosen.
 
     Args:
         label_prior: the option.
-        reason: why there is no choice, for the error.
+        reason: why it cannot be chosen, for the error.
 
     Raises:
         ConfigError: if it is not `"uniform"`.

@@ -1,4 +1,4 @@
-"""The label in a guide: summed out where it is unknown, else what the classifier learns from."""
+"""The label in a guide: summed out if it is unknown, otherwise a target for the classifier."""
 
 import pyro
 import pyro.distributions as dist
@@ -9,12 +9,12 @@ from pyro_ssl.models.terms import add_term
 
 
 def label_in_guide(ys: Tensor | None, class_logits: Tensor, alpha: float) -> Tensor:
-    """Sample "y" from q(y|.), enumerated, or add the classification term of known labels.
+    """Sample "y" from q(y|.), enumerated, or add the classification term for known labels.
 
     Call it within the plate of the rows.
 
     Args:
-        ys: labels `[n]`, or None where they are unknown.
+        ys: labels `[n]`, or None if they are unknown.
         class_logits: unnormalised log q(y|.), `[n, K]`.
         alpha: weight of the classification term, see `classification_term`.
 

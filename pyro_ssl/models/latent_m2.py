@@ -24,7 +24,7 @@ from pyro_ssl.options import checked
 
 
 class LatentM2(SSLModel):
-    """M2 on the latents z1 of a model that is not trained any more: the upper layer of M1+M2.
+    """M2 on the latents z1 of a model that is already trained: the upper layer of M1+M2.
 
     An input is the posterior of A latents, q(z1|x) = Normal(loc, diag scale^2), given as
     `[2, A]`: loc and scale. Generative program, with K classes and E latents z2::
@@ -50,9 +50,9 @@ class LatentM2(SSLModel):
     models", NeurIPS 2014, sections 2.1 and 3; drawing a new z1 in every step is from the authors'
     code.
 
-    Differs from the paper: as `M2` does, with one hidden layer by default; scales of p(z1|y,z2)
-    are at least 0.01, far below those of any posterior, so that the density is bounded; the sum
-    over classes may be Rao-Blackwellised (`num_summed`).
+    Differs from the paper: in what `M2` differs in, with one hidden layer by default; scales of
+    p(z1|y,z2) are at least 0.01, which bounds the density and is far below any posterior's scale;
+    the sum over classes may be Rao-Blackwellised (`num_summed`).
 
     Args:
         num_inputs: number A of latents z1.
@@ -68,7 +68,7 @@ class LatentM2(SSLModel):
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     likelihood: Likelihood = Gaussian()
@@ -148,29 +148,29 @@ class LatentM2(SSLModel):
                 pyro.sample("z2", self._q_z2(z1, y))
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are posteriors: finite, of the right shape, of positive scales.
+        """Check that `xs` are posteriors `[B, 2, A]`: finite, with positive scales.
 
         Raises:
-            DataError: naming what is wrong with which argument and the remedy.
+            DataError: naming the argument, what is wrong with it, and the remedy.
         """
         super().check(xs, name)
         if bool((xs[:, 1] <= 0).any()):
             raise DataError(
-                f"{name}[:, 1] has values of 0 or below, expected scales: `posteriors` makes such "
-                "inputs of a VAE's"
+                f"{name}[:, 1] has values of 0 or below, expected positive scales, as "
+                "posteriors(vae, xs, active) returns them"
             )
 
     def class_logits(self, xs: Tensor) -> Tensor:
-        """Return unnormalised log q(y|z1), `[B, K]`, z1 being the mean of q(z1|x)."""
+        """Return unnormalised log q(y|z1), `[B, K]`, at z1 the mean of q(z1|x)."""
         return self.classifier(self._kept(self._q_z1(xs).mean))
 
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return location and scale of q(z2|z1,y), each `[B, E]`, z1 the mean of q(z1|x).
+        """Return location and scale of q(z2|z1,y), each `[B, E]`, at z1 the mean of q(z1|x).
 
         Args:
             xs: inputs `[B, *input_shape]`.
-            ys: labels `[B]`; the likeliest under q(y|z1) if None.
+            ys: labels `[B]`; if None, the most probable ones under q(y|z1).
         """
         with evaluating(self):
             z1 = self._kept(self._q_z1(xs).mean)
@@ -189,7 +189,7 @@ class LatentM2(SSLModel):
     def sample(self, ys: Tensor) -> Tensor:
         """Draw z2 from its prior for each label of `ys` `[B]` and return `decode(z2, ys)`.
 
-        Unknown labels, -1, are drawn from p(y).
+        Unknown labels (-1) are drawn from p(y).
         """
         parameter = next(self.parameters())
         zs = torch.randn(len(ys), self.latent_dim, dtype=parameter.dtype, device=ys.device)
@@ -218,4 +218,4 @@ class LatentM2(SSLModel):
         return normal_of(self.decoder(z2, ys), 1e-2).to_event(1)
 
     def _observe(self, parts: list[Rows], z1s: list[Tensor]) -> None:
-        """Observe what depends on z1 of each part; here nothing does."""
+        """Observe the sites that depend on z1, for each part; here there are none."""

@@ -1,4 +1,4 @@
-"""M2 with several labels drawn, where each draw is a baseline for the others."""
+"""M2 with several drawn labels, each of which is a baseline for the others."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from pyro_ssl.options import checked
 
 
 class LeaveOneOutM2(M2):
-    """M2 whose unlabelled rows visit `num_samples` labels, drawn from q(y|x).
+    """M2 that draws `num_samples` labels from q(y|x) for each unlabelled row.
 
-    p, q, the objective and both programs are those of `M2`. `LeaveOneOut_ELBO` estimates value and
-    gradient of an unlabelled row's bound (eq. 7 of Kingma et al. 2014) by the score function, with
-    the mean of the other draws as each draw's baseline. Both estimates are unbiased.
+    p, q, the objective and both programs are those of `M2`. `LeaveOneOut_ELBO` estimates the bound
+    of an unlabelled row (eq. 7 of Kingma et al. 2014) and its gradient by the score function; the
+    baseline of each draw is the mean over the other draws. Both estimates are unbiased.
     Under Pyro's own `TraceEnum_ELBO` this is `M2`.
 
     Source: Kool, van Hoof, Welling, "Buy 4 REINFORCE samples, get a baseline for free!", ICLR
@@ -25,11 +25,11 @@ class LeaveOneOutM2(M2):
     et al. 2014; draws are made with replacement.
 
     Args:
-        num_samples: labels drawn for each row, at least 2.
+        num_samples: number of labels drawn for each row, at least 2.
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     @checked

@@ -1,4 +1,4 @@
-"""A Dirichlet latent from which the label is observed."""
+"""M2 with a Dirichlet latent, of which the label is an observation."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ from pyro_ssl.options import checked
 
 
 class LogGamma(M2):
-    """A generative model whose class is soft: normalised gamma variables, a Dirichlet point pi.
+    """A generative model with a soft class: pi, a Dirichlet variable made of normalised gammas.
 
     Generative program, with K classes and D latent dimensions::
 
         p(pi) = Dirichlet(c 1_K)    p(z) = Normal(0, I_D)
         p(y|pi) = Categorical(pi)   p(x|pi,z) = likelihood(decoder(z, pi))
 
-    Guide, of an unlabelled and of a labelled row::
+    Guide, for an unlabelled row and for a labelled one::
 
         q(pi|x) = Dirichlet(b(x))    q(pi|x,y) = Dirichlet(b(x) + one_hot(y))
         q(z|x,pi) = Normal(loc(x, pi), diag scale(x, pi)^2)
@@ -39,8 +39,9 @@ class LogGamma(M2):
 
         q(y|x) = E_q(pi|x)[pi_y] = b_y(x) / sum_k b_k(x)
 
-    KL divergences are in closed form. Gradients of draws of pi are pathwise, by torch's implicit
-    reparameterisation. Unlabelled rows have no site "y", since no other site depends on it.
+    KL divergences are in closed form. The gradient through a draw of pi is pathwise, by torch's
+    implicit reparameterisation. Unlabelled rows have no site "y", since no other site depends on
+    it.
 
     In float32, torch keeps the coordinates of a draw above 1e-38. Where b_k(x) is below about 0.1
     and differs from c, bounds that use the density at the draw (`importance_weighted_bound`, Pyro's
@@ -55,12 +56,12 @@ class LogGamma(M2):
     embeddings.
 
     Args:
-        prior_concentration: c; small values favour corners of the simplex. Initial value of the
-            buffer `annealed_prior_concentration`, which the programs use.
+        prior_concentration: c; small values favour corners of the simplex. It is the initial value
+            of the buffer `annealed_prior_concentration`, which the programs use.
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     sums_labels = False
@@ -81,7 +82,7 @@ class LogGamma(M2):
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw pi and z from p(pi, z|y) for each of `ys` `[B]`; return the means of p(x|pi,z).
 
-        Unknown labels, -1, are drawn from p(y), which is uniform.
+        Unknown labels (-1) are drawn from p(y), which is uniform.
         """
         like, one_hot = next(self.parameters()), self._one_hot(self.p_y.complete_any(ys))
         pi = dist.Dirichlet(self.annealed_prior_concentration + one_hot).sample()
@@ -89,7 +90,7 @@ class LogGamma(M2):
         return self.decode(zs, pi, covariates)
 
     def _one_hot(self, ys: Tensor) -> Tensor:
-        # Not F.one_hot, which reads the tensor's values: a compiled step cannot.
+        # Not F.one_hot: it reads the tensor's values, which a compiled step cannot do.
         like = next(self.parameters())
         return torch.eye(self.num_classes, dtype=like.dtype, device=ys.device)[ys]
 

@@ -1,4 +1,4 @@
-"""A logistic normal latent from which the label is observed."""
+"""M2 with a logistic normal latent, of which the label is an observation."""
 
 import math
 from typing import Any
@@ -19,25 +19,25 @@ from pyro_ssl.models.rows import Rows
 from pyro_ssl.option_kinds import Positive
 from pyro_ssl.options import checked
 
-# Points at which q(y|x) is averaged over q(a|x).
+# Number of points over which q(y|x) is averaged under q(a|x).
 _POINTS = 32
 
 
 class LogisticNormal(M2):
-    """A generative model whose class is soft: a point of the simplex, normal in its logits.
+    """A generative model with a soft class: pi, a point of the simplex with normal logits.
 
     Generative program, with K classes and D latent dimensions::
 
         p(a) = Normal(0, I_K)      p(z) = Normal(0, I_D)    pi = softmax(a / temperature)
         p(y|a) = Categorical(pi)   p(x|a,z) = likelihood(decoder(z, pi))
 
-    Guide, of an unlabelled and of a labelled row::
+    Guide, for an unlabelled row and for a labelled one::
 
         q(a|x) = Normal(loc(x), diag scale(x)^2)
         q(a|x,y) = Normal(loc(x) + shift_y, diag (scale(x) * rescale_y)^2)
         q(z|x,a) = Normal(loc(x, pi), diag scale(x, pi)^2)
 
-    with vectors `shift_y` and `rescale_y` learned for each class, the posterior shift.
+    with vectors `shift_y` and `rescale_y` learned for each class (the posterior shift).
     The objective, maximised, is the ELBO of log p(x) for an unlabelled row, of log p(x, y) for a
     labelled one, plus the classification term of `M2`, where::
 
@@ -48,20 +48,20 @@ class LogisticNormal(M2):
 
     Source: the model LogisticNormal of the vae_ssl project.
 
-    Differs from vae_ssl: p(y|a) and q(y|x) use the same pi that the decoder sees (vae_ssl sharpens
-    one and not the other); the classifier's loss is averaged over points (vae_ssl: one draw of a);
+    Differs from vae_ssl: p(y|a) and q(y|x) use the same pi as the decoder (vae_ssl sharpens one but
+    not the other); the classifier's loss is averaged over points (vae_ssl uses one draw of a);
     shift and rescaling start at 0 and 1; scale(x) is at least 1e-3. The networks are those of
-    this library's `M2`; pi enters the first layer of encoder and decoder by the average of the
-    labels' embeddings.
+    this library's `M2`; pi enters the first layer of encoder and decoder as the average of the
+    labels' embeddings, weighed by pi.
 
     Args:
-        temperature: of the softmax; 1 / 3 is vae_ssl's sharpening of 3. Initial value of the buffer
-            `annealed_temperature`, which the programs use.
-        posterior_shift: learn shift and rescaling of labelled rows; else q(a|x,y) = q(a|x).
+        temperature: temperature of the softmax; 1 / 3 is vae_ssl's sharpening of 3. It is the
+            initial value of the buffer `annealed_temperature`, which the programs use.
+        posterior_shift: learn shift and rescaling for labelled rows; otherwise q(a|x,y) = q(a|x).
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     sums_labels = False
@@ -96,7 +96,7 @@ class LogisticNormal(M2):
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Draw a and z from p(a, z|y) for each of `ys` `[B]`; return the means of p(x|a,z).
 
-        p(a|y) is drawn by importance resampling of draws from p(a). Unknown labels, -1, are drawn
+        p(a|y) is drawn by importance resampling of draws from p(a). Unknown labels (-1) are drawn
         from p(y), which is uniform.
         """
         draws = 100 * self.num_classes
@@ -123,7 +123,7 @@ class LogisticNormal(M2):
         prior = standard_normal(rows.xs, self.num_classes)
         logits = pyro.sample("a", prior) / self.annealed_temperature
         if rows.ys is not None:
-            # Logits, not pi: torch clamps probabilities away from 0, and so cuts their gradient.
+            # Logits, not pi: torch clamps probabilities away from 0, which cuts their gradient.
             pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
         return logits.softmax(-1)
 

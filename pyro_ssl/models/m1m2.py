@@ -22,8 +22,8 @@ from pyro_ssl.options import checked, converted
 class M1M2(LatentM2):
     """Stacked semi-supervised model, M1+M2, as one program of two layers.
 
-    Generative program, with K classes, D latents z1 of M1, of which the A in `active` are kept
-    for M2, and E latents z2::
+    Generative program, with K classes, D latents z1 of M1, of which M2 uses the A in `active`, and
+    E latents z2::
 
         p(y) = Categorical(label_prior)    p(z2) = Normal(0, I_E)
         p(z1|y,z2) = Normal(loc(z2, y), diag scale(z2, y)^2) for active latents, Normal(0, 1) else
@@ -34,27 +34,27 @@ class M1M2(LatentM2):
         q(z1|x) as in `VAE`    q(y|z1) = Categorical(classifier(z1))
         q(z2|z1,y) = Normal(loc(z1, y), diag scale(z1, y)^2)
 
-    where classifier and encoder see the active latents alone. Objective, maximised: that of
+    where classifier and encoder see only the active latents. Objective, maximised: that of
     `LatentM2` with `E_q(z1|x)[log p(x|z1)]` added for each row, the ELBO of both layers.
 
-    There are two ways to train it. The paper's is to train a `VAE` first, then a `LatentM2` on its
-    `posteriors`, and to join them by `M1M2.on`. M1 is then fixed, so that this maximises the same
-    objective over the upper layer's parameters, without reading any pixel. The other way is to
-    train both layers at once with `train_m1=True`.
+    There are two ways to train it. The paper trains a `VAE` first, then a `LatentM2` on its
+    `posteriors`; `M1M2.on` joins the two. M1 is then fixed, so that the second step maximises the
+    same objective over the upper layer's parameters, without reading any pixel. The other way is
+    to train both layers at once with `train_m1=True`.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
-    models", NeurIPS 2014, sections 2.1 and 3; the authors' code, too, leaves out the other latents.
+    models", NeurIPS 2014, sections 2.1 and 3. The authors' code drops inactive latents, too.
 
     Differs from the paper: as `VAE` and `LatentM2` do.
 
     Args:
         m1: options of the `VAE`, the lower layer.
-        active: numbers of M1's latents to keep, see `active_latents`; None for all.
+        active: indices of the latents of M1 to keep, see `active_latents`; None for all.
         train_m1: train M1 too; otherwise its parameters and statistics do not change.
         options: those of `LatentM2` except `num_inputs`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     @checked
@@ -69,7 +69,7 @@ class M1M2(LatentM2):
             raise ConfigError("num_inputs follows from m1 and active: leave it out")
         unknown = m1.keys() - inspect.signature(VAE).parameters.keys()
         if unknown:
-            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which VAE has no options for")
+            raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which are not options of VAE")
         vae = VAE(**m1)
         kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
@@ -92,16 +92,16 @@ class M1M2(LatentM2):
     def on(
         cls, vae: VAE, upper: LatentM2, active: Sequence[int] | None = None, train_m1: bool = False
     ) -> "M1M2":
-        """Return the M1M2 made of copies of two layers trained one after the other.
+        """Return the M1M2 made of copies of two layers that were trained one after the other.
 
         Args:
             vae: M1.
-            upper: M2 on its active latents.
-            active: numbers of these latents; None for all.
+            upper: M2 on the active latents of M1.
+            active: indices of these latents; None for all.
             train_m1: as for `M1M2`.
 
         Raises:
-            ConfigError: if `upper` takes another number of latents.
+            ConfigError: if `upper` takes a different number of latents.
         """
         kept = vae.latent_dim if active is None else len(active)
         if upper.num_inputs != kept:
@@ -119,13 +119,13 @@ class M1M2(LatentM2):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments to construct an equal model with, but for its weights."""
+        """The arguments that construct an equal model, except for its weights."""
         found = super().options
         del found["num_inputs"]
         return found
 
     def check(self, xs: Tensor, name: str = "xs") -> None:
-        """Check that `xs` are inputs of M1, see `PyroModel.check`."""
+        """Check that `xs` `[B, *input_shape]` are inputs of M1, see `PyroModel.check`."""
         self.vae.check(xs, name)
 
     def train(self, mode: bool = True) -> "M1M2":
@@ -143,7 +143,7 @@ class M1M2(LatentM2):
 
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Return the mean of p(x|z1), `[B, *input_shape]`, z1 the mean of p(z1|y,z2).
+        """Return the mean of p(x|z1), `[B, *input_shape]`, at z1 the mean of p(z1|y,z2).
 
         Args:
             zs: latents z2 `[B, E]`.
@@ -176,11 +176,11 @@ class M1M2(LatentM2):
 @checked
 @torch.no_grad()
 def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, ...]:
-    """Return the numbers of the latents whose posterior means vary over `xs`.
+    """Return the indices of the latents whose posterior means vary over `xs`.
 
     Args:
         vae: M1, trained.
-        xs: inputs `[N, *input_shape]`, thousands of them.
+        xs: inputs `[N, *input_shape]`, with N in the thousands.
         threshold: standard deviation above which a latent counts as active.
     """
     vae.check(xs)
@@ -191,12 +191,12 @@ def active_latents(vae: VAE, xs: Tensor, threshold: float = 0.1) -> tuple[int, .
 @checked
 @torch.no_grad()
 def posteriors(vae: VAE, xs: Tensor, active: Sequence[Natural]) -> Tensor:
-    """Return mean and scale of q(z1|x), `[N, 2, A]`, what a `LatentM2` takes as inputs.
+    """Return mean and scale of q(z1|x), `[N, 2, A]`, the inputs of a `LatentM2`.
 
     Args:
         vae: M1, trained.
         xs: inputs `[N, *input_shape]`.
-        active: numbers of the A latents to keep.
+        active: indices of the A latents to keep.
     """
     vae.check(xs)
     converted("active", active, Sequence[Annotated[int, Range(0, vae.latent_dim - 1)]])

@@ -43,75 +43,75 @@ class M2(SSLModel):
         -L(x,y) = E_q(z|x,y)[log p(x|y,z) + log p(y) + log p(z) - log q(z|x,y)]
         -U(x)   = sum_y q(y|x) (-L(x,y) - log q(y|x))
 
-    plus a classification term of labelled rows (eq. 9). Per example, with N_l labelled ones among
+    plus a classification term for labelled rows (eq. 9). Per example, with N_l labelled rows among
     the N rows of the data, `pyro_ssl.infer.fit` maximises::
 
         1/N (sum of -L(x,y) over labelled rows + sum of -U(x) over unlabelled rows)
             + alpha/N_l (sum of log q(y|x) over labelled rows)
 
-    and so does a training loop with `RowWeights` around both programs. Without it, a call sums over
-    its rows; alpha weighs each labelled row's log q(y|x). The paper's alpha, 0.1 N, is N times this
-    one. The defaults suit MNIST with 100 labels. With `batch_norm=True` the statistics are those of
-    all rows of a call, so that in training mode a mixed call is not exactly the sum of its labelled
-    and its unlabelled part.
+    and so does a training loop with `RowWeights` around both programs. Without `RowWeights`, a call
+    sums over its rows, and alpha multiplies log q(y|x) of each labelled row. The paper's alpha,
+    0.1 N, is N times this one. The defaults suit MNIST with 100 labels. With `batch_norm=True` all
+    rows of a call share their statistics, so that in training mode a mixed call is not exactly the
+    sum of its labelled and its unlabelled part.
 
     Give known labels as `ys`. Do not condition the model on "y": the guide would still enumerate
-    it, which is another, wrong objective, and Pyro only warns.
+    "y", which gives a wrong objective, and Pyro only warns.
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
     models", NeurIPS 2014, sections 2 and 3.
 
-    Differs from the paper: the scale of q(z|x,y) depends on y as well as on x (eq. 4 has x alone);
-    the label enters the first layer of encoder and decoder by an added embedding (the same
-    function as concatenating a one-hot label); two hidden layers of rectified linear units by
-    default, where the paper has softplus; convolutions that classifier and encoder share, other
-    likelihoods and label priors, batch norm and input dropout in the classifier are options; scales
-    are softplus of the output plus 1e-4, not the exponential of a log-variance; no prior on the
-    weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
+    Differs from the paper: the scale of q(z|x,y) depends on x and y (in eq. 4 only on x); the label
+    enters the first layer of encoder and decoder as an added embedding (the same function as
+    concatenating a one-hot label); by default there are two hidden layers of rectified linear
+    units, where the paper has softplus; convolutions shared by classifier and encoder, other
+    likelihoods and label priors, and batch norm and input dropout in the classifier are options;
+    scales are softplus of the output plus 1e-4, not the exponential of a log-variance; no prior on
+    the weights; log p(z) - log q(z|x,y) is evaluated at the sample, not in closed form.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
         num_classes: number of classes K.
         latent_dim: number of latent dimensions D.
         hidden_dims: widths of the hidden layers of all three networks, reversed in the decoder.
-        decoder_dims: those of the decoder where they differ; () for a linear one.
+        decoder_dims: widths of the decoder's hidden layers if they differ; () for a linear decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        batch_norm: batch norm in the classifier: True takes the statistics of all rows, False is
-            none; `"separate"` takes those of labelled and of unlabelled rows apart, and classifies
-            by the latter (by the former where a call has labelled rows alone).
+        batch_norm: batch norm in the classifier. True: statistics over all rows. False: none.
+            `"separate"`: statistics over labelled and over unlabelled rows apart; predictions use
+            those of unlabelled rows (of labelled rows if a call has no others).
         input_dropout: dropout probability at the classifier's input.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats.
-        class_chunk: sum so many classes at a time, to save memory: the gradient computes each chunk
-            a second time. None for all at once. The objective is the same.
-        latent_noise: standard deviation of noise that is added to z in training mode: a
-            regulariser, with which the objective is no longer a bound.
-        channels: let classifier and encoder see the image through one `ConvEncoder` whose first
-            convolution has so many channels (`input_dropout` is then of its outputs), and let the
-            decoder end in a `ConvDecoder`; None for fully connected networks.
+        class_chunk: number of classes summed at a time, to save memory: the gradient computes each
+            chunk a second time. None for all at once. The objective is the same.
+        latent_noise: standard deviation of noise added to z in training mode, a regulariser; the
+            objective is then no longer a bound.
+        channels: channels of the first convolution of a `ConvEncoder` that classifier and encoder
+            share (`input_dropout` then applies to its outputs); the decoder then ends in a
+            `ConvDecoder`. None for fully connected networks.
         likelihood: the family of p(x|y,z), an object or a name: `StudentT(df=3)`, `"student_t"`.
-            Networks see its `features`; with covariates c (`Conditional`) all is given c: q(y|x,c).
+            Networks see its `features`, and all see covariates c (`Conditional`), as in q(y|x,c).
         label_prior: p(y): `"uniform"`, K probabilities, or `"learned"` from the data.
-        classifier: a network instead of the library's. It is called with inputs
+        classifier: your own network instead of the library's. It is called with inputs
             `[N, *feature_shape]` of the likelihood (with `channels`, the `ConvEncoder`'s outputs
-            `[N, F]`), and returns `[N, K]`; batch norm and dropout are then not the model's.
-        encoder: likewise, called with such inputs and labels `[N, K]`, one-hot or points of the
+            `[N, F]`), and returns `[N, K]`; the model then adds no batch norm and no dropout.
+        encoder: likewise, called with these inputs and labels `[N, K]`, one-hot or points of the
             simplex, floating; returns `[N, 2 D]`: locations, then scales before softplus.
         decoder: likewise, called with latents `[N, D]` (and `conditions` of covariates) and labels
             `[N, K]`; returns `[N, *output_shape]` (with `channels`, `[N, F]`, see `ConvDecoder`).
 
     Raises:
-        ConfigError: if an option, or a given network's call, cannot work.
+        ConfigError: if an option is invalid, or a given network cannot be called as described.
 
     Attributes:
-        scores_per_class: outputs of the classifier for each class.
+        scores_per_class: number of the classifier's outputs for each class.
         sums_labels: whether training sums over unknown labels, which can be done in chunks.
     """
 
     takes_covariates = True
     scores_per_class = 1
     sums_labels = True
-    # At first y is to learn the class, not z.
+    # Early in training, y should learn the class, not z.
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {
         "kl_z": (3.0, 1.0, 0.3)
     }
@@ -170,14 +170,14 @@ class M2(SSLModel):
         pyro.module(self._name, self)
         batch = self._batch(xs, ys)
         features = self._encoded(batch.xs)
-        # A network that was given has its own batch norm, if any.
+        # A user's network has its own batch norm, if any.
         separate = self.batch_norm == "separate" and not isinstance(self.classifier, GivenNetwork)
         all_scores = None if separate else self.classifier(features)
         parts = batch.parts()
         for rows in parts:
             of_rows = features[rows.index]
             if all_scores is None:
-                # Rows that are all labelled have no others whose statistics would be new rows'.
+                # Without unlabelled rows, new rows use the statistics of labelled ones.
                 labelled = rows.ys is not None and len(parts) > 1
                 scores = self.classifier(of_rows, labelled=labelled)
             else:
@@ -189,24 +189,24 @@ class M2(SSLModel):
         """Return unnormalised log q(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""
         return self._class_logits(self.classifier(self._encoded(xs)))
 
-    # What other treatments of the missing label replace:
+    # Overridden by other treatments of the missing label:
     def _class_logits(self, scores: Tensor) -> Tensor:
         """Return unnormalised log q(y|x), `[B, K]`, for the classifier's outputs."""
         return scores
 
     def _label_in_model(self, rows: Rows) -> Tensor:
-        """Sample "y", within the plate of the rows; return what the decoder sees of it."""
+        """Sample "y", within the plate of the rows; return the label that the decoder sees."""
         return pyro.sample("y", dist.Categorical(logits=self.p_y(rows.xs)), obs=rows.ys)
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
-        """Sample "y", or add the term of known labels; return what the encoder sees of it."""
+        """Sample "y", or add the classification term; return the label that the encoder sees."""
         return label_in_guide(rows.ys, self._class_logits(scores), self.alpha)
 
     @checks_data
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
-        Labels `ys` `[B]` that are None are the likeliest under q(y|x).
+        If `ys` `[B]` is None, the most probable labels under q(y|x) take its place.
         """
         with evaluating(self):
             ys = self.class_logits(xs).argmax(-1) if ys is None else ys
@@ -227,7 +227,7 @@ class M2(SSLModel):
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw unknown labels of `ys` `[B]`, -1, and z from p(y) p(z); return means of p(x|y,z)."""
+        """Draw z and unknown labels (-1) of `ys` `[B]` from p(y) p(z); return means of p(x|y,z)."""
         zs = next(self.parameters()).new_empty(len(ys), self.latent_dim).normal_()
         return self.decode(zs, self.p_y.complete_any(ys), covariates)
 
@@ -236,7 +236,7 @@ class M2(SSLModel):
         return normal_of(in_class_chunks(partial(self.encoder, features), chunk, ys)).to_event(1)
 
     def _encoded(self, xs: Tensor) -> Tensor:
-        """Return what classifier and encoder see of inputs, `[B, F]`."""
+        """Return the features that classifier and encoder see, `[B, F]`."""
         return self.image_encoder(self._features(xs))
 
     def _p_x(self, zs: Tensor, ys: Tensor, given: Tensor | None = None) -> dist.TorchDistribution:

@@ -29,13 +29,13 @@ class MLPClassifier(SSLModel):
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
         batch_norm: use batch norm.
         input_dropout: dropout probability at the input.
-        channels: let the classifier see the image through a `ConvEncoder` whose first convolution
-            has so many channels; None for its pixels.
+        channels: channels of the first convolution of a `ConvEncoder` before the classifier; None
+            to give the classifier the pixels.
         multi_label: labels are rows of `num_classes` binary attributes, -1 where unknown, each
-            `Bernoulli(classifier(x)_l)`; the objective is the sum over known ones.
+            `Bernoulli(classifier(x)_l)`; the objective is the sum over known attributes.
 
     Raises:
-        ConfigError: if a width, a probability or the activation cannot work.
+        ConfigError: if a width, a probability or the activation is invalid.
     """
 
     learns_from_unlabelled = False
@@ -86,7 +86,7 @@ class MLPClassifier(SSLModel):
                     pyro.sample("y", dist.Categorical(logits=logits), obs=rows.ys)
 
     def guide(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Nothing is latent; arguments as for `model`."""
+        """Do nothing, since nothing is latent; arguments as for `model`."""
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return unnormalised log p(y|x), `[B, K]`, for inputs `xs` `[B, *input_shape]`."""

@@ -17,17 +17,17 @@ from pyro_ssl.models.rows import Rows
 from pyro_ssl.option_kinds import Natural
 from pyro_ssl.options import checked
 
-# `TraceEnum_ELBO` warns of sites in the plate of rows alone that follow "y", which is in that of
-# attributes too. Between them is z_class, which is not enumerated, so that none depends on "y".
+# `TraceEnum_ELBO` warns about sites after "y" that are in the plate of rows but not in that of
+# attributes, where "y" is. They depend only on z_class, which is not enumerated, and not on "y".
 warnings.filterwarnings(
     "ignore", r"(?s)at \w+ site .*possibly invalid dependency.*labelled_attributes", RuntimeWarning
 )
 
 
 class MultiLabelCCVAE(CCVAE):
-    """Characteristic capturing VAE of L binary attributes, each read off one dimension of z_class.
+    """Characteristic capturing VAE of L binary attributes, each predicted from one latent.
 
-    Generative program, with z = (z_class, z_style), L and S dimensions::
+    Generative program, with z = (z_class, z_style) of L and S dimensions::
 
         p(y_l) = Bernoulli(frequency_l)    p(z_class_l|y_l) = Normal(loc_l(y_l), scale_l(y_l)^2)
 
@@ -36,7 +36,7 @@ class MultiLabelCCVAE(CCVAE):
         q(z|x) = Normal(loc(x), diag scale(x)^2)
         q(y_l|z_class_l) = Bernoulli(logits=a_l z_class_l + b_l)
 
-    Any of a row's attributes may be known. With y_O the known ones, y_U the unknown ones, and
+    Any of a row's attributes may be known. With known attributes y_O, unknown attributes y_U, and
     w = q(y_O|z_class) / q(y_O|x), the objective, maximised, is::
 
         E_q(z|x)[w (log p(x|z) - log q(z|x) + log p(z_style)
@@ -45,18 +45,18 @@ class MultiLabelCCVAE(CCVAE):
                                                     - log q(y_l|z_class_l)])]
             + log p(y_O) + c log q(y_O|x)
 
-    which is eq. 3 of the paper where nothing is known, and eq. 4 where everything is known. It
-    needs no sum over the 2^L combinations: both p(z_class|y) p(y) and q(y|z_class) factorise, so
-    that the exact expectation is a sum of L terms, each over two values. In the programs,
-    attributes are a plate at dimension -2, in which "y" is enumerated.
+    This is eq. 3 of the paper if no attribute is known, and eq. 4 if all are known. It needs no
+    sum over the 2^L combinations: p(z_class|y) p(y) and q(y|z_class) both factorise, so that the
+    exact expectation is a sum of L terms, each over two values. In the programs, attributes are a
+    plate at dimension -2, in which "y" is enumerated.
 
-    q(y_O|x) is a mean, over draws, of the product over O, as in the authors' code; z_class itself
+    q(y_O|x) is the mean over draws of the product over O, as in the authors' code; z_class itself
     is one of the draws, so that no weight exceeds `num_samples`.
 
     Source: as `CCVAE`.
 
-    Differs from the paper: rows may have some attributes known and others not; p(y_l) is given, 1/2
-    unless said otherwise; otherwise as `CCVAE`, with attributes instead of classes.
+    Differs from the paper: a row may have some attributes known and others unknown; p(y_l) is
+    given, 1/2 by default; otherwise as `CCVAE`, with attributes instead of classes.
 
     Args:
         frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
@@ -64,7 +64,7 @@ class MultiLabelCCVAE(CCVAE):
             `[B]`, methods take attributes `[B, L]`, 0 or 1, or -1 where unknown.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     multi_label = True
@@ -77,14 +77,14 @@ class MultiLabelCCVAE(CCVAE):
     def __init__(self, frequencies: Frequencies = None, **options: Any) -> None:
         super().__init__(**options)
         logits = attribute_logits(frequencies, self.num_classes).unsqueeze(-1).to(self.slope)
-        # Python's own numbers, which checkpoints and JSON files can hold.
+        # Plain Python numbers, which checkpoints and JSON files can hold.
         self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
         self.register_buffer("prior_logits", logits, persistent=False)
 
     def class_logits(self, xs: Tensor) -> Tensor:
         """Return the log-odds of each attribute under q(y|x), `[B, L]`.
 
-        A mean over 128 fixed quasi-random points.
+        They are those of the mean of q(y|z_class) over 128 fixed quasi-random points.
         """
         return super().class_logits(xs)
 
@@ -97,11 +97,11 @@ class MultiLabelCCVAE(CCVAE):
     def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
-        Its latent is set to the mean of p(z_class_l|y_l), all other latents to the mean of q(z|x).
+        The attribute's latent is the mean of p(z_class_l|y_l); all others are the mean of q(z|x).
 
         Args:
             xs: inputs `[B, *input_shape]`.
-            attribute: number l of the attribute.
+            attribute: index l of the attribute.
             values: its new values `[B]`, 0 or 1.
         """
         check_intervention(self, len(xs), attribute, values)
@@ -123,7 +123,7 @@ class MultiLabelCCVAE(CCVAE):
                     pyro.sample("y_known", prior, obs=given)
                 with poutine.mask(mask=~known):
                     y = torch.where(known, given, pyro.sample("y", prior))
-            # `_p_z_class` has attributes as the last dimension, their plate is the one before it.
+            # In `_p_z_class` attributes are the last dimension; their plate is at dimension -2.
             p_z_class = self._p_z_class(y.long().transpose(-1, -2))
             loc, scale = (t.transpose(-1, -2) for t in (p_z_class.loc, p_z_class.scale))
             with poutine.scale(scale=self.kl_weight):
@@ -151,7 +151,7 @@ class MultiLabelCCVAE(CCVAE):
         return F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
 
     def _p_z_class(self, ys: Tensor) -> dist.Normal:
-        """Return p(z_class|y), batch shape `[..., L]`, of attributes `[..., L]`, or `[..., 1]`."""
+        """Return p(z_class|y), batch shape `[..., L]`, of attributes `[..., L]` or `[..., 1]`."""
         column = torch.arange(self.num_classes, device=ys.device)
         raw_scale = self.prior_raw_scale[ys, column]
         return dist.Normal(self.prior_loc[ys, column], F.softplus(raw_scale) + 1e-3)

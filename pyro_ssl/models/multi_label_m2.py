@@ -22,7 +22,7 @@ from pyro_ssl.options import checked
 
 
 class MultiLabelM2(M2):
-    """M2 whose label is a row of L binary attributes, of which any may be unknown.
+    """M2 whose label is a row of L binary attributes, any of which may be unknown.
 
     Generative program and guide are those of `M2`, except that::
 
@@ -34,10 +34,10 @@ class MultiLabelM2(M2):
         E_q(y_U|x) E_q(z|x,y)[log p(x|y,z) + log p(z) - log q(z|x,y)]
             + log p(y_O) - KL(q(y_U|x) || p(y_U)) + c log q(y_O|x)
 
-    which is eq. 7 of the paper where nothing is known, eq. 6 and 9 where everything is known;
-    `alpha` is the weight of the mean of log q(y_O|x) over labelled rows, as in `M2`. The outer
-    expectation is a sum over 2^|U| combinations that does not factorise, since the networks see the
-    whole vector. Training estimates it by one relaxed draw of each attribute, ::
+    This is eq. 7 of the paper if no attribute is known, and eq. 6 and 9 if all are known; `alpha`
+    is the weight of the mean of log q(y_O|x) over labelled rows, as in `M2`. The outer expectation
+    is a sum over 2^|U| combinations that does not factorise, since the networks see the whole
+    vector. Training estimates it by one relaxed draw of each attribute::
 
         h_l = sigmoid((classifier(x)_l + logistic noise) / temperature)
 
@@ -54,17 +54,17 @@ class MultiLabelM2(M2):
     Source: Kingma et al. 2014, see `M2`; for the relaxation, Maddison, Mnih, Teh, "The concrete
     distribution", ICLR 2017, appendix B.
 
-    Differs from the papers: several labels a row, some of them unknown; otherwise as `M2`.
+    Differs from the papers: several labels per row, some of them unknown; otherwise as `M2`.
 
     Args:
         frequencies: p(y_l = 1) of each attribute, between 0 and 1; 1/2 if None.
-        temperature: of the relaxation; initial value of the buffer `annealed_temperature`, which
-            the programs use.
+        temperature: temperature of the relaxation; initial value of the buffer
+            `annealed_temperature`, which the programs use.
         straight_through: use the straight-through estimator.
         options: those of `M2`; `num_classes` is the number of attributes L.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     multi_label = True
@@ -87,7 +87,7 @@ class MultiLabelM2(M2):
         self.temperature = temperature
         self.straight_through = straight_through
         logits = attribute_logits(frequencies, self.num_classes)
-        # Python's own numbers, which checkpoints and JSON files can hold.
+        # Plain Python numbers, which checkpoints and JSON files can hold.
         self.frequencies = None if frequencies is None else tuple(float(f) for f in frequencies)
         like = next(self.parameters())
         self.register_buffer("prior_logits", logits.to(like), persistent=False)
@@ -113,7 +113,8 @@ class MultiLabelM2(M2):
         if not self.training:
             q_y = dist.Bernoulli(logits=scores).mask(ys < 0).to_event(1)
             return self._filled(ys, pyro.sample("y", q_y))
-        # Not torch's relaxed Bernoulli: it clamps probabilities, which cuts large scores' gradient.
+        # Not torch's relaxed Bernoulli: it clamps probabilities, which cuts the gradient of large
+        # scores.
         noise = torch.rand_like(scores).logit(eps=torch.finfo(scores.dtype).eps)
         relaxed = ((scores + noise) / self.annealed_temperature).sigmoid()
         if self.straight_through:
@@ -131,7 +132,7 @@ class MultiLabelM2(M2):
         return torch.full(shape, -1, device=rows.xs.device)
 
     def _filled(self, ys: Tensor, drawn: Tensor) -> Tensor:
-        """Return `drawn`, with the known ones among the attributes `ys` put in."""
+        """Return `drawn` `[n, L]` with the known attributes of `ys` in their places."""
         return torch.where(ys >= 0, ys.to(drawn.dtype), drawn)
 
     def _kl(self, scores: Tensor) -> Tensor:
@@ -147,7 +148,7 @@ class MultiLabelM2(M2):
 
         Args:
             xs: inputs `[B, *input_shape]`.
-            ys: attributes `[B, L]`, 0 or 1; None for those of probability above 1/2 under q(y|x).
+            ys: attributes `[B, L]`, 0 or 1; if None, those with probability above 1/2 under q(y|x).
         """
         if ys is None:
             ys = self.predict_proba(xs) > 0.5
@@ -157,7 +158,7 @@ class MultiLabelM2(M2):
     def reconstruct(self, xs: Tensor) -> Tensor:
         """Return means of p(x|y,z), `[B, *input_shape]`, at the mean of q(z|x,y).
 
-        Attributes y are 1 where their probability under q(y|x) is above 1/2.
+        An attribute of y is 1 if its probability under q(y|x) is above 1/2.
         """
         ys = self.predict_proba(xs) > 0.5
         return self.decode(self.encode(xs, ys)[0], ys, self._covariates(xs))
@@ -166,12 +167,12 @@ class MultiLabelM2(M2):
     def intervene(self, xs: Tensor, attribute: Natural, values: Tensor) -> Tensor:
         """Return images `[B, *input_shape]` like `xs`, but with another value of an attribute.
 
-        The decoder sees that value; the other attributes are 1 where their probability under q(y|x)
+        The decoder sees the new value; the other attributes are 1 if their probability under q(y|x)
         is above 1/2, and z is the mean of q(z|x,y) before the change.
 
         Args:
             xs: inputs `[B, *input_shape]`.
-            attribute: number l of the attribute.
+            attribute: index l of the attribute.
             values: its new values `[B]`, 0 or 1.
         """
         check_intervention(self, len(xs), attribute, values)
@@ -193,5 +194,5 @@ class MultiLabelM2(M2):
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw z, and unknown attributes of `ys` `[B, L]`; return the means of p(x|y,z)."""
+        """Draw z and unknown attributes (-1) of `ys` `[B, L]`; return the means of p(x|y,z)."""
         return super().sample(complete(ys, self.prior_logits), covariates)

@@ -12,22 +12,22 @@ from pyro_ssl.nets.mlp import MLP
 
 
 class NetworkMaker:
-    """Makes a model's encoders and decoders, each a user's network where one is given.
+    """Makes a model's encoders and decoders: the user's network if given, else the library's.
 
     Args:
         likelihood: the family of p(x|.).
         input_shape: shape of one input.
         hidden_dims: widths of an encoder's hidden layers, reversed in a decoder.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        channels: those of a `ConvEncoder` before all encoders and a `ConvDecoder` after the
+        channels: channels of a `ConvEncoder` before all encoders and of a `ConvDecoder` after the
             decoder; None for fully connected networks.
 
     Attributes:
-        image_encoder: what inputs pass before an encoder.
-        image_decoder: what a decoder's outputs pass.
+        image_encoder: network between the inputs and an encoder.
+        image_decoder: network after a decoder.
 
     Raises:
-        ConfigError: as `ConvEncoder`, if there are `channels`.
+        ConfigError: as for `ConvEncoder`, if `channels` are given.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class NetworkMaker:
         input_dropout: float = 0.0,
         beside: int = 0,
     ) -> nn.Module:
-        """Return a network that maps inputs, and labels if there are `num_labels`.
+        """Return a network that maps inputs, and labels if `num_labels` is given.
 
         Args:
             given: the user's network; None for an `MLP`.
             name: the option's name, for errors.
-            outputs: numbers that it returns for one input.
-            num_labels: numbers of a label; None if it sees no label.
+            outputs: number of outputs for one input.
+            num_labels: size of a label vector; None if the network sees no label.
             batch_norm: as for `MLP`.
             input_dropout: as for `MLP`.
-            beside: as for `MLP`; a network that was given takes no second input.
+            beside: as for `MLP`; a user's network takes no second input.
 
         Raises:
-            ConfigError: as `GivenNetwork` and `MLP`.
+            ConfigError: as for `GivenNetwork` and `MLP`.
         """
         if given is not None:
             return GivenNetwork(given, self._seen, (outputs,), num_labels, name)
@@ -89,10 +89,10 @@ class NetworkMaker:
         hidden_dims: Sequence[int] | None = None,
         beside: int = 0,
     ) -> nn.Module:
-        """Return a network that maps latents, `inputs` of them; see `encoder` for the rest.
+        """Return a network that maps `inputs` latents; see `encoder` for the other arguments.
 
-        After the latents come the `conditions` of covariates, if the likelihood has any. The widths
-        `hidden_dims` are those of the encoder, reversed, if they are None.
+        It also sees the `conditions` of covariates, after the latents, if the likelihood has any.
+        If `hidden_dims` is None, they are the encoder's widths, reversed.
         """
         inputs += self._conditions
         if given is not None:

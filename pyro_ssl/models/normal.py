@@ -13,11 +13,11 @@ def standard_normal(like: Tensor, dimensions: int) -> dist.TorchDistribution:
 
 
 def normal_of(outputs: Tensor, min_scale: float = 1e-4) -> dist.Normal:
-    """Return the distributions whose parameters a network gives.
+    """Return the normal distributions that a network's outputs parameterise.
 
     Args:
         outputs: `[..., 2 D]`: locations, then scales before softplus.
-        min_scale: what is added to the softplus.
+        min_scale: constant added to the softplus.
 
     Returns:
         Independent normal distributions, batch shape `[..., D]`.
@@ -27,7 +27,7 @@ def normal_of(outputs: Tensor, min_scale: float = 1e-4) -> dist.Normal:
 
 
 def normal_points(number: int, dimensions: int) -> Tensor:
-    """Return quasi-random points `[number, dimensions]` of Normal(0, I), always the same."""
+    """Return quasi-random points `[number, dimensions]` of Normal(0, I), the same at each call."""
     sobol = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)
     return torch.special.ndtri(sobol.draw(number).clamp(1e-6, 1 - 1e-6))
 

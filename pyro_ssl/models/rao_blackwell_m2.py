@@ -11,19 +11,18 @@ from pyro_ssl.options import checked
 
 
 class RaoBlackwellM2(M2):
-    """M2 whose unlabelled rows visit `num_summed + 1` classes instead of all.
+    """M2 that visits `num_summed + 1` classes for each unlabelled row instead of all.
 
-    p, q, the objective and both programs are those of `M2`. The sum over classes of
-    an unlabelled row (eq. 7 of Kingma et al. 2014) is estimated by `RaoBlackwell_ELBO`, with C the
-    `num_summed` likeliest classes under q(y|x) and v drawn from the others in proportion to
-    q(y|x)::
+    p, q, the objective and both programs are those of `M2`. `RaoBlackwell_ELBO` estimates the sum
+    over classes of an unlabelled row (eq. 7 of Kingma et al. 2014). C are the `num_summed` most
+    probable classes under q(y|x), and v is drawn from the others in proportion to q(y|x)::
 
         sum_{y in C} q(y|x) (-L(x,y) - log q(y|x))
             + (1 - sum_{y in C} q(y|x)) (-L(x,v) - log q(v|x))
 
-    Value and gradient are unbiased: the gradient of the choice of v is its score-function
-    term with the mean over C as baseline. Except for the classifier's last layer, a step costs as
-    much with a thousand classes as with ten. Under Pyro's own `TraceEnum_ELBO` this is `M2`.
+    Value and gradient are unbiased: the choice of v contributes its score-function term, whose
+    baseline is the mean over C. Except for the classifier's last layer, a step costs as much with a
+    thousand classes as with ten. Under Pyro's own `TraceEnum_ELBO` this is `M2`.
 
     Source: Liu, Regier, Tripuraneni, Jordan, McAuliffe, "Rao-Blackwellized stochastic gradients
     for discrete distributions", ICML 2019, sections 3 and 5.2.
@@ -36,7 +35,7 @@ class RaoBlackwellM2(M2):
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     @checked

@@ -1,4 +1,4 @@
-"""RegressionM2: the semi-supervised VAE of a real label, the regression of M2."""
+"""RegressionM2: the semi-supervised VAE of Kingma et al. (2014) with a real label."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -28,7 +28,7 @@ from pyro_ssl.options import checked
 
 
 class RegressionM2(PyroModel):
-    """Generative semi-supervised regression: M2 whose label y is a real number, standardised.
+    """Generative semi-supervised regression: M2 whose label y is a standardised real number.
 
     Generative program, with D latent dimensions::
 
@@ -39,19 +39,19 @@ class RegressionM2(PyroModel):
 
         q(y|x) = Normal(loc(x), scale(x)^2)    q(z|x,y) = Normal(loc(x, y), diag scale(x, y)^2)
 
-    Objective, maximised, for a labelled row (eq. 6) and an unlabelled one (eq. 7, its sum over
-    labels an integral)::
+    Objective, maximised, for a labelled row (eq. 6) and an unlabelled one (eq. 7, with an integral
+    over labels instead of a sum)::
 
         -L(x,y) = E_q(z|x,y)[log p(x|y,z) + log p(y) + log p(z) - log q(z|x,y)]
         -U(x)   = E_q(y|x)[-L(x,y) - log q(y|x)]
 
-    plus a term of labelled rows, alpha log q(y|x) (eq. 9). An unknown y is drawn from q(y|x) by
-    reparameterisation, once for each row, as z is; KL(q(y|x) || p(y)) and KL(q(z|x,y) || p(z)) are
-    in closed form. Per example `pyro_ssl.infer.fit` maximises what `M2` says, with the mean of
-    log q(y|x) over labelled rows weighed by alpha; a plain call sums over its rows.
+    plus a term for labelled rows, alpha log q(y|x) (eq. 9). An unknown y, like z, is drawn once for
+    each row, from q(y|x) by reparameterisation; KL(q(y|x) || p(y)) and KL(q(z|x,y) || p(z)) are in
+    closed form. `pyro_ssl.infer.fit` maximises the objective per example that `M2` states: alpha
+    multiplies the mean of log q(y|x) over labelled rows. A plain call sums over its rows.
 
-    Labels `ys` are floating, NaN where unknown, and standardised: mean 0 and deviation 1, as p(y)
-    has them; `SemiSupervisedVAERegressor` does that for you. Give known labels as `ys`: do not
+    Labels `ys` are floating, NaN where unknown, and standardised to the mean 0 and deviation 1 of
+    p(y); `SemiSupervisedVAERegressor` standardises them for you. Give known labels as `ys`: do not
     condition the model on "y".
 
     Source: Kingma, Rezende, Mohamed, Welling, "Semi-supervised learning with deep generative
@@ -60,9 +60,9 @@ class RegressionM2(PyroModel):
     section 3. pyroVED calls this model ss-reg-VAE.
 
     Differs from the papers: a continuous label in M2's own factorisation; the scale of q(z|x,y)
-    depends on y as well as on x; the label enters the first layer of encoder and decoder times a
-    learned vector (the same function as concatenating it); scales are softplus of the network's
-    output plus a least scale; no prior on the weights.
+    depends on x and y; the label enters the first layer of encoder and decoder times a learned
+    vector (the same function as concatenating it); scales are softplus of the network's output plus
+    a least scale; no prior on the weights.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
@@ -73,24 +73,26 @@ class RegressionM2(PyroModel):
         input_dropout: dropout probability at the input of that network.
         alpha: weight of the mean of log q(y|x) over labelled rows beside the bound per example,
             both in nats.
-        min_scale: least scale of q(y|x): without one, a network that reproduces a few labels
-            becomes sure of all others.
-        channels: as for `M2`: convolutions that both encoders share, and in the decoder.
+        min_scale: least scale of q(y|x): without one, a network that fits a few labels exactly
+            becomes overconfident about all others.
+        channels: as for `M2`: convolutions that both encoders share, and convolutions in the
+            decoder.
         likelihood: the family of p(x|y,z), an object or a name; see `pyro_ssl.likelihoods`.
-        regressor: a network instead of the library's. It is called with inputs
+        regressor: your own network instead of the library's. It is called with inputs
             `[N, *feature_shape]` of the likelihood, and returns `[N, 2]`: location, then scale
             before softplus.
-        encoder: likewise, called with such inputs and labels `[N, 1]`; returns `[N, 2 D]`.
-        decoder: likewise, called with latents `[N, D]` and labels `[N, 1]`; returns
+        encoder: your own network, called with the same inputs and with labels `[N, 1]`; returns
+            `[N, 2 D]`: locations, then scales before softplus.
+        decoder: your own network, called with latents `[N, D]` and labels `[N, 1]`; returns
             `[N, *output_shape]` of the likelihood.
 
     Raises:
-        ConfigError: if an option, or a given network's call, cannot work.
+        ConfigError: if an option is invalid, or a given network cannot be called as described.
     """
 
     real_labels = True
     takes_covariates = True
-    # At first y is to learn the label, not z.
+    # Early in training, y should learn the label, not z.
     recommended_anneal: ClassVar[Mapping[str, tuple[float, float, float]]] = {
         "kl_z": (3.0, 1.0, 0.3)
     }
@@ -131,7 +133,7 @@ class RegressionM2(PyroModel):
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, y, z) on `xs` `[B, *input_shape]` and `ys`, None or floats `[B]`, or NaN."""
+        """Run p(x, y, z) on `xs` `[B, *input_shape]`; `ys` None or floats `[B]`, NaN if unknown."""
         pyro.module(self._name, self)
         batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
@@ -183,7 +185,7 @@ class RegressionM2(PyroModel):
     def encode(self, xs: Tensor, ys: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return location and scale of q(z|x,y), each `[B, D]`, in evaluation mode.
 
-        Labels `ys` `[B]` that are None are the means of q(y|x).
+        If `ys` `[B]` is None, the means of q(y|x) take its place.
         """
         with evaluating(self):
             q_z = self._q_z(self._encoded(xs), self.q_y(xs).loc if ys is None else ys).base_dist
@@ -203,13 +205,13 @@ class RegressionM2(PyroModel):
 
     @checks_data
     def sample(self, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Draw z, and unknown labels of `ys` `[B]`, NaN, from their priors; see `decode`."""
+        """Draw z and unknown labels (NaN) of `ys` `[B]` from their priors; return the means."""
         zs = torch.randn(len(ys), self.latent_dim, dtype=ys.dtype, device=ys.device)
         known = torch.where(ys.isnan(), torch.randn_like(ys), ys)
         return self.decode(zs, known, covariates)
 
     def _encoded(self, xs: Tensor) -> Tensor:
-        """Return what both encoders see of inputs, `[B, F]`."""
+        """Return the features that both encoders see, `[B, F]`."""
         return self.image_encoder(self._features(xs))
 
     def _q_y(self, features: Tensor) -> dist.Normal:
@@ -231,10 +233,10 @@ def _standard(like: Tensor) -> dist.Normal:
 
 
 def _known(rows: Rows) -> Tensor | None:
-    """Return the labels of rows, None where they are unknown.
+    """Return the labels of `rows`, or None if they are unknown.
 
     Raises:
-        DataError: if they are integers, of which -1 would stand for an unknown one.
+        DataError: if they are integers, where -1 would stand for an unknown label.
     """
     if rows.ys is not None and not rows.ys.is_floating_point():
         raise DataError(

@@ -16,19 +16,19 @@ from pyro_ssl.options import checked
 
 
 class RelaxedM2(M2):
-    """Base of models whose unknown label is relaxed: a differentiable draw near a simplex corner.
+    """Base of models with a relaxed unknown label: a differentiable draw near a simplex corner.
 
-    The objective of an unlabelled row, maximised, with h(s, noise) a point of the simplex that
-    tends to a one-hot draw from q(y|x) as the temperature s falls to 0::
+    With temperature s, let h(s, noise) be a point of the simplex that tends to a one-hot draw from
+    q(y|x) as s falls to 0. The objective of an unlabelled row, maximised, is::
 
         E_noise E_q(z|x,h)[log p(x|h,z) + log p(z) - log q(z|x,h)] - KL(q(y|x) || p(y))
 
-    The KL divergence is that of the categorical distributions, summed over the classes; a KL of
+    The KL divergence is that of the categorical distributions, summed over the classes. A KL of
     relaxed densities would be another objective, whose distance from M2's does not shrink with
     the temperature (Maddison et al. 2017 discuss both). The gradient of the first term is that
     of a relaxed program, not of M2's: its bias is of the order of the temperature, and its variance
     grows as the temperature falls. With `straight_through` encoder and decoder see the one-hot
-    draw, and the gradient is computed as if they had seen h; the value is then unbiased at any
+    draw, and the gradient is computed as if they had seen h. The value is then unbiased at any
     temperature, but the gradient is biased, and its bias need not vanish with the temperature.
 
     In training mode the site "y" of unlabelled rows is a float `[n, K]`, masked (both programs
@@ -43,7 +43,7 @@ class RelaxedM2(M2):
         options: those of `M2`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     sums_labels = False
@@ -59,7 +59,7 @@ class RelaxedM2(M2):
         self.straight_through = straight_through
 
     def _relaxed_label(self, scores: Tensor) -> dist.TorchDistribution:
-        """Return the distribution of h(s, noise), `[n]` of `[K]`, reparameterised."""
+        """Return the reparameterised distribution of h(s, noise), batch `[n]`, event `[K]`."""
         raise NotImplementedError
 
     def _label_in_guide(self, rows: Rows, scores: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class RelaxedM2(M2):
 
 
 class Unscored(dist.MaskedDistribution):
-    """A distribution with log-probability 0, in the dtype of its values.
+    """A distribution whose log-probability is 0, in the dtype of its values.
 
     Pyro's masked distribution returns zeros of torch's default dtype, and `TraceEnum_ELBO` cannot
     multiply tensors of different dtypes.
@@ -92,5 +92,5 @@ class Unscored(dist.MaskedDistribution):
         return Unscored(self.base_dist.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return zeros, of the batch shape."""
+        """Return zeros of the batch shape."""
         return super().log_prob(value).to(value.dtype)

@@ -14,7 +14,7 @@ from pyro_ssl.data.known import has_known
 from pyro_ssl.elbos.names import KINDS, LABELLED, UNLABELLED
 from pyro_ssl.errors import DataError
 
-# Names of the two kinds' plates, by which weights of rows find them.
+# Names of the plates of both kinds of rows; `RowWeights` tells the rows apart by them.
 PLATES = {f"{kind}_rows": kind for kind in KINDS}
 
 
@@ -71,8 +71,8 @@ class Batch:
             attributes `[B, L]`, where a row with any known attribute counts as labelled; None if no
             label is known.
         num_labelled: promise that exactly the first `num_labelled` rows are labelled. The programs
-            then do not read `ys` to find them, which on a GPU would make the host wait, and name
-            sites as in a mixed call even if all rows are of one kind. None for no promise.
+            then do not read `ys` to find them, for which a GPU would make the host wait; site
+            names are those of a mixed call even if all rows are of one kind. None for no promise.
 
     Raises:
         DataError: if `num_labelled` promises labels and `ys` is None.
@@ -95,8 +95,8 @@ class Batch:
         """Return the labelled and the unlabelled rows, in this order, for one run of a program.
 
         A call with one kind of rows has one part with plain site names. A mixed call has two parts,
-        separate programs under two scopes, so that its ELBO is the sum of the two ELBOs by
-        construction: the guide's entropy does not enter the objective of labelled rows.
+        separate programs under two scopes. Its ELBO is therefore the sum of their two ELBOs: the
+        guide's entropy does not enter the objective of labelled rows.
         """
         xs, ys, split = self.xs, self.ys, self.num_labelled
         if split is not None:
@@ -122,9 +122,10 @@ class Batch:
 
 
 def side_by_side(*latents: Tensor) -> Tensor:
-    """Return latents of the same rows as one, each repeated along plates that it is not in.
+    """Concatenate latents `[..., n, D_i]` of the same rows to `[..., n, sum of D_i]`.
 
-    Within a plate of draws (several particles, `Predictive`) they may differ in leading dimensions.
+    Within a plate of draws (several particles, `Predictive`) leading dimensions may differ; each
+    latent is then repeated along the plates that it is not in.
     """
     if len({latent.dim() for latent in latents}) > 1:
         batch = torch.broadcast_shapes(*(latent.shape[:-1] for latent in latents))

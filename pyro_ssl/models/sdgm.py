@@ -19,7 +19,7 @@ from pyro_ssl.options import checked
 
 
 class SDGM(AuxiliaryModel):
-    """Skip deep generative model: of two latents, a below z, both of which x depends on.
+    """Skip deep generative model: x depends on two latents, z and, below it, a.
 
     The guide is that of `ADGM`. The generative program is::
 
@@ -28,26 +28,26 @@ class SDGM(AuxiliaryModel):
         p(x|a,y,z) = likelihood(decoder(z, a, y))
 
     and the objective that of `ADGM`, with p(x|a,y,z) p(a|y,z) in place of p(x|y,z) p(a|x,y,z).
-    Here a is no auxiliary variable: p(x, y, z) depends on p(a|y,z).
+    Here a is not an auxiliary variable: p(x, y, z) depends on p(a|y,z).
 
-    The published accuracy is 98.68 +- 0.07 % on MNIST with 100 labels. The authors' code for it
-    shuffles no rows either; what is said of `ADGM`'s figure holds here as far as it is known.
+    The published accuracy is 98.68 +- 0.07 % on MNIST with 100 labels. The authors' code does not
+    shuffle rows here either; as far as is known, the remarks on `ADGM`'s figure apply here, too.
 
     Source: as `ADGM`.
 
-    Differs from the paper: as `ADGM` does. In the authors' code batch norm takes statistics over
-    rows, draws and all classes alike, and its running averages from a run in which q(y|a,x) takes
-    the place of the label.
+    Differs from the paper: as `ADGM` does. In the authors' code, batch norm takes statistics over
+    rows, draws and all classes alike; it takes running averages from a run with q(y|a,x) in place
+    of the label.
 
     Args:
         input_shape: shape of one input.
         num_classes: number of classes K.
         batch_norm: as for `AuxiliaryModel`; the paper's SDGM has it in all networks.
-        alpha: as for `ADGM`; the weight of the authors' code is 60: 0.1 N / N_l.
-        options: the others of `AuxiliaryModel`.
+        alpha: as for `ADGM`; the authors' code uses 60, which is 0.1 N / N_l.
+        options: the other options of `AuxiliaryModel`.
 
     Raises:
-        ConfigError: if an option cannot work.
+        ConfigError: if an option is invalid.
     """
 
     @checked
@@ -64,7 +64,7 @@ class SDGM(AuxiliaryModel):
 
     @checks_data
     def decode(self, zs: Tensor, ys: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Return the mean of p(x|a,y,z,c), `[B, *input_shape]`, a the mean of p(a|y,z).
+        """Return the mean of p(x|a,y,z,c), `[B, *input_shape]`, at a the mean of p(a|y,z).
 
         In evaluation mode; arguments as for `AuxiliaryModel.decode`.
         """

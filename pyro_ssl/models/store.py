@@ -11,16 +11,16 @@ from torch import nn
 from pyro_ssl.errors import ConfigError
 
 _counts: "dict[str, itertools.count[int]]" = {}
-# Which living model has which name in Pyro's parameter store.
+# Names in Pyro's parameter store of all models that are alive.
 _named: "WeakValueDictionary[str, nn.Module]" = WeakValueDictionary()
 # All names that models of this process have had.
 _given: set[str] = set()
-# What parts of a model were called in earlier versions, whose state dicts still load.
+# Former names of parts of a model: state dicts of earlier versions still load.
 _FORMER_NAMES = {"trunk.": "image_encoder.", "canvas.": "image_decoder."}
 
 
 def new_name(model: nn.Module) -> str:
-    """Return a name for a model that no other has: its class and a number; it is then taken."""
+    """Return a name for a model that no other has, its class and a number, and reserve it."""
     kind = type(model).__name__.lower()
     count = _counts.setdefault(kind, itertools.count())
     name = next(n for i in count if (n := f"{kind}_{i}") not in _named)
@@ -30,16 +30,16 @@ def new_name(model: nn.Module) -> str:
 
 
 def take_name(model: nn.Module, name: str, former: str) -> None:
-    """Take a name for a model and let its former one be free again.
+    """Give a model a name and release its former one.
 
     Raises:
-        ConfigError: if another model in use has this name, or Pyro could not take it.
+        ConfigError: if another model in use has this name, or Pyro cannot use it.
     """
     if not name or "$$$" in name:
         raise ConfigError(f"name is {name!r}, expected a string without '$$$', not empty")
     if _named.get(name, model) is not model:
         raise ConfigError(
-            f"name is {name!r}, as another {type(_named[name]).__name__} is called: two models "
+            f"name is {name!r}, which another {type(_named[name]).__name__} has: two models "
             "of one name share their parameters. Delete the other one, or choose another name"
         )
     if _named.get(former) is model:
@@ -49,25 +49,25 @@ def take_name(model: nn.Module, name: str, former: str) -> None:
 
 
 def warn_of_unread_parameters(model: nn.Module, own: str) -> None:
-    """Warn if Pyro's parameter store holds parameters that this model should have, and has not.
+    """Warn if Pyro's parameter store holds parameters of this model that it has not taken over.
 
-    That is so after the store was read from a file, until they are put into the model, and for good
-    if they have another name.
+    This is the case after the store was read from a file: until the model takes the parameters
+    over, or forever if they have another name.
 
     Args:
         model: the model.
-        own: its name.
+        own: the model's name.
     """
     learned = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
     path, parameter = next(learned, ("", None))
     found = {}
     for key, value in pyro.get_param_store().named_parameters():
-        # Parts of a model that are registered on their own have the "$$$" further down.
+        # Parts of a model that are registered on their own have the "$$$" further on.
         flat = key.replace("$$$", ".", 1)
         if parameter is not None and flat.endswith(f".{path}") and value.shape == parameter.shape:
             found[flat.removesuffix(f".{path}")] = value
     if own in found and found[own] is not parameter:
-        _warn(f"parameters of {own!r} that are not this model's own: put them into it by")
+        _warn(f"parameters named {own!r} that are not this model's own: copy them into it by")
         return
     for name, value in found.items():
         living = _named.get(name)
@@ -75,8 +75,8 @@ def warn_of_unread_parameters(model: nn.Module, own: str) -> None:
         owned = name in _given if living is None else theirs is value
         if not owned:
             _warn(
-                f"parameters of {name!r} that no model here has. If they are this model's, name it "
-                f"by m.named({name!r}), and put them into it by"
+                f"parameters named {name!r} that no model here has. If they are this model's, name "
+                f"it by m.named({name!r}), and copy them into it by"
             )
             return
 
@@ -90,7 +90,7 @@ def _warn(what: str) -> None:
 
 
 def use_present_names(state_dict: dict[str, Any], prefix: str) -> None:
-    """Rename, in place, what the state dict of an earlier version calls parts of a model."""
+    """Rename, in place, parts of a model in the state dict of an earlier version."""
     for former, name in _FORMER_NAMES.items():
         for key in [k for k in state_dict if k.startswith(prefix + former)]:
             state_dict[prefix + name + key[len(prefix + former) :]] = state_dict.pop(key)

@@ -15,16 +15,16 @@ def add_term(name: str, loss: Tensor, weight: float = 1.0, bound_weight: float =
     `weight + bound_weight` times the sum over its rows.
 
     Reports give the term unweighted, as `name`; `FitConfig.anneal` and `FitConfig.term_weights`
-    take the same name. Bounds contain only `bound_weight` times the term. A plain `pyro.factor` of
-    a guide is reported and annealed in the same way, belongs to no bound unless its name is
+    use the same name. Bounds contain only `bound_weight` times the term. A plain `pyro.factor` of
+    a guide is reported and annealed in the same way. It belongs to no bound unless its name is
     `kl_SITE`, and its rows weigh as much as those of the bound.
 
     Args:
         name: name of the factor.
         loss: the term of each row in nats, `[n]`, a differentiable function of the parameters.
         weight: weight of its mean beside the bound per example.
-        bound_weight: weight with which it is part of the bound itself, where labelled and
-            unlabelled rows weigh in proportion to their numbers in the data.
+        bound_weight: weight of the term within the bound itself, where labelled and unlabelled
+            rows weigh in proportion to their numbers in the data.
     """
     # has_rsample=True: False would add a score-function gradient, though nothing is drawn here.
     factor = dist.Unit(loss, has_rsample=True)

@@ -21,7 +21,7 @@ from pyro_ssl.options import checked
 
 
 class VAE(PyroModel):
-    """Variational autoencoder; called M1 where a classifier or an M2 takes its latents as inputs.
+    """Variational autoencoder; called M1 where a classifier or an M2 uses its latents as inputs.
 
     Generative program, with D latent dimensions::
 
@@ -42,9 +42,9 @@ class VAE(PyroModel):
     NeurIPS 2014, eq. 1, 3 and 5.
 
     Differs from the papers: the widths are those of the authors' code; scales are softplus of the
-    network's output plus 1e-4 (`min_scale` of `Gaussian` in p(x|z)), not the exponential of half a
-    log-variance; batch norm and other likelihoods are options; no prior on the weights, which are
-    initialised as torch does.
+    network's output plus 1e-4 (in p(x|z) plus `min_scale` of `Gaussian`), not the exponential of
+    half a log-variance; batch norm and other likelihoods are options; no prior on the weights,
+    which are initialised as torch does.
 
     Args:
         input_shape: shape of one input, with values that the likelihood takes.
@@ -54,14 +54,14 @@ class VAE(PyroModel):
         batch_norm: use batch norm in both networks.
         likelihood: the family of p(x|z), an object or a name: `Gaussian(0.1)`, `"gaussian"` (a
             scale learned for each value and z); see `pyro_ssl.likelihoods`.
-        encoder: a network instead of the library's. It is called with inputs `[N, *feature_shape]`
-            of the likelihood, and returns `[N, 2 D]`: locations, then scales before softplus.
-            `hidden_dims` and `batch_norm` do not apply to it.
-        decoder: likewise, called with latents `[N, D]`; returns `[N, *output_shape]` of the
+        encoder: your own network instead of the library's. It is called with inputs
+            `[N, *feature_shape]` of the likelihood, and returns `[N, 2 D]`: locations, then scales
+            before softplus. `hidden_dims` and `batch_norm` do not apply to it.
+        decoder: your own network, called with latents `[N, D]`; returns `[N, *output_shape]` of the
             likelihood.
 
     Raises:
-        ConfigError: if an option, or a given network's call, cannot work.
+        ConfigError: if an option is invalid, or a given network cannot be called as described.
     """
 
     takes_covariates = True
@@ -94,7 +94,7 @@ class VAE(PyroModel):
         return StaticEnum_ELBO(max_plate_nesting=1, closed_form_kl=True)
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
-        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only says which rows are labelled."""
+        """Run p(x, z) on `xs` `[B, *input_shape]`; `ys` only tells which rows are labelled."""
         pyro.module(self._name, self)
         batch = self._batch(xs, ys)
         prior = standard_normal(batch.xs, self.latent_dim)
@@ -150,14 +150,14 @@ class VAE(PyroModel):
     def decode(self, zs: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Return the mean of p(x|z), `[B, *input_shape]`, of `zs` `[B, D]`, in evaluation mode.
 
-        With covariates `[B, C]`, for a `CovariateLikelihood`, it is that of p(x|z,c).
+        With covariates `[B, C]`, for a `CovariateLikelihood`, return the mean of p(x|z,c).
         """
         with evaluating(self):
             return self._mean_of(self._outputs(zs, covariates), covariates)
 
     @checks_data
     def sample(self, num: Natural, covariates: Tensor | None = None) -> Tensor:
-        """Draw `num` times z from its prior and return the means of p(x|z), see `decode`."""
+        """Draw z `num` times from its prior; return the means of p(x|z), `[num, *input_shape]`."""
         parameter = next(self.parameters())
         zs = torch.randn(num, self.latent_dim, dtype=parameter.dtype, device=parameter.device)
         return self.decode(zs, covariates)

@@ -1,8 +1,8 @@
-"""Between an image or a signal and the fully connected networks: flattening, or convolutions.
+"""Networks between an image or a signal and a vector: flattening, or convolutions.
 
-An encoder maps images to vectors, a decoder vectors to images. Both accept leading batch dimensions
-of any number and return their input's dtype, as all networks do. Convolutions are of an image
-(channels, height, width) or of a signal (channels, length), of any size.
+An encoder maps images to vectors, a decoder maps vectors to images. Like all networks here, both
+accept any number of leading batch dimensions and return their input's dtype. Inputs of convolutions
+are images (channels, height, width) or signals (channels, length), of any size.
 """
 
 import math
@@ -19,18 +19,18 @@ from pyro_ssl.options import checked
 
 # Convolutions halve the image until its sides are at most this long.
 _SMALLEST = 8
-# How many times channels double.
+# Number of times that channels double.
 _DOUBLINGS = 3
 
 
 class FlatEncoder(nn.Module):
-    """The pixels of an image as a vector.
+    """Flattens the pixels of an image to a vector.
 
     Args:
         input_shape: shape of an image.
 
     Attributes:
-        out_features: number of its pixels.
+        out_features: number of pixels.
     """
 
     @checked
@@ -45,13 +45,13 @@ class FlatEncoder(nn.Module):
 
 
 class FlatDecoder(nn.Module):
-    """A vector as the pixels of an image.
+    """Reshapes a vector to the pixels of an image.
 
     Args:
         input_shape: shape of an image.
 
     Attributes:
-        in_features: number of its pixels.
+        in_features: number of pixels.
     """
 
     @checked
@@ -66,22 +66,22 @@ class FlatDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions that halve an image until its sides are at most 8 pixels, or a signal likewise.
+    """Convolutions that halve an image until its sides are at most 8 pixels; or halve a signal.
 
     Kernels are 4 by 4, or 4 long; an activation follows each convolution. Half of an odd side is
-    rounded up: the image gets zeros at its lower and right border, of one pixel.
+    rounded up: the image gets one row or column of zeros at its lower or right border.
 
     Args:
         input_shape: channels, height and width, or channels and length.
-        channels: channels after the first convolution; each further one doubles them, up to eight
-            times that number.
+        channels: channels after the first convolution; each further convolution doubles them, up to
+            eight times that number.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
         out_features: length of the vector that an image becomes.
 
     Raises:
-        ConfigError: if the shape is none of these, or the activation is not for convolutions.
+        ConfigError: if the shape is neither, or the activation is not for convolutions.
     """
 
     @checked
@@ -109,20 +109,20 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The layers of `ConvEncoder` in reverse order: an activation, then a convolution, each time.
+    """The layers of `ConvEncoder` in reverse order; an activation precedes each convolution.
 
-    Where a side of the encoder's image was odd, the last pixels are cut off.
+    If a side of the encoder's image was odd, the last pixels are cut off.
 
     Args:
         input_shape: channels, height and width of the image, or channels and length of the signal.
-        channels: those of `ConvEncoder`'s first convolution.
+        channels: channels of `ConvEncoder`'s first convolution.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
 
     Attributes:
         in_features: length of the vector.
 
     Raises:
-        ConfigError: as `ConvEncoder`.
+        ConfigError: as for `ConvEncoder`.
     """
 
     @checked
@@ -158,14 +158,14 @@ def image_nets(
     """Return a network from images to vectors, and one from vectors to images.
 
     Args:
-        input_shape: shape of what is encoded.
-        channels: those of `ConvEncoder` and `ConvDecoder`; None for `FlatEncoder` and
+        input_shape: shape of the encoder's input.
+        channels: channels of `ConvEncoder` and `ConvDecoder`; None for `FlatEncoder` and
             `FlatDecoder`.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        output_shape: shape of what is decoded; `input_shape` if None.
+        output_shape: shape of the decoder's output; `input_shape` if None.
 
     Raises:
-        ConfigError: as `ConvEncoder`, if there are `channels`.
+        ConfigError: as for `ConvEncoder`, if `channels` are given.
     """
     outputs = input_shape if output_shape is None else output_shape
     if channels is None:
@@ -179,7 +179,7 @@ def image_nets(
 def _plan(
     input_shape: tuple[int, ...], channels: int, activation: str
 ) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Return the channels of each halving, and the sides at first and after each."""
+    """Return the channels of each halving, and the sides before the first and after each."""
     if activation == "maxout":
         raise ConfigError("activation is 'maxout', which convolutions do not have: choose another")
     if len(input_shape) not in (2, 3):
@@ -196,13 +196,13 @@ def _plan(
 
 
 def _evened(images: Tensor, sides: int) -> Tensor:
-    """Return images whose last `sides` dimensions are even, by a border of zeros at their end."""
+    """Return images whose last `sides` dimensions are even, with zeros added at their end."""
     odd = [side % 2 for side in images.shape[-sides:]]
     return F.pad(images, [n for o in reversed(odd) for n in (0, o)]) if any(odd) else images
 
 
 def _cut(images: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """Return the beginning of each of the images' last dimensions, of these lengths."""
+    """Return the beginning, of these lengths, of each of the images' last dimensions."""
     for dim, side in enumerate(sides, -len(sides)):
         if images.shape[dim] != side:
             images = images.narrow(dim, 0, side)

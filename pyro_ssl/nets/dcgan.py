@@ -24,7 +24,7 @@ class Generator(nn.Module):
         channels: channels of the last hidden layer; they double towards the latents.
 
     Raises:
-        ConfigError: if images of that shape cannot be made.
+        ConfigError: if images of this shape cannot be made.
     """
 
     @checked
@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
         channels: channels of the first layer; each further layer doubles them.
 
     Raises:
-        ConfigError: as `Generator`.
+        ConfigError: as for `Generator`.
     """
 
     @checked
@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
         for number, (before, after) in enumerate(pairwise([image_shape[0], *widths])):
             layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
             if number:
-                # As in the paper, no batch norm where pixels come in.
+                # As in the paper, there is no batch norm in the layer of the pixels.
                 layers.append(nn.BatchNorm2d(after))
             layers.append(nn.LeakyReLU(0.2))
         layers.append(nn.Conv2d(widths[-1], 1, 4))
@@ -78,12 +78,19 @@ class Discriminator(nn.Module):
 
 
 def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-    """Return the mean of -log D(real) - log(1 - D(fake)), nats; `fake` is detached."""
+    """Return the mean of -log D(real) - log(1 - D(fake)), a scalar in nats.
+
+    `real` and `fake` are images `[B, *image_shape]`; `fake` is detached.
+    """
     return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
 
 
 def generator_loss(discriminator: Discriminator, fake: Tensor) -> Tensor:
-    """Return the mean of -log D(fake), the non-saturating loss of Goodfellow et al. (2014)."""
+    """Return the mean of -log D(fake), a scalar in nats, for images `[B, *image_shape]`.
+
+    This is the non-saturating loss of Goodfellow et al., "Generative adversarial nets", NeurIPS
+    2014, section 3.
+    """
     return F.softplus(-discriminator(fake)).mean()
 
 
@@ -100,7 +107,7 @@ def _widths(image_shape: tuple[int, ...], channels: int) -> list[int]:
 
 @torch.no_grad()
 def _initialise(network: nn.Module) -> None:
-    """Draw weights as the paper does: N(0, 0.02^2), scales of batch norm N(1, 0.02^2)."""
+    """Draw weights as in the paper: N(0, 0.02^2); scales of batch norm from N(1, 0.02^2)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.normal_(0.0, 0.02)

@@ -11,26 +11,26 @@ from pyro_ssl.nets.modes import evaluating
 from pyro_ssl.option_kinds import Shape, Size
 from pyro_ssl.options import checked
 
-# A network of the user's instead of one of the library's.
+# The annotation of an option that is a user's network, or None.
 Network = Annotated[nn.Module | None, "a torch.nn.Module, or None"]
 
 
 class GivenNetwork(nn.Module):
     """A user's network in a form that models can call like the library's networks.
 
-    The user's network is called with rows `[N, *input_shape]`, whatever the dimensions of the
-    batch, and, if there are `num_labels`, with labels `[N, num_labels]` too: one-hot, points of the
-    simplex, or attributes, floating. It returns `[N, *output_shape]`.
+    The user's network is called with rows `[N, *input_shape]`, for any dimensions of the batch. If
+    `num_labels` is given, it is also called with labels `[N, num_labels]`, floating: one-hot,
+    points of the simplex, or attributes. It returns `[N, *output_shape]`.
 
     Args:
         network: the user's network.
         input_shape: shape of its input for one row.
         output_shape: shape of its output for one row.
-        num_labels: numbers that make up a label; None for a network without labels.
+        num_labels: size of a label vector; None for a network without labels.
         name: the option's name, for errors.
 
     Raises:
-        ConfigError: if it is no module, cannot be called like this, or returns another shape.
+        ConfigError: if it is not a module, cannot be called like this, or returns another shape.
     """
 
     @checked
@@ -61,7 +61,7 @@ class GivenNetwork(nn.Module):
         if ys is not None:
             assert self.num_labels is not None
             if not ys.is_floating_point():
-                # Not F.one_hot, which reads the tensor's values: a compiled step cannot.
+                # Not F.one_hot: it reads the tensor's values, which a compiled step cannot do.
                 ys = torch.eye(self.num_labels, dtype=xs.dtype, device=xs.device)[ys]
             lead = torch.broadcast_shapes(lead, ys.shape[:-1])
             arguments = (ys.expand(*lead, self.num_labels).reshape(-1, self.num_labels),)
@@ -82,10 +82,10 @@ class GivenNetwork(nn.Module):
             with torch.no_grad(), evaluating(self.network):
                 found = self.network(*arguments)
         except Exception as error:
-            # A network may raise any error when its call does not suit it.
+            # A network may raise any error if its arguments do not suit it.
             raise ConfigError(
                 f"{name} cannot be called with {given} ({error}): see the model's docstring for "
-                "what it is given"
+                "the arguments that it gets"
             ) from error
         wanted = [2, *self.output_shape]
         if not isinstance(found, Tensor) or list(found.shape) != wanted:

@@ -22,7 +22,7 @@ MAXOUT_PIECES = 4
 
 
 def maxout(hs: Tensor) -> Tensor:
-    """Return the largest of each `MAXOUT_PIECES` neighbours along the last dimension.
+    """Return the largest of each 4 (`MAXOUT_PIECES`) neighbours, `[..., F / 4]` of `[..., F]`.
 
     Source: Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout networks", ICML 2013.
     """
@@ -56,7 +56,7 @@ class LabelledLinear(nn.Module):
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.embedding = nn.Embedding(num_classes, out_features)
-        # The bound nn.Linear would draw from had the one-hot label been concatenated.
+        # The range that nn.Linear would draw from if the one-hot label were concatenated.
         bound = (in_features + num_classes) ** -0.5
         nn.init.uniform_(self.embedding.weight, -bound, bound)
 
@@ -84,11 +84,11 @@ class MLP(nn.Module):
         num_classes: if given, `forward` takes labels too, see `LabelledLinear`.
         activation: a key of `ACTIVATIONS`.
         batch_norm: normalise before each activation over all leading dimensions; `"separate"` takes
-            the statistics of labelled and of unlabelled rows apart, see `SeparateBatchNorm`.
+            statistics over labelled and over unlabelled rows apart, see `SeparateBatchNorm`.
         input_dropout: probability of dropping each input in training mode.
-        beside: size of a second input, 0 for none, which enters the first layer by a matrix of its
-            own: the same function as a layer of both concatenated, but what the first input
-            contributes is computed once, however many second ones there are beside it.
+        beside: size of a second input, 0 for none. It enters the first layer through its own
+            matrix: the same function as a layer of both inputs concatenated, but the contribution
+            of the first input is computed only once for any number of second inputs.
 
     Raises:
         ConfigError: if a width is below 1, the activation unknown, or a probability outside [0, 1).
@@ -134,9 +134,9 @@ class MLP(nn.Module):
 
         Args:
             xs: inputs `[..., in_features]`.
-            ys: labels, as `LabelledLinear` takes them, if there are `num_classes`.
+            ys: labels, as `LabelledLinear` takes them, if `num_classes` is given.
             labelled: whether the labels of these rows are known, for `SeparateBatchNorm`.
-            beside: second inputs `[..., beside]`, broadcast against the others, if there are any.
+            beside: second inputs `[..., beside]`, broadcast against the first ones, if any.
             shares: weights `[...]` in the statistics of `SeparateBatchNorm`; None for equal ones.
 
         Raises:
@@ -152,7 +152,7 @@ class MLP(nn.Module):
             hs = hs + self.beside(beside)
         activate = ACTIVATIONS[self.activation]
         for norm, layer in zip(self.norms, self.layers[1:], strict=True):
-            # BatchNorm1d takes a single batch dimension.
+            # BatchNorm1d takes only one batch dimension.
             rows = hs.flatten(0, -2)
             if self.training and len(rows) < 2 and not isinstance(norm, nn.Identity):
                 raise ConfigError(
@@ -170,11 +170,11 @@ class MLP(nn.Module):
 
 
 def in_class_chunks(function: Callable[..., Tensor], chunk: int | None, *tensors: Tensor) -> Tensor:
-    """Return `function(*tensors)`, computed for `chunk` classes, the first dimension, at a time.
+    """Return `function(*tensors)`, computed for `chunk` classes (the first dimension) at a time.
 
-    The gradient computes what is inside a chunk a second time instead of keeping it, so that memory
-    grows with the chunk and not with the number of classes. `function` must draw nothing. With None
-    for `chunk` all classes are computed at once, and once.
+    The backward pass computes each chunk again instead of storing its intermediate results, so that
+    memory grows with the chunk and not with the number of classes. `function` must draw no random
+    numbers. If `chunk` is None, all classes are computed at once, and only once.
     """
     if chunk is None:
         return function(*tensors)

@@ -1,4 +1,4 @@
-"""Batch norm: of labelled and unlabelled rows apart, of rows evaluated with several classes."""
+"""Batch norm with separate statistics for labelled and unlabelled rows, and with row weights."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from pyro_ssl.errors import ConfigError
 from pyro_ssl.option_kinds import OneOf, Size
 from pyro_ssl.options import checked
 
-# "parted" is what earlier versions called "separate".
+# "parted" is the former name of "separate".
 BatchNorm = Annotated[
     bool | str, "True, False or 'separate'", OneOf((True, False, "separate", "parted"))
 ]
@@ -21,8 +21,8 @@ class SeparateBatchNorm(nn.Module):
     """Batch norm with separate statistics for labelled and for unlabelled rows.
 
     Scale and shift are common to both. In evaluation mode all rows are normalised by the statistics
-    of unlabelled rows, since new rows resemble these. No running averages of labelled rows are
-    kept: they are few, and their averages would not be used.
+    of unlabelled rows, since new rows resemble these. No running averages are kept for labelled
+    rows: they are few, and the averages would not be used.
 
     Args:
         width: size of the last dimension.
@@ -58,12 +58,12 @@ class SeparateBatchNorm(nn.Module):
         centred = rows - mean
         variance = (each * centred.square()).sum(0)
         with torch.no_grad():
-            # Unbiased, as torch keeps it; of equal shares this is B / (B - 1).
+            # The unbiased variance, as torch keeps it; for equal shares the factor is B / (B - 1).
             unbiased = variance / (1 - shares.square().sum()).clamp(min=1e-6)
             for kept, seen in ((norm.running_mean, mean), (norm.running_var, unbiased)):
                 assert kept is not None
-                # `data`: an earlier call's gradient, which torch's own kernel lets see the averages
-                # that it was given, must not find them changed.
+                # Through `data`, since the gradient of an earlier call in torch's own kernel holds
+                # these averages, and raises an error if it finds them changed.
                 kept.data.lerp_(seen, norm.momentum or 0.0)
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.add_(1)
@@ -72,16 +72,16 @@ class SeparateBatchNorm(nn.Module):
 
 
 def as_batch_norm(batch_norm: bool | str) -> bool | str:
-    """Return the option `batch_norm`; `"separate"` is `"parted"` in earlier files."""
+    """Return the option `batch_norm`; `"parted"`, its name in earlier files, becomes "separate"."""
     return "separate" if batch_norm == "parted" else batch_norm
 
 
 def as_one_batch_norm(batch_norm: bool | str, reason: str) -> bool:
-    """Return the option `batch_norm` of a model that has no separate statistics.
+    """Return the option `batch_norm` of a model that cannot have separate statistics.
 
     Args:
         batch_norm: the option.
-        reason: why not, for the error.
+        reason: why it cannot, for the error.
 
     Raises:
         ConfigError: if it is not True or False.
@@ -93,14 +93,14 @@ def as_one_batch_norm(batch_norm: bool | str, reason: str) -> bool:
 
 
 def class_shares(class_logits: Tensor, ys: Tensor) -> Tensor | None:
-    """Return the weight of each row, draw and class in statistics; they sum to 1.
+    """Return the weight of each row, draw and class in statistics; all weights sum to 1.
 
     Args:
         class_logits: unnormalised log q(y|.), `[..., n, K]`.
-        ys: labels: the classes of each row along a further first dimension; or one of each row.
+        ys: labels: all classes of each row along a further first dimension, or one for each row.
 
     Returns:
-        Weights `[classes, ..., n]`, or None where each row has one class.
+        Weights `[classes, ..., n]`, or None if each row has one class.
     """
     log_q = Categorical(logits=class_logits.detach(), validate_args=False).log_prob(ys)
     if log_q.dim() == class_logits.dim() - 1:

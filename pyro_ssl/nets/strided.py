@@ -1,4 +1,4 @@
-"""Convolutions of stride 2, whose gradients can be recorded where several models train at once."""
+"""Convolutions of stride 2, whose gradients can be recorded while several models train at once."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Of images and of signals: halving, and doubling.
+# For images and for signals: halving, and doubling.
 _HALVING = {2: F.conv2d, 1: F.conv1d}
 _DOUBLING = {2: F.conv_transpose2d, 1: F.conv_transpose1d}
 
 
 def halved(xs: Tensor, layer: Any) -> Tensor:
-    """Return what a convolution with kernels of 4, stride 2 and padding 1 makes of images.
+    """Return a convolution of images with kernels of 4, stride 2 and padding 1.
 
     Args:
         xs: `[N, I, *sides]`, one or two sides, even.
@@ -27,7 +27,7 @@ def halved(xs: Tensor, layer: Any) -> Tensor:
 
 
 def doubled(hs: Tensor, layer: Any) -> Tensor:
-    """Return what a transposed convolution of the same kind makes of images.
+    """Return a transposed convolution of images with kernels of 4, stride 2 and padding 1.
 
     Args:
         hs: `[N, I, *sides]`, one or two sides.
@@ -44,14 +44,14 @@ def doubled(hs: Tensor, layer: Any) -> Tensor:
 def _mapped(weight: Tensor) -> bool:
     """Return whether `torch.func.vmap` maps over weights.
 
-    Their gradients are then convolutions of `F.conv2d` and the like: TorchScript, with which
+    If so, their gradients are computed by `F.conv2d` and the like: TorchScript, with which
     `pyro_ssl.infer.ensemble` records a step, does not take torch's own gradient of a convolution.
     """
     return torch._C._functorch.is_batchedtensor(weight)
 
 
 class _Halved(torch.autograd.Function):
-    """A convolution of stride 2, whose gradient is made of convolutions."""
+    """A convolution of stride 2, whose gradient consists of convolutions."""
 
     generate_vmap_rule = True
 
@@ -71,7 +71,7 @@ class _Halved(torch.autograd.Function):
 
 
 class _Doubled(torch.autograd.Function):
-    """A transposed convolution of stride 2, likewise."""
+    """A transposed convolution of stride 2, whose gradient consists of convolutions."""
 
     generate_vmap_rule = True
 
@@ -93,8 +93,8 @@ class _Doubled(torch.autograd.Function):
 def _of_weight(large: Tensor, small: Tensor) -> Tensor:
     """Return the gradient `[S, L, 4, ...]` of weights between `[N, L, ...]` and `[N, S, ...]`.
 
-    It is a convolution itself, of which channels are the rows: `sum_n,h small[n, s, h]
-    large[n, l, 2 h + k - 1]` for the weight's place k.
+    It is itself a convolution, with rows as channels: `sum_n,h small[n, s, h]
+    large[n, l, 2 h + k - 1]` for the weight's index k.
     """
     kernels = small.transpose(0, 1)
     convolve = _HALVING[large.dim() - 2]

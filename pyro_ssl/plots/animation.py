@@ -10,12 +10,12 @@ from PIL import Image
 
 
 def save_animation(frames: Sequence[Figure], path: Path, milliseconds: int = 200) -> None:
-    """Write figures of one size as a GIF that loops and shows its last frame for longer.
+    """Write figures of one size as a GIF that loops and shows its last frame longer.
 
     Args:
         frames: the figures.
         path: the file to write.
-        milliseconds: how long a frame is shown; the last one ten times as long.
+        milliseconds: time for which a frame is shown; the last one is shown ten times as long.
     """
     images = []
     for figure in frames:

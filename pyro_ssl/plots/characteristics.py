@@ -32,13 +32,13 @@ def class_swaps(model: CCVAE, xs: Tensor) -> Figure:
 def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float = 3.0) -> Figure:
     """Draw one input with one dimension of z_class changed, another dimension in each row.
 
-    The other latents are the mean of q(z|x). The dimension runs from `reach` standard deviations
-    below to `reach` above the mean of the mixture of all classes' priors.
+    The other latents are the mean of q(z|x). The changed dimension runs from `reach` standard
+    deviations below to `reach` above the mean of the mixture of all classes' priors.
 
     Args:
         model: the model.
         x: an input, `input_shape`.
-        steps: images a row.
+        steps: number of images per row.
         reach: largest distance from the mean, in standard deviations.
     """
     z = model.encode(x.unsqueeze(0))[0].squeeze(0)
@@ -54,15 +54,15 @@ def characteristic_walks(model: CCVAE, x: Tensor, steps: int = 9, reach: float =
 
 @torch.no_grad()
 def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> Figure:
-    """Draw inputs while z_style moves in a straight line to that of another input.
+    """Draw inputs while z_style moves along a straight line to that of another input.
 
     z_class does not change.
 
     Args:
         model: the model.
         starts: inputs `[R, *input_shape]`, one for each row of the figure.
-        ends: inputs whose style is the last of each row, `[R, *input_shape]`.
-        steps: images a row.
+        ends: inputs whose style is reached at the end of each row, `[R, *input_shape]`.
+        steps: number of images per row.
     """
     dims = model.prior_loc.shape[-1]
     first, last = model.encode(starts)[0], model.encode(ends)[0]
@@ -75,13 +75,13 @@ def style_walks(model: CCVAE, starts: Tensor, ends: Tensor, steps: int = 9) -> F
 
 @torch.no_grad()
 def class_variances(model: CCVAE, draws: int = 200) -> Figure:
-    """Draw the mean of samples of each class, and below it each value's standard deviation.
+    """Draw the mean of samples of each class, and below it the standard deviation of each value.
 
     For attributes, draw samples without and with each attribute, see `labels_in_turn`.
 
     Args:
         model: the model.
-        draws: samples of each class.
+        draws: number of samples of each class.
     """
     drawn = [model.sample(ys) for ys in labels_in_turn(model, draws)]
     images = torch.stack([xs.mean(0) for xs in drawn] + [xs.std(0) for xs in drawn])

@@ -1,4 +1,4 @@
-"""What a fitted classifier is like: its training, its latents, its bounds, what it restores."""
+"""Figures of a fitted classifier: training, latents, bounds, reconstructions."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Of figures for narrow pages too, in inches.
+# Sizes in inches that also suit narrow pages.
 _WIDTH = 4.6
-# Okabe and Ito's colours, which differ for colour-blind eyes too, but for black and a yellow that
-# is too light for points.
+# The colours of Okabe and Ito, which colour-blind people can tell apart, without black and a yellow
+# that is too light for points.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D")
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 class ClassMarker(NamedTuple):
-    """How points of a class are drawn."""
+    """The colour and shape of points of a class."""
 
     colour: str
     shape: str
 
 
 def class_markers(classes: int) -> list[ClassMarker]:
-    """Return a colour and a shape for each class; from the 57th class on they come again."""
+    """Return a colour and a shape for each class; from the 57th class on they repeat."""
     return [
         ClassMarker(_COLOURS[code % len(_COLOURS)], _SHAPES[code % len(_SHAPES)])
         for code in range(classes)
@@ -40,7 +40,7 @@ def class_markers(classes: int) -> list[ClassMarker]:
 
 
 def training_course(history: "pd.DataFrame", falls_from: float | None) -> Figure:
-    """Draw loss and measure of a classifier's training over its steps.
+    """Draw loss and measure over the steps of a classifier's training.
 
     Args:
         history: the columns `step`, `loss` and `measure`, in nats per row; see
@@ -68,15 +68,15 @@ def training_course(history: "pd.DataFrame", falls_from: float | None) -> Figure
 
 
 def latent_map(points: Floats, codes: Codes, classes: int) -> Figure:
-    """Draw rows as points of a plane, labelled ones as `class_markers` says.
+    """Draw rows as points in the plane, labelled ones with their `class_markers`.
 
     Args:
         points: `[N, 2]`.
-        codes: their labels `[N]`, -1 where unknown: small and grey.
+        codes: their labels `[N]`, -1 where unknown: these are small and grey.
         classes: number of classes K.
 
     Raises:
-        DataError: if the points are of other than two dimensions.
+        DataError: if points do not have two dimensions.
     """
     if points.ndim != 2 or points.shape[1] != 2:
         raise DataError(f"points has shape {points.shape}, expected (N, 2): project them first")
@@ -95,12 +95,12 @@ def latent_map(points: Floats, codes: Codes, classes: int) -> Figure:
 
 
 def bound_distribution(bounds: Floats, low: float, middle: float) -> Figure:
-    """Draw how bounds on log p(x) of rows are distributed.
+    """Draw the distribution of bounds on log p(x) of rows.
 
     Args:
-        bounds: `[N]`, in nats per value. Those far below `low` are drawn together.
-        low: a bound that is drawn as a line: below it rows are unlike the others.
-        middle: their median, drawn as a line.
+        bounds: `[N]`, in nats per value. Bounds far below `low` are drawn in one bar.
+        low: a bound that is drawn as a line: below it, rows are unlike the others.
+        middle: the median of the bounds, drawn as a line.
     """
     figure = Figure(figsize=(_WIDTH, 2.7), layout="constrained")
     axes = figure.subplots()
@@ -117,10 +117,10 @@ def bound_distribution(bounds: Floats, low: float, middle: float) -> Figure:
 
 
 def signal_reconstructions(originals: Floats, reconstructed: Floats) -> Figure:
-    """Draw the first channel of signals `[R, C, T]`, and of their reconstructions over it.
+    """Draw the first channel of signals `[R, C, T]`, with their reconstructions on top.
 
     Raises:
-        DataError: if they are no signals.
+        DataError: if they are not signals.
     """
     if np.ndim(originals) != 3 or np.shape(originals) != np.shape(reconstructed):
         raise DataError(
@@ -142,7 +142,7 @@ def signal_reconstructions(originals: Floats, reconstructed: Floats) -> Figure:
 
 
 def _fit_later(axes: Axes, values: Floats) -> None:
-    """Fit the second axis to values without the first, which may be far from all that follows."""
+    """Fit the second axis to all values except the first, which may be far from the others."""
     later = values[1:][np.isfinite(values[1:])]
     if len(later):
         margin = 0.08 * (later.max() - later.min() + 1e-9)

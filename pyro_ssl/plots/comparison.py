@@ -1,9 +1,9 @@
 """Models side by side over epochs, each trained from several seeds.
 
-Each function takes `runs`: for each model one frame a seed, as returned by `History.to_frame`. The
-place of a model in `runs` decides its colour and dashes, so that they agree between figures of the
-same models. A line is the mean over seeds, its band reaches from the lowest seed to the highest,
-and a seed that stopped early keeps its last value.
+Each function takes `runs`: for each model, one frame per seed, as returned by `History.to_frame`. A
+model's position in `runs` determines its colour and dashes, so that they agree between figures of
+the same models. A line is the mean over seeds, its band reaches from the lowest to the highest
+seed, and a seed that stopped early keeps its last value.
 """
 
 import re
@@ -40,9 +40,9 @@ def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str
     the first quarter of the epochs, and models that end far below the rest, which the legend marks.
 
     Args:
-        runs: frames by model, with `validation_accuracy` in [0, 1]; a model that lacks this column
-            is left out.
-        title: what was trained on what.
+        runs: frames by model, with `validation_accuracy` in [0, 1]; a model without this column is
+            left out.
+        title: what was trained on which data.
 
     Raises:
         DataError: if no model has the column.
@@ -58,15 +58,15 @@ def validation_accuracy(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str
 def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
     """Draw negative ELBOs of unlabelled training rows and of validation rows, nats per example.
 
-    Models can be compared by them, but not by their objectives, which weigh rows and terms in
-    different ways. The legend is sorted by the last epoch, the lowest first, on validation rows if
+    They allow a comparison of models; objectives do not, since these weigh rows and terms
+    differently. The legend is sorted by the last epoch, the lowest first, on validation rows if
     there are any. The axes may leave out the first quarter of the epochs, and models that end far
     above the rest, which the legend marks.
 
     Args:
-        runs: frames by model, with `unlabelled_elbo` or `validation_elbo`; a model is left out
-            of the panel whose column it lacks.
-        title: what was trained on what.
+        runs: frames by model, with `unlabelled_elbo` or `validation_elbo`; a model is left out of
+            the panel of a column that it lacks.
+        title: what was trained on which data.
 
     Raises:
         DataError: if no model has either column.
@@ -85,12 +85,12 @@ def losses(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
 
 
 def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figure:
-    """Draw the KL divergence of each latent site of unlabelled rows, a panel for each site.
+    """Draw the KL divergence of each latent site for unlabelled rows, a panel for each site.
 
     Args:
         runs: frames by model, with a column `unlabelled_kl_SITE` for each site, in nats per
             example; a model is left out of the panels of sites that it lacks.
-        title: what was trained on what.
+        title: what was trained on which data.
 
     Raises:
         DataError: if no model has such a column.
@@ -109,7 +109,7 @@ def kl_by_site(runs: "Mapping[str, Sequence[pd.DataFrame]]", title: str) -> Figu
 
 @dataclass(frozen=True)
 class _Panel:
-    """Contents of one pair of axes; `curves` by model, as `_over_seeds` returns them."""
+    """Content of one pair of axes; `curves` by model, as `_over_seeds` returns them."""
 
     heading: str
     unit: str
@@ -120,7 +120,7 @@ class _Panel:
 def _curves(
     runs: "Mapping[str, Sequence[pd.DataFrame]]", column: str, factor: float = 1
 ) -> "dict[str, pd.DataFrame]":
-    """Return, for models with the column, its mean, low and high over seeds, times `factor`."""
+    """Return mean, low and high over seeds of a column, times `factor`, for models with it."""
     curves = {}
     for name, frames in runs.items():
         having = [frame.set_index("epoch")[column].dropna() for frame in frames if column in frame]
@@ -179,7 +179,7 @@ def _compare(
 
 
 def _empty_figure(panels: int, title: str, legend: Sequence[str]) -> Figure:
-    """Return a figure of so many empty axes, with room on the right for the legend's lines."""
+    """Return a figure with `panels` empty axes, and room on the right for the legend's lines."""
     columns = 2 if panels == 4 else min(panels, 3)
     rows = -(-panels // columns)
     width = width_for(title, 6.4 if columns == 1 else 4.2 * columns)

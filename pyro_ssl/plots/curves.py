@@ -16,12 +16,12 @@ from pyro_ssl.metrics.classification import confidence_bins
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns of single latent dimensions, of which there may be many.
+# Columns of single latent dimensions, which may be many.
 KL_OF_DIMENSION = re.compile(names.kl_of_dimension("z", r"(\d+)"))
 
 
 def width_for(title: str, inches: float) -> float:
-    """Return a figure's width in inches, more than `inches` if the title needs more."""
+    """Return a figure's width: `inches`, or more if the title needs more."""
     return max(inches, 0.095 * max(map(len, title.splitlines()), default=0))
 
 
@@ -37,8 +37,8 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
     `kl_by_dimension` draws the KL of single dimensions.
 
     Args:
-        frame: one row an epoch, as returned by `History.to_frame`.
-        title: what was trained on what.
+        frame: one row per epoch, as returned by `History.to_frame`.
+        title: what was trained on which data.
     """
     divergences = [c for c in frame.columns if names.is_reported_kl(c)]
     bounds = [names.reported(names.ELBO, kind) for kind in names.KINDS]
@@ -75,12 +75,12 @@ def learning_curves(frame: "pd.DataFrame", title: str) -> Figure:
 def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
     """Draw the KL divergence of each dimension of z over epochs as a heat map.
 
-    Dimensions are sorted by the KL of the last epoch, the largest at the top, and numbered as in
-    the columns.
+    Dimensions are sorted by the KL of the last epoch, the largest at the top; their numbers are
+    those of the columns.
 
     Args:
-        frame: one row an epoch, with columns `validation_kl_z_D`, in nats per example.
-        title: what was trained on what.
+        frame: one row per epoch, with columns `validation_kl_z_D`, in nats per example.
+        title: what was trained on which data.
 
     Raises:
         DataError: if the frame has no such column.
@@ -108,12 +108,12 @@ def kl_by_dimension(frame: "pd.DataFrame", title: str) -> Figure:
 
 
 def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -> Figure:
-    """Draw accuracy against confidence of the likeliest class, and a histogram of confidence.
+    """Draw accuracy against confidence of the most probable class, and confidence's histogram.
 
     Args:
         probabilities: see `pyro_ssl.metrics.confidence_bins`.
         ys: see `confidence_bins`.
-        title: what was measured on what.
+        title: what was measured on which data.
         bins: number of equally wide bins of confidence, those of `expected_calibration_error`.
 
     Raises:
@@ -121,7 +121,7 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     """
     found = confidence_bins(probabilities, ys, bins)
     rows, confidence, right = (values.cpu().numpy() for values in found)
-    # Empty bins are left out, so that the line joins those that have rows.
+    # Empty bins are left out, so that the line connects bins with rows.
     some = rows > 0
     figure = Figure(figsize=(width_for(title, 4.4), 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -130,6 +130,6 @@ def reliability(probabilities: Tensor, ys: Tensor, title: str, bins: int = 15) -
     top.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
     top.legend(frameon=False)
     bottom.bar(np.arange(bins) / bins, rows, width=1 / bins, align="edge", edgecolor="white")
-    # A bar of one row has a height too.
+    # A bar of a single row must be visible, too.
     bottom.set(xlabel="confidence", ylabel="rows", yscale="log", xlim=(0, 1), ylim=(0.5, None))
     return figure

@@ -13,12 +13,12 @@ _PANELS = (("test_accuracy", "test accuracy in %"), ("test_ece", "calibration er
 def by_label_fraction(frame: "pd.DataFrame", title: str) -> Figure:
     """Draw accuracy and expected calibration error against the number of labelled rows.
 
-    A line is the mean over seeds, its band the 95 % interval of that mean by Student's
-    t-distribution; a single seed has none.
+    A line is the mean over seeds, and its band is the 95 % interval of that mean by Student's
+    t-distribution; a single seed has no band.
 
     Args:
         frame: a row for each run, with `model`, `labels`, and shares `test_accuracy`, `test_ece`.
-        title: what was trained on what.
+        title: what was trained on which data.
     """
     figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     figure.suptitle(title)
@@ -39,7 +39,7 @@ def interval_by_labels(runs: "pd.DataFrame", column: str) -> "pd.DataFrame":
 
     Args:
         runs: rows with `labels` and the column.
-        column: what to average.
+        column: the column to average.
     """
     from scipy.stats import t
 

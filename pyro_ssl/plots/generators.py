@@ -12,7 +12,7 @@ def elbo_and_distance(frame: "pd.DataFrame", floor: float) -> Figure:
     """Draw the ELBO and the Frechet distance of samples over the steps of joint training.
 
     Args:
-        frame: one row for each measurement, with columns `step`, `elbo` (nats an image), `frechet`
+        frame: one row for each measurement, with columns `step`, `elbo` (nats per image), `frechet`
             (of samples) and `frechet_reconstructions`.
         floor: distance between two sets of images from the same generator.
     """

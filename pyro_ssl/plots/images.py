@@ -17,18 +17,18 @@ from pyro_ssl.plots.rows import check_images, row_lines
 CLASS_CONDITIONAL = (M2, M1M2, ADGM, SDGM)
 ClassConditional = M2 | M1M2 | ADGM | SDGM
 
-# How far outside of [0, 1] brightness may be, which a Gaussian's means exceed a little.
+# Allowed distance of brightness from [0, 1], which a Gaussian's means exceed a little.
 _CLIPPED = 0.5
 
 
 def class_samples(model: ClassConditional | CCVAE, columns: int = 10) -> Figure:
     """Draw means of p(x|y,z), a row for each class, with z from its prior (for `CCVAE` given y).
 
-    For attributes, draw one row without and one with each attribute, the others from their priors.
+    For attributes, draw one row without and one with each attribute; the others from their priors.
 
     Args:
         model: the generative model.
-        columns: draws of each class.
+        columns: number of draws of each class.
     """
     images = torch.cat([model.sample(ys) for ys in labels_in_turn(model, columns)])
     attributes = isinstance(model, MultiLabelCCVAE | MultiLabelM2)
@@ -39,7 +39,7 @@ def class_samples(model: ClassConditional | CCVAE, columns: int = 10) -> Figure:
 def labels_in_turn(model: ClassConditional | CCVAE, draws: int) -> list[Tensor]:
     """Return labels `[draws]` of each class in turn.
 
-    For attributes, return `[draws, L]`: each in turn absent, then present, the others unknown.
+    For attributes, return `[draws, L]`: each in turn absent, then present; the others are unknown.
     """
     device, labels = next(model.parameters()).device, range(model.num_classes)
     if not isinstance(model, MultiLabelCCVAE | MultiLabelM2):
@@ -58,14 +58,14 @@ def prior_samples(model: ClassConditional, rows: int = 10, columns: int = 10) ->
 
     Args:
         model: the generative model.
-        rows: rows of the grid.
-        columns: columns of the grid.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
     """
     device = next(model.parameters()).device
     ys = torch.randint(model.num_classes, (rows * columns,), device=device)
     attributes = isinstance(model, MultiLabelM2)
     if attributes or model.p_y.option != "uniform":
-        # `sample` draws what is unknown from its prior.
+        # `sample` draws unknown labels from their prior.
         shape = (rows * columns, model.num_classes) if attributes else (rows * columns,)
         ys = torch.full(shape, -1, device=device)
     return grid_of(model.sample(ys), columns, "samples from p(x), y and z from their priors")
@@ -77,7 +77,7 @@ def analogies(model: ClassConditional, xs: Tensor) -> Figure:
     Args:
         model: the generative model.
         xs: inputs `[R, *input_shape]`, one for each row of the figure; z (z2 of `M1M2`) is the mean
-            of its posterior given x and the likeliest y.
+            of its posterior given x and the most probable y.
     """
     loc, _ = model.encode(xs)
     ys = torch.arange(model.num_classes, device=xs.device)
@@ -91,7 +91,7 @@ def analogies(model: ClassConditional, xs: Tensor) -> Figure:
 def reconstructions(model: VAE | CCVAE | M1M2 | M2 | MultiLabelM2, xs: Tensor) -> Figure:
     """Draw inputs `[R, *input_shape]` above their reconstructions from the posterior mean.
 
-    Labels, where the decoder sees them, are the likeliest.
+    If the decoder sees labels, these are the most probable ones.
     """
     if isinstance(model, MultiLabelM2):
         again = model.reconstruct(xs)
@@ -106,15 +106,14 @@ def reconstructions(model: VAE | CCVAE | M1M2 | M2 | MultiLabelM2, xs: Tensor) -
 def manifold(model: VAE, cells: int = 20) -> Figure:
     """Draw the means of p(x|z) on a grid of quantiles of the two-dimensional prior.
 
-    As in figure 4 of Kingma and Welling (2014), the Gaussian's distribution function grows by equal
-    steps.
+    The quantiles are equally spaced in probability, as in figure 4 of Kingma and Welling (2014).
 
     Args:
         model: a model with two latent dimensions.
-        cells: images along each side of the grid.
+        cells: number of images along each side of the grid.
 
     Raises:
-        DataError: if the model is not one of images.
+        DataError: if the model's inputs are not images.
     """
     check_images(model.input_shape, "manifold", "reconstructions")
     images = model.decode(_quantile_grid(cells, next(model.parameters())))
@@ -126,10 +125,10 @@ def class_manifolds(model: ClassConditional, cells: int = 10) -> Figure:
 
     Args:
         model: a model with two latent dimensions.
-        cells: images along each side of the grid.
+        cells: number of images along each side of the grid.
 
     Raises:
-        DataError: if the model is not one of images.
+        DataError: if the model's inputs are not images.
     """
     check_images(model.input_shape, "class_manifolds", "class_samples")
     zs = _quantile_grid(cells, next(model.parameters()))
@@ -152,7 +151,7 @@ def reconstruction_frame(originals: Tensor, reconstructed: Tensor, title: str) -
     """Draw originals `[N, C, H, W]` on a square grid, and beside it their reconstructions.
 
     Raises:
-        DataError: if they are no images.
+        DataError: if they are not images.
     """
     check_images(originals.shape[1:], "reconstruction_frame", "reconstructions")
     columns = math.isqrt(len(originals) - 1) + 1
@@ -179,7 +178,7 @@ def grid_of(inputs: Tensor, columns: int, title: str) -> Figure:
 
     Args:
         inputs: inputs of a model, or their means.
-        columns: images a row, or lines a panel.
+        columns: number of images per row, or of lines per panel.
         title: what the figure shows.
     """
     draw = image_grid if inputs.dim() == 4 else row_lines
@@ -190,15 +189,15 @@ def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -
     """Draw images `[N, C, H, W]`, grey or colour, row by row on a grid with thin gaps.
 
     Args:
-        images: values in [0, 1]; those a little outside are clipped. Values far outside, which
-            stand for something else than brightness, are scaled from their least to their largest,
-            and the title says so.
-        columns: images a row.
+        images: values in [0, 1]; values slightly outside are clipped. Values far outside, which do
+            not stand for brightness, are scaled from the smallest to the largest, and the title
+            says so.
+        columns: number of images per row.
         title: what the grid shows.
         inches: width of an image.
 
     Raises:
-        DataError: if they are no images of one or three channels.
+        DataError: if they are not images of one or three channels.
     """
     images, title = _in_range(images, title)
     rows = -(-len(images) // columns)
@@ -212,7 +211,7 @@ def image_grid(images: Tensor, columns: int, title: str, inches: float = 0.55) -
 
 
 def _in_range(images: Tensor, title: str) -> tuple[Tensor, str]:
-    """Return images with values in [0, 1], more or less, and a title that says what was done."""
+    """Return images with values approximately in [0, 1], and a title that names any scaling."""
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise DataError(
             f"images has shape {list(images.shape)}, expected [N, C, H, W] with C = 1 or 3: draw "

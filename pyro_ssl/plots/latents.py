@@ -20,13 +20,13 @@ def latent_positions(
     """Draw two-dimensional codes as points coloured by class, a panel for each model.
 
     Args:
-        panels: codes `[N, 2]` by title.
+        panels: codes `[N, 2]`, by the title of their panel.
         ys: labels `[N]`.
         num_classes: number of classes.
         limit: half the width of the panels; None to fit each panel to its points.
 
     Raises:
-        DataError: if codes are of other than two dimensions.
+        DataError: if codes do not have two dimensions.
     """
     for title, codes in panels.items():
         if codes.dim() != 2 or codes.shape[1] != 2:
@@ -76,10 +76,10 @@ class Bottleneck:
 
 
 def bottlenecks(panels: Sequence[Bottleneck]) -> Figure:
-    """Draw for each model the curve of its latent in the plane, and the density of its codes.
+    """Draw, for each model, the curve of its latent in the plane, and the density of its codes.
 
     Raises:
-        DataError: if a model's inputs are no points of the plane, or its latent has more than one
+        DataError: if a model's inputs are not points of the plane, or its latent has more than one
             dimension.
     """
     for panel in panels:
@@ -119,7 +119,7 @@ def _draw_codes(axes: Axes, panel: Bottleneck, codes: Tensor) -> None:
     bins = np.linspace(flat.min(), flat.max(), 60).tolist()
     for k in panel.components.unique().tolist():
         values = flat[panel.components.numpy() == k]
-        # Relative to all points, so that the components' areas sum to one.
+        # Relative to all points, so that the areas of the components sum to one.
         weights = np.full(len(values), 1 / (len(flat) * (bins[1] - bins[0])))
         axes.hist(values, bins=bins, weights=weights, alpha=0.6, label=f"component {k}")
     if not isinstance(panel.model, Autoencoder):

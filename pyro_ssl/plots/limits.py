@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def later_epochs(curves: "Mapping[str, pd.DataFrame]", rising: bool) -> tuple[float, float]:
-    """Return limits that show the last three quarters of the epochs, without models far worse.
+    """Return limits that show the last three quarters of the epochs, without far worse models.
 
-    A model is far worse if it ends six times as far from the best one as the median model: shown,
-    it would flatten the curves of all others.
+    A model is far worse if its last value is six times as far from the best one as the median
+    model's: it would flatten the curves of all others.
 
     Args:
-        curves: for each model `mean`, `low` and `high` over seeds, by epoch.
+        curves: for each model, `mean`, `low` and `high` over seeds, by epoch.
         rising: whether a higher value is better.
     """
     if not curves:
@@ -31,7 +31,7 @@ def later_epochs(curves: "Mapping[str, pd.DataFrame]", rising: bool) -> tuple[fl
 
 
 def all_but_spikes(curves: "Mapping[str, pd.DataFrame]") -> tuple[float, float]:
-    """Return limits that show all but the peaks of the first two epochs; `curves` as above."""
+    """Return limits that show all but the peaks of the first two epochs; see `later_epochs`."""
     low = min(curve["low"].min() for curve in curves.values())
     high = max(curve["high"].iloc[2 if len(curve) > 4 else 0 :].max() for curve in curves.values())
     return _with_margin(low, high)

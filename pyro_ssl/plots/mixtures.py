@@ -1,4 +1,4 @@
-"""Mixtures in the plane whose components an encoder tells apart."""
+"""Mixtures in the plane, with components that an encoder distinguishes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class BitMixtureState:
 
 
 def bit_mixtures(points: Tensor, states: Sequence[BitMixtureState], start: Tensor) -> Figure:
-    """Draw points in the colours of their probable components, a panel for each state.
+    """Draw points in the colours of their most probable components, a panel for each state.
 
-    A cross marks each centre, and a line leads to it from its initial place.
+    A cross marks each centre, and a line connects it with its initial place.
 
     Args:
         points: points of the plane `[N, 2]`.
@@ -70,7 +70,7 @@ def approximation_errors(traces: Mapping[str, "pd.DataFrame"]) -> Figure:
         for axes in (bounds, divergence, drift):
             axes.axvline(last, color="0.6", linestyle=":", linewidth=1)
     bounds.set(title="bounds", ylabel="nats a point")
-    # The first steps of the encoder are far below all that follows.
+    # The first steps of the encoder are far below all later ones.
     values = [frame[c].iloc[len(frame) // 10 :] for frame in traces.values() for c in _BOUNDS]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     bounds.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))

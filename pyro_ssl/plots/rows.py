@@ -1,4 +1,4 @@
-"""Rows of features and signals as lines, where images would be on a grid."""
+"""Rows of features and signals as lines, in place of a grid of images."""
 
 import numpy as np
 import torch
@@ -12,21 +12,21 @@ from torch import Tensor
 from pyro_ssl.errors import DataError
 from pyro_ssl.plots.curves import width_for
 
-# Most features whose range is written at the axis.
+# Largest number of features whose ranges are written at the axis.
 _WRITTEN = 10
 
 
 def row_lines(rows: Tensor, columns: int, title: str) -> Figure:
     """Draw rows of features `[N, F]` as lines over the features, or signals `[N, C, T]` over time.
 
-    Where `image_grid` has a row of `columns` images, this has a panel of as many lines (of signals,
-    a panel for each channel), from dark to light in their order. Features, whose units may differ,
-    are each drawn from their least to their largest value in the figure, which are written at the
-    axis if they are few; missing values are gaps.
+    A row of `columns` images in `image_grid` corresponds to a panel of as many lines here (for
+    signals, a panel for each channel), from dark to light in their order. Features may have
+    different units; each is therefore scaled from its smallest to its largest value in the figure.
+    These values are written at the axis if they are few. Missing values are gaps.
 
     Args:
         rows: the rows.
-        columns: lines a panel.
+        columns: number of lines per panel.
         title: what the figure shows.
 
     Raises:
@@ -64,7 +64,7 @@ def row_lines(rows: Tensor, columns: int, title: str) -> Figure:
 
 
 def _ranges(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the least and the largest value of each feature, 0 where none is known."""
+    """Return the smallest and the largest value of each feature, 0 if no value is known."""
     known = np.isfinite(values)
     least = np.where(known, values, np.inf).min(0)
     largest = np.where(known, values, -np.inf).max(0)
@@ -73,7 +73,7 @@ def _ranges(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _draw_lines(axes: Axes, lines: NDArray[np.float64], columns: int) -> None:
-    """Draw lines `[columns, T]`; points show what has no neighbours."""
+    """Draw lines `[columns, T]`; points show values without neighbours."""
     marker = "." if lines.shape[1] <= 30 else None
     for shade, line in zip(np.linspace(0, 0.85, columns), lines, strict=False):
         colour = colormaps["viridis"](float(shade))
@@ -91,7 +91,7 @@ def check_images(inputs: torch.Size | tuple[int, ...], name: str, instead: str) 
         instead: the function that suits other inputs.
 
     Raises:
-        DataError: if they are no images.
+        DataError: if they are not images.
     """
     if len(inputs) != 3:
         raise DataError(

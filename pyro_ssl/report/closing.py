@@ -1,4 +1,4 @@
-"""The end of a report: what it must not be used for, settings and versions."""
+"""The end of a report: misuse to avoid, settings and versions."""
 
 import inspect
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from pyro_ssl.report.markup import Html, element, section, table
 from pyro_ssl.versions import environment
 
-# Characters of a setting that are shown.
+# Number of characters of a setting that are shown.
 _CHARACTERS = 300
 
 
 def limits(classifier: Any) -> Html:
-    """Return what the classifier must not be used for."""
+    """Return uses that the classifier is not made for."""
     supposed = (
         "suppose that all classes are equally frequent"
         if isinstance(classifier.class_prior, str) and classifier.class_prior == "uniform"
@@ -25,16 +25,15 @@ def limits(classifier: Any) -> Html:
         "unlabelled ones."
     )
     points = [
-        "Rows of another kind. The held-out figures are of rows like the labelled ones. If these "
-        "were not picked at random (the easy ones, one site, one year), others may be decided "
-        "worse, and nothing on this page shows it.",
+        "Rows of another kind. The held-out figures hold for rows like the labelled ones. If "
+        "these were not chosen at random (only easy ones, one site, one year), others may be "
+        "classified worse, and nothing on this page shows it.",
         shares,
         "Rows that are novel. Let a person look at rows whose novelty is near 100. A low novelty "
-        "is no promise: a row can look usual and be decided wrongly.",
-        "Decisions on people by these figures alone. They are of all rows together, not of groups "
-        "among them.",
-        "Evidence. Imputed, sampled and reconstructed rows are what the model makes of others, not "
-        "observations.",
+        "promises nothing: a row can look usual and still be classified wrongly.",
+        "Decisions on people by these figures alone. They hold for all rows together, not for "
+        "groups among them.",
+        "Evidence. Imputed, sampled and reconstructed rows are made by the model, not observed.",
     ]
     listed = element("ul", *[element("li", point) for point in points])
     private = (
@@ -45,7 +44,7 @@ def limits(classifier: Any) -> Html:
 
 
 def settings(classifier: Any) -> Html:
-    """Return parameters, what was trained, and versions."""
+    """Return parameters, trained models, and versions."""
     defaults = inspect.signature(type(classifier).__init__).parameters
     rows = []
     for name, value in classifier.get_params(deep=False).items():
@@ -71,7 +70,7 @@ def settings(classifier: Any) -> Html:
 
 
 def _same(value: Any, default: Any) -> bool:
-    # Arrays are equal element by element.
+    # Arrays compare element by element.
     return value is default or (type(value) is type(default) and bool(np.all(value == default)))
 
 

@@ -1,4 +1,4 @@
-"""A page of sections, in one file, for which nothing is loaded."""
+"""A page of sections in one file, which loads nothing else."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from string import Template
 from pyro_ssl.report.markup import Html, element, joined
 from pyro_ssl.report.style import CSS
 
-# Nothing may be loaded, and no code run but the page's own, whatever the data holds.
+# Nothing may be loaded, and no code may run but the page's own, whatever the data holds.
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -37,14 +37,14 @@ _HEADING = re.compile(r'<section id="([a-z]+)"[^>]*><h2[^>]*>(.*?)</h2>')
 def document(
     title: str, header: Html, sections: Iterable[Html], css: str = "", script: str = ""
 ) -> str:
-    """Return a page: header, links to its sections, and these.
+    """Return a page: header, links to its sections, and the sections.
 
     Args:
-        title: what the window is called.
+        title: title of the window.
         header: the top of the page.
-        sections: the sections, see `markup.section`; those that are empty are left out.
-        css: rules beside those of every report.
-        script: JavaScript of the page; no other runs.
+        sections: the sections, see `markup.section`; empty ones are left out.
+        css: additional style rules, beside those of every report.
+        script: JavaScript of the page; no other code runs.
     """
     body = Html("\n".join(part for part in sections if part))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

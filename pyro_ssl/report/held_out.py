@@ -1,4 +1,4 @@
-"""Which classes are taken for which, and how far probabilities can be believed."""
+"""Which classes are confused, and how reliable probabilities are."""
 
 from typing import Any
 
@@ -22,13 +22,13 @@ from pyro_ssl.report.markup import (
 from pyro_ssl.report.names import SHORT, class_names, shortened
 from pyro_ssl.report.summary import FEW
 
-# Held-out rows without which no reliability diagram is drawn.
+# Number of held-out rows below which no reliability diagram is drawn.
 _LEAST = 20
-# Confusions told in words.
+# Number of confusions described in words.
 _TOLD = 3
-# Characters of names that head a row, or are told in a sentence.
+# Numbers of characters of names at the head of a row, and in a sentence.
 _ROW, _SENTENCE = 24, 40
-# Shades of cells: those from here on have white text.
+# Shade of cells from which on text is white.
 _DARK = 0.9
 
 
@@ -50,7 +50,7 @@ def confusions(classifier: Any, held_out: HeldOut | None) -> Html:
 
 
 def reliability(held_out: HeldOut | None) -> Html:
-    """Return the reliability diagram of held-out rows, and what can be said of it."""
+    """Return the reliability diagram of held-out rows, and its interpretation."""
     if held_out is None or not len(held_out.codes):
         return Html("")
     codes, said = held_out
@@ -147,7 +147,7 @@ def _row(code: int, counts: NDArray[Any], name: str) -> Html:
 
 def _cell(value: int, share: float, diagonal: bool) -> Html:
     kinds = ["right"] * diagonal + ["none"] * (value == 0) + ["dark"] * (share > _DARK)
-    # Of its row's rows; blue where the label was decided, vermillion elsewhere.
+    # Share of the rows of its label; blue for correct decisions, vermillion for others.
     style = f"--share:{share:.2f}" if value else None
     return element(
         "td", f"{value:,}" if value else "·", class_=" ".join(kinds) or None, style=style

@@ -1,4 +1,4 @@
-"""How far figures of a few held-out rows can be from those of many."""
+"""The uncertainty of figures that come from a few held-out rows."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ from pyro_ssl.metrics import expected_calibration_error
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Bins of confidence.
+# Number of bins of confidence.
 BINS = 10
-# Sets of labels drawn to see what chance alone does to a calibration error.
+# Number of sets of labels drawn to see the effect of chance on a calibration error.
 _DRAWS = 100
 
 
@@ -28,27 +28,27 @@ class Estimate(NamedTuple):
 
 
 def accuracy(codes: Codes, guesses: Codes) -> Estimate:
-    """Return the share of rows guessed right, with Wilson's interval.
+    """Return the share of correctly guessed rows, with Wilson's interval.
 
     Args:
         codes: labels `[H]`, at least one.
-        guesses: what was guessed, `[H]`.
+        guesses: predicted classes, `[H]`.
     """
     return wilson(float((codes == guesses).mean()), len(codes))
 
 
 def balanced_accuracy(codes: Codes, guesses: Codes) -> Estimate:
-    """Return the mean, over the classes among the labels, of their shares guessed right.
+    """Return the mean, over the classes among the labels, of their shares of correct guesses.
 
-    Rows then weigh by class, so that they are worth fewer rows of equal weights: Kish's effective
-    number of rows, K^2 / sum_k(1 / n_k), for which the interval is Wilson's (as Dean and Pagano,
-    "Evaluating confidence interval methods for binomial proportions in clustered surveys", Journal
-    of Survey Statistics and Methodology 3, 2015, have it). It is too wide rather than too narrow
-    if classes differ in how well they are recognised.
+    Rows are weighed by class, and are therefore worth fewer rows of equal weights: Kish's effective
+    number of rows, K^2 / sum_k(1 / n_k). The interval is Wilson's for this number, as in Dean and
+    Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys",
+    Journal of Survey Statistics and Methodology 3, 2015. If classes differ in how well they are
+    recognised, it is too wide rather than too narrow.
 
     Args:
         codes: labels `[H]`, at least one.
-        guesses: what was guessed, `[H]`.
+        guesses: predicted classes, `[H]`.
     """
     classes, places, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     right = np.bincount(places, codes == guesses)
@@ -62,7 +62,7 @@ def wilson(share: float, rows: float) -> Estimate:
     scale = 1 + z**2 / rows
     middle = (share + z**2 / (2 * rows)) / scale
     half = z * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)) / scale
-    # At shares of 0 and 1 rounding would go beyond.
+    # At shares of 0 and 1, rounding would exceed [0, 1].
     return Estimate(share, min(max(0.0, middle - half), share), max(min(1.0, middle + half), share))
 
 
@@ -71,17 +71,17 @@ class CalibrationError(NamedTuple):
 
     value: float
     by_chance: float
-    """Mean of what as few rows show of a classifier that is perfectly calibrated."""
+    """Mean over sets of as many rows, for a perfectly calibrated classifier."""
     most_by_chance: float
-    """What 95 % of such sets of rows do not exceed."""
+    """Value that 95 % of such sets of rows do not exceed."""
 
 
 def calibration_error(probabilities: Floats, codes: Codes) -> CalibrationError:
-    """Return the expected calibration error of the likeliest class, by 10 bins of confidence.
+    """Return the expected calibration error of the most probable class, with 10 bins of confidence.
 
-    What chance alone does is found by drawing labels from the probabilities themselves:
-    consistency resampling (Broecker and Smith 2007; Vaicenavicius et al., "Evaluating model
-    calibration in classification", AISTATS 2019, section 5).
+    The effect of chance is found by drawing labels from the probabilities themselves: consistency
+    resampling (Broecker and Smith 2007; Vaicenavicius et al., "Evaluating model calibration in
+    classification", AISTATS 2019, section 5).
 
     Args:
         probabilities: `[H, K]`, at least one row.

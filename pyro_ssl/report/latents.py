@@ -1,4 +1,4 @@
-"""Where rows lie in the latent space, and how likely they are."""
+"""Positions of rows in the latent space, and how probable rows are."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from pyro_ssl.report.rows import ReportRows
 
 Floats = NDArray[np.floating[Any]]
 
-# Characters of a class's name in the legend.
+# Number of characters of a class's name in the legend.
 _CHARACTERS = 40
 
 
@@ -37,8 +37,8 @@ def latent_map(classifier: Any, rows: ReportRows) -> Html:
     )
     legend = _legend(names, rows.codes)
     aside = (
-        "The model has a variable of its own for the class. Its latents say how rows of a class "
-        "differ, so that classes may overlap here and be told apart all the same."
+        "The model has a separate variable for the class. Its latents describe how rows of a class "
+        "differ, so that classes may overlap here and still be told apart."
     )
     figure = plots.latent_map(points, rows.codes, len(names))
     return section(
@@ -52,12 +52,12 @@ def latent_map(classifier: Any, rows: ReportRows) -> Html:
 
 
 def novelty(classifier: Any) -> Html:
-    """Return how the bounds of training rows are distributed, by which rows are called novel."""
+    """Return the distribution of training rows' bounds, by which rows are called novel."""
     bounds = classifier._training_bounds
     low, middle = np.quantile(bounds, [0.005, 0.5])
     told = (
-        "novelty(X) is the percentage of training rows that the model finds likelier than a row, "
-        "by its bound on log p(x). Where a bound is below nearly all of those of training, at "
+        "novelty(X) is the percentage of training rows that the model finds more probable than a "
+        "row, by its bound on log p(x). If a bound is lower than nearly all of training, below "
         f"{number(low)} nats per value, probabilities are drawn towards the class shares."
     )
     alt = (
@@ -73,7 +73,7 @@ def novelty(classifier: Any) -> Html:
 
 
 def _plane(found: Floats) -> tuple[Floats, str]:
-    """Return points of the plane `[N, 2]`, and what they are."""
+    """Return points in the plane `[N, 2]`, and their description."""
     dims = found.shape[1]
     if dims == 1:
         jitter = np.random.default_rng(0).uniform(-1, 1, len(found))
@@ -89,7 +89,7 @@ def _plane(found: Floats) -> tuple[Floats, str]:
 
 
 def _legend(names: list[str], codes: NDArray[np.int64]) -> Html:
-    """Return the classes that labelled rows have, each beside its mark."""
+    """Return the classes of labelled rows, each with its mark."""
     shown = [
         element("li", _mark(marker), element("span", shortened(name, _CHARACTERS), title=name))
         for code, (name, marker) in enumerate(
@@ -103,11 +103,11 @@ def _legend(names: list[str], codes: NDArray[np.int64]) -> Html:
 
 
 def _mark(marker: ClassMarker) -> Html:
-    """Return a class's mark as it is in the map."""
+    """Return a class's mark as in the map."""
     style = MarkerStyle(marker.shape)
     path = style.get_path().transformed(style.get_transform())
     polygon = np.asarray(path.to_polygons()[0], dtype=np.float64)
-    # All are as large: 6 pixels from the centre.
+    # All marks have the same size: 6 pixels from the centre.
     scaled = 7 + 6 * polygon * (1, -1) / np.abs(polygon).max()
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in scaled)
     drawn = element("polygon", points=points, fill=marker.colour)

@@ -1,4 +1,4 @@
-"""HTML in which every text is escaped, whoever it comes from."""
+"""HTML in which every text is escaped, whatever its origin."""
 
 import base64
 import html
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 # Elements without content.
 _VOID = ("br", "img")
-# Dots per inch of pictures of pixels.
+# Dots per inch of bitmap pictures.
 _DPI = 144
 
 
 class Html(str):
-    """Text that is HTML already; any other is escaped."""
+    """Text that is already HTML; any other text is escaped."""
 
     __slots__ = ()
 
@@ -30,10 +30,10 @@ def element(tag: str, *children: Any, **attributes: Any) -> Html:
     """Return an element.
 
     Args:
-        tag: its name.
+        tag: name of the element.
         children: its content: HTML, or values that are escaped.
-        attributes: their names have "_" for "-", and may end in "_"; those that are None are left
-            out.
+        attributes: attributes, with "_" for "-" in their names, which may end in "_"; attributes
+            that are None are left out.
     """
     named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
     shown = "".join(f' {k}="{escaped(v)}"' for k, v in named.items() if v is not None)
@@ -43,7 +43,7 @@ def element(tag: str, *children: Any, **attributes: Any) -> Html:
 
 
 def joined(parts: Iterable[Any]) -> Html:
-    """Return parts one after the other."""
+    """Return the parts joined together."""
     return Html("".join(map(escaped, parts)))
 
 
@@ -51,9 +51,9 @@ def section(name: str, title: str, *parts: Any) -> Html:
     """Return a section of the page.
 
     Args:
-        name: what links point at.
-        title: its heading.
-        parts: what it holds; texts become paragraphs.
+        name: target of links.
+        title: heading of the section.
+        parts: content of the section; texts become paragraphs.
     """
     heading = f"{name}-title"
     paragraphs = [p if isinstance(p, Html) else element("p", p) for p in parts if p]
@@ -62,17 +62,17 @@ def section(name: str, title: str, *parts: Any) -> Html:
 
 
 def table(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]], kind: str = "") -> Html:
-    """Return a table that scrolls in a box of its own if it is wide.
+    """Return a table, in a box that scrolls if the table is wide.
 
     Args:
-        caption: what it shows.
+        caption: caption of the table.
         head: headings of the columns.
-        rows: their cells; the first of each is its heading. Cells may be `cell`s.
+        rows: cells of each row; the first one is the row's heading. Cells may be `cell`s.
         kind: a CSS class.
     """
     top = element("tr", *[element("th", name, scope="col") for name in head])
     body = [
-        # The names' box breaks names that are too long, and no others.
+        # The box of names breaks only names that are too long.
         element("tr", element("th", element("span", first), scope="row"), *map(_cell, rest))
         for first, *rest in rows
     ]
@@ -87,7 +87,7 @@ def table(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]], kind
 
 
 def scrolling(content: Html, label: str) -> Html:
-    """Return wide content in a box that scrolls, by keyboard too."""
+    """Return wide content in a box that scrolls, also by keyboard."""
     return element("div", content, class_="wide", role="region", tabindex="0", aria_label=label)
 
 
@@ -96,22 +96,22 @@ def _cell(value: Any) -> Html:
 
 
 def bar(share: float, shown: str) -> Html:
-    """Return a number with a bar of a share in [0, 1] of the cell's width."""
+    """Return a number with a bar, as wide as a share in [0, 1] of the cell."""
     length = element("span", class_="bar", style=f"width:{100 * share:.1f}%")
     return element("td", shown, element("span", length, class_="track", aria_hidden="true"))
 
 
 def picture(figure: Figure, alt: str, caption: str, pixels: bool = False) -> Html:
-    """Return a figure within the page.
+    """Return a figure embedded in the page.
 
     Args:
         figure: the figure.
-        alt: what is to be seen in it, for those who do not see it.
-        caption: what stands below it.
-        pixels: whether it consists of pixels, rather than of lines.
+        alt: description of the figure, for people who cannot see it.
+        caption: text below it.
+        pixels: whether it is a bitmap, not a line drawing.
     """
     buffer = io.BytesIO()
-    # Equal figures are equal files.
+    # Equal figures give equal files.
     with matplotlib.rc_context({"svg.hashsalt": "pyro_ssl"}):
         if pixels:
             figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
@@ -123,14 +123,14 @@ def picture(figure: Figure, alt: str, caption: str, pixels: bool = False) -> Htm
 
 
 def embedded(content: bytes, kind: str, size: tuple[int, int], alt: str, caption: Any) -> Html:
-    """Return an image's file within the page.
+    """Return an image file embedded in the page.
 
     Args:
-        content: the file.
-        kind: its kind: png, svg+xml.
+        content: the file's bytes.
+        kind: format of the file: png, svg+xml.
         size: width and height in CSS pixels.
-        alt: what is to be seen in it, for those who do not see it.
-        caption: what stands below it.
+        alt: description of the image, for people who cannot see it.
+        caption: text below it.
     """
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     image = element("img", src=source, alt=alt, width=size[0], height=size[1])
@@ -138,7 +138,7 @@ def embedded(content: bytes, kind: str, size: tuple[int, int], alt: str, caption
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage; only 0 and 1 as 0 % and 100 %; a missing one as a dash."""
+    """Return a share as a percentage; only 0 and 1 give 0 % and 100 %, a missing one a dash."""
     if share != share:
         return "\u2013"
     whole = f"{100 * share:.0f}"
@@ -150,11 +150,11 @@ def percent(share: float) -> str:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Return a number with so many decimals; a missing one as a dash."""
+    """Return a number with `digits` decimals; a missing one gives a dash."""
     return "\u2013" if value != value else f"{value:.{digits}f}".replace("-", "\u2212")
 
 
 def count(rows: int, noun: str = "row") -> str:
-    """Return how many there are, such as "1 row" or "2,000 rows"."""
+    """Return a number of rows in words, such as "1 row" or "2,000 rows"."""
     plural = noun if rows == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{rows:,} {plural}"

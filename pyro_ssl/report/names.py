@@ -1,17 +1,17 @@
-"""How a report calls the classes."""
+"""The names of classes in a report."""
 
 from typing import Any
 
-# Characters of names that can be written upwards over a column, and their number.
+# Largest length of names written vertically over a column, and their largest number.
 _UPWARDS, _MOST = 16, 20
-# Characters of names that have room over a column as they are.
+# Largest length of names written horizontally over a column.
 SHORT = 3
 
 
 def class_names(classifier: Any) -> tuple[list[str], list[str]]:
-    """Return the classes' names, and what stands for them where there is little room.
+    """Return the classes' names, and short forms for places with little room.
 
-    Those that have no room over a column go by numbers, which their names then begin with.
+    Names that are too long for a column are replaced by numbers, with which the full names begin.
     """
     names = [str(name) for name in classifier.classes_.tolist()]
     longest = max(map(len, names))
@@ -22,7 +22,7 @@ def class_names(classifier: Any) -> tuple[list[str], list[str]]:
 
 
 def shortened(name: Any, most: int) -> str:
-    """Return a name of at most so many characters: its beginning and its end, which may differ."""
+    """Return a name of at most `most` characters: its beginning and its end, which may differ."""
     text = str(name)
     if len(text) <= most:
         return text

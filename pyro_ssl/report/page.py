@@ -25,19 +25,20 @@ def write_report(
     y: Any = None,
     rows: int | None = None,
 ) -> Path:
-    """Write `report.html`, what there is to know of a fitted classifier, into a folder.
+    """Write `report.html`, a description of a fitted classifier, into a folder.
 
-    It has the decision's accuracy on held-out labelled rows, its candidates, a confusion matrix and
-    a reliability diagram of these rows, class shares, learning curves, the columns as read, a map
-    of the latents, reconstructions or an imputation check, novelty, limits, settings and versions.
-    Parts that need what the classifier does not have are left out; one that was loaded from files
-    lacks what was said of each held-out row. **Rows of the data can be seen in it.**
+    The report has the decision's accuracy on held-out labelled rows, its candidates, a confusion
+    matrix and a reliability diagram of these rows, class shares, learning curves, the columns as
+    read, a map of the latents, reconstructions or an imputation check, novelty, limits, settings
+    and versions. Parts for which the classifier lacks data are left out; a classifier that was
+    loaded from files lacks its predictions for held-out rows. **Rows of the data can be seen in the
+    report.**
 
     Args:
-        folder: where it is written, such as the one that `save` wrote; a former report is replaced.
+        folder: folder of the report, such as one that `save` wrote; a former report is replaced.
         classifier: a fitted `SemiSupervisedVAEClassifier`.
-        X: the rows that it learnt from, or some of them; at most 1,000 are looked at. None for
-            those that the classifier kept.
+        X: the rows that it learnt from, or some of them; at most 1,000 are used. None for the rows
+            that the classifier kept.
         y: their labels, `[N]`, some of them unknown; None if all are.
         rows: number of rows that it learnt from, if X has only some of them.
 
@@ -45,7 +46,7 @@ def write_report(
         The path of the report.
 
     Raises:
-        DataError: if rows or labels cannot be used.
+        DataError: if rows or labels are invalid.
         ResultsError: if the file cannot be written.
     """
     check_is_fitted(classifier)
@@ -67,6 +68,6 @@ def write_report(
     header = headline(classifier, chosen, held_out)
     page = document("Report on a classifier", header, sections)
     path = Path(folder) / REPORT
-    # Lone surrogates, which names may have, are no text.
+    # Lone surrogates, which names may contain, cannot be encoded.
     write_bytes(page.encode("utf-8", "replace"), path)
     return path

@@ -1,4 +1,4 @@
-"""What the model makes of rows: reconstructions, and entries that were hidden from it."""
+"""Reconstructions of rows by the model, and imputation of entries that were hidden from it."""
 
 import math
 from typing import Any, NamedTuple
@@ -29,11 +29,11 @@ Floats = NDArray[np.floating[Any]]
 Truth = NDArray[np.bool_]
 
 _IMAGES, _SIGNALS = 20, 5
-# Rows of an imputation check at most, and their entries at most.
+# Largest numbers of rows of an imputation check, and of their entries.
 _ROWS, _ENTRIES = 500, 100_000
 # Share of a column's known entries that is hidden.
 _HIDDEN = 0.1
-# Columns that are listed.
+# Number of columns that are listed.
 _LISTED = 200
 
 
@@ -52,7 +52,7 @@ def _images(classifier: Any, rows: ReportRows) -> Html:
     pairs = [originals, classifier.reconstruct(originals)]
     low, high = np.quantile(np.asarray(originals, dtype=np.float64), [0.001, 0.999])
     each = [torch.from_numpy(_shown(p, float(low), float(high))) for p in pairs]
-    # A row of originals, and below it that of their reconstructions.
+    # A row of originals, and below it a row of their reconstructions.
     width = min(10, len(originals))
     blocks = [part for block in zip(*(t.split(width) for t in each), strict=True) for part in block]
     figure = plots.image_grid(torch.cat(blocks), width, " ", 0.46)
@@ -70,7 +70,7 @@ def _images(classifier: Any, rows: ReportRows) -> Html:
 
 
 def _shown(images: Any, low: float, high: float) -> Floats:
-    """Return images of values between two as colours in [0, 1], `[N, 3, H, W]`."""
+    """Return images with values between two limits as colours in [0, 1], `[N, 3, H, W]`."""
     values = np.asarray(images, dtype=np.float64)
     scaled = ((values - low) / max(high - low, 1e-12)).clip(0, 1)
     return scaled if scaled.shape[1] == 3 else scaled[:, :1].repeat(3, 1)
@@ -93,22 +93,22 @@ def _signals(classifier: Any, rows: ReportRows) -> Html:
 
 
 class ImputationCheck(NamedTuple):
-    """How well hidden entries of a column were filled in."""
+    """The quality of imputed entries of a column."""
 
     column: Any
     hidden: int
     coded: bool
-    """Whether entries are categories: figures are then shares guessed right. Otherwise they are
-    root mean squares of errors, in standard deviations of the column as modelled."""
+    """Whether entries are categories: figures are then shares of correct guesses. Otherwise they
+    are root mean squared errors, in standard deviations of the column as modelled."""
     model: float
     simple: float
-    """The same by the column's mean, or its most frequent category."""
+    """The same figure for the column's mean, or its most frequent category."""
 
 
 def check_imputation(classifier: Any, rows: ReportRows) -> list[ImputationCheck]:
-    """Hide a tenth of each column's known entries at random, and compare what is imputed.
+    """Hide a tenth of each column's known entries at random, and compare the imputed entries.
 
-    The mean and the most frequent category are those of the entries that were not hidden.
+    The mean and the most frequent category are computed from the entries that were not hidden.
     """
     inputs = classifier.inputs_
     places = inputs.columns.modelled
@@ -141,14 +141,14 @@ def _hidden(known: Truth) -> Truth:
     found = np.zeros_like(known)
     for place in range(known.shape[1]):
         rows = np.flatnonzero(known[:, place])
-        # One known entry is needed for what it is compared with.
+        # The simple imputation needs at least one known entry.
         wanted = math.ceil(_HIDDEN * len(rows)) if len(rows) > 1 else 0
         found[rng.choice(rows, wanted, replace=False), place] = True
     return found
 
 
 def _in_units(values: Floats, scale: tuple[float, float] | None) -> Floats:
-    """Return encoded values; counts, which are encoded as they are, as standardised logarithms."""
+    """Return encoded values; counts, which are not transformed, as standardised logarithms."""
     return values if scale is None else (np.log1p(values) - scale[0]) / scale[1]
 
 
@@ -193,8 +193,8 @@ def _imputation(classifier: Any, rows: ReportRows) -> Html:
         heads = _heads("most frequent category")
         parts.append(table("Categories: share guessed right, higher is better", heads, listed))
     note = (
-        "The models saw these entries in training, which flatters them a little. Few hidden "
-        "entries tell little."
+        "The models saw these entries in training, so the figures are slightly optimistic. A few "
+        "hidden entries say little."
     )
     return section(
         "imputation", "Filling in missing entries", *parts, element("p", note, class_="note")

@@ -1,4 +1,4 @@
-"""Rows that a report looks at: those given to it, or those that the classifier kept."""
+"""The rows that a report uses: those given to it, or those that the classifier kept."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,43 +13,43 @@ from pyro_ssl.estimator.labels import codes_among
 
 Codes = NDArray[np.int64]
 
-# Rows at most, and their values at most, which take time and memory.
+# Largest numbers of rows, and of their values, to limit time and memory.
 _ROWS, _VALUES = 1000, 4_000_000
-# Rows at least, however many values they have.
+# Smallest number of rows, for any number of values.
 _LEAST = 50
 
 
 class ReportRows(NamedTuple):
-    """Rows that a report looks at."""
+    """Rows that a report uses."""
 
     X: Any
     """The rows, as the classifier's methods take them."""
     codes: Codes
-    """Their labels as places among the classes, -1 where unknown, `[N]`."""
+    """Their labels as indices of classes, -1 where unknown, `[N]`."""
     total: int | None
-    """Number of rows that they were chosen from; None if that is not known."""
+    """Number of rows that they were chosen from; None if it is not known."""
     kept: bool
-    """Whether they are those that the classifier kept of its training."""
+    """Whether they are rows of the training that the classifier kept."""
 
     @property
     def source(self) -> str:
-        """Where they come from, as the end of a sentence."""
+        """The origin of the rows, as the end of a sentence."""
         if not self.kept:
             return "from those given to this report"
         return "from those that the classifier kept of its training"
 
 
 def choose_rows(classifier: Any, X: Any, y: Any, total: int | None) -> ReportRows:  # noqa: N803
-    """Return up to 1,000 rows, half of them labelled ones if there are so many.
+    """Return up to 1,000 rows; half of them are labelled if there are enough.
 
     Args:
-        classifier: a fitted one.
+        classifier: a fitted classifier.
         X: rows; None for those that the classifier kept.
         y: their labels, `[N]`; None if all are unknown.
-        total: number of rows of the training; None if these are all.
+        total: number of training rows; None if these are all.
 
     Raises:
-        DataError: if rows or labels cannot be used.
+        DataError: if rows or labels are invalid.
     """
     if X is None:
         if y is not None:
@@ -57,7 +57,7 @@ def choose_rows(classifier: Any, X: Any, y: Any, total: int | None) -> ReportRow
         xs, codes, _ = classifier._taught
         chosen = _choose(codes, classifier)
         places = torch.from_numpy(chosen)
-        # Files keep labelled rows alone, or all.
+        # Files hold only labelled rows, or all rows.
         everything = bool((codes < 0).any()) and classifier._unlabelled is None
         known = len(codes) if everything else None
         rows = classifier.inputs_.decode(xs[places])
@@ -85,7 +85,7 @@ def values_of(classifier: Any) -> int:
 
 
 def _choose(codes: Codes, classifier: Any) -> Codes:
-    """Return the numbers of the rows chosen, in random order."""
+    """Return the indices of the chosen rows, in random order."""
     most = max(_LEAST, min(_ROWS, _VALUES // values_of(classifier)))
     rng = np.random.default_rng(0)
     labelled, others = (rng.permutation(np.flatnonzero(part)) for part in (codes >= 0, codes < 0))

@@ -1,4 +1,4 @@
-"""The top of a report: what was found, and how it is decided."""
+"""The top of a report: results, and how decisions are made."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from pyro_ssl.report.intervals import Estimate, accuracy, balanced_accuracy
 from pyro_ssl.report.markup import Html, bar, count, element, number, percent, section, table
 from pyro_ssl.report.rows import ReportRows
 
-# What the model's two rules are.
+# Descriptions of the model's two rules.
 _RULES = {
     Q: "the model's own classifier, which was trained together with it",
     BAYES: "the model's densities of each class, by Bayes' rule",
 }
-# Held-out rows below which an interval says more than the figure itself.
+# Number of held-out rows below which an interval says more than the figure itself.
 FEW = 50
 
 
 def headline(classifier: Any, rows: ReportRows, held_out: HeldOut | None) -> Html:
-    """Return the first lines of the page: how much data, how good the decision."""
+    """Return the first lines of the page: the amount of data, and the quality of decisions."""
     classes = len(classifier.classes_)
     labelled = int((classifier._taught[1] >= 0).sum())
     total = "not kept" if rows.total is None else f"{rows.total:,}"
@@ -41,8 +41,8 @@ def headline(classifier: Any, rows: ReportRows, held_out: HeldOut | None) -> Htm
         f"label that the judging model did not see (95 % interval: {_between(plain)})."
     )
     against = (
-        f"Always saying the most frequent class would be right for {percent(most)} of them, and "
-        f"have a balanced accuracy of {percent(1 / present)}."
+        f"Always predicting the most frequent class would be right for {percent(most)} of them, "
+        f"with a balanced accuracy of {percent(1 / present)}."
     )
     return element(
         "header",
@@ -55,7 +55,7 @@ def headline(classifier: Any, rows: ReportRows, held_out: HeldOut | None) -> Htm
 
 
 def decision(classifier: Any, held_out: HeldOut | None) -> Html:
-    """Return what the candidates are, how they did, and what they weigh."""
+    """Return the candidates, their figures, and their weights."""
     found = classifier.decision_
     order = found["weight"].argsort()[::-1]
     rows = [
@@ -90,8 +90,8 @@ def _title(classes: int) -> Html:
 def _why_no_figures(classifier: Any, held_out: HeldOut | None) -> str:
     if held_out is None:
         return (
-            "This classifier was loaded from files, which do not hold what it said of each "
-            "held-out row. How its candidates did when it was fitted stands under “The decision”."
+            "This classifier was loaded from files, which do not hold its predictions for held-out "
+            "rows. The figures of its candidates, from the fit, are under “The decision”."
         )
     if len(classifier.models_) == 1:
         return (
@@ -119,7 +119,7 @@ def _between(found: Estimate) -> str:
 
 
 def _caveats(classifier: Any, held_out: HeldOut) -> str:
-    """Return what the figures are of, and what makes them better or worse than they seem."""
+    """Return the scope of the figures, and reasons why they may be too high or too low."""
     codes, absent = held_out.codes, len(classifier.classes_) - len(np.unique(held_out.codes))
     chosen = (
         "the length of training"
@@ -158,7 +158,7 @@ def _meaning(found: Any) -> str:
 
 
 def _is_even(classifier: Any) -> bool:
-    """Return whether predictions suppose that all classes are equally frequent."""
+    """Return whether predictions assume that all classes are equally frequent."""
     prior = classifier._prior()
     return bool(np.allclose(prior, 1 / len(prior)))
 

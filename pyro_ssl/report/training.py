@@ -1,4 +1,4 @@
-"""What a classifier learnt from, and the course of its training."""
+"""The data that a classifier learnt from, and the course of its training."""
 
 import math
 from typing import Any
@@ -22,12 +22,12 @@ from pyro_ssl.report.markup import (
 )
 from pyro_ssl.report.names import class_names, shortened
 
-# Columns that are listed, and characters of their categories.
+# Numbers of columns that are listed, and of characters of their categories.
 _COLUMNS, _CHARACTERS = 200, 120
 
 
 def class_shares(classifier: Any) -> Html:
-    """Return the classes' shares among labelled rows, and those estimated of all rows."""
+    """Return the class shares among labelled rows, and the estimated ones among all rows."""
     codes = classifier._taught[1]
     counts = np.bincount(codes[codes >= 0], minlength=len(classifier.classes_))
     labelled = counts / counts.sum()
@@ -48,7 +48,7 @@ def class_shares(classifier: Any) -> Html:
     prior = classifier.class_prior
     taken = f"“{prior}”" if isinstance(prior, str) else "given"
     note = (
-        "The estimate supposes that rows of a class look the same whether they are labelled or "
+        "The estimate assumes that rows of a class look the same whether they are labelled or "
         f"not. Predictions are made under the class shares {taken} (class_prior)"
     )
     note += ": as if all classes were equally frequent." if taken == "“uniform”" else "."
@@ -88,13 +88,13 @@ def course(classifier: Any) -> Html:
 
 
 def fall_of(checks: list[int], steps: int, why: str) -> int | None:
-    """Return the step from which the step size fell; None if it did not.
+    """Return the step from which the step size fell, or None if it did not fall.
 
-    The fall is a share of the steps before it, see `EnsembleConfig.decay`, so that the number of
-    all steps tells where it began.
+    The length of the fall is a share of the steps before it, see `EnsembleConfig.decay`; it follows
+    from the number of all steps.
 
     Args:
-        checks: the steps after which was measured.
+        checks: numbers of steps after which the measure was taken.
         steps: number of all steps.
         why: `termination_condition_`.
     """
@@ -106,7 +106,7 @@ def fall_of(checks: list[int], steps: int, why: str) -> int | None:
 
 
 def columns(classifier: Any) -> Html:
-    """Return what each column was taken for."""
+    """Return the inferred content of each column."""
     found, inputs = classifier.columns_, classifier.inputs_
     if isinstance(inputs, DocumentInputs):
         told = f"Rows are documents: counts of {count(inputs.words, 'word')}, a column each."
@@ -123,13 +123,13 @@ def columns(classifier: Any) -> Html:
         return section("columns", "The channels as read", told, shown)
     families = found["family"].value_counts()
     kinds = ", ".join(f"{number_:,} {family}" for family, number_ in families.items())
-    told = f"{count(len(found), 'column')}: {kinds}. Check that each was taken for what it is."
+    told = f"{count(len(found), 'column')}: {kinds}. Check that each was recognised correctly."
     if len(found) > _COLUMNS:
         told += f" The first {_COLUMNS} are listed."
     rows = [_column(row) for row in found.head(_COLUMNS).to_dict("records")]
     heads = ("Column", "Taken for", "Missing", "Modelled as", "Categories")
     shown = table("Columns, in their order", heads, rows, "columns")
-    note = element("p", "If one is not, state its family: columns={name: family}.", class_="note")
+    note = element("p", "If one was not, state its family: columns={name: family}.", class_="note")
     return section("columns", "The columns as read", told, shown, note)
 
 

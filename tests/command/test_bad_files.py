@@ -66,8 +66,8 @@ CASES = {
     "shares": (csv(), (*LABELS, "--class-prior", "1", "2", "3"), "2 positive shares"),
     "steps": (csv(), (*LABELS, "--max-steps", "0"), "max_steps is 0"),
     "itself": (csv(), (*LABELS, "-o", "."), "expected the name of a folder"),
-    "labels": (csv(), (*LABELS, "--labels", "y.npy"), "is no .npy data"),
-    "size": (csv(), (*LABELS, "--image-size", "8"), "--image-column too"),
+    "labels": (csv(), (*LABELS, "--labels", "y.npy"), "is not .npy data"),
+    "size": (csv(), (*LABELS, "--image-size", "8"), "add --image-column"),
     "columns of images": (images((8, 8), (8, 8)), LABELS, "no effect on a folder of images"),
 }
 

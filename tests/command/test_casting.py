@@ -79,7 +79,7 @@ def test_numbers_are_read_and_others_among_them_stay():
 
 
 def test_dates_are_read_and_others_are_missing_with_a_warning():
-    with pytest.warns(UserWarning, match=r"column 'c' is one of dates, 1 entries.*'soon'"):
+    with pytest.warns(UserWarning, match=r"column 'c' has dates, but 1 entries.*'soon'"):
         found = cast(column("2024-05-31", "soon", np.nan), "time")
     assert found[0] == pd.Timestamp("2024-05-31")
     assert found.isna().tolist() == [False, True, True]

@@ -61,7 +61,7 @@ def test_byte_order_mark_blank_lines_and_other_encodings(tmp_path):
         ("\n", "is empty"),
         ('a,b\n1,"2\n3,4\n', "unexpected end of data"),
         ('a,b\n1,"2"x\n', "line 2: .* quotes"),
-        (b"a,b\n1,2\nM\xfcnze,3\n", "line 3: byte 2 of it is 0xfc, which is no UTF-8.*--encoding"),
+        (b"a,b\n1,2\nM\xfcnze,3\n", "line 3: byte 2 of it is 0xfc, which is not UTF-8.*--encoding"),
         (b"\xff\xfea\x00,\x00", "line 1: byte 1 of it is 0xff.*utf-16"),
     ],
 )

@@ -56,7 +56,7 @@ def test_grey_images_have_one_channel_and_coloured_ones_are_then_made_grey(tmp_p
     assert source.recipe.channels == 1
     np.testing.assert_array_equal(part.rows[0], pixels)
     Image.fromarray(np.full((8, 8, 3), (255, 0, 0), dtype=np.uint8)).save(tmp_path / "c" / "1.png")
-    with pytest.warns(UserWarning, match="made grey"):
+    with pytest.warns(UserWarning, match="they become grey"):
         (part,) = ImageSource(source.recipe, images_in_folder(tmp_path, None)).parts()
     np.testing.assert_array_equal(part.rows[0], pixels)
     # Rounded from 0.299 of 255.
@@ -142,7 +142,7 @@ def test_tables_that_lack_something(folder, content, message):
 
 def test_files_beside_images_are_named(folder):
     (folder / "dog" / "a.heic").touch()
-    with pytest.warns(UserWarning, match=r"^a\.heic in .*dog left out, which are no images"):
+    with pytest.warns(UserWarning, match=r"^a\.heic in .*dog left out, which are not images"):
         images_in_folder(folder, None)
     (folder / "dog" / "a.heic").unlink()
     draw(folder / "b.png")

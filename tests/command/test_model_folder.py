@@ -21,7 +21,7 @@ def test_a_model_is_replaced_only_when_told_to(fitted, cli, tmp_path):
     assert cli(*args)[0] == 0
     before = {name: (out / name).read_bytes() for name in contents(out)}
     code, _, err = cli(*args, *other)
-    assert (code, "say --overwrite to replace it" in err) == (1, True)
+    assert (code, "use --overwrite to replace it" in err) == (1, True)
     assert {name: (out / name).read_bytes() for name in contents(out)} == before
     assert cli(*args, *other, "--overwrite")[0] == 0
     assert len(contents(out)) == len(before)
@@ -35,7 +35,7 @@ def test_other_folders_and_files_are_never_replaced(tmp_path):
     (tmp_path / "file").touch()
     for name in ("photos", "file"):
         with (
-            pytest.raises(ResultsError, match="is no model folder"),
+            pytest.raises(ResultsError, match="is not a model folder"),
             fit_folder(tmp_path / name, False, True),
         ):
             pass
@@ -69,7 +69,7 @@ def test_an_error_does_not_destroy_what_could_go_on(tmp_path):
 
     with pytest.warns(UserWarning, match="--resume"), pytest.raises(KeyboardInterrupt):
         cut_short()
-    with pytest.raises(ResultsError, match="is left of a fit"), fit_folder(tmp_path / "m", 0, 0):
+    with pytest.raises(ResultsError, match="is left from a fit"), fit_folder(tmp_path / "m", 0, 0):
         pass
     with (
         pytest.raises(ConfigError, match="other seed, model"),

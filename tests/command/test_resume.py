@@ -67,7 +67,7 @@ def test_a_killed_fit_goes_on_to_the_same_bits(folder, capsys):
     assert killed.returncode == -signal.SIGKILL, err
     assert not (folder / "cut").exists()
     assert main(arguments(folder, "cut")) == 1
-    said = "cut.partial is left of a fit that was cut short: say --resume"
+    said = "cut.partial is left from a fit that was cut short: use --resume"
     assert said in capsys.readouterr().err
     # The training goes on from the file, and does not begin anew.
     state = folder / "cut.partial" / "training.pt"
@@ -94,6 +94,6 @@ def test_an_interrupt_keeps_the_training_and_says_so(folder, sign, code, said):
     cut = fit(folder, "cut", sign=sign)
     _, err = cut.communicate()
     assert cut.returncode == code
-    assert "cut.partial keeps the training: --resume goes on with it" in err
+    assert "cut.partial keeps the training: --resume continues it" in err
     assert err.endswith(f"pyro-ssl: error: {said}\n")
     assert (folder / "cut.partial" / "training.pt").exists()

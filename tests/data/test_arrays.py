@@ -124,7 +124,7 @@ def test_every_part_of_the_constructor_may_be_an_array_a_list_or_nothing():
         (pd.Series(list("abcabc"), dtype=object), r"ys\[0\] is 'a', expected whole numbers"),
         (["a", None, "b", "b", "a", "a"], r"ys\[0\] is 'a', expected whole numbers"),
         (YS * 1j, "complex128, expected whole numbers"),
-        ([[0], [1, 2], 0, 0, 0, 0], "ys is a list that is no array .*same shape"),
+        ([[0], [1, 2], 0, 0, 0, 0], "ys is a list that is not an array .*same shape"),
         (np.array([2**64 - 1] * 6, dtype=np.uint64), "more than 63 bits"),
         ([2**70] * 6, "ys has numbers that are too large"),
         (np.ma.masked_equal(YS, -1), r"ys has masked entries: fill them by ys.filled"),
@@ -146,7 +146,7 @@ def test_labels_that_cannot_be_used_are_named(ys, says):
         (None, "xs is None, expected a tensor, an array or a list with its rows"),
         (0.5, "xs is of type float"),
         (torch.tensor(0.5), "xs is of type Tensor"),
-        ([[0.5], [0.5, 0.5]], "xs is a list that is no array"),
+        ([[0.5], [0.5, 0.5]], "xs is a list that is not an array"),
         ([torch.rand(2), torch.rand(3)], "xs is a list of tensors that differ"),
         (
             pd.DataFrame({"a": [0.5] * 6, "b": list("uvuvuv")}),

@@ -96,7 +96,7 @@ def test_hidden_and_empty_folders_are_no_classes(tmp_path):
 
 
 def test_what_folders_lack_is_named(tmp_path):
-    with pytest.raises(DataError, match="train is no folder: put images there"):
+    with pytest.raises(DataError, match="train is not a folder: put images there"):
         load_class_folders(tmp_path, 16)
     put(tmp_path, "train/cat/0.png")
     (tmp_path / "test" / "dog").mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_what_folders_lack_is_named(tmp_path):
 def test_a_class_is_not_left_out_silently(tmp_path, others):
     put(tmp_path, "train/cat/0.png", "test/cat/0.png", *(f"train/dog/{name}" for name in others))
     shown = others[0].split("/")[0]
-    with pytest.raises(DataError, match=rf"dog has no images \(.bmp.*but {shown}.*if it is no cl"):
+    with pytest.raises(DataError, match=rf"dog has no images \(.bmp.*but {shown}.*if it is not"):
         load_class_folders(tmp_path, 16)
 
 
@@ -145,5 +145,5 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
             load_class_folders(tmp_path, 8)
     link.unlink()
     (tmp_path / "train" / "ant").symlink_to(tmp_path / "train" / "ant")
-    with pytest.raises(DataError, match=r"ant is a link that leads nowhere: mend or remove it"):
+    with pytest.raises(DataError, match=r"ant is a broken link: repair or remove it"):
         load_class_folders(tmp_path, 8)

@@ -264,7 +264,7 @@ def tables(minus_one, ys=PLUS_MINUS):
 
 def test_attributes_of_one_and_minus_one_are_refused_until_it_is_said_what_they_mean():
     for make in tables(None):
-        with pytest.raises(DataError, match=r"attribute column 0 of \w+ is 1 wherever .*='absent'"):
+        with pytest.raises(DataError, match=r"column 0 of \w+ has only the values 1 .*='absent'"):
             make()
     absent = [make() for make in tables("absent")]
     assert absent[0].labelled_ys.tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]]

@@ -18,5 +18,5 @@ def few_steps(monkeypatch):
     """Make trainings of few steps quick."""
     monkeypatch.setattr("pyro_ssl.infer.ensemble_gradients.Recorded", Unrecorded)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*are taken for missing")
+        warnings.filterwarnings("ignore", ".*are treated as missing")
         yield

@@ -177,7 +177,7 @@ def test_what_training_did_not_have_is_missing_with_one_warning():
     odd = frame[40:46].astype(object).reset_index(drop=True)
     odd.loc[0, "word"], odd.loc[1, "word"], odd.loc[0, "two"] = "q", "r", 3.0
     odd.loc[2, "income"], odd.loc[3, "count"], odd.loc[4, "real"] = -1.0, -2, "much"
-    with pytest.warns(UserWarning, match="taken for missing") as caught:
+    with pytest.warns(UserWarning, match="treated as missing") as caught:
         values = columns.encode(odd)
     assert len(caught) == 1
     text = str(caught[0].message)

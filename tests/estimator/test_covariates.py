@@ -63,7 +63,7 @@ def test_few_whole_numbers_are_codes_and_many_are_numbers(frame):
 def test_a_constant_covariate_is_left_out_and_covariates_alone_are_refused(frame):
     one = Columns.infer(frame.assign(site="north"), {"site": "covariate"})
     assert isinstance(one.likelihood, Mixed)
-    with pytest.raises(DataError, match="tells rows apart and is no covariate"):
+    with pytest.raises(DataError, match="expected one that is not a covariate"):
         Columns.infer(frame, dict.fromkeys(frame, "covariate"))
 
 

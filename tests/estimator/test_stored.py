@@ -234,18 +234,18 @@ def test_damaged_and_foreign_folders_are_named(fitted, tmp_path):
         file.write_bytes(file.read_bytes()[:-100])
 
     refused("there is no .*model.json", shutil.rmtree)
-    refused("truncated or no file of ours", lambda f: shorten(f / "model.json"))
+    refused("truncated or not our file", lambda f: shorten(f / "model.json"))
     refused("truncated or damaged: its SHA-256", lambda f: shorten(next(f.glob("*.npz"))))
     refused("cannot be read", lambda f: next(f.glob("*.npz")).unlink())
     refused("up to 1: upgrade pyro_ssl", lambda f: changed(f, format="pyro_ssl classifier 2"))
     refused("has the format None", lambda f: changed(f, format=None))
     refused("names the weights '../x'", lambda f: changed(f, weights="../x"))
     refused("is damaged, or was written by another version", lambda f: changed(f, plain=None))
-    refused("holds a M2Classifier, no Semi", lambda f: changed(f, **{"class": "M2Classifier"}))
+    refused("holds a M2Classifier, not a Semi", lambda f: changed(f, **{"class": "M2Classifier"}))
     system = {"estimator": {"class": "os.system", "parameters": {}}}
     refused("names the class os.system", lambda f: changed(f, classifiers={"a": system}))
     system["estimator"]["class"] = "sklearn.utils.Bunch"
-    refused("no estimator of scikit-learn", lambda f: changed(f, classifiers={"a": system}))
+    refused("not an estimator of scikit-learn", lambda f: changed(f, classifiers={"a": system}))
 
 
 def test_another_refit_is_named_with_versions(fitted, tmp_path):

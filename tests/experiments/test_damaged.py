@@ -112,9 +112,9 @@ def test_a_folder_in_place_of_a_result_is_named(run, root, capsys):
     for more in ((), ("--resume",), ("--overwrite",)):
         code, (line,) = run(*more)
         assert code == 1
-        assert "seed_0.json is damaged or no file" in line
+        assert "seed_0.json is damaged or not a file" in line
     assert report.main(["--results-root", str(root)]) == 1
-    assert "seed_0.json is damaged or no file" in capsys.readouterr().err
+    assert "seed_0.json is damaged or not a file" in capsys.readouterr().err
 
 
 CONFIGS = DAMAGED | {"other keys": b'{"alfa": 3}', "other types": b'{"alpha": [null, {"b": "c"}]}'}

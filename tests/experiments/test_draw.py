@@ -169,10 +169,10 @@ def test_what_cannot_be_drawn_is_said_in_one_line(trained, tmp_path, capsys):
         assert says in refused(capsys, folder / "seed_0.pt")
     (folder / "config.json").write_text("{}")
     (folder / "seed_0.pt").write_bytes(b"half a file")
-    assert "truncated or no checkpoint" in refused(capsys, folder / "seed_0.pt")
+    assert "truncated or not a checkpoint" in refused(capsys, folder / "seed_0.pt")
     for name in ("elsewhere", "report", "os"):
         foreign = left(tmp_path, name, "m2-digits-20", load_model(file), DIGITS)
-        assert "is no experiment's" in refused(capsys, foreign)
+        assert "is not an experiment's" in refused(capsys, foreign)
 
 
 def test_a_folder_of_images_is_asked_for_and_checked(tmp_path, capsys):

@@ -58,7 +58,7 @@ def test_features_must_not_change_on_the_way(tmp_path, monkeypatch, capsys):
     state["rows"][0]["features"] = "inception"
     write_state(state, file)
     assert run(tmp_path, "--resume") == 1
-    assert "of Inception's features and of a classifier's" in capsys.readouterr().err
+    assert "partly of Inception's features and partly of a classifier's" in capsys.readouterr().err
 
 
 def test_measurements_are_before_during_and_after_joint_training(whole):
@@ -85,7 +85,7 @@ def test_what_lies_there_is_not_taken_for_a_checkpoint(tmp_path, capsys):
     assert run(tmp_path) == 1
     assert "unfinished run: go on with --resume" in capsys.readouterr().err
     assert run(tmp_path, "--resume") == 1
-    assert "is truncated or no checkpoint" in capsys.readouterr().err
+    assert "is truncated or not a checkpoint" in capsys.readouterr().err
     write_state({"generator": {}, "rows": [], "done": 1}, file)
     assert run(tmp_path, "--resume") == 1
     assert "is of another run" in capsys.readouterr().err

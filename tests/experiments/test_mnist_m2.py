@@ -226,7 +226,7 @@ def test_damaged_checkpoint_stops_the_resume_and_loses_nothing(run, capsys):
     csv = (run.folder / "seed_0.csv").read_text()
     (run.folder / "seed_0.pt").write_bytes(b"PK but no more")
     assert run("--resume") == 1
-    assert "truncated or no checkpoint" in capsys.readouterr().err
+    assert "truncated or not a checkpoint" in capsys.readouterr().err
     assert (run.folder / "seed_0.csv").read_text() == csv
 
 

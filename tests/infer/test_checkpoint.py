@@ -25,7 +25,7 @@ def test_truncated_file_is_an_error_that_says_so(checkpoint, kept):
     content = checkpoint.read_bytes()
     size = kept if isinstance(kept, int) else int(kept * len(content))
     checkpoint.write_bytes(content[:size])
-    with pytest.raises(CheckpointError, match="truncated or no checkpoint"):
+    with pytest.raises(CheckpointError, match="truncated or not a checkpoint"):
         load_checkpoint(checkpoint)
 
 

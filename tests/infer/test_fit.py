@@ -224,7 +224,7 @@ def test_configurations_that_cannot_work_are_refused(change, says):
 
 
 def test_baseline_without_labels_is_refused():
-    with pytest.raises(DataError, match="learns from labelled rows alone"):
+    with pytest.raises(DataError, match="learns only from labelled rows"):
         fit(MLPClassifier((1, 4, 4), 3), blobs(labels=0), CONFIG)
 
 

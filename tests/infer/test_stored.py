@@ -82,7 +82,7 @@ def test_a_class_of_ones_own_is_saved_and_loaded(tmp_path):
     with pytest.raises(CheckpointError, match="model_class is M2, but the file holds a MyM2"):
         load_model(path, model_class=M2)
     for wrong in ("MyM2", model, type("MyM2", (torch.nn.Module,), {})):
-        with pytest.raises(CheckpointError, match="no class of a model, expected the file's MyM2"):
+        with pytest.raises(CheckpointError, match="not a model's class, expected the file's MyM2"):
             load_model(path, model_class=wrong)
 
 

@@ -41,7 +41,7 @@ def test_distance_is_the_formula_of_the_last_hidden_layer():
 def test_missing_inception_is_named():
     if inception_weights() is not None:
         pytest.skip("INCEPTION IS HERE: nothing is missing")
-    with pytest.raises(DataError, match="want torch-fidelity and its weights-inception"):
+    with pytest.raises(DataError, match="need torch-fidelity and its weights-inception"):
         FrechetDistance(torch.rand(3, 1, 8, 8))
 
 

@@ -223,7 +223,7 @@ def test_training_finds_attributes_and_validates_on_them():
     history = fit(model, data, FitConfig(epochs=30, batch_size=50, learning_rate=0.01))
     # The best anyone can do: three pixels, each wrong once in ten times.
     assert history.to_frame()["validation_accuracy"].max() > 0.95
-    with pytest.raises(DataError, match="CCVAE takes one label a row, but the data has rows of"):
+    with pytest.raises(DataError, match="CCVAE takes one label per row, but the data has rows of"):
         fit(CCVAE((1, 2, 3), 2, hidden_dims=(4,)), data, FitConfig(epochs=1, batch_size=50))
     single = SSLData.from_arrays(xs, known[:, 0], num_classes=2)
     with pytest.raises(DataError, match="CCVAE takes rows of attributes, but the data has one"):

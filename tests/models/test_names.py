@@ -44,7 +44,7 @@ def test_a_named_model_is_found_in_a_file_of_the_parameter_store(tmp_path):
     pyro.clear_param_store()
     again = M2(**OPTIONS).named("my m2")
     pyro.get_param_store().load(tmp_path / "store.pt")
-    with pytest.warns(UserWarning, match="parameters of 'my m2' that are not this model's own: pu"):
+    with pytest.warns(UserWarning, match="parameters named 'my m2' that are not this model's own"):
         assert not torch.equal(again.predict_proba(xs), expected)
     pyro.module(again.param_name, again, update_module_params=True)
     assert torch.equal(again.predict_proba(xs), expected)
@@ -58,9 +58,9 @@ def test_models_are_counted_by_their_class():
 
 def test_a_name_in_use_is_refused_and_free_again_afterwards():
     first, other = M2(**OPTIONS).named("one"), M2(**OPTIONS)
-    with pytest.raises(ConfigError, match="name is 'one', as another M2 is called"):
+    with pytest.raises(ConfigError, match="name is 'one', which another M2 has"):
         other.named("one")
-    with pytest.raises(ConfigError, match="as another M2"):
+    with pytest.raises(ConfigError, match="which another M2 has"):
         MLPClassifier((16,), 3).named(other.param_name)
     assert first.named("one") is first
     first.named("two")
@@ -119,7 +119,7 @@ def test_parameters_of_another_name_in_the_store_are_missed_with_a_warning(tmp_p
     again = M2(**OPTIONS)
     # What a user's program does then: it registers untrained parameters beside the file's.
     pyro.module(again.param_name, again, update_module_params=True)
-    says = rf"parameters of '{name}' that no model here has.*m\.named\('{name}'\)"
+    says = rf"parameters named '{name}' that no model here has.*m\.named\('{name}'\)"
     with pytest.warns(UserWarning, match=says):
         again.predict_proba(xs)
     # Another model may have been given that name meanwhile.

@@ -1,4 +1,4 @@
-"""Sections on classifiers: what they reach, against others and over epochs."""
+"""Sections on classifiers: their accuracy, beside published figures and over epochs."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from pyro_ssl.report.markup import Html
 def published(root: Path, results: pd.DataFrame) -> Html:
     """Return our figures beside those of others."""
     text = (
-        "Figures that others published, or that their code gives, beside ours of the same model. "
-        "Splits, numbers of validation rows and ways to choose differ, as notes say. Ours: the "
+        "Figures that others published, or that their code gives, beside ours for the same model. "
+        "Splits, numbers of validation rows and ways to choose differ, as the notes say. Ours: the "
         "epoch is chosen on 10,000 labelled validation rows of MNIST that are never trained on, "
         "and the test set is read once. Methods that this library does not have are listed last."
     )
@@ -39,9 +39,9 @@ def accuracy(root: Path, results: pd.DataFrame) -> Html:
     others = results[~apart & ~swept(results)]
     measures = ("test_accuracy", "test_ece", "seconds_per_epoch")
     text = (
-        "Classifiers of few labels. Accuracy and expected calibration error (15 bins) are of the "
-        "test set. Runs tagged plain and fast are 40 epochs of M2 in float32 with Pyro's own "
-        "TraceEnum_ELBO, and in bfloat16, compiled, with ours."
+        "Classifiers with few labels. Accuracy and expected calibration error (15 bins) are on the "
+        "test set. Runs tagged plain and fast are 40 epochs of M2: in float32 with Pyro's own "
+        "TraceEnum_ELBO, and in bfloat16, compiled, with our ELBO."
     )
     by = (
         commands.M2,
@@ -57,15 +57,15 @@ def accuracy(root: Path, results: pd.DataFrame) -> Html:
 
 
 def treatments(root: Path, results: pd.DataFrame) -> Html:
-    """Return what treatments of the missing label bring and cost."""
+    """Return the gains and costs of treatments of the missing label."""
     rows = results[results["experiment"] == "mnist_label_treatments"]
     measures = (
         "test_accuracy", "validation_accuracy", "test_ece", "test_elbo", "seconds_per_epoch",
         "peak_memory_mib",
     )  # fmt: skip
     text = (
-        "Treatments of the missing label, the same networks, rows, splits and schedule for all. "
-        "The second table has them as estimators of the gradient of M2's bound with respect to "
+        "Treatments of the missing label, with the same networks, rows, splits and schedule. The "
+        "second table shows them as estimators of the gradient of M2's bound with respect to "
         "q(y|x): relative bias with its 95 % limits, and the variance of a draw in multiples of "
         "the sum over all classes, also at equal numbers of labels visited."
     )
@@ -120,6 +120,6 @@ def course(root: Path, results: pd.DataFrame) -> Html:
 def calibration(root: Path, results: pd.DataFrame) -> Html:
     """Return reliability diagrams."""
     runs = ("mnist_m2/m2-mnist-100", "mnist_m2/mlpclassifier-mnist-100")
-    text = "How often the likeliest class is right, by how sure the model is of it."
+    text = "How often the most probable class is right, by the model's confidence in it."
     shown = figures(left_by_runs(root, "reliability", runs))
     return part("calibration", "Calibration", text, (commands.M2,), shown)

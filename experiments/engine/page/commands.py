@@ -1,4 +1,4 @@
-"""The commands that made what the page shows."""
+"""The commands that produced the content of the page."""
 
 SEEDS = "--seeds 0 1 2 3 4"
 M2 = f"python -m experiments.mnist_m2 {SEEDS}"

@@ -15,7 +15,7 @@ def results_page(root: Path, results: pd.DataFrame) -> str:
 
     Args:
         root: the results folder, with the files of runs and of benchmarks.
-        results: the final figures in it, as `load_summary` gives them.
+        results: the final figures in it, as returned by `load_summary`.
     """
     return document(
         "Results of pyro_ssl", header(results), all_sections(root, results), CSS, SCRIPT
@@ -23,7 +23,7 @@ def results_page(root: Path, results: pd.DataFrame) -> str:
 
 
 def header(results: pd.DataFrame) -> Html:
-    """Return the top of the page: what it is about, and how to read it."""
+    """Return the top of the page: its subject, and how to read it."""
     facts = [
         ("finished runs", f"{len(results):,}"),
         ("configurations", f"{results['run'].nunique():,}"),
@@ -32,14 +32,14 @@ def header(results: pd.DataFrame) -> Html:
     ]
     pairs = [element("div", element("dt", k), element("dd", v)) for k, v in facts]
     lead = (
-        f"What {count(results['experiment'].nunique(), 'experiment')} of semi-supervised learning "
-        "with deep generative models gave, each with the command that repeats it."
+        f"Results of {count(results['experiment'].nunique(), 'experiment')} on semi-supervised "
+        "learning with deep generative models, each with the command that reproduces it."
     )
     reading = (
         "A figure is the mean over seeds ± half the 95 % interval of that mean, by Student's t "
-        "distribution; a single seed has none. With two or three seeds such an interval is very "
-        "wide. It does not say how other data would fare. Tables are sorted by a click on a "
-        "column's name. Written by "
+        "distribution; a single seed has no interval. With two or three seeds such an interval is "
+        "very wide. It says nothing about other data. A click on a column's name sorts a table. "
+        "Written by "
     )
     command = element("code", "python -m experiments.report")
     return element(

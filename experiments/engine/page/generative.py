@@ -1,4 +1,4 @@
-"""Sections on what models generate, and on bounds of log p(x)."""
+"""Sections on samples of models, and on bounds of log p(x)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ _SWAPPED = ("mnist_ccvae/ccvae-mnist-486-sweep", "cifar10_ccvae/ccvae-cifar10-jp
 
 
 def generated(root: Path, results: pd.DataFrame) -> Iterable[Html]:
-    """Yield what models draw: samples, analogies, manifolds."""
+    """Yield images drawn from models: samples, analogies, manifolds."""
     yield part(
         "samples", "Samples", "Means of p(x | y, z), a row for each class y, z from its prior.",
         (commands.M1M2, commands.M2), figures(left_by_runs(root, "samples", _DIGITS)),
@@ -38,12 +38,12 @@ def generated(root: Path, results: pd.DataFrame) -> Iterable[Html]:
 
 
 def interventions(root: Path, results: pd.DataFrame) -> Html:
-    """Return what changes when an attribute is changed."""
+    """Return the effect of changing an attribute."""
     text = (
-        "Each attribute of 1,000 test pictures is changed, by its latent in CCVAE and by the "
-        "decoder's input in M2, and a judge, a classifier of all labels, says what it sees: "
-        "changed, that attribute is another one; alone, and no other is; others kept, the share "
-        "of the others that stayed. Class swaps show the same for classes."
+        "Each attribute of 1,000 test images is changed, by its latent in CCVAE and by the "
+        "decoder's input in M2, and judged by a classifier trained on all labels. Changed: the "
+        "judge sees that attribute changed. Alone: it sees no other attribute changed. Others "
+        "kept: the share of the other attributes that stayed. Class swaps show this for classes."
     )
     measures = ("intervention_changed", "intervention_alone", "intervention_others")
     rows = results[results["experiment"].isin(("shapes_ccvae", "celeba_ccvae"))]
@@ -61,7 +61,7 @@ def interventions(root: Path, results: pd.DataFrame) -> Html:
 
 
 def bounds(root: Path, results: pd.DataFrame) -> Iterable[Html]:
-    """Yield bounds on log p(x), and where a bound misleads."""
+    """Yield bounds on log p(x), and cases in which a bound misleads."""
     kinds = ("semantic_hashing", "gan_decoder_vae", "mnist_label_treatments")
     rows = results[~results["experiment"].isin(kinds) & ~swept(results)]
     measures = ("test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob")
@@ -89,12 +89,12 @@ def bounds(root: Path, results: pd.DataFrame) -> Iterable[Html]:
 
 
 def approximation(root: Path, results: pd.DataFrame) -> Html:
-    """Return where the ELBO misleads."""
+    """Return cases in which the ELBO misleads."""
     text = (
-        "Joint training of encoder and decoder, after the encoder alone: with an encoder that "
-        "takes the bits of a mixture's component apart the ELBO rises at the expense of the "
-        "evidence, and the centres move; a full encoder keeps them. A GAN's generator as decoder: "
-        "the ELBO rises by thousands of nats, and samples leave the images that it began with."
+        "Joint training of encoder and decoder, after training of the encoder alone. With an "
+        "encoder that treats the bits of a mixture's component as independent, the ELBO rises at "
+        "the expense of the evidence, and the centres move; a full encoder keeps them. With a "
+        "GAN's generator as decoder, the ELBO rises by thousands of nats, and samples get worse."
     )
     mixture = ("drift", "elbo_encoder", "elbo_gain", "evidence_encoder", "evidence_gain")
     gan = (
@@ -120,9 +120,9 @@ def approximation(root: Path, results: pd.DataFrame) -> Html:
 def hashing(root: Path, results: pd.DataFrame) -> Html:
     """Return documents as bits."""
     text = (
-        "20 Newsgroups as rows of bits. A run's name gives what the encoder sees, its hidden "
-        "layers, the decoder's, and the bits of a code. Precision at 100 is the share of a test "
-        "document's 100 nearest training documents that are of its group."
+        "20 Newsgroups as binary codes. A run's name states the encoder's input, its hidden "
+        "layers, those of the decoder, and the bits of a code. Precision at 100 is the share of a "
+        "test document's 100 nearest training documents that belong to its group."
     )
     measures = (
         "test_deviance_kl", "unigram_deviance", "test_elbo", "test_perplexity",

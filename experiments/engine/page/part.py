@@ -1,4 +1,4 @@
-"""What sections of the page have in common."""
+"""Common parts of the page's sections."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from pyro_ssl.report.markup import Html, element, scrolling, section
 
 
 def part(name: str, title: str, text: str, commands: Iterable[str], *shown: Html) -> Html:
-    """Return a section with its commands; nothing if it has nothing to show."""
+    """Return a section with its commands, or nothing if it has nothing to show."""
     if not any(shown):
         return Html("")
     lines = "\n".join(commands)
@@ -19,10 +19,10 @@ def part(name: str, title: str, text: str, commands: Iterable[str], *shown: Html
 
 
 def figures(*pictures: Html) -> Html:
-    """Return pictures side by side where there is room."""
+    """Return pictures side by side, if there is room."""
     return element("div", *pictures, class_="figures") if any(pictures) else Html("")
 
 
 def swept(results: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which runs are of the sweep over numbers of labels."""
+    """Return which runs belong to the sweep over numbers of labels."""
     return results["run"].str.match(r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$")

@@ -1,4 +1,4 @@
-"""Pictures of the page: those that runs left, made small, and curves of their histories."""
+"""Pictures of the page: reduced copies of runs' figures, and curves of their histories."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from pyro_ssl.errors import ResultsError
 from pyro_ssl.report.markup import Html, element, embedded, joined, picture, scrolling
 from pyro_ssl.results import load_results
 
-# What is to be seen in a figure of each name, for those who do not see it.
+# Descriptions of figures, by name, for people who cannot see them.
 SHOWS = {
     "analogies": "Rows of images: an input on the left, then its style in each class.",
     "samples": "Grid of images drawn from the model, a row for each class.",
@@ -41,12 +41,12 @@ SHOWS = {
     "joint": "Grid of images drawn from the generator after joint training.",
     "joint_over_time": "Grid of images: the same ten latents, a row for each time.",
 }
-# What is said below those whose titles do not.
+# Captions of figures whose titles do not suffice.
 _SAID = {
     "generator": "Samples of the generator before joint training: ",
     "joint": "Samples of the generator after joint training: ",
 }
-# Pixels to which wide pictures are scaled, colours that they keep, and what is wide.
+# Width in pixels to which wide pictures are scaled, their number of colours, and what is wide.
 _WIDTH, _COLOURS, _WIDE = 900, 256, 1.5
 _COMPARED = {
     "validation_accuracy": (
@@ -78,13 +78,13 @@ def small_png(file: Path) -> tuple[bytes, tuple[int, int]]:
 
 
 def left_by_runs(root: Path, name: str, preferred: Sequence[str], most: int = 2) -> Html:
-    """Return the figures of a name that runs left, with the command that draws each again.
+    """Return the figures of runs with a name, and the command that draws each again.
 
     Args:
         root: folder of the results.
-        name: how the files' names end.
-        preferred: folders of runs to take them from; if none has one, the first that does.
-        most: how many, at most.
+        name: end of the files' names.
+        preferred: folders of runs to search first; if none has such a figure, all others.
+        most: largest number of figures.
     """
     found = [file for run in preferred if (file := _first(root / run, name))]
     if not found:
@@ -122,15 +122,15 @@ def curves(root: Path, results: pd.DataFrame, experiment: str, column: str) -> H
 
     Args:
         root: folder of the results.
-        results: final figures, as `load_summary` gives them.
+        results: final figures, as returned by `load_summary`.
         experiment: name of the experiment.
-        column: what is compared, a name of `_COMPARED`.
+        column: the column to compare, a name of `_COMPARED`.
     """
     runs = results[results["experiment"] == experiment]
     if runs.empty:
         return Html("")
     runs = runs[runs["dataset"] == runs["dataset"].iloc[0]]
-    # Tagged runs are variations, some of which have bounds in other units.
+    # Tagged runs are variations, some with bounds in other units.
     runs = runs[runs["tag"] == ""] if (runs["tag"] == "").any() else runs
     if runs["labels"].notna().any():
         runs = runs[runs["labels"] == runs["labels"].min()]
@@ -150,7 +150,7 @@ def curves(root: Path, results: pd.DataFrame, experiment: str, column: str) -> H
 
 
 def broad(figure: Figure, alt: str, caption: str) -> Html:
-    """Return a figure of lines that keeps its size on narrow screens, in a box that scrolls."""
+    """Return a line drawing that keeps its size on narrow screens, in a box that scrolls."""
     return scrolling(picture(figure, alt, caption), caption)
 
 

@@ -1,4 +1,4 @@
-"""The sections of the page, each with the commands that made what it shows."""
+"""The sections of the page, each with the commands that produced its content."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ from pyro_ssl.report.markup import Html
 
 
 def all_sections(root: Path, results: pd.DataFrame) -> list[Html]:
-    """Return all sections of the page, empty where there is nothing to show."""
+    """Return all sections of the page; a section without content is empty."""
     return [
         published(root, results),
         accuracy(root, results),
@@ -37,11 +37,11 @@ def all_sections(root: Path, results: pd.DataFrame) -> list[Html]:
 
 
 def speed(root: Path) -> Iterable[Html]:
-    """Yield what benchmarks measured."""
+    """Yield the results of benchmarks."""
     text = (
-        "A training step on 200 unlabelled rows of 784 pixels, ten classes, against M2 as "
-        "tutorials write it in Pyro and against the same mathematics by hand in PyTorch, in one "
-        "process and in alternation; a whole epoch of 50,000 rows; and how steps scale."
+        "A training step on 200 unlabelled rows of 784 pixels and ten classes, compared with M2 as "
+        "tutorials write it in Pyro and with the same mathematics by hand in PyTorch, alternating "
+        "in one process; a whole epoch of 50,000 rows; and the scaling of steps."
     )
     step = ("step", "rows", "times_faster", "times_by_hand", "ms")
     names = ("step", "epoch", "scale")
@@ -54,8 +54,8 @@ def speed(root: Path) -> Iterable[Html]:
     )  # fmt: skip
     yield part(
         "estimators", "Estimators on tables",
-        "The scikit-learn classifier and regressor on tables with few labels, against others in "
-        "their usual pipelines. Half the 95 % interval over splits, where there is one.",
+        "The scikit-learn classifier and regressor on tables with few labels, compared with others "
+        "in their usual pipelines. Half the 95 % interval over splits, where there is one.",
         ("python -m benchmarks.tables", "python -m benchmarks.regression"),
         benchmark(root, "tables_short", (), "Mean balanced accuracy in percent"),
         benchmark(root, "regression_short", (), "R² on test rows, and log loss in nats"),

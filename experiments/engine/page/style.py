@@ -1,4 +1,4 @@
-"""How the page about results looks, beside what all reports have, and what sorts its tables."""
+"""The style of the page about results, beside that of reports, and the script that sorts."""
 
 CSS = """
 body { max-width: 72rem; }

@@ -1,4 +1,4 @@
-"""Tables of results with 95 % intervals, which can be sorted."""
+"""Sortable tables of results with 95 % intervals."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,39 +12,39 @@ from pyro_ssl.report.markup import Html, element, escaped, joined, number, table
 
 # Factor and heading of each measure, by its name in JSON files.
 _SCALES = {name: (factor, heading) for name, factor, heading in MEASURES}
-# Those of the machine, whose median over seeds is shown.
+# Measures of the machine, whose median over seeds is shown.
 _MACHINE = {"seconds_per_epoch": (1, "s an epoch", 2), "peak_memory_mib": (1, "MiB", 0)}
 _WORDS = {"elbo": "ELBO", "ece": "ECE", "kl": "KL", "mib": "MiB", "ms": "ms", "q": "q", "s": "s"}
 _PUBLISHED = Path(__file__).with_name("published.csv")
 
 
 def published() -> pd.DataFrame:
-    """Return figures that others published, each with its source.
+    """Return published figures of others, each with its source.
 
-    `run` is the folder of our run that is comparable, empty if there is none; `published` is in the
-    unit of our table, percent or nats, with the spread that the source gives.
+    `run` is the folder of our comparable run, empty if there is none; `published` is in the unit of
+    our table, percent or nats, with the spread that the source gives.
     """
     return pd.read_csv(_PUBLISHED, dtype=str, keep_default_na=False)
 
 
 def cell(shown: Any, key: float | str | None = None) -> Html:
-    """Return a cell of a table, and what it is sorted by if that is not what it shows."""
+    """Return a cell of a table, with its sort key if that differs from the text."""
     return element("td", shown, data_sort=key)
 
 
 def sortable(caption: str, head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
-    """Return a table that the page's script lets readers sort; see `markup.table`."""
+    """Return a table that readers can sort; see `markup.table`."""
     return table(caption, head, rows, "sortable")
 
 
 def mean_cell(values: pd.Series, measure: str) -> Html:
     """Return the mean of a measure over seeds, and half the 95 % interval of that mean.
 
-    The interval is Student's; a single seed has none. It is said of how many seeds it is, if some
-    lack the measure.
+    The interval is Student's; a single seed has none. If some seeds lack the measure, the number of
+    the others is shown.
 
     Args:
-        values: the measure of each seed, those that lack it missing.
+        values: the measure of each seed, missing if the seed lacks it.
         measure: its name in JSON files.
     """
     runs, values = len(values), values.dropna().astype(float) * scale_of(measure)[0]
@@ -54,7 +54,7 @@ def mean_cell(values: pd.Series, measure: str) -> Html:
         median = float(values.median())
         return cell(number(median, _MACHINE[measure][2]), median)
     mean, seeds = float(values.mean()), len(values)
-    # Nats and squares of a few units need one digit more.
+    # A few nats, or small squares, need one more digit.
     digits = 3 if scale_of(measure)[0] == 1 and abs(mean) < 10 else 2
     some = f" ({seeds} of {runs} seeds)" if seeds < runs else ""
     if seeds == 1:
@@ -76,7 +76,7 @@ def in_words(name: str) -> str:
 
 
 def run_name(run: str) -> Html:
-    """Return the folder of a run, that may be broken after its experiment."""
+    """Return the folder of a run, with a possible line break after its experiment."""
     return Html("/<wbr>".join(map(escaped, run.split("/"))))
 
 
@@ -84,9 +84,9 @@ def measured(results: pd.DataFrame, measures: Sequence[str], caption: str) -> Ht
     """Return a table of the runs that have the first of some measures, a row for each run.
 
     Args:
-        results: final figures, as `load_summary` gives them.
+        results: final figures, as returned by `load_summary`.
         measures: names in JSON files.
-        caption: what it shows.
+        caption: caption of the table.
     """
     present = [name for name in measures if name in results and results[name].notna().any()]
     if measures[0] not in present:
@@ -106,7 +106,7 @@ def measured(results: pd.DataFrame, measures: Sequence[str], caption: str) -> Ht
 
 
 def beside_published(results: pd.DataFrame) -> Html:
-    """Return the table of our figures beside those that others published."""
+    """Return the table of our figures beside published ones."""
     rows = []
     for entry in published().to_dict("records"):
         seeds = results[results["run"] == entry["run"]]
@@ -134,7 +134,7 @@ def beside_published(results: pd.DataFrame) -> Html:
 
 
 def by_labels(results: pd.DataFrame) -> Html:
-    """Return the accuracies of a sweep, a row for each number of labels, models beside."""
+    """Return the accuracies of a sweep, a row per number of labels, a column per model."""
     models = list(results["model"].unique())
     rows = []
     for labels, runs in results.groupby("labels"):
@@ -148,13 +148,13 @@ def by_labels(results: pd.DataFrame) -> Html:
 
 
 def benchmark(root: Path, name: str, columns: Sequence[str], caption: str) -> Html:
-    """Return a benchmark's table, with what it was measured on; nothing if it is not there.
+    """Return a benchmark's table, and what it was measured on; nothing if its file is missing.
 
     Args:
         root: folder of the results.
         name: name of the benchmark's CSV.
-        columns: what to show of it; none for all.
-        caption: what it shows.
+        columns: columns to show; empty for all.
+        caption: caption of the table.
     """
     file = root / "benchmarks" / f"{name}.csv"
     if not file.exists():

@@ -1,1 +1,1 @@
-"""What a regressor has instead of what a classifier has: labels, members, candidates, weights."""
+"""The parts specific to a regressor: labels, members, candidates, weights."""

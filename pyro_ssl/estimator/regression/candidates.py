@@ -18,7 +18,7 @@ from pyro_ssl.estimator.candidates import Candidate
 Floats = NDArray[np.floating[Any]]
 
 _TREES = 100
-# Labelled rows above which a Gaussian process takes too long.
+# Number of labelled rows above which a Gaussian process takes too long.
 _MOST_IN_PROCESS = 1000
 _PENALTIES = tuple(np.logspace(-2, 4, 13).tolist())
 
@@ -31,8 +31,8 @@ def default_regressors(
     Args:
         labelled: number of labelled rows.
         features: number of features of a row.
-        dense: whether features are an array; otherwise a sparse matrix.
-        n_jobs: processes of the forest.
+        dense: whether features are an array; otherwise they are a sparse matrix.
+        n_jobs: number of processes of the forest.
         seed: seed of the forest.
     """
     found: dict[str, Any] = {
@@ -45,10 +45,10 @@ def default_regressors(
 
 
 def gaussian_process(features: int, seed: int) -> GaussianProcessRegressor:
-    """Return a Gaussian process of standardised labels, with a length scale that suits so many.
+    """Return a Gaussian process for standardised labels, with a length scale for `features` D.
 
-    Standardised rows are about sqrt(2 D) from each other: from a length scale of 1, where D is
-    large, no step of the optimiser would find any likeness among them.
+    Standardised rows are about sqrt(2 D) from each other. With a length scale of 1 and a large D,
+    all rows would be unrelated, and no step of the optimiser would change that.
     """
     length = RBF(float(np.sqrt(max(features, 1))), (1e-1, 1e4))
     kernel = ConstantKernel(1.0, (1e-3, 1e3)) * length + WhiteKernel(0.5, (1e-4, 1e2))
@@ -56,9 +56,9 @@ def gaussian_process(features: int, seed: int) -> GaussianProcessRegressor:
 
 
 class Regressed(Candidate):
-    """A scikit-learn regressor that learns from labelled rows alone.
+    """A scikit-learn regressor that learns from labelled rows only.
 
-    It says mean and deviation of a row's label; the deviation is 1 where it says none.
+    It predicts mean and deviation of a row's label; without a predicted deviation, it is 1.
 
     Args:
         estimator: the regressor, which is cloned; it needs `predict`.
@@ -76,7 +76,7 @@ class Regressed(Candidate):
     def fit(self, features: Any, labels: NDArray[Any], weights: Floats) -> "Regressed":
         """Learn from labelled rows: features `[L, D]`, standardised labels and weights `[L]`."""
         with warnings.catch_warnings():
-            # Of kernels at their bounds, which few rows lead to; held-out rows judge the outcome.
+            # Few rows lead to kernels at their bounds; held-out rows judge the result.
             warnings.simplefilter("ignore", ConvergenceWarning)
             super().fit(features, labels, weights)
         return self

@@ -1,4 +1,4 @@
-"""What a fit of a regressor does with encoded rows, and what its models then say."""
+"""The part of fitting a regressor that starts from encoded rows, and predictions of its models."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,7 +36,7 @@ class RegressionMethods(TrainingMethods, CompletionMethods):
     n_jobs: int | None
     regressors: Mapping[str, Any] | None
 
-    # What fit sets.
+    # Set by `fit`.
     scaling_: Scaling
     _members: RegressionMembers
     _weighing: RegressionWeighing
@@ -44,15 +44,15 @@ class RegressionMethods(TrainingMethods, CompletionMethods):
     _taught: tuple[Tensor, Floats, Floats]
 
     def predict(self, X: Any, return_std: bool = False) -> Any:  # noqa: N803
-        """Return labels, and their standard deviations if asked for, `[N]` each."""
+        """Return labels `[N]`, and their standard deviations `[N]` if `return_std`."""
         raise NotImplementedError
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return R^2, the coefficient of determination, of rows whose label is known.
+        """Return R^2, the coefficient of determination, on rows with known labels.
 
         Args:
             X: rows.
-            y: labels `[N]`; rows of unknown ones do not count.
+            y: labels `[N]`; rows with unknown labels are ignored.
             sample_weight: weights of the rows, `[N]`.
 
         Raises:
@@ -65,16 +65,16 @@ class RegressionMethods(TrainingMethods, CompletionMethods):
     def score_samples(self, X: Any, y: Any = None) -> Floats:  # noqa: N803
         """Return a lower bound on log p(x) of each row, `[N]`, in nats.
 
-        It is an importance-weighted bound of the models' mixture; a density in the units of the raw
-        columns. Entries that are missing are left out. Its expectation over the noise is a bound;
-        the noise is the same in every call.
+        This is an importance-weighted bound of the models' mixture; a density in the units of the
+        raw columns. Missing entries are left out. The expectation over the noise is a bound; the
+        noise is the same in every call.
 
         Args:
             X: rows.
-            y: labels `[N]`, all known: then the bound is on log p(x, y).
+            y: labels `[N]`, all known; if given, the bound is on log p(x, y).
 
         Raises:
-            DataError: if a label is unknown, or there is not one for each row.
+            DataError: if a label is unknown, or the number of labels is not that of rows.
         """
         check_is_fitted(self)
         xs = self._encoded(self._checked(X))
@@ -109,12 +109,12 @@ class RegressionMethods(TrainingMethods, CompletionMethods):
         Args:
             xs: encoded rows, float32.
             ys: their standardised labels, NaN where unknown.
-            weights: of the rows.
+            weights: weights of the rows.
             groups: numbers of the rows, equal for copies.
         """
         known = ~np.isnan(ys)
         copies = groups if self.inputs_.continuous else None
-        # All labelled rows are of one kind, so that nothing is stratified.
+        # All labelled rows form one class, so that folds are not stratified.
         folds = make_folds(np.where(known, 0, -1), self.members, self._seed, copies)
         seeds = range(self._seed, self._seed + self.members)
         options = self.model_options or {}
@@ -131,7 +131,7 @@ class RegressionMethods(TrainingMethods, CompletionMethods):
         self._fit_bounds(xs)
 
     def _make_weighing(self, xs: Tensor, labelled: int) -> RegressionWeighing:
-        """Return the candidates; those of the model alone unless it is "auto"."""
+        """Return the candidates; only those of the model unless `model` is "auto"."""
         auto = isinstance(self.model, str) and self.model == "auto"
         given = self.regressors if auto else {}
         if given is None:

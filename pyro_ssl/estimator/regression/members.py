@@ -1,4 +1,4 @@
-"""What the models of a regressor say of rows."""
+"""Predictions of the models of a regressor."""
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from pyro_ssl.estimator.programs import SharedNoise, complete
 from pyro_ssl.metrics import joint_bound
 from pyro_ssl.models import RegressionM2
 
-# Labels at which p(x, y) is evaluated for one row.
+# Number of labels at which p(x, y) is evaluated for one row.
 _LABELS = 32
 
 
 class RegressionMembers(Members):
-    """Models of real labels, with the labelled rows that each does not see; see `Members`."""
+    """Models of real labels, and the labelled rows that each does not see; see `Members`."""
 
     def q(self, xs: Tensor) -> Floats:
-        """Return mean and deviation of the label by each model's network, `[E, N, 2]`."""
+        """Return mean and deviation of the label for each model, by its network, `[E, N, 2]`."""
 
         def call(model: RegressionM2, rows: Tensor) -> Tensor:
             q_y = model.q_y(rows)
@@ -30,11 +30,11 @@ class RegressionMembers(Members):
     def posterior(self, xs: Tensor, samples: int, seed: int) -> Floats:
         """Return mean and deviation of y under each model's p(y|x), `[E, N, 2]`.
 
-        They are those of labels drawn from a proposal, each with its `log_weights`, normalised.
+        They are computed from labels drawn from a proposal, with normalised `log_weights`.
 
         Args:
             xs: rows.
-            samples: draws of z for each label.
+            samples: number of draws of z for each label.
             seed: seed of the noise.
         """
 
@@ -50,7 +50,7 @@ class RegressionMembers(Members):
     def log_joint(self, xs: Tensor, ys: Tensor, samples: int, seed: int) -> Floats:
         """Return each model's bound on log p(x, y) of rows and standardised labels, `[E, N]`."""
 
-        # The labels pass as one more value of a row, so that rows are split with their labels.
+        # Labels are appended to rows as one more value, so that both are split together.
         def call(model: RegressionM2, rows: Tensor) -> Tensor:
             inputs = rows[:, :-1].reshape(len(rows), *xs.shape[1:])
             return _joint(model, inputs, rows[:, -1], samples, seed)
@@ -60,7 +60,7 @@ class RegressionMembers(Members):
     def log_marginal(self, xs: Tensor, samples: int, seed: int) -> Floats:
         """Return each model's bound on log p(x) of rows, `[E, N]`, in nats.
 
-        It is the importance-weighted bound whose labels come from the proposal of `log_weights`.
+        This is the importance-weighted bound with labels from the proposal of `log_weights`.
         """
 
         def call(model: RegressionM2, rows: Tensor) -> Tensor:
@@ -70,9 +70,9 @@ class RegressionMembers(Members):
         return self._each(xs, call, max(1, ROWS // _LABELS))
 
     def _filled(self, model: RegressionM2, rows: Tensor, is_code: Tensor) -> Tensor:
-        """Return what a model takes entries for, `[N, C]`, at the means of q(y|x) and q(z|x,y).
+        """Return a model's values for all entries, `[N, C]`, at the means of q(y|x) and q(z|x,y).
 
-        A number is its mean under p(x|y,z), a category the likeliest one.
+        A number is its mean under p(x|y,z), a category the most probable one.
         """
         return complete(model, rows, model.q_y(rows).loc, False, False)
 
@@ -82,13 +82,14 @@ def log_weights(model: RegressionM2, xs: Tensor, samples: int, seed: int) -> tup
 
     The proposal r is half q(y|x) and half p(y), so that weights are bounded where q(y|x) is too
     narrow (Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
-    Technometrics 37, 1995). Labels are its quantiles at equal distances, all moved by one draw:
-    each label is distributed as r, and the mean of the weights is an unbiased estimate of p(x).
+    Technometrics 37, 1995). Labels are equally spaced quantiles of r, all shifted by one random
+    draw: each label has the distribution r, and the mean of the weights is an unbiased estimate of
+    p(x).
 
     Args:
         model: the model.
         xs: rows.
-        samples: draws of z for each label.
+        samples: number of draws of z for each label.
         seed: seed of the noise, which is the same for all rows.
     """
     q_y, half = model.q_y(xs), _LABELS // 2
@@ -104,7 +105,7 @@ def log_weights(model: RegressionM2, xs: Tensor, samples: int, seed: int) -> tup
 
 
 def _joint(model: RegressionM2, xs: Tensor, ys: Tensor, samples: int, seed: int) -> Tensor:
-    """Return bounds on log p(x, y) of rows and labels, `[N]`, by draws that all rows share."""
+    """Return bounds on log p(x, y) of rows and labels, `[N]`, with draws that all rows share."""
     each = []
     for sample in range(samples):
         with SharedNoise(seed, sample):
@@ -113,6 +114,6 @@ def _joint(model: RegressionM2, xs: Tensor, ys: Tensor, samples: int, seed: int)
 
 
 def mixed_bound(each: Floats) -> Floats:
-    """Return the bound of a mixture of models of their bounds, `[N]` of `[E, N]`."""
+    """Return the bound of a mixture of models, `[N]`, from the models' bounds `[E, N]`."""
     found: Floats = logsumexp(each, 0) - np.log(len(each))
     return found

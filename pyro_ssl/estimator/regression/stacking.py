@@ -1,4 +1,4 @@
-"""What is made of candidates for a real label: a weighted mean, and its standard deviation."""
+"""The weighted mean of candidates for a real label, and its standard deviation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from scipy.special import softmax
 
 Floats = NDArray[np.floating[Any]]
 
-# Held-out rows, as far off as a candidate says, that each calibration has in advance.
+# Prior of each calibration: this many held-out rows whose errors are as large as predicted.
 _PRIOR_ROWS = 2.0
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What is made of the candidates.
+    """The calibrated and weighed candidates.
 
     Attributes:
-        names: of the candidates.
-        scales: what each candidate's deviations are multiplied by, `[C]`.
-        weights: of their means, `[C]`, not negative; their sum is 1.
-        scale: what the deviations of the mixture are multiplied by.
+        names: names of the candidates.
+        scales: factors of the candidates' deviations, `[C]`.
+        weights: weights of their means, `[C]`, not negative, with sum 1.
+        scale: factor of the mixture's deviations.
         table: the candidates' figures on held-out labelled rows.
     """
 
@@ -35,7 +35,7 @@ class Stack:
     table: pd.DataFrame
 
     def mix(self, each: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of labels, `[N]` each, of the candidates' `[N, 2]`."""
+        """Return mean and deviation of labels, `[N]` each, from the candidates' `[N, 2]`."""
         said = np.stack([each[name] for name in self.names])
         mean, deviation = moments(said, self.scales, self.weights)
         return mean, self.scale * deviation
@@ -48,23 +48,23 @@ def stack(
     preference: Mapping[str, float],
     unit: float = 1.0,
 ) -> Stack:
-    """Weigh candidates by what they say of held-out labelled rows.
+    """Weigh candidates by their predictions for held-out labelled rows.
 
     The weights w of their means minimise, over weights that are not negative and sum to 1,
 
         sum_i r_i (y_i - sum_c w_c m_ci)^2 / (2 s^2) - sum_c a_c log w_c
 
-    with r the rows' weights, a the preference, and s^2 the error of candidates weighed by a:
-    stacking (Wolpert 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996, section 2)
-    with a Dirichlet prior, which decides where labelled rows are few.
+    where r are the rows' weights, a is the preference, and s^2 is the error of candidates weighed
+    by a. This is stacking (Wolpert 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996,
+    section 2) with a Dirichlet prior, which decides if there are few labelled rows.
 
     Args:
         held_out: mean and deviation of the labelled rows' labels by each candidate, `[L, 2]`, NaN
-            where a row was held out nowhere.
+            for a row that was never held out.
         ys: the labels, standardised, `[L]`.
         weights: the rows' weights, `[L]`.
-        preference: rows that each candidate has in advance.
-        unit: what 1 stands for in the table: the labels' standard deviation.
+        preference: prior weight of each candidate, as a number of held-out rows.
+        unit: the labels' standard deviation, the unit of the table.
     """
     names = tuple(held_out)
     said = np.stack([held_out[name] for name in names])
@@ -90,8 +90,8 @@ def moments(said: Floats, scales: Floats, weights: Floats) -> tuple[Floats, Floa
 
     Args:
         said: means and deviations of the components, `[C, N, 2]`.
-        scales: what the deviations are multiplied by, `[C]`.
-        weights: of the components, `[C]`.
+        scales: factors of the deviations, `[C]`.
+        weights: weights of the components, `[C]`.
     """
     mean = weights @ said[..., 0]
     variance = weights @ ((scales[:, None] * said[..., 1]) ** 2 + (said[..., 0] - mean) ** 2)
@@ -99,12 +99,12 @@ def moments(said: Floats, scales: Floats, weights: Floats) -> tuple[Floats, Floa
 
 
 def calibrated(errors: Floats, deviations: Floats, rows: Floats) -> float:
-    """Return the factor of deviations with which they are as large as held-out errors.
+    """Return the factor that makes predicted deviations as large as held-out errors.
 
     Args:
-        errors: of held-out rows, `[L]`.
-        deviations: what was said of them, `[L]`.
-        rows: the rows' weights, `[L]`.
+        errors: errors on held-out rows, `[L]`.
+        deviations: their predicted deviations, `[L]`.
+        rows: weights of the rows, `[L]`.
     """
     squares = float((rows * (errors / deviations) ** 2).sum())
     return float(np.sqrt((squares + _PRIOR_ROWS) / (rows.sum() + _PRIOR_ROWS)))
@@ -116,7 +116,7 @@ def _weights(means: Floats, ys: Floats, rows: Floats, prior: Floats) -> Floats:
     if not len(ys):
         return shares
     errors = ys - means
-    # Never 0, however well a candidate knows the rows.
+    # Never 0, even if a candidate predicts the rows perfectly.
     square = float(rows @ (shares @ errors) ** 2) / rows.sum() + 1e-6
 
     def loss(logits: Floats) -> tuple[float, Floats]:

@@ -18,7 +18,7 @@ from pyro_ssl.reading import check_positive
 
 
 class StoredRegressionMethods(FolderMethods, RegressionMethods):
-    """What lets a regressor be kept in files; see `SemiSupervisedVAERegressor`."""
+    """Methods that save and load a regressor; see `SemiSupervisedVAERegressor`."""
 
     _kind = "regressor"
 

@@ -1,4 +1,4 @@
-"""Real labels of which some are unknown, and their standardisation."""
+"""Real labels, some of which are unknown, and their standardisation."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -15,7 +15,7 @@ from pyro_ssl.estimator.rows import in_order, row_weights
 Codes = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
-# Known labels without which there is no scale.
+# Number of known labels that a scale needs.
 _LEAST = 2
 
 
@@ -24,8 +24,8 @@ class Scaling:
     """Standardisation of labels.
 
     Attributes:
-        mean: what is subtracted.
-        deviation: what is divided by, positive.
+        mean: subtracted from labels.
+        deviation: divisor of labels, positive.
     """
 
     mean: float
@@ -33,16 +33,16 @@ class Scaling:
 
     @classmethod
     def fit(cls, ys: Floats, weights: Floats) -> "Scaling":
-        """Return mean and standard deviation of the known labels; 1 if they are all equal.
+        """Fit to the mean and standard deviation of the known labels; 1 if all are equal.
 
         Args:
             ys: labels `[N]`, NaN where unknown.
-            weights: of the rows, `[N]`.
+            weights: weights of the rows, `[N]`.
         """
         known = ~np.isnan(ys)
         mean = float(np.average(ys[known], weights=weights[known]))
         variance = float(np.average((ys[known] - mean) ** 2, weights=weights[known]))
-        # Of equal labels rounding may leave a little.
+        # For equal labels, rounding may leave a small deviation.
         flat = variance <= (1e-12 * max(1.0, abs(mean))) ** 2
         return cls(mean, 1.0 if flat else variance**0.5)
 
@@ -52,19 +52,19 @@ class Scaling:
         return found
 
     def back(self, values: Floats) -> Floats:
-        """Return labels of standardised ones."""
+        """Return the labels that standardised `values` stand for."""
         found: Floats = self.mean + self.deviation * values
         return found
 
 
 class TrainingTargets(NamedTuple):
-    """What a regressor learns from.
+    """The data that a regressor learns from.
 
     Attributes:
-        X: rows, in an order that depends on their values alone.
-        ys: their labels `[N]`, float64, NaN where unknown.
-        weights: of the rows, `[N]`, positive.
-        groups: numbers that are equal where rows and labels are, `[N]`.
+        X: rows, in an order that depends only on their values.
+        ys: labels of the rows `[N]`, float64, NaN where unknown.
+        weights: weights of the rows, `[N]`, positive.
+        groups: numbers that are equal for equal rows with equal labels, `[N]`.
     """
 
     X: Any
@@ -80,7 +80,7 @@ def real_labels(y: Any) -> Floats:
         y: labels `[N]`, numbers; an array, a list, a series or a frame of one column.
 
     Raises:
-        DataError: a ValueError; if there are none, or they are no finite numbers.
+        DataError: a ValueError; if there are no labels, or one is not a finite number.
     """
     if y is None:
         raise DataError("The regressor requires y to be passed, but the target y is None")
@@ -113,10 +113,10 @@ def real_labels(y: Any) -> Floats:
 def known_pairs(
     y: Any, predicted: Floats, sample_weight: Any
 ) -> tuple[Floats, Floats, Floats | None]:
-    """Return known labels, what is predicted of them, and their weights.
+    """Return known labels, the predictions for them, and their weights.
 
     Raises:
-        DataError: if no label is known, or there is not one for each row.
+        DataError: if no label is known, or the number of labels is not that of rows.
     """
     ys = real_labels(y)
     if len(ys) != len(predicted):
@@ -129,7 +129,7 @@ def known_pairs(
 
 
 def training_targets(X: Any, ys: Floats, sample_weight: Any) -> TrainingTargets:  # noqa: N803
-    """Return rows such that a weight of n is n equal rows; see `training_rows`.
+    """Return rows for training, in which a weight of n equals n equal rows; see `training_rows`.
 
     Args:
         X: rows, a data frame, array or sparse matrix.
@@ -137,7 +137,7 @@ def training_targets(X: Any, ys: Floats, sample_weight: Any) -> TrainingTargets:
         sample_weight: weights `[N]`, not negative; None for ones.
 
     Raises:
-        DataError: if fewer than two labels are known of rows with positive weights.
+        DataError: if fewer than two rows with positive weights have known labels.
     """
     weights = row_weights(X, sample_weight)
     known = int((~np.isnan(ys) & (weights > 0)).sum())
@@ -146,7 +146,7 @@ def training_targets(X: Any, ys: Floats, sample_weight: Any) -> TrainingTargets:
             f"y has n_samples = {known} known labels of rows with positive weights, expected at "
             f"least {_LEAST}; NaN and None are unknown"
         )
-    # One NaN, and one zero, so that equal labels have equal bits.
+    # A single kind of NaN, and of zero, so that equal labels have equal bits.
     ys = np.where(np.isnan(ys), np.nan, ys) + 0.0
     order, kept, groups = in_order(X, ys, weights)
     return TrainingTargets(_safe_indexing(X, order), ys[order], kept, groups)

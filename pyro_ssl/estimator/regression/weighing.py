@@ -1,4 +1,4 @@
-"""The candidates for a real label, learnt, weighed against each other, and mixed."""
+"""The candidates for a real label: fitted, weighed against each other, and mixed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,29 +19,29 @@ Floats = NDArray[np.floating[Any]]
 
 # The model's two rules: its network, and Bayes' rule.
 Q, BAYES = "q(y|x)", "p(y|x)"
-# Held-out rows that each candidate of labelled rows alone has in advance, and the model's two rules
-# together. Chosen by benchmarks.regression.tuning on splits 10 to 14, which are not reported.
+# Prior weights, as numbers of held-out rows: of each candidate of labelled rows, and of the model's
+# two rules together. Chosen by benchmarks.regression.tuning on splits 10 to 14, not reported.
 SUPERVISED, MODEL = 1.0, 2.0
-# Draws of the latents for Bayes' rule.
+# Number of draws of the latents for Bayes' rule.
 _SAMPLES = 2
 
 
 class RegressionWeighing:
-    """Candidates for a real label and what is made of them.
+    """Candidates for a real label, and their weights.
 
     Args:
         members: the trained models.
         inputs: how rows are encoded.
         regressors: scikit-learn's regressors, by name.
         bayes: whether Bayes' rule is a candidate.
-        seed: seed of all that is random.
+        seed: seed of all random draws.
 
     Attributes:
-        supervised: regressors of labelled rows alone.
-        propagated: those that learn from all rows: scikit-learn has none.
+        supervised: regressors that learn from labelled rows only.
+        propagated: regressors that learn from all rows: scikit-learn has none.
         decision: calibration and weights of the candidates; set by `fit`.
-        evidence: what it rests on: what candidates say of the held-out rows, the labels, and the
-            weights of the rows; set by `fit`, and not stored.
+        evidence: the basis of the decision: predictions for the held-out rows, labels, and weights
+            of the rows; set by `fit`, and not stored.
     """
 
     decision: Stack
@@ -60,12 +60,12 @@ class RegressionWeighing:
         self.propagated: dict[str, Any] = {}
 
     def fit(self, xs: Tensor, ys: Floats, weights: Floats, unit: float) -> "RegressionWeighing":
-        """Let all candidates learn, and weigh them by the labelled rows that each did not see.
+        """Fit all candidates, and weigh them on the labelled rows that each did not see.
 
         Args:
             xs: encoded rows `[N, ...]`, float64.
             ys: their labels `[N]`, standardised, NaN where unknown.
-            weights: of the rows, `[N]`.
+            weights: weights of the rows, `[N]`.
             unit: the labels' standard deviation, for the table.
         """
         rows, members = np.flatnonzero(~np.isnan(ys)), self.members
@@ -82,25 +82,25 @@ class RegressionWeighing:
         return self
 
     def preference(self, supervised: float = SUPERVISED, model: float = MODEL) -> dict[str, float]:
-        """Return the held-out rows that each candidate has in advance.
+        """Return the prior weight of each candidate, as a number of held-out rows.
 
         Args:
-            supervised: of each that learns from labelled rows alone.
-            model: of the model's two rules together.
+            supervised: prior weight of each candidate that learns from labelled rows only.
+            model: prior weight of the model's two rules together.
         """
         rules = (Q, BAYES) if self.bayes else (Q,)
         return dict.fromkeys(rules, model / len(rules)) | dict.fromkeys(self.supervised, supervised)
 
     def teach(self, xs: Tensor, ys: Floats, weights: Floats) -> None:
-        """Let the regressors learn from labelled rows, encoded, and their standardised labels."""
+        """Fit the regressors to labelled rows, encoded, and their standardised labels."""
         together = self._features(xs, self._fills(xs)[:1])[0]
         for one in self.supervised.values():
             one.learn(together, ys, weights, np.arange(len(ys)))
 
     def say(self, xs: Tensor) -> dict[str, Floats]:
-        """Return mean and deviation that each candidate says of encoded rows, `[N, 2]`.
+        """Return each candidate's mean and deviation for encoded rows, `[N, 2]`.
 
-        Of models together these are the moments of their mixture.
+        For several models together, these are the moments of their mixture.
         """
         found = {Q: _together(self.members.q(xs))}
         if self.bayes:
@@ -109,7 +109,7 @@ class RegressionWeighing:
         return found | {name: one.predict(features) for name, one in self.supervised.items()}
 
     def mix(self, xs: Tensor) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of labels of encoded rows, `[N]`, standardised."""
+        """Return mean and deviation of labels of encoded rows, `[N]` each, standardised."""
         return self.decision.mix(self.say(xs))
 
     @property
@@ -121,7 +121,7 @@ class RegressionWeighing:
         return fillings(self.members, self.inputs, xs, bool(self.supervised))
 
     def _features(self, xs: Tensor, fills: Fills) -> list[Any]:
-        """Return what regressors see with each filling: no logarithms, as in usual pipelines."""
+        """Return the regressors' features with each filling: no logarithms, as usual pipelines."""
         if not self.supervised:
             return [None] * len(fills)
         return filled_features(self.inputs, xs, fills, logs=False)
