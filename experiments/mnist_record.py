@@ -11,7 +11,7 @@ the end. The benchmark's protocol has 10,000 such rows; --validation 100 has no 
 there are labels. Writes per-seed CSV, JSON, checkpoint and figures to RESULTS_ROOT/mnist_record/.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -140,7 +140,7 @@ def comparison(config: Config) -> "Comparison":
         semi_supervised,
     )
 
-    models: dict[str, partial[SSLModel]] = {WHOLE: partial(build, None)}
+    models: dict[str, Callable[..., SSLModel]] = {WHOLE: partial(build, None)}
     for ingredient in dict.fromkeys(config.leave_out):
         models[f"without_{ingredient}"] = partial(build, ingredient)
     measures = (measure_classification, draw_classes)
