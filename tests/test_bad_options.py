@@ -112,6 +112,8 @@ OTHERS = {
     elbos.Antithetic_ELBO: {},
     infer.Anneal: {"start": 0.0, "end": 1.0, "steps": 3},
     infer.FitConfig: {},
+    infer.Consistency: {"view": data.Augmentation()},
+    data.Augmentation: {},
     infer.MiniBatches: {"data": rows(), "batch_size": 2},
     infer.Objective: {"model": small_m2(), "num_labelled": 3, "num_unlabelled": 3},
     infer.RowWeights: {"num_labelled": 3, "num_unlabelled": 3},
