@@ -279,6 +279,12 @@ def use(made):
         vae = models.VAE(**SMALL, latent_dim=2)
         few = dataclasses.replace(made, **limits, compile="never")
         infer.fit(vae, rows(), few)
+    elif isinstance(made, data.Augmentation):
+        assert bool(made(torch.rand(3, 1, 5, 4)).isfinite().all())
+    elif isinstance(made, infer.Consistency):
+        classifier = models.MLPClassifier((1, 5, 4), 2, hidden_dims=(3,), batch_norm=False)
+        if not made.aligned:
+            assert bool(made.loss(classifier, torch.rand(3, 1, 5, 4)).isfinite().all())
     elif isinstance(made, nets.MLP) and made.layers[0] is not None:
         linear = made.layers[0]
         labels = (
