@@ -29,6 +29,7 @@ from pyro_ssl.errors import PyroSSLError
 from pyro_ssl.infer.batches import Share
 from pyro_ssl.infer.ensemble import EnsembleConfig, Member
 from pyro_ssl.metrics.frechet import ClassifierFeatures
+from tests.slow import slow
 
 XS, YS = (torch.arange(24.0).view(6, 4) % 5 > 2).float(), torch.tensor([0, 1, -1, -1, 1, -1])
 SMALL = {"input_shape": (4,), "hidden_dims": (3,)}
@@ -373,6 +374,14 @@ def test_every_public_class_is_tried():
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.__name__)
 def test_good_arguments_work(target):
     use(target(**(MODELS | OTHERS | FUNCTIONS)[target]))
+
+
+@slow
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.__name__)
+def test_every_bad_value_of_every_argument_is_refused_in_our_words(target):
+    for name in arguments(target):
+        for value in BAD:
+            refused_or_working(target, name, value)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.__name__)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_ssl.errors import DataError
+from pyro_ssl.option_kinds import shown
 
 # Possible meanings of -1 in a table of attributes.
 _MEANINGS = ("unknown", "absent")
@@ -46,8 +47,10 @@ def with_minus_one(
         DataError: if the meaning is neither, or if it is None and an attribute has only the values
             1 and -1.
     """
-    if meaning not in (None, *_MEANINGS):
-        raise DataError(f"minus_one is {meaning!r}, expected {' or '.join(map(repr, _MEANINGS))}")
+    if meaning is not None and not (isinstance(meaning, str) and meaning in _MEANINGS):
+        raise DataError(
+            f"minus_one is {shown(meaning)}, expected {' or '.join(map(repr, _MEANINGS))}"
+        )
     tables = {name: ys for name, ys in parts.items() if ys.dim() == 2 and len(ys)}
     if meaning == "absent":
         return {**parts, **{name: ys.where(ys != -1, 0) for name, ys in tables.items()}}

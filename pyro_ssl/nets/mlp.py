@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.nets.norm import BatchNorm, SeparateBatchNorm, as_batch_norm
 from pyro_ssl.option_kinds import Dropout, Natural, OneOf, Size, Widths
 from pyro_ssl.options import checked
@@ -141,7 +141,13 @@ class MLP(nn.Module):
 
         Raises:
             ConfigError: if there are too few rows for batch norm in training mode.
+            DataError: if second inputs are missing, or the network takes none.
         """
+        if (beside is None) != (self.beside is None):
+            there = "not given" if beside is None else "given"
+            raise DataError(
+                f"beside is {there}, but the network was made with beside={self.beside and self.beside.in_features or 0}"
+            )
         hs = xs
         if self.training and self.input_dropout > 0:
             # The same as F.dropout, whose bernoulli_ is four times slower on a CPU.
