@@ -48,9 +48,8 @@ def with_minus_one(
             1 and -1.
     """
     if meaning is not None and not (isinstance(meaning, str) and meaning in _MEANINGS):
-        raise DataError(
-            f"minus_one is {shown(meaning)}, expected {' or '.join(map(repr, _MEANINGS))}"
-        )
+        expected = " or ".join(map(repr, _MEANINGS))
+        raise DataError(f"minus_one is {shown(meaning)}, expected {expected}")
     tables = {name: ys for name, ys in parts.items() if ys.dim() == 2 and len(ys)}
     if meaning == "absent":
         return {**parts, **{name: ys.where(ys != -1, 0) for name, ys in tables.items()}}

@@ -144,10 +144,9 @@ class MLP(nn.Module):
             DataError: if second inputs are missing, or the network takes none.
         """
         if (beside is None) != (self.beside is None):
-            there = "not given" if beside is None else "given"
-            raise DataError(
-                f"beside is {there}, but the network was made with beside={self.beside and self.beside.in_features or 0}"
-            )
+            given = "None" if beside is None else f"of shape {list(beside.shape)}"
+            size = self.beside.in_features if self.beside is not None else 0
+            raise DataError(f"beside is {given}, but the network was made with beside={size}")
         hs = xs
         if self.training and self.input_dropout > 0:
             # The same as F.dropout, whose bernoulli_ is four times slower on a CPU.
