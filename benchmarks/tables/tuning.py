@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from benchmarks.attempts import attempts
 from benchmarks.tables.data import DRAWS, TUNING
 from benchmarks.tables.fits import CELL, Fit, measures, part_of
 from benchmarks.tables.methods import OURS
@@ -24,7 +25,6 @@ from pyro_ssl.estimator import SemiSupervisedVAEClassifier
 from pyro_ssl.estimator.decision import Decision, decide
 from pyro_ssl.estimator.weighing import BAYES, CLUSTERS, LOG_TEMPERATURE, SUPERVISED, Q, Weighing
 from pyro_ssl.files import write_text
-from pyro_ssl.versions import environment
 
 _SUPERVISED = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 _CLUSTERS = (1.0, 2.0, 4.0)
@@ -120,18 +120,18 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the trials with command-line arguments, `sys.argv`'s if None."""
-    from joblib import Parallel, delayed
-
     config = tyro.cli(Config, args=args, description=__doc__)
     if others := set(config.datasets) - set(TUNING):
         sys.exit(f"--datasets has {', '.join(sorted(others))}: nothing is chosen on test tables")
-    commit = environment()["commit"]
     settings = itertools.product(
         config.datasets, config.labels, config.draws, config.missing, config.splits
     )
-    parallel = Parallel(n_jobs=config.jobs)
-    found = parallel(delayed(run)(Fit(*setting, OURS), commit) for setting in settings)
-    rows = pd.DataFrame([row for each in found for row in each])
+    todo, found = [Fit(*setting, OURS) for setting in settings], {}
+    for fit, each, error in attempts(run, todo, config.jobs):
+        if error:
+            sys.exit(f"{fit} failed: {error}")
+        found[fit] = each
+    rows = pd.DataFrame([row for fit in todo for row in found[fit]])
     folder = Path(config.output)
     write_text(rows.to_csv(index=False), folder / "tables.csv")
     summary = summarise(rows)
