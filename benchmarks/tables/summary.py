@@ -138,8 +138,8 @@ def short(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     only methods that have all of them.
 
     Returns:
-        `method`, and a column for each share of missing entries and group of data sets; the best
-        on all data sets first.
+        `method`, and a column for each share of missing entries and group of data sets that
+        `ours` has fits of; the best of the last column first.
     """
     keys = [*CELL, "split"]
     done = rows.loc[rows["method"] == ours, keys]
@@ -148,6 +148,10 @@ def short(rows: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     for share, part in rows.groupby("missing"):
         for group, names in GROUPS.items():
             chosen = part[part["dataset"].isin(names)]
+            halves = [half for half in (TUNING, TEST) if {*half} <= {*names}]
+            if not all({*half} & {*chosen["dataset"]} for half in halves):
+                # Not measured, or only one half of all data sets.
+                continue
             whole = chosen.groupby("method").size() == len(
                 done.merge(chosen[keys]).drop_duplicates()
             )
