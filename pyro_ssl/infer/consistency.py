@@ -20,32 +20,34 @@ from pyro_ssl.options import check_fields
 class Consistency:
     """A term of unlabelled rows that any classifier q(y|x) can have.
 
-    With a view v(x), the augmented image, and targets t, which are constants to the gradient::
+    For a row x with a view v(x), the augmented image, let r be q(y|x) (see `aligned`) and t the
+    targets made of r. Both are constants to the gradient. The term is::
 
-        c(x) = 1[max_k t_k >= threshold] sum_k t_k (log t_k - log q(k|v(x)))
+        c(x) = 1[max_k r_k >= threshold] sum_k t_k (log t_k - log q(k|v(x)))
 
-    `labels`: t is the likeliest class under q(y|x), a pseudo-label; c is then -log q of it.
-    `probabilities`: t is q(y|x) itself, sharpened: q(y|x)^(1/temperature), normalised. The loss per
-    example gains `weight` times the mean of c over the unlabelled rows of a batch. The term is a
-    factor of the guide, see `pyro_ssl.models.terms.add_term`, called `consistency` in reports and
-    in `FitConfig.anneal`. Attributes (`multi_label`) have it each, summed.
+    With `labels`, t is 1 for the most probable class under r, a pseudo-label, and 0 for the others:
+    c is then -log q(k|v(x)) of that class. With `probabilities`, t is r^(1/temperature),
+    normalised. The loss per example gains `weight` times the mean of c over the unlabelled rows of
+    a batch. The term is a factor of the guide, see `pyro_ssl.models.terms.add_term`; reports and
+    `FitConfig.anneal` call it `consistency`. For attributes (`multi_label`), c is the sum of the
+    terms of each attribute.
 
     q(y|x) and q(y|v(x)) are those of training mode: batch norm takes the statistics of each.
 
     Sources: `labels`: Sohn et al., "FixMatch: simplifying semi-supervised learning with consistency
     and confidence", NeurIPS 2020, eq. 4; Lee, "Pseudo-label", 2013. `probabilities`: Xie et al.,
     "Unsupervised data augmentation for consistency training", NeurIPS 2020, sections 2.2 and 2.3.
-    `aligned`: Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1.
+    `aligned`: Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1, where the mean is a running
+    one.
 
     Attributes:
         view: how images are changed.
         weight: weight of the mean beside the bound per example, in nats.
         targets: `labels` or `probabilities`.
-        threshold: probability of the likeliest class below which a row has no part in the term.
+        threshold: a row contributes only if r of its most probable class is at least this.
         temperature: of `probabilities`; below 1 to sharpen them.
-        aligned: divide q(y|x) by its mean over the batch's unlabelled rows, multiply it by p(y),
-            and normalise it, before it becomes t: classes are then used as often as they are to
-            be. Not of attributes.
+        aligned: let r be q(y|x) divided by its mean over the batch's unlabelled rows, multiplied by
+            p(y), and normalised, so that targets follow p(y). Not for attributes.
 
     Raises:
         ConfigError: if an option cannot work.

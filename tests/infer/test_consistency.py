@@ -121,11 +121,17 @@ def test_aligned_targets_are_divided_by_their_mean_and_multiplied_by_the_prior(m
     q = model.class_logits(xs).softmax(-1).tolist()
     log_q_view = model.class_logits(xs.flip(-1)).log_softmax(-1)
     means = [sum(row[k] for row in q) / 7 for k in range(4)]
+    tallest = []
     for row, found in enumerate(options.loss(model, xs)):
         t = [q[row][k] / means[k] * model.label_prior[k] for k in range(4)]
         t = [share / sum(t) for share in t]
+        tallest.append(max(t))
         expected = sum(t[k] * (math.log(t[k]) - log_q_view[row, k].item()) for k in range(4))
         assert found.item() == pytest.approx(expected, rel=1e-9)
+    # The threshold is about the aligned probabilities.
+    half = sorted(tallest)[3]
+    some = replace(options, threshold=half - 1e-12).loss(model, xs)
+    assert [bool(value) for value in some] == [most >= half for most in tallest]
 
 
 def test_certain_targets_cost_nothing_where_the_view_agrees(mirrored):
