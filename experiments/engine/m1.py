@@ -26,6 +26,7 @@ _SHARED = (
     "engine",
     "data_root",
     "results_root",
+    "tuning",
 )
 
 

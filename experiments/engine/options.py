@@ -92,8 +92,7 @@ class RunOptions:
     jobs: int = option(1, recorded=False)
     """Number of seeds trained in parallel, in processes that share the processor's cores."""
     backend: Literal["processes", "dask", "ray"] = option("processes", recorded=False)
-    """Where to run: in processes here, or on the workers of a dask or ray cluster, which must see
-    the folders of data and results under the same paths."""
+    """Where to run: processes here, or workers of a cluster that see the same folders."""
     address: str | None = option(None, recorded=False)
     """Address of the cluster, such as tcp://HOST:8786; none to start one here."""
     device: str = option("auto", recorded=False)
@@ -157,7 +156,10 @@ class TrainingOptions(DataOptions):
     keep_best: bool = True
     """Test the epoch with the best validation figure; otherwise the last epoch."""
     patience: int | None = None
-    """Number of epochs without a better validation figure after which to stop; none for never."""
+    """Epochs without a better validation figure after which to stop; none for never."""
+    tuning: bool = option(False, recorded=False)
+    """A trial, by which options are chosen: the test set is not read; figures of the validation
+    rows become a row of RESULTS_ROOT/tuning/EXPERIMENT.csv."""
     log: Literal["tensorboard", "mlflow"] | None = option(None, recorded=False)
     """Log each epoch, and samples every five epochs, to TensorBoard (event files in
     RESULTS_ROOT/tensorboard) or to MLflow (at MLFLOW_TRACKING_URI); none for no logging."""

@@ -239,7 +239,8 @@ def print_results(folders: Collection[RunFolder], seeds: Sequence[int]) -> None:
         table = summarise(pd.DataFrame(results))
         if "model" in table:
             table["model"] = table["model"].map(display_name)
-        print(f"\n{table['dataset'].iloc[0]}, test set:")
+        tested = any(key.startswith("test_") for each in results for key in each)
+        print(f"\n{table['dataset'].iloc[0]}, {'test set' if tested else 'validation rows'}:")
         unsaid = ("dataset", "validation_rows", "device")
         print(table.drop(columns=[c for c in unsaid if c in table]).to_string(index=False))
     for folder in folders:

@@ -14,6 +14,7 @@ import torch
 
 from experiments.engine.options import Options, check_run_options, folder_name, for_worker
 from experiments.engine.results import RunFolder, print_results
+from experiments.engine.trials import add_trial, options_of_trial
 from pyro_ssl.errors import ConfigError, PyroSSLError, WorkerError
 from pyro_ssl.infer import devices, load_model
 from pyro_ssl.infer.clusters import compute
@@ -42,8 +43,7 @@ class Comparison:
         load: returns the data set, given the options; downloads it if necessary.
         settings: returns what identifies a model's configuration, given its name and the data set.
         check: raises an error if the options are invalid, given the first seed.
-        run_seed: trains and tests a seed's unfinished models; ends each of them with
-            `SeedRun.finish`.
+        run_seed: trains and tests a seed's unfinished models, ended by `SeedRun.finish`.
         after: called after all seeds.
         shared: whether torchrun's processes can train one run together.
     """
@@ -120,6 +120,7 @@ class SeedRun:
             "config": folder.config,
         }
         folder.write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
+        add_trial(self.config, self.comparison.name, whole)
 
 
 def run_command(
@@ -128,7 +129,7 @@ def run_command(
     args: Sequence[str] | None = None,
 ) -> int:
     """Run the comparison for a command's options, parsed from `args`; return the exit status."""
-    return guard(lambda options: run_comparisons([comparison(options)]), config, args)
+    return guard(lambda c: run_comparisons([comparison(c)]), options_of_trial(config), args)
 
 
 @termination_interrupts()

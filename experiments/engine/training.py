@@ -16,6 +16,7 @@ from tqdm import tqdm
 from experiments.engine.options import TrainingOptions
 from experiments.engine.results import display_name
 from experiments.engine.runner import Figures, Result, SeedRun
+from experiments.engine.trials import is_trial
 from pyro_ssl import plots
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
@@ -189,10 +190,12 @@ def _finish(
     measured: Result = {}
     title = f"{display_name(folder.path.name)}, seed {run.seed}"
     figures = {"learning_curves": plots.learning_curves(frame, title)}
-    for measure in measures:
+    for measure in measures if not is_trial(run.config) else ():
         found, drawn = measure(contender, run.dataset, run.config)
         measured |= found
         figures |= drawn
+    if is_trial(run.config):
+        measured = {"labels": contender.data.num_labelled} | _validated(frame, history)
     about_training = {
         "validation_rows": len(contender.data.validation_xs),
         "unlabelled_rows": contender.data.num_unlabelled,
@@ -209,6 +212,14 @@ def _finish(
     }
     run.finish(name, measured | about_training, figures)
     folder.log(run.seed, f"tested, {history.selection}: {measured}")
+
+
+def _validated(frame: pd.DataFrame, history: History) -> Result:
+    """Return the validation figures of the selected epoch, and of the last one as `last_...`."""
+    frame = frame.filter(like="validation_").join(frame["epoch"])
+    selected = frame[frame["epoch"] == history.selected_epoch].iloc[0].drop("epoch")
+    last = frame.iloc[-1].drop("epoch").add_prefix("last_")
+    return {**selected.to_dict(), **last.to_dict(), "epochs": len(frame)}
 
 
 def _logger(contender: Contender) -> AbstractContextManager[Callable[[Progress], None]]:

@@ -4,6 +4,7 @@ from pyro_ssl.nets.conv import ConvDecoder, ConvEncoder, FlatDecoder, FlatEncode
 from pyro_ssl.nets.dcgan import Discriminator, Generator
 from pyro_ssl.nets.given import GivenNetwork
 from pyro_ssl.nets.mlp import ACTIVATIONS, MLP, LabelledLinear
+from pyro_ssl.nets.residual import WideResNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,4 +17,5 @@ __all__ = [
     "Generator",
     "GivenNetwork",
     "LabelledLinear",
+    "WideResNet",
 ]
