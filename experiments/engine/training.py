@@ -219,8 +219,7 @@ def _validated(frame: pd.DataFrame, history: History) -> Result:
     frame = frame.filter(like="validation_").join(frame["epoch"])
     selected = frame[frame["epoch"] == history.selected_epoch].iloc[0].drop("epoch")
     last = frame.iloc[-1].drop("epoch").add_prefix("last_")
-    figures = {str(k): v for k, v in (*selected.items(), *last.items())}
-    return figures | {"epochs": len(frame)}
+    return {str(k): v for k, v in (*selected.items(), *last.items(), ("epochs", len(frame)))}
 
 
 def _logger(contender: Contender) -> AbstractContextManager[Callable[[Progress], None]]:
