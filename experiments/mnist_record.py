@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from experiments.engine.colour import folder_digest, named_after_folder
 from experiments.engine.options import SemiSupervisedOptions, option
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Config(SemiSupervisedOptions):
 
     dataset: Literal["mnist", "fashion-mnist", "digits", "cifar10"] = "mnist"  # type: ignore[assignment]
     """Data set; digits is scikit-learn's 8x8 digits and needs no download."""
+    folder: str | None = option(None, recorded=False)
+    """Folder of 32 by 32 images instead, see `load_class_folders`; its name becomes the name of the
+    data set."""
     leave_out: tuple[Ingredient, ...] = option((), recorded=False)
     """Train a model without each of these beside the whole one: residual takes convolutions that
     are shared with q(z|x,y); generative_model trains q(y|x) alone; unlabelled_rows does so on
@@ -109,9 +113,11 @@ class Config(SemiSupervisedOptions):
 
 
 def load(config: Config) -> "ImageDataset":
-    """Return the data set by name; download it if necessary."""
-    from pyro_ssl.data import load_cifar10, load_dataset
+    """Return the images in the folder, or else the data set by name; download it if necessary."""
+    from pyro_ssl.data import load_cifar10, load_class_folders, load_dataset
 
+    if config.folder is not None:
+        return load_class_folders(config.folder, 32)[0]
     if config.dataset == "cifar10":
         return load_cifar10(config.data_root)
     return load_dataset(config.dataset, config.data_root)
@@ -199,8 +205,16 @@ def comparison(config: Config) -> "Comparison":
         models[f"without_{ingredient}"] = partial(build, ingredient)
     if not models:
         raise ConfigError("whole is False and leave_out is empty: there is no model to train")
-    measures = (measure_classification, draw_classes)
-    return semi_supervised("mnist_record", config, models, measures, load, training)
+    config = named_after_folder(config)
+    return semi_supervised(
+        "mnist_record",
+        config,
+        models,
+        (measure_classification, draw_classes),
+        load,
+        training,
+        also_recorded=folder_digest(config),
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:

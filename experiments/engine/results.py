@@ -41,6 +41,7 @@ _KINDS: dict[str, Any] = {
     **{"seconds_per_epoch": float, "peak_memory_mib": float | None},
     **{"config": dict, "files": list[str]},
 }
+SHOWN = (".csv", ".png", ".gif")
 _REMEDY = "move it elsewhere; --resume makes it again where there is a checkpoint"
 # Names of models in tables and figures that differ from their classes.
 _VARIANTS = {

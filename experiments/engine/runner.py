@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from experiments.engine.options import Options, check_run_options, folder_name, for_worker
-from experiments.engine.results import RunFolder, print_results
+from experiments.engine.results import SHOWN, RunFolder, print_results
 from experiments.engine.trials import add_trial, options_of_trial
 from pyro_ssl.errors import ConfigError, PyroSSLError, WorkerError
 from pyro_ssl.infer import devices, load_model
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Result = dict[str, Any]
 Figures = Mapping[str, "Figure"]
-_SHOWN = (".csv", ".png", ".gif")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Comparison:
         load: returns the data set, given the options; downloads it if necessary.
         settings: returns what identifies a model's configuration, given its name and the data set.
         check: raises an error if the options are invalid, given the first seed.
-        run_seed: trains and tests a seed's unfinished models, ended by `SeedRun.finish`.
+        run_seed: trains and tests a seed's unfinished models; each ends with `SeedRun.finish`.
         after: called after all seeds.
         shared: whether torchrun's processes can train one run together.
     """
@@ -116,7 +115,7 @@ class SeedRun:
             **result,
             "device": devices.describe_device(self.device),
             **self.code,
-            "files": [f.name for f in folder.files(self.seed) if f.suffix in _SHOWN],
+            "files": [f.name for f in folder.files(self.seed) if f.suffix in SHOWN],
             "config": folder.config,
         }
         folder.write(self.seed, ".json", json.dumps(whole, indent=2) + "\n")
@@ -184,7 +183,7 @@ def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
 
 
 def _for_worker(run: SeedRun) -> SeedRun:
-    """Return a run for a process elsewhere, which loads the rows and writes to the same files."""
+    """Return a run for another process, which loads the rows and writes to the same files."""
     folders = {name: RunFolder(f.path.resolve(), f.config) for name, f in run.folders.items()}
     comparison = replace(run.comparison, config=for_worker(run.config))
     return replace(run, comparison=comparison, folders=folders)
