@@ -103,6 +103,8 @@ class Config(SemiSupervisedOptions):
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
     small_changes: float = 1.0
     """Size of the small changes: 1 for turns of at most 8 degrees, and others in proportion."""
+    changed: float = 0.5
+    """Share of images that are changed a little when they are visited."""
     large_changes: float = 1.0
     """Size of the changes that the term of consistency is about: 1 for turns of at most 25
     degrees, and others in proportion."""
@@ -154,7 +156,9 @@ def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "F
 
     left_out = name.removeprefix("without_")
     few, many = config.small_changes, config.large_changes
-    small = Augmentation(8 * few, 0.08 * few, 5 * few, 0.05 * few, config.flip, 0.4 * few)
+    small = Augmentation(
+        8 * few, 0.08 * few, 5 * few, 0.05 * few, config.flip, 0.4 * few, changed=config.changed
+    )
     large = Augmentation(
         25 * many,
         0.2 * many,

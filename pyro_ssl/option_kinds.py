@@ -97,10 +97,20 @@ NotNegative = Annotated[float, Range(0)]
 Dropout = Annotated[float, Range(0, below=1)]
 
 
+def unaliased(kind: Any) -> Any:
+    """Return what an annotation stands for if it is an alias of Python 3.12, else itself.
+
+    From NumPy 2.5 on, `NDArray` is one. Arguments of aliases are left out.
+    """
+    alias = get_origin(kind) or kind
+    return unaliased(alias.__value__) if hasattr(alias, "__value__") else kind
+
+
 def bare_kind(kind: Any) -> Any:
     """Return an annotation without its metadata and arguments."""
+    kind = unaliased(kind)
     if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+        kind = unaliased(get_args(kind)[0])
     return get_origin(kind) or kind
 
 

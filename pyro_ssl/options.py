@@ -39,6 +39,7 @@ from pyro_ssl.option_kinds import (
     fits_float32,
     is_readable,
     shown,
+    unaliased,
 )
 from pyro_ssl.plain import plain
 
@@ -140,6 +141,7 @@ class _RefusedError(Exception):
 
 
 def _converted(value: Any, kind: Any) -> Any:
+    kind = unaliased(kind)
     bare = bare_kind(kind)
     if not is_readable(value):
         raise _RefusedError(value, kind)

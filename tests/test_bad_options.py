@@ -87,6 +87,7 @@ OTHERS = {
     nets.MLP: {"in_features": 4, "hidden_dims": (3,), "out_features": 2},
     nets.LabelledLinear: {"in_features": 4, "num_classes": 2, "out_features": 3},
     nets.ConvEncoder: {"input_shape": (1, 9, 9), "channels": 2},
+    nets.WideResNet: {"input_shape": (1, 9, 9), "outputs": 3, "width": 1, "channels": 2},
     nets.ConvDecoder: {"input_shape": (1, 9, 9), "channels": 2},
     nets.FlatEncoder: {"input_shape": (2, 2)},
     nets.FlatDecoder: {"input_shape": (2, 2)},

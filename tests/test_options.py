@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typing_extensions import TypeAliasType
 
 from pyro_ssl import M2, VAE, Anneal, FitConfig, Gaussian, GeneCounts, Mixed, SSLData, fit
 from pyro_ssl.data import split_labels
@@ -45,6 +46,23 @@ NO_WHOLES = [
     -(10**20), None, {}, [3], (3,), np.array([3]), torch.tensor([3]), int, lambda: 3, 3j,
     fractions.Fraction(3), torch.tensor(3.0), torch.zeros((), device="meta"),
 ]  # fmt: skip
+
+
+Codes = TypeAliasType("Codes", np.ndarray)
+Words = TypeAliasType("Words", tuple[str, ...])
+
+
+def test_aliases_are_what_they_stand_for():
+    # From NumPy 2.5 on, NDArray is such an alias.
+    array = np.zeros(2)
+    assert converted("codes", array, Codes) is array
+    with pytest.raises(DataError, match="codes is None"):
+        converted("codes", None, Codes)
+    assert converted("words", ["a", "b"], Words) == ("a", "b")
+    assert converted("words", None, Words | None) is None
+    assert converted("words", ["a"], Annotated[Words, "words"]) == ("a",)
+    with pytest.raises(ConfigError, match="words"):
+        converted("words", [1], Annotated[Words, "words"])
 
 
 @pytest.mark.parametrize("value", WHOLES, ids=repr)

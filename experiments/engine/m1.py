@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from experiments.engine.options import DataOptions, check_tag
 from pyro_ssl.errors import ConfigError
 from pyro_ssl.text_files import read_json
+from pyro_ssl.trials import is_trial
 
 if TYPE_CHECKING:
     from experiments.engine.runner import Comparison, SeedRun
@@ -26,7 +27,6 @@ _SHARED = (
     "engine",
     "data_root",
     "results_root",
-    "tuning",
 )
 
 
@@ -112,7 +112,7 @@ class M1Source:
                 "the source: train it again by `python -m experiments.mnist_m1 --seeds "
                 f"{seed} --overwrite`, or another M1 with --m1.tag NAME"
             )
-        before = _results(results)["validation_rows"]
+        before = _results(results, not is_trial(self.config))["validation_rows"]
         if before != rows:
             raise ConfigError(
                 f"{path} was trained with {before} validation rows, this run has {rows}, some "
@@ -152,7 +152,7 @@ class M1Source:
         text = hashlib.sha256()
         for tensor in vae.state_dict().values():
             text.update(tensor.cpu().numpy().tobytes())
-        results = _results(path.with_suffix(".json"))
+        results = _results(path.with_suffix(".json"), not is_trial(self.config))
         return TrainedM1(vae, active, results, text.hexdigest()[:16])
 
     def _checkpoint(self, seed: int) -> Path:
@@ -171,13 +171,13 @@ class M1Source:
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         options |= {name: getattr(config, name) for name in _SHARED}
         options |= {"seeds": (seed,), "tag": self.m1.tag, "resume": True, "bound_samples": (1, 50)}
-        options |= {"two_dimensional": False, "quiet": config.quiet}
+        options |= {"two_dimensional": False, "quiet": config.quiet, "tuning": is_trial(config)}
         return self.comparison(self.options(**options))
 
 
-def _results(path: Path) -> dict[str, Any]:
-    """Return the content of M1's JSON file, with all entries that are used."""
+def _results(path: Path, tested: bool) -> dict[str, Any]:
+    """Return the content of M1's JSON file, with what is read of it, if it was tested or not."""
     from experiments.engine.results import read_result
 
-    read = ("validation_rows", "commit", "config", "binarised", "test_elbo")
-    return read_result(path, read)
+    read = ("validation_rows", "commit", "config")
+    return read_result(path, (*read, "binarised", "test_elbo") if tested else read)

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from experiments.engine.options import Options, check_run_options, folder_name, for_worker
+from experiments.engine.options import (
+    Options,
+    check_run_options,
+    folder_name,
+    for_worker,
+    recorded_options,
+)
 from experiments.engine.results import SHOWN, RunFolder, print_results
-from experiments.engine.trials import add_trial, options_of_trial
 from pyro_ssl.errors import ConfigError, PyroSSLError, WorkerError
 from pyro_ssl.infer import devices, load_model
 from pyro_ssl.infer.clusters import compute
 from pyro_ssl.infer.processes import is_main, process_share, run_in_main_process
 from pyro_ssl.models import PyroModel
 from pyro_ssl.signals import exit_code, termination_interrupts
+from pyro_ssl.trials import add_trial, options_of_trial
 from pyro_ssl.versions import environment
 
 if TYPE_CHECKING:
@@ -128,7 +134,8 @@ def run_command(
     args: Sequence[str] | None = None,
 ) -> int:
     """Run the comparison for a command's options, parsed from `args`; return the exit status."""
-    return guard(lambda c: run_comparisons([comparison(c)]), options_of_trial(config), args)
+    config = options_of_trial(config, recorded_options(config))
+    return guard(lambda options: run_comparisons([comparison(options)]), config, args)
 
 
 @termination_interrupts()

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from experiments.engine.options import TrainingOptions
 from experiments.engine.results import display_name
 from experiments.engine.runner import Figures, Result, SeedRun
-from experiments.engine.trials import is_trial
 from pyro_ssl import plots
 from pyro_ssl.data import SSLData
 from pyro_ssl.errors import PyroSSLError
@@ -27,6 +26,7 @@ from pyro_ssl.infer.progress import Progress
 from pyro_ssl.infer.trainer import Trainer
 from pyro_ssl.models import PyroModel, SSLModel
 from pyro_ssl.results import run_csv
+from pyro_ssl.trials import is_trial
 
 # Figures shown in the progress bar.
 _SHOWN = ("epoch", "labelled_elbo", "unlabelled_elbo", "validation_accuracy", "validation_elbo")

@@ -1,15 +1,22 @@
 """Exponential averages of a model's weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from pyro_ssl.data.ssl_data import SSLData
 from pyro_ssl.errors import CheckpointError
+from pyro_ssl.models.base import PyroModel, SSLModel
+from pyro_ssl.nets.modes import evaluating
 from pyro_ssl.reading import REMEDY
+
+# Rows, and rows at a time, of which batch norm's statistics are.
+_ROWS, _AT_ONCE = 10_000, 500
 
 
 class WeightAverage:
@@ -18,20 +25,40 @@ class WeightAverage:
     After step t, from 0, the average moves towards the weights by 1 - d of their distance, where d
     is `decay`, at first less: (1 + t) / (10 + t), so that the first weights do not stay in it.
 
+    Running statistics of batch norm in the classifier are not averaged: they are those of the
+    averaged weights for up to 10,000 unlabelled rows (labelled ones if there are no others), as
+    they are, neither augmented nor binarised. Statistics kept while training are of other weights,
+    and of augmented images and the views of `Consistency` too.
+
     Source: Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal
     on Control and Optimization, 1992; for semi-supervised learning Tarvainen, Valpola, "Mean
-    teachers are better role models", NeurIPS 2017.
+    teachers are better role models", NeurIPS 2017; of the statistics Izmailov et al., "Averaging
+    weights leads to wider optima and better generalization", UAI 2018, section 3.2.
 
     Args:
         model: the model, whose tensors must stay in place.
         decay: d, at least 0 and below 1; None for no average: then nothing here has an effect.
+        data: the data it is trained on; None to average the statistics too.
+        frozen: parts of the model that are not trained.
     """
 
-    def __init__(self, model: nn.Module, decay: float | None) -> None:
+    def __init__(
+        self,
+        model: PyroModel,
+        decay: float | None,
+        data: SSLData | None = None,
+        frozen: Sequence[nn.Module] = (),
+    ) -> None:
         self.decay = decay
-        tensors = {} if decay is None else model.state_dict()
-        self._present = {n: t for n, t in tensors.items() if t.is_floating_point()}
+        self._model, self._data = model, data
+        self._all = {} if decay is None else model.state_dict()
+        self._present = {n: t for n, t in self._all.items() if t.is_floating_point()}
         self._average = {n: t.clone() for n, t in self._present.items()}
+        self._norms: list[_BatchNorm] = []
+        if data is not None and isinstance(model, SSLModel):
+            still = {part for whole in frozen for part in whole.modules()}
+            norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m not in still]
+            self._norms = [m for m in norms if m.track_running_stats]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -45,16 +72,41 @@ class WeightAverage:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Let the model have the average's weights within the context."""
-        present = [t.clone() for t in self._present.values()]
+        present = [t.clone() for t in self._all.values()]
         self.put_in_place()
         try:
             yield
         finally:
-            _copy([*self._present.values()], present)
+            _copy([*self._all.values()], present)
 
     def put_in_place(self) -> None:
         """Let the model have the average's weights."""
         _copy([*self._present.values()], [*self._average.values()])
+        if self.decay is not None and self._norms:
+            self._renew_statistics()
+
+    @torch.no_grad()
+    def _renew_statistics(self) -> None:
+        """Let batch norm have the statistics of the present weights; dropout is off."""
+        model, data = self._model, self._data
+        assert isinstance(model, SSLModel)
+        assert data is not None
+        rows = data.unlabelled_xs if len(data.unlabelled_xs) else data.labelled_xs
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randperm(len(rows), generator=generator)[:_ROWS].to(rows.device)
+        momenta = [norm.momentum for norm in self._norms]
+        with evaluating(model):
+            for norm in self._norms:
+                norm.reset_running_stats()
+                # Of equal weights for all batches.
+                norm.momentum = None
+                norm.train()
+            # Not a last batch of a few rows, which would weigh as much.
+            for part in chosen.chunk(-(-len(chosen) // _AT_ONCE)):
+                xs = rows[part].to(data.labelled_xs.device)
+                model.class_logits(xs.float() / 255 if xs.dtype == torch.uint8 else xs)
+        for norm, momentum in zip(self._norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averages, by the names of the model's tensors."""

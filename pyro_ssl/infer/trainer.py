@@ -68,7 +68,7 @@ class Trainer:
         self.compiles = self._may_compile() and config.compiles(self.batches.steps)
         self.engine = self._make_engine()
         self.progress = Progress(model)
-        self.average = WeightAverage(model, config.weight_average)
+        self.average = WeightAverage(model, config.weight_average, data, self._frozen)
         self.best: dict[str, Any] | None = None
         self._prepare_step()
 

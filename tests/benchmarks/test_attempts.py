@@ -34,7 +34,7 @@ def is_alive(pid):
 def test_no_fit_outlives_a_comparison_that_was_killed(tmp_path):
     # Processes find the function by its name in this file.
     (tmp_path / "endless.py").write_text(PROGRAM)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), str(tmp_path)])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), str(tmp_path), *sys.path])}
     killed = subprocess.Popen([sys.executable, "-c", BEGIN], env=env)
     while len(pids := [int(f.name) for f in tmp_path.iterdir() if f.name.isdigit()]) < 2:
         assert killed.poll() is None

@@ -8,7 +8,8 @@ import torch
 from benchmarks import gpu
 
 
-def test_without_a_gpu_it_says_so_and_exits_with_its_own_code(capsys):
+def test_without_a_gpu_it_says_so_and_exits_with_its_own_code(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main([]) == gpu.NO_GPU == 2
     assert "torch sees no GPU here" in capsys.readouterr().err
 
@@ -35,7 +36,8 @@ def test_failures_are_counted_and_do_not_end_the_checks(monkeypatch, capsys):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    monkeypatch.setattr(gpu, "seconds_a_step", lambda device, cuda_graph: 1e-4)
+    monkeypatch.setattr(gpu, "seconds_a_step", lambda make, data, how: 1e-4)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: self)
     monkeypatch.setattr(gpu, "CHECKS", (fails, passes))
     assert gpu.main([]) == 1
     lines = capsys.readouterr().out.splitlines()

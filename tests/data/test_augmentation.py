@@ -33,6 +33,19 @@ def test_nothing_is_changed_by_default(images):
     assert torch.equal(Augmentation()(images), images)
 
 
+def test_only_a_share_of_the_images_is_changed(images):
+    xs = images[:1].expand(4000, -1, -1, -1)
+    change = Augmentation(rotation=90, changed=0.25)
+    same = (change(xs) == xs).flatten(1).all(1)
+    assert same.double().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert torch.equal(Augmentation(rotation=90, covered=0.5, changed=0.0)(xs), xs)
+    assert not (Augmentation(rotation=90)(xs) == xs).flatten(1).all(1).any()
+    with pytest.raises(
+        ConfigError, match=r"changed is 1\.5, expected a number, at least 0, at most 1"
+    ):
+        Augmentation(changed=1.5)
+
+
 def drawn(monkeypatch, *numbers):
     """Let uniform draws, from -1 to 1, be these, one after the other."""
     left = list(numbers)

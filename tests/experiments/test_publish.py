@@ -77,7 +77,9 @@ def test_what_is_loaded_is_the_checkpoint_in_half_precision(trained, folder, cap
         assert measured["accuracy_by_class"][3] == pytest.approx(of_class.double().mean().item())
         log_q = probabilities[torch.arange(len(ys)), ys].log().mean().item()
         assert measured["log_likelihood"] == pytest.approx(log_q, abs=1e-5)
-    assert card["measured"]["checkpoint"]["accuracy"] == card["run"]["test_accuracy"]
+    # On a GPU, where the run may have been tested, a mean has other last bits.
+    tested = pytest.approx(card["run"]["test_accuracy"], abs=1e-6)
+    assert card["measured"]["checkpoint"]["accuracy"] == tested
     assert [found["seed"] for found in card["seeds"]] == [0, 1]
     assert card["command"].startswith("python -m experiments.mnist_m2 --dataset digits ")
     assert card["command"].endswith(" --latent-dim 2 --seeds 1")

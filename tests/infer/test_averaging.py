@@ -40,6 +40,11 @@ def after_each_step(config, model):
     return steps, epochs, history
 
 
+def averaged(state):
+    """Names of all but batch norm's statistics."""
+    return [k for k in state if "running" not in k and "tracked" not in k]
+
+
 def test_the_average_is_that_of_the_weights_after_each_step_and_changes_no_step():
     first = small_m2(**NORMED).state_dict()
     model, plain = small_m2(**NORMED), small_m2(**NORMED)
@@ -57,14 +62,61 @@ def test_the_average_is_that_of_the_weights_after_each_step_and_changes_no_step(
                 average[k] = v
         if number % a_epoch == a_epoch - 1:
             seen = epochs[number // a_epoch]
-            assert all(torch.allclose(seen[k], average[k], atol=1e-6) for k in average)
-    assert all(torch.allclose(v, average[k], atol=1e-6) for k, v in model.state_dict().items())
+            assert all(torch.allclose(seen[k], average[k], atol=1e-6) for k in averaged(seen))
+    weights = model.state_dict()
+    assert all(torch.allclose(weights[k], average[k], atol=1e-6) for k in averaged(weights))
     assert not same_weights(model, plain)
     # Validation is of the average: rows of training are the same, those of validation are not.
     for one, two in zip(history.rows, other.rows, strict=True):
         assert one["loss"] == two["loss"]
     ece = [[row["validation_ece"] for row in rows.rows] for rows in (history, other)]
     assert ece[0] != ece[1]
+
+
+def test_statistics_of_batch_norm_are_those_of_the_average_for_unlabelled_rows():
+    model = small_m2(**NORMED)
+    after_each_step(CONFIG, model)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    seen = []
+    hook = norms[0].register_forward_pre_hook(lambda norm, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model.class_logits(blobs().unlabelled_xs)
+    hook.remove()
+    assert len(norms) == 1
+    # Neither augmented, nor with dropout, and unbiased.
+    for found, expected in (
+        (norms[0].running_mean, seen[0].mean(0)),
+        (norms[0].running_var, seen[0].var(0)),
+    ):
+        torch.testing.assert_close(found, expected)
+    assert norms[0].momentum == 0.1
+
+
+def test_statistics_of_many_rows_are_those_of_equal_batches_without_new_noise():
+    torch.manual_seed(0)
+    xs = torch.rand(1203, 1, 4, 4)
+    data = replace(blobs(), unlabelled_xs=(255 * xs).byte())
+    model = small_m2(**NORMED)
+    average, before = WeightAverage(model, 0.9, data), torch.get_rng_state()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    with average.in_place():
+        norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
+        assert norm.num_batches_tracked == 3
+        assert not torch.equal(norm.running_mean, state[f"classifier.{_mean(model)}"])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    # A part that is frozen keeps what it has, and so does everything without data.
+    for kept in (
+        WeightAverage(model, 0.9, data, [model.classifier]),
+        WeightAverage(model, 0.9),
+        WeightAverage(model, None, data),
+    ):
+        with kept.in_place():
+            assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def _mean(model):
+    return next(k for k in model.classifier.state_dict() if k.endswith("running_mean"))
 
 
 def test_the_best_epoch_is_the_best_average():

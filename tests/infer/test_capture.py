@@ -70,6 +70,14 @@ def test_warm_up_and_recording_share_a_stream_of_the_steps_own_device(cuda):
     assert (cuda.device, cuda.stream) == (0, cuda.default)
 
 
+def test_all_steps_on_a_device_share_its_stream(cuda):
+    # cuBLAS keeps memory for each stream that it meets: every run would leave some behind.
+    seen = []
+    for _ in range(3):
+        make(captured(cuda, lambda: seen.append(cuda.stream), "cuda:0"), 5)
+    assert len({id(stream) for stream in seen if stream is not cuda.default}) == 1
+
+
 class Cycle:
     def __init__(self):
         self.own = self

@@ -166,6 +166,7 @@ def test_no_move_of_the_weights_takes_anything_from_the_host(name):
                 optimiser.step()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU joins what stand-ins refuse to")
 def test_the_look_out_sees_what_it_is_for():
     with FakeTensorMode(), OnDevice():
         xs = torch.empty(3, device="cuda")

@@ -5,15 +5,16 @@ import hashlib
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from experiments.engine.options import Options, recorded_options
 from pyro_ssl.errors import ResultsError
 from pyro_ssl.files import write_text
 from pyro_ssl.locks import held
 
+Options = TypeVar("Options", bound=Any)
 # What identifies a trial; a trial that is repeated replaces its row.
 _KEYS = ("trial", "model", "seed", "commit")
 _WAIT = 60.0
@@ -24,15 +25,19 @@ def is_trial(config: Any) -> bool:
     return getattr(config, "tuning", False)
 
 
-def options_of_trial(config: Options) -> Options:
+def options_of_trial(config: Options, recorded: Mapping[str, Any]) -> Options:
     """Return the options of an experiment with a folder for each configuration of its trials.
 
     The folder is called after `tag` and eight hexadecimal digits of all recorded options. Options
     that ask for no trial are returned as they are.
+
+    Args:
+        config: the options, a dataclass.
+        recorded: those that identify the configuration.
     """
     if not is_trial(config):
         return config
-    text = json.dumps(recorded_options(config), sort_keys=True)
+    text = json.dumps(dict(recorded), sort_keys=True)
     digits = hashlib.sha256(text.encode()).hexdigest()[:8]
     tag = digits if config.tag is None else f"{config.tag}-{digits}"
     return replace(config, results_root=str(Path(config.results_root) / "tuning"), tag=tag)
