@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from experiments.engine.options import (
-    Options,
-    check_run_options,
-    folder_name,
-    for_worker,
-    recorded_options,
-)
+from experiments.engine import options as run_options
+from experiments.engine.options import Options
 from experiments.engine.results import SHOWN, RunFolder, print_results
 from pyro_ssl.errors import ConfigError, PyroSSLError, WorkerError
 from pyro_ssl.infer import devices, load_model
@@ -66,7 +61,7 @@ class Comparison:
 
     def path(self, model: str) -> Path:
         """Return the folder of a model's results."""
-        name = folder_name(model, self.suffix, self.config.tag)
+        name = run_options.folder_name(model, self.suffix, self.config.tag)
         return Path(self.config.results_root) / self.name / name
 
 
@@ -77,7 +72,7 @@ class SeedRun:
     Attributes:
         comparison: the comparison.
         seed: the seed.
-        dataset: the data set that `Comparison.load` returned.
+        dataset: what `Comparison.load` returned.
         folders: the folder of each model.
         code: versions and commit, for the results.
         pending: the models that are not finished.
@@ -129,12 +124,10 @@ class SeedRun:
 
 
 def run_command(
-    comparison: Callable[[Options], Comparison],
-    config: Options,
-    args: Sequence[str] | None = None,
+    comparison: Callable[[Options], Comparison], config: Options, args: Sequence[str] | None = None
 ) -> int:
     """Run the comparison for a command's options, parsed from `args`; return the exit status."""
-    config = options_of_trial(config, recorded_options(config))
+    config = options_of_trial(config, run_options.recorded_options(config))
     return guard(lambda options: run_comparisons([comparison(options)]), config, args)
 
 
@@ -181,9 +174,8 @@ def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
     for first in firsts:
         _claim(first.folders, config)
     runs = [replace(first, seed=seed) for first in firsts for seed in first.config.seeds]
-    for run in runs:
-        for folder in run.folders.values():
-            folder.begin(run.seed, run.config.resume)
+    for run, folder in ((run, folder) for run in runs for folder in run.folders.values()):
+        folder.begin(run.seed, run.config.resume)
     compute(_run_seed, [_for_worker(r) for r in runs], config.jobs, config.backend, config.address)
     for first in firsts:
         _report(first)
@@ -192,7 +184,7 @@ def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
 def _for_worker(run: SeedRun) -> SeedRun:
     """Return a run for another process, which loads the rows and writes to the same files."""
     folders = {name: RunFolder(f.path.resolve(), f.config) for name, f in run.folders.items()}
-    comparison = replace(run.comparison, config=for_worker(run.config))
+    comparison = replace(run.comparison, config=run_options.for_worker(run.config))
     return replace(run, comparison=comparison, folders=folders)
 
 
@@ -206,7 +198,7 @@ def _report(first: SeedRun) -> None:
 def _first_seed(comparison: Comparison) -> SeedRun:
     """Return the run of the first seed, after a check of the options."""
     config = comparison.config
-    check_run_options(config)
+    run_options.check_run_options(config)
     if devices.launched_by_torchrun() and not comparison.shared:
         raise ConfigError(f"torchrun cannot run {comparison.name}: use --jobs instead")
     if devices.launched_by_torchrun() and config.side_by_side:
