@@ -99,6 +99,8 @@ class Config(SemiSupervisedOptions):
     input_dropout: float = 0.0
     """Probability of dropping an output of these convolutions at the classifier's input, or an
     entry within a residual block."""
+    norm: Literal["batch", "group"] = "batch"
+    """Norm in its blocks; that of groups makes no image depend on others of its batch."""
     num_summed: int = 1
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
     small_changes: float = 1.0
@@ -132,8 +134,10 @@ def build(left_out: Ingredient | None, config: Config, data: "SSLData") -> "M2":
     from pyro_ssl.nets import WideResNet
 
     residual = left_out != "residual"
-    size = config.depth, config.width, config.channels, config.stride, config.input_dropout
-    network = WideResNet(data.input_shape, data.num_classes, *size) if residual else None
+    c, network = config, None
+    if residual:
+        size = c.depth, c.width, c.channels, c.stride, c.input_dropout, c.norm
+        network = WideResNet(data.input_shape, data.num_classes, *size)
     return RaoBlackwellM2(
         input_shape=data.input_shape,
         num_classes=data.num_classes,

@@ -174,8 +174,9 @@ def _run_side_by_side(comparisons: Sequence[Comparison]) -> None:
     for first in firsts:
         _claim(first.folders, config)
     runs = [replace(first, seed=seed) for first in firsts for seed in first.config.seeds]
-    for run, folder in ((run, folder) for run in runs for folder in run.folders.values()):
-        folder.begin(run.seed, run.config.resume)
+    for run in runs:
+        for folder in run.folders.values():
+            folder.begin(run.seed, run.config.resume)
     compute(_run_seed, [_for_worker(r) for r in runs], config.jobs, config.backend, config.address)
     for first in firsts:
         _report(first)

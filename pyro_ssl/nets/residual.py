@@ -1,12 +1,14 @@
 """Residual networks: classifiers of images that are deeper than convolutions alone can be."""
 
+import math
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_ssl.errors import ConfigError
-from pyro_ssl.option_kinds import Dropout, Shape, Size
+from pyro_ssl.option_kinds import Dropout, OneOf, Shape, Size
 from pyro_ssl.options import checked
 
 
@@ -18,7 +20,11 @@ class WideResNet(nn.Module):
     to its input the result of twice batch norm, ReLU, 3 by 3 convolution. The name WRN-d-k of the
     literature has the depth d = 6 n + 4 and the width k.
 
-    Source: Zagoruyko, Komodakis, "Wide residual networks", BMVC 2016, table 1.
+    With `norm="group"`, group norm takes the place of batch norm, in groups of at most 8 channels:
+    what is made of an image then depends on no other image, in training neither.
+
+    Source: Zagoruyko, Komodakis, "Wide residual networks", BMVC 2016, table 1; Wu, He, "Group
+    normalization", ECCV 2018.
 
     Args:
         input_shape: channels, height and width of an image.
@@ -28,6 +34,7 @@ class WideResNet(nn.Module):
         channels: channels of the first convolution; of the groups times k, 2 k and 4 k.
         stride: stride of the first convolution: 2 for a quarter of the time.
         dropout: probability of dropping an entry between the convolutions of a block.
+        norm: `batch` or `group`.
 
     Raises:
         ConfigError: if the shape is not that of images, or there is no such depth.
@@ -43,6 +50,7 @@ class WideResNet(nn.Module):
         channels: Size = 16,
         stride: Size = 1,
         dropout: Dropout = 0.0,
+        norm: Annotated[str, OneOf(("batch", "group"))] = "batch",
     ) -> None:
         super().__init__()
         if len(input_shape) != 3:
@@ -57,9 +65,9 @@ class WideResNet(nn.Module):
         for group, (before, after) in enumerate(pairwise(widths)):
             for block in range((depth - 4) // 6):
                 halves = 2 if group and not block else 1
-                blocks.append(_Block(after if block else before, after, halves, dropout))
+                blocks.append(_Block(after if block else before, after, halves, dropout, norm))
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(widths[-1])
+        self.norm = _norm(norm, widths[-1])
         self.last = nn.Linear(widths[-1], outputs)
 
     def forward(self, xs: Tensor) -> Tensor:
@@ -71,9 +79,9 @@ class WideResNet(nn.Module):
 class _Block(nn.Module):
     """Two convolutions whose result is added to the input, changed in shape where needed."""
 
-    def __init__(self, before: int, after: int, stride: int, dropout: float) -> None:
+    def __init__(self, before: int, after: int, stride: int, dropout: float, norm: str) -> None:
         super().__init__()
-        self.norms = nn.ModuleList([nn.BatchNorm2d(before), nn.BatchNorm2d(after)])
+        self.norms = nn.ModuleList([_norm(norm, before), _norm(norm, after)])
         self.first = _convolution(before, after, stride)
         self.second = _convolution(after, after)
         self.dropout = nn.Dropout(dropout)
@@ -85,6 +93,12 @@ class _Block(nn.Module):
         shortcut = xs if self.shortcut is None else self.shortcut(hs)
         hs = self.dropout(F.relu(self.norms[1](self.first(hs))))
         return shortcut + self.second(hs)
+
+
+def _norm(norm: str, channels: int) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(channels // math.gcd(8, channels), channels)
 
 
 def _convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
