@@ -51,11 +51,11 @@ class Config(SemiSupervisedOptions):
     labelled rows."""
     whole: bool = option(True, recorded=False)
     """Train the whole model."""
-    epochs: int = 20
+    epochs: int = 8
     """Epochs, of --steps-per-epoch each."""
     steps_per_epoch: int = 500
     """Steps an epoch."""
-    batch_size: int = 200
+    batch_size: int = 400
     """Unlabelled rows a step."""
     labelled_batch_size: int = 100
     """Labelled rows a step, at most as many as there are."""
@@ -72,7 +72,7 @@ class Config(SemiSupervisedOptions):
     """Steps over which that weight rises from 0."""
     targets: Literal["probabilities", "labels"] = "probabilities"
     """What a changed image is to have: q(y|x) of the image, or its likeliest class."""
-    temperature: float = 0.5
+    temperature: float = 0.75
     """Temperature of probabilities that are targets."""
     threshold: float = 0.0
     """Probability of the likeliest class below which an image has no part in that term."""
@@ -80,7 +80,7 @@ class Config(SemiSupervisedOptions):
     """Let each class be the target as often as p(y) says."""
     weight_average: float = 0.995
     """Decay of the average of the weights, a step."""
-    bound: float = 1.0
+    bound: float = 0.3
     """Weight of the bounds of all rows."""
     latent_dim: int = 50
     """Dimensions of the latent z."""
@@ -94,7 +94,7 @@ class Config(SemiSupervisedOptions):
     """Factor of its channels."""
     stride: int = 2
     """Stride of its first convolution."""
-    channels: int = 32
+    channels: int = 16
     """Channels of its first convolution, or of the first of the convolutions in its place."""
     input_dropout: float = 0.0
     """Probability of dropping an output of these convolutions at the classifier's input, or an
@@ -105,9 +105,9 @@ class Config(SemiSupervisedOptions):
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
     small_changes: float = 1.0
     """Size of the small changes: 1 for turns of at most 8 degrees, and others in proportion."""
-    changed: float = 0.5
+    changed: float = 0.25
     """Share of images that are changed a little when they are visited."""
-    large_changes: float = 1.0
+    large_changes: float = 0.6
     """Size of the changes that the term of consistency is about: 1 for turns of at most 25
     degrees, and others in proportion."""
     covered: float = 0.25

@@ -140,6 +140,16 @@ KINDS = {
         SEMI_SUPERVISED,
     ),
     **dict.fromkeys(("MultiLabelM2", "MultiLabelCCVAE"), ATTRIBUTES),
+    # The models of mnist_record, all of them RaoBlackwellM2; the last one learns from labels alone.
+    **dict.fromkeys(
+        (
+            "record", "without_augmentation", "without_consistency", "without_sharpening",
+            "without_alignment", "without_average", "without_generative_model",
+            "without_residual",
+        ),
+        SEMI_SUPERVISED,
+    ),
+    "without_unlabelled_rows": CLASSIFIER,
     "MLPClassifier": CLASSIFIER,
     "judge": About(
         "Judging the pictures of this experiment: a classifier that knows every training row's "
