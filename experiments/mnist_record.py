@@ -72,7 +72,7 @@ class Config(SemiSupervisedOptions):
     """Steps over which that weight rises from 0."""
     targets: Literal["probabilities", "labels"] = "probabilities"
     """What a changed image is to have: q(y|x) of the image, or its likeliest class."""
-    temperature: float = 0.75
+    temperature: float = 0.5
     """Temperature of probabilities that are targets."""
     threshold: float = 0.0
     """Probability of the likeliest class below which an image has no part in that term."""
@@ -80,7 +80,7 @@ class Config(SemiSupervisedOptions):
     """Let each class be the target as often as p(y) says."""
     weight_average: float = 0.995
     """Decay of the average of the weights, a step."""
-    bound: float = 0.3
+    bound: float = 1.0
     """Weight of the bounds of all rows."""
     latent_dim: int = 50
     """Dimensions of the latent z."""

@@ -7,6 +7,7 @@ A mark is a comment, `<!-- NAME: begin -->` or `<!-- NAME: end -->`. NAME is one
 - `NAME of PATTERN, PATTERN`: such a table of the runs that match one of the patterns (a shell's
   patterns for file names);
 - `benchmark NAME`: the short form of a benchmark;
+- `trials NAME`: the trials by which an experiment's options were chosen;
 - `docstring MODEL`: p, q, objective, source and differences, from the model's docstring.
 """
 
@@ -30,6 +31,7 @@ from experiments.engine.tables import (
     to_markdown,
     treatments,
 )
+from experiments.engine.trial_table import of_trials
 from pyro_ssl import models
 from pyro_ssl.errors import ResultsError
 
@@ -76,6 +78,9 @@ def _block(mark: str, results: pd.DataFrame, root: Path) -> str | None:
         return (
             _tidy(of_benchmark(subject, read_benchmark(subject, file))) if file.exists() else None
         )
+    if kind == "trials":
+        file = root / "tuning" / f"{subject}.csv"
+        return to_markdown(of_trials(file)) if file.exists() else None
     table = _table(name, pattern, results)
     # A column may belong to other runs than those that match the pattern.
     table = table.loc[:, (table != "").any()]
@@ -104,7 +109,7 @@ def _table(name: str, pattern: str, results: pd.DataFrame) -> pd.DataFrame:
     if name not in RESULTS:
         raise ResultsError(
             f"a page has marks of {name!r}; expected one of {', '.join(RESULTS)}, treatments, "
-            "sweep, published, 'benchmark NAME', 'docstring MODEL'"
+            "sweep, published, 'benchmark NAME', 'trials NAME', 'docstring MODEL'"
         )
     return of_results(name, results[meant] if pattern else results[~apart & ~swept])
 

@@ -23,11 +23,11 @@ def test_the_whole_recipe_has_every_ingredient(contenders):
     how, model = contenders["record"].fit_config, contenders["record"].model
     term = how.consistency
     assert (how.augmentation.changed, how.weight_average) == (0.25, 0.995)
-    assert (term.weight, term.targets, term.temperature) == (100.0, "probabilities", 0.75)
+    assert (term.weight, term.targets, term.temperature) == (100.0, "probabilities", 0.5)
     assert term.aligned
     assert (how.steps_per_epoch, how.batch_size, how.binarise) == (500, 400, False)
     assert how.anneal["consistency"].start == 0
-    assert how.term_weights == {"labelled_bound": 0.3, "unlabelled_bound": 0.3}
+    assert how.term_weights == {}
     assert isinstance(model.classifier.network, WideResNet)
     assert (model.channels, model.num_summed, model.alpha) == (None, 1, 100.0)
     # A view is changed more than a row, and always.

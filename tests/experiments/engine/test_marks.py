@@ -58,6 +58,29 @@ def test_a_page_that_differs_from_the_results_is_found():
         assert filled(wrong, committed(), ROOT / "results") == text
 
 
+def test_trials_are_shown_by_what_differs_in_them(tmp_path):
+    path = tmp_path / "tuning" / "some.csv"
+    path.parent.mkdir()
+    path.write_text(
+        "trial,model,dataset,labels,seed,epochs,steps_per_epoch,validation_accuracy,"
+        "last_validation_accuracy,config_alpha,config_epochs,config_rate,config_new\n"
+        "a,m2,digits,50,1,2,10,0.5,0.4,1.0,2,0.1,\n"
+        "b,m2,digits,50,1,3,10,0.7,0.6,2.0,3,0.1,True\n"
+        "b,m2,digits,50,2,3,10,0.8,0.8,2.0,3,0.1,True\n"
+        "c,m2,digits,50,1,3,10,0.9,0.9,2.0,3,0.2,True\n"
+    )
+    page = "<!-- trials some: begin -->\n<!-- trials some: end -->\n"
+    shown = filled(page, pd.DataFrame({"run": []}), tmp_path).splitlines()
+    assert shown[3:-1] == [
+        "| m2 | digits | 50 | alpha 1.0, new none | 20 | 50.00 | 40.00 | 1 |",
+        "| m2 | digits | 50 |  | 30 | 75.00 | 70.00 | 1, 2 |",
+        "| m2 | digits | 50 | rate 0.2 | 30 | 90.00 | 90.00 | 1 |",
+    ]
+    # What is not there yet is left as it is.
+    other = page.replace("some", "other")
+    assert filled(other, pd.DataFrame({"run": []}), tmp_path) == other
+
+
 def test_every_published_figure_of_a_run_stands_beside_ours():
     figures = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
     assert set(figures["run"]) - {""} <= set(committed()["run"])
