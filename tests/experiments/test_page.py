@@ -113,7 +113,9 @@ def test_the_commands_make_the_committed_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     made = set()
     each = [c for name, c in vars(commands).items() if name.isupper() and isinstance(c, str)]
-    for command in [c for c in (*each, *commands.ALL_CODES) if c.startswith("python")]:
+    for command in [
+        c for c in (*each, *commands.ALL_CODES, *commands.RECORDS) if c.startswith("python")
+    ]:
         python, m, module, *arguments = shlex.split(command)
         assert (python, m) == ("python", "-m")
         module = importlib.import_module(module)

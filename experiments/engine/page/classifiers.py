@@ -25,6 +25,7 @@ def published(root: Path, results: pd.DataFrame) -> Html:
         commands.M2,
         commands.M1M2,
         commands.MORE_LABELS,
+        *commands.ALL_RECORDS,
         commands.SVM,
         commands.TREATMENTS,
         commands.SWEEP,
@@ -49,6 +50,7 @@ def accuracy(root: Path, results: pd.DataFrame) -> Html:
         commands.TWO_D,
         commands.M1M2,
         commands.MORE_LABELS,
+        *commands.ALL_RECORDS,
         commands.SVM,
         commands.CIFAR,
     )

@@ -15,6 +15,12 @@ M1_GAUSSIAN = (
 M1M2 = f"python -m experiments.mnist_m1m2 {SEEDS}"
 MORE_LABELS = f"python -m experiments.mnist_m1m2 --labels 1000 {SEEDS}"
 SVM = f"python -m experiments.mnist_m1_svm {SEEDS}"
+RECORD = f"python -m experiments.mnist_record {SEEDS}"
+RECORDS = [f"python -m experiments.mnist_record --labels {n} {SEEDS}" for n in (20, 50, 1000)]
+RECORD_HONEST = (
+    "python -m experiments.mnist_record --validation 100 --no-keep-best --tag honest "
+    "--seeds 0 1 2 3"
+)
 CIFAR = "python -m experiments.cifar10_ccvae --folder cifar10-jpeg --channels 16 --epochs 15"
 SHAPES = "python -m experiments.shapes_ccvae --seeds 0 1 2"
 SHAPES_NARROW = (
@@ -35,4 +41,5 @@ MORE_CODES = [
 ]
 WORDS = "python -m experiments.semantic_hashing --tokens words --remove --tag words"
 ALL_SHAPES = (SHAPES, SHAPES_NARROW, SHAPES_BATCHES)
+ALL_RECORDS = (RECORD, *RECORDS, RECORD_HONEST)
 ALL_CODES = (HASHING, *MORE_CODES, WORDS)
