@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from experiments.engine.options import RunOptions, recorded_options
+from experiments.engine.options import RunOptions, option, recorded_options
 
 if TYPE_CHECKING:
     from experiments.engine.runner import Comparison, Figures, Result, SeedRun
@@ -51,6 +51,9 @@ class Config(RunOptions):
     """The smallest scale of the VAE's p(x|z), in the units of x."""
     autoencoder_scale: float = 0.3
     """The scale of the autoencoder's p(x|z), in the units of x."""
+    tuning: bool = option(False, recorded=False)
+    """A trial, by which options are chosen: nothing is tested; figures of the validation part
+    become a row of RESULTS_ROOT/tuning/EXPERIMENT.csv."""
 
 
 def load(config: Config) -> "GaussianMixture":

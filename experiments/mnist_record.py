@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyro_ssl.data import ImageDataset, SSLData
     from pyro_ssl.infer import FitConfig
     from pyro_ssl.models import M2, SSLModel
+    from pyro_ssl.nets import WideResNet
 
 WHOLE = "record"
 _BOUNDS = ("labelled_bound", "unlabelled_bound")
@@ -131,13 +132,8 @@ def build(left_out: Ingredient | None, config: Config, data: "SSLData") -> "M2":
     """Return the model, newly initialised, without one of the ingredients."""
     from pyro_ssl.likelihoods import pixel_likelihood
     from pyro_ssl.models import RaoBlackwellM2
-    from pyro_ssl.nets import WideResNet
 
     residual = left_out != "residual"
-    c, network = config, None
-    if residual:
-        size = c.depth, c.width, c.channels, c.stride, c.input_dropout, c.norm
-        network = WideResNet(data.input_shape, data.num_classes, *size)
     return RaoBlackwellM2(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
@@ -149,7 +145,23 @@ def build(left_out: Ingredient | None, config: Config, data: "SSLData") -> "M2":
         alpha=config.alpha,
         num_summed=config.num_summed,
         likelihood=pixel_likelihood(config.likelihood, 1.0),
-        classifier=network,
+        classifier=residual_network(config, data) if residual else None,
+    )
+
+
+def residual_network(config: Config, data: "SSLData") -> "WideResNet":
+    """Return the network of q(y|x), newly initialised."""
+    from pyro_ssl.nets import WideResNet
+
+    return WideResNet(
+        data.input_shape,
+        data.num_classes,
+        config.depth,
+        config.width,
+        config.channels,
+        config.stride,
+        config.input_dropout,
+        config.norm,
     )
 
 

@@ -69,6 +69,9 @@ class Config(RunOptions):
     """Number of epochs without a better validation ELBO after which to stop; none for never."""
     draws: int = 10
     """Number of codes drawn for each test document to average its ELBO."""
+    tuning: bool = option(False, recorded=False)
+    """A trial, by which options are chosen: nothing is tested; figures of the validation part
+    become a row of RESULTS_ROOT/tuning/EXPERIMENT.csv."""
 
 
 def architectures(config: Config) -> dict[str, Config]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from experiments import mnist_m1m2, mnist_m2
+from experiments import gaussians_vae, mnist_m1m2, mnist_m2
 from experiments.engine import semi_supervised, training
 from pyro_ssl.trials import add_trial, options_of_trial
 
@@ -80,6 +80,16 @@ def test_nor_by_the_m1_below(tmp_path, monkeypatch, capsys):
     for name in ("mnist_m1", "mnist_m1m2"):
         (row,) = rows(tmp_path / f"tuning/{name}.csv")
         assert row["seed"] == "0"
+
+
+def test_models_without_labels_have_trials_too(tmp_path):
+    args = ["--train-rows", "100", "--validation", "50", "--epochs", "2", "--hidden-dims", "4"]
+    args += ["--quiet", "--tuning", "--results-root", str(tmp_path)]
+    assert gaussians_vae.main(args) == 0
+    found = rows(tmp_path / "tuning/gaussians_vae.csv")
+    assert {r["model"] for r in found} == {"autoencoder", "vae"}
+    assert all(float(r["last_validation_elbo"]) < 0 for r in found if r["model"] == "vae")
+    assert not [name for name in found[0] if "test_" in name and not name.startswith("config")]
 
 
 def test_a_trial_that_is_repeated_replaces_its_row_and_others_stay(tmp_path):
