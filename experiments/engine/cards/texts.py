@@ -130,6 +130,7 @@ CLASSIFIER = About(
     "rows alone.",
     _CLASSIFIES,
 )
+_RECORD = "augmentation consistency sharpening alignment average generative_model residual".split()
 # By the class of a model, or by the name that its folder begins with.
 KINDS = {
     **dict.fromkeys(
@@ -141,14 +142,7 @@ KINDS = {
     ),
     **dict.fromkeys(("MultiLabelM2", "MultiLabelCCVAE"), ATTRIBUTES),
     # The models of mnist_record, all of them RaoBlackwellM2; the last one learns from labels alone.
-    **dict.fromkeys(
-        (
-            "record", "without_augmentation", "without_consistency", "without_sharpening",
-            "without_alignment", "without_average", "without_generative_model",
-            "without_residual",
-        ),
-        SEMI_SUPERVISED,
-    ),
+    **dict.fromkeys(("record", *(f"without_{name}" for name in _RECORD)), SEMI_SUPERVISED),
     "without_unlabelled_rows": CLASSIFIER,
     "MLPClassifier": CLASSIFIER,
     "judge": About(
