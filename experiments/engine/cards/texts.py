@@ -130,21 +130,20 @@ CLASSIFIER = About(
     "rows alone.",
     _CLASSIFIES,
 )
-_RECORD = "augmentation consistency sharpening alignment average generative_model residual".split()
 # By the class of a model, or by the name that its folder begins with.
 KINDS = {
     **dict.fromkeys(
         (
             "M2", "RaoBlackwellM2", "ApproxM2", "LeaveOneOutM2", "GumbelSoftmaxM2",
-            "LogisticNormalM2", "LogisticNormal", "LogGamma", "M1M2", "ADGM", "SDGM", "CCVAE",
+            "LogisticNormalM2", "LogisticNormal", "LogGamma", "M1M2", "ADGM", "SDGM", "CCVAE", "record",
+            # Other models of mnist_record, all of them RaoBlackwellM2.
+            *"without_augmentation without_consistency without_sharpening without_alignment".split(),
+            *"without_average without_generative_model without_residual".split(),
         ),
         SEMI_SUPERVISED,
     ),
     **dict.fromkeys(("MultiLabelM2", "MultiLabelCCVAE"), ATTRIBUTES),
-    # The models of mnist_record, all of them RaoBlackwellM2; the last one learns from labels alone.
-    **dict.fromkeys(("record", *(f"without_{name}" for name in _RECORD)), SEMI_SUPERVISED),
-    "without_unlabelled_rows": CLASSIFIER,
-    "MLPClassifier": CLASSIFIER,
+    **dict.fromkeys(("MLPClassifier", "without_unlabelled_rows"), CLASSIFIER),
     "judge": About(
         "Judging the pictures of this experiment: a classifier that knows every training row's "
         "label.",
