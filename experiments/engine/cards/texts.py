@@ -135,18 +135,16 @@ KINDS = {
     **dict.fromkeys(
         (
             "M2", "RaoBlackwellM2", "ApproxM2", "LeaveOneOutM2", "GumbelSoftmaxM2",
-            "LogisticNormalM2", "LogisticNormal", "LogGamma", "M1M2", "ADGM", "SDGM", "CCVAE", "record",
-            # Other models of mnist_record, all of them RaoBlackwellM2.
-            *"without_augmentation without_consistency without_sharpening without_alignment".split(),
-            *"without_average without_generative_model without_residual".split(),
+            "LogisticNormalM2", "LogisticNormal", "LogGamma", "M1M2", "ADGM", "SDGM", "CCVAE",
+            "record", *(f"without_{x}" for x in "augmentation consistency sharpening".split()),
+            *(f"without_{x}" for x in "alignment average generative_model residual".split()),
         ),
         SEMI_SUPERVISED,
     ),
     **dict.fromkeys(("MultiLabelM2", "MultiLabelCCVAE"), ATTRIBUTES),
     **dict.fromkeys(("MLPClassifier", "without_unlabelled_rows"), CLASSIFIER),
     "judge": About(
-        "Judging the pictures of this experiment: a classifier that knows every training row's "
-        "label.",
+        "Judging this experiment's pictures: a classifier that knows all training rows' labels.",
         (_NO_DECISIONS, "Comparison with models of few labels: it knows all."),
     ),
     **dict.fromkeys(
