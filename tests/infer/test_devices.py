@@ -105,3 +105,29 @@ def test_an_error_of_all_processes_of_torchrun_is_told_once_a_machine(torchrun, 
         torchrun(rank, 3, 2)
         assert mnist_m2.main(options) == 1
     assert capsys.readouterr().err.count("error: torchrun started 3 processes") == 1
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        (
+            {"cpu_name": "Chip 1", "amx_bf16": True, "avx512_bf16": True},
+            "Chip 1, ARCH AMX bfloat16",
+        ),
+        ({"cpu_name": "Chip 2", "avx512_bf16": True}, "Chip 2, ARCH AVX512 bfloat16"),
+        ({"cpu_name": "Chip 3"}, "Chip 3, ARCH AVX2"),
+        ({}, "from the system, ARCH AVX2"),
+    ],
+)
+def test_a_processor_is_told_by_its_name_and_matrix_features(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(devices.platform, "machine", lambda: "ARCH")
+    monkeypatch.setattr(devices, "_processor", lambda: "from the system")
+    told = devices.describe_device(torch.device("cpu"))
+    assert told == f"{expected}, torch threads: {torch.get_num_threads()}"
+
+
+def test_a_system_that_does_not_tell_its_processor_is_no_error(monkeypatch):
+    monkeypatch.setattr(devices.Path, "read_text", lambda self, errors: "flags: a b")
+    assert devices._processor() == ""
