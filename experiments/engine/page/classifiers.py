@@ -17,9 +17,10 @@ def published(root: Path, results: pd.DataFrame) -> Html:
     """Return our figures beside those of others."""
     text = (
         "Figures that others published, or that their code gives, beside ours for the same model; "
-        "beside the residual M2, those of other methods for the same task. Splits, numbers of validation rows and ways to choose differ, as the notes say. Ours: the "
-        "epoch is chosen on 10,000 labelled validation rows of MNIST that are never trained on, "
-        "and the test set is read once. Methods that this library does not have are listed last."
+        "beside the residual M2, those of other methods for the same task. Splits, numbers of "
+        "validation rows and ways to choose differ, as the notes say. Ours: the epoch is chosen on "
+        "10,000 labelled validation rows of MNIST that are never trained on, and the test set is "
+        "read once. Methods that this library does not have are listed last."
     )
     by = (
         commands.M2,
