@@ -118,7 +118,7 @@ def docstring(model: type) -> str:
     """Return a model's docstring up to its arguments as Markdown, formulas as blocks of text."""
     text = inspect.getdoc(model) or ""
     parts = []
-    for part in text.partition("\nArgs:\n")[0].strip().split("\n\n"):
+    for part in re.split(r"\n(?:Args|Raises):\n", text)[0].strip().split("\n\n"):
         if part.startswith("    "):
             # One distribution per line.
             lines = re.sub(r"(?<=\S) {4,}(?=[pq]\(|pi = )", "\n", dedent(part))
