@@ -13,7 +13,7 @@ from experiments.engine.marks import docstring, filled
 from experiments.engine.results import summarise
 from experiments.engine.tables import PUBLISHED
 from experiments.report import markdown_files
-from pyro_ssl import load_summary
+from pyro_ssl import load_summary, models
 from pyro_ssl.errors import ResultsError
 from tests.pages import PAGES, name_of
 
@@ -56,6 +56,13 @@ def test_a_page_that_differs_from_the_results_is_found():
         assert old in text
         wrong = text.replace(old, new)
         assert filled(wrong, committed(), ROOT / "results") == text
+
+
+def test_a_docstring_is_shown_up_to_what_the_reference_has():
+    for name in ("ADGM", "SDGM", "M2", "CCVAE"):
+        shown = docstring(getattr(models, name))
+        assert "**Source:**" in shown
+        assert not [word for word in ("Args:", "Raises:", "Attributes:") if word in shown]
 
 
 def test_trials_are_shown_by_what_differs_in_them(tmp_path):
