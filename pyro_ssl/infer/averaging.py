@@ -95,6 +95,7 @@ class WeightAverage:
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(rows), generator=generator)[:_ROWS].to(rows.device)
         momenta = [norm.momentum for norm in self._norms]
+        averages = [[b.clone() for b in norm.buffers()] for norm in self._norms]
         with evaluating(model):
             for norm in self._norms:
                 norm.reset_running_stats()
@@ -105,8 +106,11 @@ class WeightAverage:
             for part in chosen.chunk(-(-len(chosen) // _AT_ONCE)):
                 xs = rows[part].to(data.labelled_xs.device)
                 model.class_logits(xs.float() / 255 if xs.dtype == torch.uint8 else xs)
-        for norm, momentum in zip(self._norms, momenta, strict=True):
+        for norm, momentum, average in zip(self._norms, momenta, averages, strict=True):
             norm.momentum = momentum
+            if not norm.num_batches_tracked:
+                # The classifier is without it: it has the average of its statistics.
+                _copy([*norm.buffers()], average)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averages, by the names of the model's tensors."""

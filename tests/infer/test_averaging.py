@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pyro_ssl import Augmentation, Consistency
+from pyro_ssl import SDGM, Augmentation, Consistency
 from pyro_ssl.errors import CheckpointError, ConfigError
 from pyro_ssl.infer import FitConfig, fit, load_checkpoint
 from pyro_ssl.infer.averaging import WeightAverage
@@ -113,6 +113,20 @@ def test_statistics_of_many_rows_are_those_of_equal_batches_without_new_noise():
     ):
         with kept.in_place():
             assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def test_networks_beside_the_classifier_have_the_average_of_their_statistics():
+    torch.manual_seed(0)
+    sizes = {"latent_dim": 2, "auxiliary_dim": 2, "hidden_dims": (5,), "num_points": 3}
+    model = SDGM((1, 4, 4), 3, batch_norm="separate", **sizes)
+    fit(model, blobs(), replace(CONFIG, weight_average=None, consistency=None))
+    before = {k: v.clone() for k, v in model.state_dict().items() if "running" in k}
+    with WeightAverage(model, 0.9, blobs()).in_place():
+        changed = {k for k, v in before.items() if not torch.equal(v, model.state_dict()[k])}
+    # q(y|x) is a mean over q(a|x).
+    parts = {name.partition(".")[0] for name in before}
+    assert {name.partition(".")[0] for name in changed} == {"auxiliary_encoder", "classifier"}
+    assert {"encoder", "decoder"} <= parts
 
 
 def _mean(model):
