@@ -41,6 +41,9 @@ def command_of(run: str, result: Mapping[str, Any], seeds: Sequence[int]) -> str
     # Of the M1 that it builds on, if it does, and says so.
     for option in fields(M1Options) if "m1_config" in result else ():
         words += _words(f"m1.{option.name}", result["m1_config"][option.name], option.default)
+    if str(result.get("model")).startswith("without_"):
+        # A model that mnist_record trains only if it is asked to.
+        words += ["--leave-out", result["model"].removeprefix("without_")]
     words += ["--seeds", *map(str, seeds)]
     return shlex.join(["python", "-m", f"experiments.{experiment}", *words])
 

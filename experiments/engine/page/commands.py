@@ -41,5 +41,10 @@ MORE_CODES = [
 ]
 WORDS = "python -m experiments.semantic_hashing --tokens words --remove --tag words"
 ALL_SHAPES = (SHAPES, SHAPES_NARROW, SHAPES_BATCHES)
-ALL_RECORDS = (RECORD, *RECORDS, RECORD_HONEST)
+RECORD_SHORT = (
+    "python -m experiments.mnist_record --epochs 4 --steps-per-epoch 250 --batch-size 200 "
+    "--tag short --leave-out alignment augmentation average consistency "
+    "generative_model residual sharpening unlabelled_rows"
+)
+ALL_RECORDS = (RECORD, *RECORDS, RECORD_HONEST, RECORD_SHORT)
 ALL_CODES = (HASHING, *MORE_CODES, WORDS)
