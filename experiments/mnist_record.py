@@ -1,7 +1,7 @@
 """The most accurate classifier of images with few labels that this library makes.
 
 One generative model, RaoBlackwellM2 with a residual network as q(y|x), trained by its ELBO and by
-what each word of --leave-out takes away: all images are changed a little each time they are
+what each word of --leave-out takes away: a share of the images are changed a little when they are
 visited; q(y|x) of an image that is changed much is to be q(y|x) of the image, made sharper and
 aligned with p(y); and an average of the weights is what is validated and tested. --leave-out
 trains, on the same seeds, a model without one of them for each word, for a table of what each is

@@ -176,7 +176,7 @@ class M1Source:
 
 
 def _results(path: Path, tested: bool) -> dict[str, Any]:
-    """Return the content of M1's JSON file, with what is read of it, if it was tested or not."""
+    """Return M1's JSON file, which must have what is read of it; a trial's M1 is not tested."""
     from experiments.engine.results import read_result
 
     read = ("validation_rows", "commit", "config")

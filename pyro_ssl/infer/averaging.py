@@ -55,6 +55,8 @@ class WeightAverage:
         self._present = {n: t for n, t in self._all.items() if t.is_floating_point()}
         self._average = {n: t.clone() for n, t in self._present.items()}
         self._norms: list[_BatchNorm] = []
+        # Statistics of the present average; None if it has moved since.
+        self._statistics: list[list[Tensor]] | None = None
         if data is not None and isinstance(model, SSLModel):
             still = {part for whole in frozen for part in whole.modules()}
             norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m not in still]
@@ -65,6 +67,7 @@ class WeightAverage:
         """Add the weights after a step, which are numbered from 0."""
         if self.decay is None:
             return
+        self._statistics = None
         decay = min(self.decay, (1 + step) / (10 + step))
         move = get_ema_multi_avg_fn(decay)
         move([*self._average.values()], [*self._present.values()], step)
@@ -82,8 +85,13 @@ class WeightAverage:
     def put_in_place(self) -> None:
         """Let the model have the average's weights."""
         _copy([*self._present.values()], [*self._average.values()])
-        if self.decay is not None and self._norms:
+        if self.decay is None or not self._norms:
+            return
+        if self._statistics is None:
             self._renew_statistics()
+            self._statistics = [[b.clone() for b in norm.buffers()] for norm in self._norms]
+        for norm, statistics in zip(self._norms, self._statistics, strict=True):
+            _copy([*norm.buffers()], statistics)
 
     @torch.no_grad()
     def _renew_statistics(self) -> None:
@@ -109,7 +117,7 @@ class WeightAverage:
         for norm, momentum, average in zip(self._norms, momenta, averages, strict=True):
             norm.momentum = momentum
             if not norm.num_batches_tracked:
-                # The classifier is without it: it has the average of its statistics.
+                # The classifier does not pass it: the averaged statistics stay.
                 _copy([*norm.buffers()], average)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -126,6 +134,7 @@ class WeightAverage:
         if {n: getattr(t, "shape", None) for n, t in dict(state).items()} != shapes:
             raise CheckpointError(f"the average of the weights is not of this model's: {REMEDY}")
         _copy([*self._average.values()], [state[n] for n in self._average])
+        self._statistics = None
 
 
 @torch.no_grad()

@@ -68,10 +68,10 @@ def _check_enough(name: str) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return the name of a GPU, or of a processor with what it is faster by and torch's threads.
+    """Return the name of a GPU; or of a processor, with its bfloat16 instructions and the threads.
 
-    Steps in bfloat16 take times that differ severalfold between processors with and without
-    matrix units (AMX) or such instructions, which otherwise have the same capability.
+    Steps in bfloat16 take several times as long without matrix units (AMX), which the capability
+    AVX512 does not tell.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

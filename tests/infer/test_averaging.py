@@ -115,6 +115,36 @@ def test_statistics_of_many_rows_are_those_of_equal_batches_without_new_noise():
             assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
 
 
+def test_statistics_are_computed_once_for_an_average(monkeypatch):
+    model = small_m2(**NORMED)
+    average, passes = WeightAverage(model, 0.9, blobs()), []
+    logits = type(model).class_logits
+    monkeypatch.setattr(
+        type(model), "class_logits", lambda self, xs: passes.append(len(xs)) or logits(self, xs)
+    )
+    norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
+    found = []
+    for _ in range(2):
+        with average.in_place():
+            found.append(norm.running_mean.clone())
+    assert len(passes) == 1
+    assert torch.equal(*found)
+    # Another average has others.
+    for moves in (
+        lambda: average.update(100),
+        lambda: average.load_state_dict(average.state_dict()),
+    ):
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(1.0)
+        before = len(passes)
+        moves()
+        with average.in_place():
+            found.append(norm.running_mean.clone())
+        assert len(passes) == before + 1
+    assert not torch.equal(found[0], found[2])
+
+
 def test_networks_beside_the_classifier_have_the_average_of_their_statistics():
     torch.manual_seed(0)
     sizes = {"latent_dim": 2, "auxiliary_dim": 2, "hidden_dims": (5,), "num_points": 3}
