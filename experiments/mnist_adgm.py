@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from experiments.engine.changes import ChangeOptions, with_changes
 from experiments.engine.options import SemiSupervisedOptions, option
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config(SemiSupervisedOptions):
+class Config(SemiSupervisedOptions, ChangeOptions):
     """Options of the experiment."""
 
     schedule: Literal["published", "reduced"] = option("published", recorded=False)
@@ -135,7 +136,7 @@ def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "F
         penalty = 1 / (2 * config.prior_scale**2 * rows)
     latents = Anneal(*config.kl_latents)
     anneal = {} if config.kl_latents[:2] == (1.0, 1.0) else {"kl_a": latents, "kl_z": latents}
-    return replace(
+    how = replace(
         how,
         labelled_batch_size=config.labelled_batch_size,
         steps_per_epoch=config.steps_per_epoch,
@@ -144,6 +145,7 @@ def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "F
         l2=penalty,
         anneal=anneal,
     )
+    return with_changes(how, config)
 
 
 def measure(

@@ -15,10 +15,11 @@ there are labels. Writes per-seed CSV, JSON, checkpoint and figures to RESULTS_R
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from experiments.engine.changes import ChangeOptions, with_changes
 from experiments.engine.colour import folder_digest, named_after_folder
 from experiments.engine.options import SemiSupervisedOptions, option
 
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 
 WHOLE = "record"
 _BOUNDS = ("labelled_bound", "unlabelled_bound")
+# Options without which an ingredient is absent.
+_ABSENT: dict[str, dict[str, Any]] = {
+    "augmentation": {"changed": 0.0},
+    "average": {"weight_average": None},
+    "consistency": {"consistency": 0.0},
+    "unlabelled_rows": {"consistency": 0.0},
+    "sharpening": {"temperature": 1.0},
+    "alignment": {"aligned": False},
+}
 Ingredient = Literal[
     "augmentation", "consistency", "sharpening", "alignment", "average", "generative_model",
     "residual", "unlabelled_rows",
@@ -38,7 +48,7 @@ Ingredient = Literal[
 
 
 @dataclass(frozen=True)
-class Config(SemiSupervisedOptions):
+class Config(SemiSupervisedOptions, ChangeOptions):
     """Options of the experiment."""
 
     dataset: Literal["mnist", "fashion-mnist", "digits", "cifar10"] = "mnist"  # type: ignore[assignment]
@@ -67,20 +77,12 @@ class Config(SemiSupervisedOptions):
     alpha: float = 100.0
     """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
     nats."""
+    changed: float = 0.25
+    """Share of images that are changed a little when they are visited."""
     consistency: float = 100.0
-    """Weight of the mean over unlabelled rows of the term of consistency, in nats."""
-    consistency_warmup: int = 500
-    """Steps over which that weight rises from 0."""
-    targets: Literal["probabilities", "labels"] = "probabilities"
-    """What a changed image is to have: q(y|x) of the image, or its likeliest class."""
-    temperature: float = 0.5
-    """Temperature of probabilities that are targets."""
-    threshold: float = 0.0
-    """Probability of the likeliest class below which an image has no part in that term."""
-    aligned: bool = True
-    """Let each class be the target as often as p(y) says."""
-    weight_average: float = 0.995
-    """Decay of the average of the weights, a step."""
+    """Weight of the mean over unlabelled rows of the term of consistency, in nats; 0 for none."""
+    weight_average: float | None = 0.995
+    """Decay of the average of the weights, a step; none for no average."""
     bound: float = 1.0
     """Weight of the bounds of all rows."""
     latent_dim: int = 50
@@ -104,17 +106,6 @@ class Config(SemiSupervisedOptions):
     """Norm in its blocks; that of groups makes no image depend on others of its batch."""
     num_summed: int = 1
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
-    small_changes: float = 1.0
-    """Size of the small changes: 1 for turns of at most 8 degrees, and others in proportion."""
-    changed: float = 0.25
-    """Share of images that are changed a little when they are visited."""
-    large_changes: float = 0.6
-    """Size of the changes that the term of consistency is about: 1 for turns of at most 25
-    degrees, and others in proportion."""
-    covered: float = 0.25
-    """Side of the square that they set to 0, as a share of the image's."""
-    flip: bool = False
-    """Mirror half of all images."""
 
 
 def load(config: Config) -> "ImageDataset":
@@ -167,46 +158,15 @@ def residual_network(config: Config, data: "SSLData") -> "WideResNet":
 
 def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "FitConfig":
     """Return how a model is trained, given what all experiments have in common of it."""
-    from pyro_ssl.data import Augmentation
-    from pyro_ssl.infer import Anneal, Consistency
-
     left_out = name.removeprefix("without_")
-    few, many = config.small_changes, config.large_changes
-    small = Augmentation(
-        8 * few, 0.08 * few, 5 * few, 0.05 * few, config.flip, 0.4 * few, changed=config.changed
-    )
-    large = Augmentation(
-        25 * many,
-        0.2 * many,
-        15 * many,
-        0.1 * many,
-        config.flip,
-        1.2 * many,
-        covered=config.covered,
-    )
-    term = Consistency(
-        large,
-        config.consistency,
-        config.targets,
-        threshold=config.threshold,
-        temperature=1.0 if left_out == "sharpening" else config.temperature,
-        aligned=config.aligned and left_out != "alignment",
-    )
-    without_bound = left_out in ("generative_model", "unlabelled_rows")
-    bound = 0.0 if without_bound else config.bound
-    whole = replace(
+    bound = 0.0 if left_out in ("generative_model", "unlabelled_rows") else config.bound
+    how = replace(
         how,
         labelled_batch_size=config.labelled_batch_size,
         steps_per_epoch=config.steps_per_epoch,
-        augmentation=None if left_out == "augmentation" else small,
-        consistency=term,
-        anneal={"consistency": Anneal(0.0, 1.0, config.consistency_warmup)},
-        weight_average=None if left_out == "average" else config.weight_average,
         term_weights={} if bound == 1 else dict.fromkeys(_BOUNDS, bound),
     )
-    if left_out in ("consistency", "unlabelled_rows"):
-        return replace(whole, consistency=None, anneal={})
-    return whole
+    return with_changes(how, replace(config, **_ABSENT.get(left_out, {})))
 
 
 def comparison(config: Config) -> "Comparison":

@@ -38,7 +38,7 @@ class Consistency:
     and confidence", NeurIPS 2020, eq. 4; Lee, "Pseudo-label", 2013. `probabilities`: Xie et al.,
     "Unsupervised data augmentation for consistency training", NeurIPS 2020, sections 2.2 and 2.3.
     `aligned`: Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1, where the mean is a running
-    one.
+    one and there is no tolerance.
 
     Attributes:
         view: how images are changed.
@@ -46,8 +46,12 @@ class Consistency:
         targets: `labels` or `probabilities`.
         threshold: a row contributes only if r of its most probable class is at least this.
         temperature: of `probabilities`; below 1 to sharpen them.
-        aligned: let r be q(y|x) divided by its mean over the batch's unlabelled rows, multiplied by
-            p(y), and normalised, so that targets follow p(y). Not for attributes.
+        aligned: let r be q(y|x) divided by its mean m(y) over the batch's unlabelled rows,
+            multiplied by p(y), and normalised, so that targets follow p(y). Not for attributes.
+        tolerance: relative deviation of m(y) from p(y) that `aligned` leaves as it is: r is
+            multiplied not by p(y) but by m(y), limited to p(y) times 1 - tolerance to
+            1 + tolerance. Without it, every batch must have each class as often as p(y) says, and
+            if classes are not that frequent, rows of the frequent ones are assigned to others.
 
     Raises:
         ConfigError: if an option cannot work.
@@ -59,6 +63,7 @@ class Consistency:
     threshold: Annotated[float, Range(0, 1)] = 0.95
     temperature: Annotated[float, Range(above=0)] = 1.0
     aligned: bool = False
+    tolerance: Annotated[float, Range(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,8 +103,9 @@ class Consistency:
     def _targets(self, model: SSLModel, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         """Return t, `[n, L, K]`, and which labels have a part in the term, `[n, L]`."""
         if self.aligned:
-            prior = model.p_y(probabilities).softmax(-1)
-            probabilities = _normalised(probabilities / probabilities.mean(0) * prior)
+            prior, mean = model.p_y(probabilities).softmax(-1), probabilities.mean(0)
+            least, most = (prior * (1 + sign * self.tolerance) for sign in (-1, 1))
+            probabilities = _normalised(probabilities / mean * mean.clamp(least, most))
         used = (probabilities.amax(-1) >= self.threshold).to(probabilities.dtype)
         if self.targets == "labels":
             likeliest = probabilities.argmax(-1, keepdim=True)

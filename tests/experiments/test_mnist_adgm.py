@@ -80,3 +80,25 @@ def test_divergences_warm_up_and_weights_are_free_where_one_asks_for_it():
     assert how.l2 == 0.0
     # Both keys weigh terms of the model, or this would raise.
     Trainer(contender.model, contender.data, how)
+
+
+def test_changed_images_and_averaged_weights_are_there_where_one_asks_for_them():
+    plain = contenders(model=("adgm",))["adgm"].fit_config
+    assert (plain.augmentation, plain.consistency, plain.weight_average) == (None, None, None)
+    asked = {"changed": 0.5, "consistency": 50.0, "tolerance": 0.3, "weight_average": 0.99}
+    contender = contenders(model=("adgm",), kl_latents=(0.1, 1.0, 30), **asked)["adgm"]
+    how = contender.fit_config
+    assert (how.augmentation.changed, how.weight_average) == (0.5, 0.99)
+    assert (how.consistency.weight, how.consistency.tolerance) == (50.0, 0.3)
+    assert how.anneal.keys() == {"kl_a", "kl_z", "consistency"}
+    Trainer(contender.model, contender.data, how)
+
+
+def test_options_of_what_is_not_there_tell_no_configurations_apart():
+    without = recorded_options(Config())
+    assert not {"consistency", "targets", "changed", "flip", "weight_average"} & without.keys()
+    assert recorded_options(Config(targets="labels", small_changes=0.5)) == without
+    with_term = recorded_options(Config(consistency=50.0))
+    assert with_term["targets"] == "probabilities"
+    assert "tolerance" not in with_term
+    assert recorded_options(Config(consistency=50.0, tolerance=0.3))["tolerance"] == 0.3

@@ -114,16 +114,25 @@ def test_every_classifier_gains_the_mean_over_its_unlabelled_rows(mirrored, name
         assert torch.allclose(one, other, atol=1e-10)
 
 
-def test_aligned_targets_are_divided_by_their_mean_and_multiplied_by_the_prior(mirrored):
+@pytest.mark.parametrize("tolerance", [0.0, 0.3, 1.0])
+def test_aligned_targets_are_divided_by_their_mean_and_multiplied_by_the_prior(mirrored, tolerance):
     model = M2(**SIZES | oracle.UNREGULARISED | {"label_prior": (0.1, 0.2, 0.3, 0.4)}).double()
     xs = data_for(model).unlabelled_xs[:7]
     options = Consistency(VIEW, threshold=0.0, targets="probabilities", aligned=True)
+    options = replace(options, tolerance=tolerance)
     q = model.class_logits(xs).softmax(-1).tolist()
     log_q_view = model.class_logits(xs.flip(-1)).log_softmax(-1)
     means = [sum(row[k] for row in q) / 7 for k in range(4)]
+    least, most = (
+        [p * (1 + sign * tolerance) for p in model.label_prior] for sign in (-1, 1)
+    )
+    shares = [min(max(m, a), b) for m, a, b in zip(means, least, most, strict=True)]
+    # With a tolerance, some classes keep their share, and not all.
+    kept = sum(share == mean for share, mean in zip(shares, means, strict=True))
+    assert 0 < kept < 4 if tolerance else not kept
     tallest = []
     for row, found in enumerate(options.loss(model, xs)):
-        t = [q[row][k] / means[k] * model.label_prior[k] for k in range(4)]
+        t = [q[row][k] / means[k] * shares[k] for k in range(4)]
         t = [share / sum(t) for share in t]
         tallest.append(max(t))
         expected = sum(t[k] * (math.log(t[k]) - log_q_view[row, k].item()) for k in range(4))
