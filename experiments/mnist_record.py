@@ -3,9 +3,10 @@
 One generative model, RaoBlackwellM2 with a residual network as q(y|x), trained by its ELBO and by
 what each word of --leave-out takes away: a share of the images are changed a little when they are
 visited; q(y|x) of an image that is changed much is to be q(y|x) of the image, made sharper and
-aligned with p(y); and an average of the weights is what is validated and tested. --leave-out
-trains, on the same seeds, a model without one of them for each word, for a table of what each is
-worth; unlabelled_rows leaves nothing but q(y|x) on labelled rows, of the same network and steps.
+aligned with p(y); an average of the weights is what is validated and tested; and all rows first
+have the classes of a teacher, trained likewise, whose q(y|x) is without convolutions. --leave-out
+trains, on the same seeds, a model without one of them for each word; unlabelled_rows leaves nothing
+but q(y|x) on labelled rows, of the same network and steps.
 
 The epoch is chosen on validation rows taken from the training set; the test set is read once, at
 the end. The benchmark's protocol has 10,000 such rows; --validation 100 has no more of them than
@@ -25,6 +26,7 @@ from experiments.engine.options import SemiSupervisedOptions, option
 
 if TYPE_CHECKING:
     from experiments.engine.runner import Comparison
+    from experiments.engine.training import Contender
     from pyro_ssl.data import ImageDataset, SSLData
     from pyro_ssl.infer import FitConfig
     from pyro_ssl.models import M2, SSLModel
@@ -41,9 +43,11 @@ _ABSENT: dict[str, dict[str, Any]] = {
     "sharpening": {"temperature": 1.0},
     "alignment": {"aligned": False},
 }
+# Models without a teacher: it is left out, or learns from unlabelled rows, too.
+_UNTAUGHT = ("teacher", "unlabelled_rows")
 Ingredient = Literal[
     "augmentation", "consistency", "sharpening", "alignment", "average", "generative_model",
-    "residual", "unlabelled_rows",
+    "residual", "teacher", "unlabelled_rows",
 ]  # fmt: skip
 
 
@@ -57,9 +61,8 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     """Folder of 32 by 32 images instead, see `load_class_folders`; its name becomes the name of the
     data set."""
     leave_out: tuple[Ingredient, ...] = option((), recorded=False)
-    """Train a model without each of these beside the whole one: residual takes convolutions that
-    are shared with q(z|x,y); generative_model trains q(y|x) alone; unlabelled_rows does so on
-    labelled rows."""
+    """Train a model without each of these, too: residual takes convolutions that q(z|x,y) shares;
+    generative_model trains q(y|x) alone; unlabelled_rows does so on labelled rows."""
     whole: bool = option(True, recorded=False)
     """Train the whole model."""
     epochs: int = 8
@@ -75,8 +78,7 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     binarise: bool = False
     """Draw pixels from a Bernoulli each time a row is visited; else keep them real-valued."""
     alpha: float = 100.0
-    """Weight of the mean of -log q(y|x) over labelled rows beside the bound per example, all in
-    nats."""
+    """Weight of the mean of -log q(y|x) over labelled rows beside the bound, in nats."""
     changed: float = 0.25
     """Share of images that are changed a little when they are visited."""
     consistency: float = 100.0
@@ -106,6 +108,12 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     """Norm in its blocks; that of groups makes no image depend on others of its batch."""
     num_summed: int = 1
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
+    teacher_epochs: int = option(3, recorded=lambda config: config.teacher_epochs > 0)
+    """Epochs of the teacher, whose classifier has fully connected layers; 0 for none."""
+    teacher_dropout: float = option(0.2, recorded=lambda config: config.teacher_epochs > 0)
+    """Probability of dropping one of its inputs."""
+    imitation_steps: int = option(300, recorded=lambda config: config.teacher_epochs > 0)
+    """First steps, in which all rows have the label that the teacher gives them."""
 
 
 def load(config: Config) -> "ImageDataset":
@@ -121,23 +129,51 @@ def load(config: Config) -> "ImageDataset":
 
 def build(left_out: Ingredient | None, config: Config, data: "SSLData") -> "M2":
     """Return the model, newly initialised, without one of the ingredients."""
+    if left_out != "residual":
+        network = residual_network(config, data)
+        return _m2(config, data, batch_norm=False, input_dropout=0.0, classifier=network)
+    return _m2(
+        config,
+        data,
+        channels=config.channels,
+        batch_norm="separate" if config.batch_norm else False,
+        input_dropout=config.input_dropout,
+    )
+
+
+def build_teacher(config: Config, data: "SSLData") -> "M2":
+    """Return the teacher, newly initialised: fully connected layers see an image as a whole."""
+    return _m2(config, data, batch_norm="separate", input_dropout=config.teacher_dropout)
+
+
+def _m2(config: Config, data: "SSLData", **options: Any) -> "M2":
     from pyro_ssl.likelihoods import pixel_likelihood
     from pyro_ssl.models import RaoBlackwellM2
 
-    residual = left_out != "residual"
     return RaoBlackwellM2(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
         latent_dim=config.latent_dim,
         hidden_dims=config.hidden_dims,
-        channels=None if residual else config.channels,
-        batch_norm="separate" if config.batch_norm and not residual else False,
-        input_dropout=0.0 if residual else config.input_dropout,
         alpha=config.alpha,
         num_summed=config.num_summed,
         likelihood=pixel_likelihood(config.likelihood, 1.0),
-        classifier=residual_network(config, data) if residual else None,
+        **options,
     )
+
+
+def teach(config: Config, contender: "Contender") -> None:
+    """Let a model begin where its teacher ends, if it has one."""
+    from experiments.engine.teacher import learn_from_teacher
+
+    if has_teacher(config, contender.name):
+        steps = config.imitation_steps
+        learn_from_teacher(build_teacher, config.teacher_epochs, steps, contender)
+
+
+def has_teacher(config: Config, name: str) -> bool:
+    """Return whether the model of that name has a teacher."""
+    return config.teacher_epochs > 0 and name.removeprefix("without_") not in _UNTAUGHT
 
 
 def residual_network(config: Config, data: "SSLData") -> "WideResNet":
@@ -166,7 +202,9 @@ def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "F
         steps_per_epoch=config.steps_per_epoch,
         term_weights={} if bound == 1 else dict.fromkeys(_BOUNDS, bound),
     )
-    return with_changes(how, replace(config, **_ABSENT.get(left_out, {})))
+    how = with_changes(how, replace(config, **_ABSENT.get(left_out, {})))
+    # One that has been taught need not become sure first.
+    return replace(how, anneal={}) if has_teacher(config, name) else how
 
 
 def comparison(config: Config) -> "Comparison":
@@ -176,6 +214,7 @@ def comparison(config: Config) -> "Comparison":
         measure_classification,
         semi_supervised,
     )
+    from experiments.engine.teacher import measure_teacher
     from pyro_ssl.errors import ConfigError
 
     models: dict[str, Callable[..., SSLModel]] = {}
@@ -190,9 +229,10 @@ def comparison(config: Config) -> "Comparison":
         "mnist_record",
         config,
         models,
-        (measure_classification, draw_classes),
+        (measure_classification, draw_classes, measure_teacher),
         load,
         training,
+        before=partial(teach, config),
         also_recorded=folder_digest(config),
     )
 

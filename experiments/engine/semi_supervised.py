@@ -72,6 +72,7 @@ def semi_supervised(
     equal_steps: bool = False,
     every_label: Collection[str] = (),
     also_recorded: Callable[[ImageDataset], dict[str, Any]] = lambda dataset: {},
+    before: Callable[[Contender], None] | None = None,
 ) -> Comparison:
     """Return a comparison of models on the same few labelled rows of a data set of images.
 
@@ -87,6 +88,7 @@ def semi_supervised(
         equal_steps: the classifier of labelled rows has as many steps per epoch as the others.
         every_label: models that know the label of every training row.
         also_recorded: returns additional entries that identify configurations.
+        before: called before a training that does not go on from a checkpoint.
 
     Raises:
         ConfigError: if there is a classifier of labelled rows, but no such rows.
@@ -110,7 +112,10 @@ def semi_supervised(
             built = build(own, data).to(run.device)
             if model == BASELINE:
                 data, how = data.labelled_only(), _baseline_training(how, data, equal_steps)
-            found.append(Contender(model, run, built, data, how, digest))
+            contender = Contender(model, run, built, data, how, digest)
+            if before is not None:
+                contender = replace(contender, watch=partial(_at_start, before, contender))
+            found.append(contender)
         return found
 
     labels = config.labels if config.label_fraction is None else config.label_fraction
@@ -124,6 +129,11 @@ def semi_supervised(
         check=partial(check_contenders, contenders),
         run_seed=partial(fit_contenders, contenders, measures),
     )
+
+
+def _at_start(before: Callable[[Contender], None], contender: Contender, epochs: int) -> None:
+    if not epochs:
+        before(contender)
 
 
 def image_settings(config: DataOptions, model: str, dataset: ImageDataset) -> dict[str, Any]:

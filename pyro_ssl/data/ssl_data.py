@@ -120,8 +120,8 @@ class SSLData:
         labelled, unlabelled, validation = (
             torch.from_numpy(part) for part in (split.labelled, split.unlabelled, split.validation)
         )
-        known = _as_floats(xs[labelled]), ys[labelled]
-        held_out = _as_floats(xs[validation]), ys[validation]
+        known = as_floats(xs[labelled]), ys[labelled]
+        held_out = as_floats(xs[validation]), ys[validation]
         return cls(*known, xs[unlabelled], dataset.num_classes, *held_out, minus_one="unknown")
 
     @classmethod
@@ -243,5 +243,6 @@ class SSLData:
         return SSLData(**moved)
 
 
-def _as_floats(xs: Tensor) -> Tensor:
+def as_floats(xs: Tensor) -> Tensor:
+    """Return inputs as numbers, if they are bytes."""
     return xs.float() / 255 if xs.dtype == torch.uint8 else xs

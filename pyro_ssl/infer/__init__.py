@@ -15,6 +15,7 @@ from pyro_ssl.infer.loop import History, fit
 from pyro_ssl.infer.model_files import load_model, save_model
 from pyro_ssl.infer.objective import Objective
 from pyro_ssl.infer.progress import Progress
+from pyro_ssl.infer.pseudo_labels import pseudo_labelled
 from pyro_ssl.infer.weights import RowWeights
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "objective_terms",
+    "pseudo_labelled",
     "save_checkpoint",
     "save_model",
 ]
