@@ -4,13 +4,13 @@ One generative model, RaoBlackwellM2 with a residual network as q(y|x), trained 
 what each word of --leave-out takes away: a share of the images are changed a little when they are
 visited; q(y|x) of an image that is changed much is to be q(y|x) of the image, made sharper and
 aligned with p(y); an average of the weights is what is validated and tested; and all rows first
-have the classes of a teacher, trained likewise, whose q(y|x) is without convolutions. --leave-out
+have the classes of teachers, trained likewise, whose q(y|x) has no convolutions. --leave-out
 trains, on the same seeds, a model without one of them for each word; unlabelled_rows leaves nothing
 but q(y|x) on labelled rows, of the same network and steps.
 
-The epoch is chosen on validation rows taken from the training set; the test set is read once, at
-the end. The benchmark's protocol has 10,000 such rows; --validation 100 has no more of them than
-there are labels. Writes per-seed CSV, JSON, checkpoint and figures to RESULTS_ROOT/mnist_record/.
+The epoch is chosen on validation rows taken from the training set, 10,000 by default; --validation
+100 has as many as labels. The test set is read once, at the end. Writes per-seed CSV, JSON,
+checkpoint and figures to RESULTS_ROOT/mnist_record/.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,11 +43,11 @@ _ABSENT: dict[str, dict[str, Any]] = {
     "sharpening": {"temperature": 1.0},
     "alignment": {"aligned": False},
 }
-# Models without a teacher: it is left out, or learns from unlabelled rows, too.
-_UNTAUGHT = ("teacher", "unlabelled_rows")
+# Models without teachers: they are left out, or learn from unlabelled rows, too.
+_UNTAUGHT = ("teachers", "unlabelled_rows")
 Ingredient = Literal[
     "augmentation", "consistency", "sharpening", "alignment", "average", "generative_model",
-    "residual", "teacher", "unlabelled_rows",
+    "residual", "teachers", "unlabelled_rows",
 ]  # fmt: skip
 
 
@@ -65,7 +65,7 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     generative_model trains q(y|x) alone; unlabelled_rows does so on labelled rows."""
     whole: bool = option(True, recorded=False)
     """Train the whole model."""
-    epochs: int = 8
+    epochs: int = 3
     """Epochs, of --steps-per-epoch each."""
     steps_per_epoch: int = 500
     """Steps an epoch."""
@@ -89,8 +89,6 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     """Weight of the bounds of all rows."""
     latent_dim: int = 50
     """Dimensions of the latent z."""
-    hidden_dims: tuple[int, ...] = (500, 500)
-    """Units of each hidden layer of q(z|x,y), reversed in p(x|y,z)."""
     likelihood: Literal["bernoulli", "laplace"] = "bernoulli"
     """Family of p(x|y,z)."""
     depth: int = 10
@@ -102,18 +100,19 @@ class Config(SemiSupervisedOptions, ChangeOptions):
     channels: int = 16
     """Channels of its first convolution, or of the first of the convolutions in its place."""
     input_dropout: float = 0.0
-    """Probability of dropping an output of these convolutions at the classifier's input, or an
-    entry within a residual block."""
+    """Probability of dropping an entry within a residual block, or an output of these."""
     norm: Literal["batch", "group"] = "batch"
     """Norm in its blocks; that of groups makes no image depend on others of its batch."""
     num_summed: int = 1
     """Likeliest classes of each unlabelled row that are summed; one of the others is drawn."""
-    teacher_epochs: int = option(3, recorded=lambda config: config.teacher_epochs > 0)
-    """Epochs of the teacher, whose classifier has fully connected layers; 0 for none."""
-    teacher_dropout: float = option(0.2, recorded=lambda config: config.teacher_epochs > 0)
-    """Probability of dropping one of its inputs."""
-    imitation_steps: int = option(300, recorded=lambda config: config.teacher_epochs > 0)
-    """First steps, in which all rows have the label that the teacher gives them."""
+    teachers: int = option(3, recorded=lambda config: config.teachers > 0)
+    """Number of teachers, whose classifiers have fully connected layers of --hidden-dims."""
+    teacher_epochs: int = option(3, recorded=lambda config: config.teachers > 0)
+    """Epochs of each."""
+    teacher_dropout: float = option(0.2, recorded=lambda config: config.teachers > 0)
+    """Probability of dropping one of their inputs."""
+    imitation_steps: int = option(300, recorded=lambda config: config.teachers > 0)
+    """First steps, in which all rows have the label that the teachers give them."""
 
 
 def load(config: Config) -> "ImageDataset":
@@ -142,7 +141,7 @@ def build(left_out: Ingredient | None, config: Config, data: "SSLData") -> "M2":
 
 
 def build_teacher(config: Config, data: "SSLData") -> "M2":
-    """Return the teacher, newly initialised: fully connected layers see an image as a whole."""
+    """Return a teacher, newly initialised: fully connected layers see an image as a whole."""
     return _m2(config, data, batch_norm="separate", input_dropout=config.teacher_dropout)
 
 
@@ -163,17 +162,17 @@ def _m2(config: Config, data: "SSLData", **options: Any) -> "M2":
 
 
 def teach(config: Config, contender: "Contender") -> None:
-    """Let a model begin where its teacher ends, if it has one."""
-    from experiments.engine.teacher import learn_from_teacher
+    """Let a model begin where its teachers end, if it has any."""
+    from experiments.engine.teacher import learn_from_teachers
 
-    if has_teacher(config, contender.name):
-        steps = config.imitation_steps
-        learn_from_teacher(build_teacher, config.teacher_epochs, steps, contender)
+    if is_taught(config, contender.name):
+        counts = config.teachers, config.teacher_epochs, config.imitation_steps
+        learn_from_teachers(build_teacher, *counts, contender)
 
 
-def has_teacher(config: Config, name: str) -> bool:
-    """Return whether the model of that name has a teacher."""
-    return config.teacher_epochs > 0 and name.removeprefix("without_") not in _UNTAUGHT
+def is_taught(config: Config, name: str) -> bool:
+    """Return whether the model has teachers."""
+    return config.teachers > 0 and name.removeprefix("without_") not in _UNTAUGHT
 
 
 def residual_network(config: Config, data: "SSLData") -> "WideResNet":
@@ -204,7 +203,7 @@ def training(how: "FitConfig", config: Config, name: str, data: "SSLData") -> "F
     )
     how = with_changes(how, replace(config, **_ABSENT.get(left_out, {})))
     # One that has been taught need not become sure first.
-    return replace(how, anneal={}) if has_teacher(config, name) else how
+    return replace(how, anneal={}) if is_taught(config, name) else how
 
 
 def comparison(config: Config) -> "Comparison":
@@ -214,7 +213,7 @@ def comparison(config: Config) -> "Comparison":
         measure_classification,
         semi_supervised,
     )
-    from experiments.engine.teacher import measure_teacher
+    from experiments.engine.teacher import measure_teachers
     from pyro_ssl.errors import ConfigError
 
     models: dict[str, Callable[..., SSLModel]] = {}
@@ -229,7 +228,7 @@ def comparison(config: Config) -> "Comparison":
         "mnist_record",
         config,
         models,
-        (measure_classification, draw_classes, measure_teacher),
+        (measure_classification, draw_classes, measure_teachers),
         load,
         training,
         before=partial(teach, config),

@@ -181,7 +181,7 @@ FUNCTIONS = {
         "num_words": 2,
     },
     data.data_root: {},
-    infer.pseudo_labelled: {"data": rows(), "classifier": small_m2()},
+    infer.pseudo_labelled: {"data": rows(), "classifiers": small_m2()},
     likelihoods.as_likelihood: {"likelihood": "gaussian"},
     likelihoods.pixel_likelihood: {"name": "laplace", "laplace_scale": 0.1},
     metrics.accuracy: {"probabilities": torch.full((6, 2), 0.5), "ys": torch.arange(6) % 2},

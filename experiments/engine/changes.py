@@ -17,7 +17,7 @@ def _of_term(default: Any) -> Any:
 
 @dataclass(frozen=True)
 class ChangeOptions:
-    """Options that are to be inherited beside those of an experiment. By default nothing changes."""
+    """Options to be inherited beside those of an experiment. By default nothing changes."""
 
     small_changes: float = option(1.0, recorded=lambda config: config.changed > 0)
     """Size of the small changes: 1 for turns of at most 8 degrees, and others in proportion."""
@@ -89,4 +89,4 @@ def with_changes(how: "FitConfig", config: ChangeOptions) -> "FitConfig":
         tolerance=config.tolerance,
     )
     rising = Anneal(0.0, 1.0, config.consistency_warmup)
-    return replace(how, consistency=term, anneal={**how.anneal, "consistency": rising})
+    return replace(how, consistency=term, anneal={**(how.anneal or {}), "consistency": rising})

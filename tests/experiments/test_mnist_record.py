@@ -3,13 +3,14 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+import torch
 
 from experiments import mnist_record
 from experiments.mnist_record import Config, Ingredient
 from pyro_ssl.infer import Anneal, load_model
+from pyro_ssl.json_files import read_json
 from pyro_ssl.nets import MLP, WideResNet
 from tests.experiments import built
-from pyro_ssl.json_files import read_json
 
 INGREDIENTS = get_args(Ingredient)
 DIGITS = {"dataset": "digits", "labels": 20, "validation": 50, "hidden_dims": (16,), "channels": 4}
@@ -31,7 +32,7 @@ def test_the_whole_recipe_has_every_ingredient(contenders):
     assert (how.steps_per_epoch, how.batch_size, how.binarise) == (500, 400, False)
     # What a teacher has taught need not become sure first.
     assert how.anneal == {}
-    assert contenders["without_teacher"].fit_config.anneal["consistency"].start == 0
+    assert contenders["without_teachers"].fit_config.anneal["consistency"].start == 0
     assert how.term_weights == {}
     assert isinstance(model.classifier.network, WideResNet)
     assert (model.channels, model.num_summed, model.alpha) == (None, 1, 100.0)
@@ -52,7 +53,7 @@ def test_each_of_the_others_lacks_one_of_them_and_nothing_else(contenders, left_
         "average": {"weight_average": None},
         "generative_model": {"term_weights": no_bound},
         "residual": {},
-        "teacher": {"anneal": {"consistency": Anneal(0.0, 1.0, 500)}},
+        "teachers": {"anneal": {"consistency": Anneal(0.0, 1.0, 500)}},
         "unlabelled_rows": {"consistency": None, "term_weights": no_bound},
     }
     assert without.fit_config == replace(whole.fit_config, **changes[left_out])
@@ -74,11 +75,11 @@ def test_the_teacher_is_like_the_model_but_without_convolutions():
     teacher = mnist_record.build_teacher(config, contender.data)
     assert (teacher.channels, teacher.input_dropout) == (None, 0.2)
     assert isinstance(teacher.classifier, MLP)
-    taught = {"teacher": False, "unlabelled_rows": False, "average": True, "residual": True}
+    taught = {"teachers": False, "unlabelled_rows": False, "average": True, "residual": True}
     for word, expected in taught.items():
-        assert mnist_record.has_teacher(config, f"without_{word}") is expected
-    assert mnist_record.has_teacher(config, "record")
-    assert not mnist_record.has_teacher(replace(config, teacher_epochs=0), "record")
+        assert mnist_record.is_taught(config, f"without_{word}") is expected
+    assert mnist_record.is_taught(config, "record")
+    assert not mnist_record.is_taught(replace(config, teachers=0), "record")
 
 
 def run(root, *words):
@@ -91,22 +92,32 @@ def run(root, *words):
 
 
 def test_a_model_begins_with_what_its_teacher_says(tmp_path):
-    lessons = ["--teacher-epochs", "6", "--imitation-steps", "100", "--no-aligned"]
+    lessons = [
+        "--teachers",
+        "2",
+        "--teacher-epochs",
+        "6",
+        "--imitation-steps",
+        "100",
+        "--no-aligned",
+    ]
     taught = run(tmp_path / "taught", *lessons)
-    untaught = run(tmp_path / "untaught", "--teacher-epochs", "0")
+    untaught = run(tmp_path / "untaught", "--teachers", "0")
     one, other = (read_json(folder / "seed_0.json") for folder in (taught, untaught))
-    assert one["teacher_test_accuracy"] > 0.6
+    assert one["teachers_test_accuracy"] > 0.6
     # 15 steps alone teach little.
     assert one["test_accuracy"] > other["test_accuracy"] + 0.15
-    assert "teacher_test_accuracy" not in other
+    assert "teachers_test_accuracy" not in other
     assert "teacher_epochs" not in other["config"]
-    # The teacher's weights are kept, and its epochs are told.
-    assert load_model(taught / "seed_0_teacher.pt").input_dropout == 0.2
-    assert "teacher: " in (taught / "seed_0.log").read_text()
+    # The teachers' weights, which differ, are kept, and their epochs are told.
+    first, second = (load_model(taught / f"seed_0_teacher_{k}.pt") for k in range(2))
+    assert first.input_dropout == 0.2
+    assert not torch.equal(*(next(m.classifier.parameters()) for m in (first, second)))
+    assert "teacher 1: " in (taught / "seed_0.log").read_text()
 
 
 def test_a_run_that_was_killed_after_its_teacher_goes_on_with_it(tmp_path, monkeypatch):
-    lessons = ["--teacher-epochs", "2", "--imitation-steps", "5"]
+    lessons = ["--teachers", "1", "--teacher-epochs", "2", "--imitation-steps", "5"]
     whole = run(tmp_path / "whole", *lessons)
 
     def killed(data, classifier):
@@ -116,9 +127,11 @@ def test_a_run_that_was_killed_after_its_teacher_goes_on_with_it(tmp_path, monke
         patched.setattr("experiments.engine.teacher.pseudo_labelled", killed)
         with pytest.raises(AssertionError):
             run(tmp_path / "killed", *lessons)
-    made = (tmp_path / "killed" / whole.parent.name / whole.name / "seed_0_teacher.pt").read_bytes()
+    made = (
+        tmp_path / "killed" / whole.parent.name / whole.name / "seed_0_teacher_0.pt"
+    ).read_bytes()
     found = run(tmp_path / "killed", *lessons, "--resume")
-    assert (found / "seed_0_teacher.pt").read_bytes() == made
+    assert (found / "seed_0_teacher_0.pt").read_bytes() == made
     columns = pd.read_csv(whole / "seed_0.csv").drop(columns="seconds")
     pd.testing.assert_frame_equal(
         pd.read_csv(found / "seed_0.csv").drop(columns="seconds"), columns, check_exact=True

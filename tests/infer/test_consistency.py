@@ -123,9 +123,7 @@ def test_aligned_targets_are_divided_by_their_mean_and_multiplied_by_the_prior(m
     q = model.class_logits(xs).softmax(-1).tolist()
     log_q_view = model.class_logits(xs.flip(-1)).log_softmax(-1)
     means = [sum(row[k] for row in q) / 7 for k in range(4)]
-    least, most = (
-        [p * (1 + sign * tolerance) for p in model.label_prior] for sign in (-1, 1)
-    )
+    least, most = ([p * (1 + sign * tolerance) for p in model.label_prior] for sign in (-1, 1))
     shares = [min(max(m, a), b) for m, a, b in zip(means, least, most, strict=True)]
     # With a tolerance, some classes keep their share, and not all.
     kept = sum(share == mean for share, mean in zip(shares, means, strict=True))

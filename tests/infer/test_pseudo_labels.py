@@ -70,3 +70,19 @@ def test_what_has_no_classes_is_refused(taught):
         pseudo_labelled(attributes, model)
     with pytest.raises(ConfigError, match=r"threshold is 1\.5"):
         pseudo_labelled(data, model, threshold=1.5)
+    for none, problem in (([], "is empty"), ([model, "m"], r"\[1\] is 'm'"), (None, "is None")):
+        with pytest.raises(ConfigError, match="classifiers *" + problem):
+            pseudo_labelled(data, none)
+    with pytest.raises(DataError, match="a classifier has num_classes 9, the data 3"):
+        pseudo_labelled(data, MLPClassifier(data.input_shape, 9))
+
+
+def test_several_classifiers_say_what_is_most_probable_under_their_mean(taught):
+    data, model = taught
+    other = small_m2()
+    fit(other, data, replace(CONFIG, epochs=1, seed=7))
+    found = pseudo_labelled(data, [model, other])
+    both = [m.predict_proba(data.unlabelled_xs) for m in (model, other)]
+    assert not torch.equal(*(p.argmax(-1) for p in both))
+    expected = (both[0] + both[1]).argmax(-1)
+    assert torch.equal(found.labelled_ys[data.num_labelled :], expected)

@@ -16,10 +16,19 @@ M1M2 = f"python -m experiments.mnist_m1m2 {SEEDS}"
 MORE_LABELS = f"python -m experiments.mnist_m1m2 --labels 1000 {SEEDS}"
 SVM = f"python -m experiments.mnist_m1_svm {SEEDS}"
 RECORD = f"python -m experiments.mnist_record {SEEDS}"
-RECORDS = [f"python -m experiments.mnist_record --labels {n} {SEEDS}" for n in (20, 50, 1000)]
+RECORDS = [f"python -m experiments.mnist_record --labels {n} {SEEDS}" for n in (20, 50)]
 RECORD_HONEST = (
     "python -m experiments.mnist_record --validation 100 --no-keep-best --tag honest "
-    "--seeds 0 1 2 3"
+    f"{SEEDS}"
+)
+UNTAUGHT = [
+    f"python -m experiments.mnist_record --labels {n} --teachers 0 --epochs 8 --tag untaught "
+    f"{SEEDS}"
+    for n in (20, 50, 100, 1000)
+]
+UNTAUGHT_HONEST = (
+    "python -m experiments.mnist_record --validation 100 --no-keep-best --teachers 0 --epochs 8 "
+    "--tag honest-untaught --seeds 0 1 2 3"
 )
 CIFAR = "python -m experiments.cifar10_ccvae --folder cifar10-jpeg --channels 16 --epochs 15"
 SHAPES = "python -m experiments.shapes_ccvae --seeds 0 1 2"
@@ -42,9 +51,16 @@ MORE_CODES = [
 WORDS = "python -m experiments.semantic_hashing --tokens words --remove --tag words"
 ALL_SHAPES = (SHAPES, SHAPES_NARROW, SHAPES_BATCHES)
 RECORD_SHORT = (
-    "python -m experiments.mnist_record --epochs 4 --steps-per-epoch 250 --batch-size 200 "
-    "--tag short --leave-out alignment augmentation average consistency "
+    "python -m experiments.mnist_record --teachers 0 --epochs 4 --steps-per-epoch 250 "
+    "--batch-size 200 --tag short --leave-out alignment augmentation average consistency "
     "generative_model residual sharpening unlabelled_rows"
 )
-ALL_RECORDS = (RECORD, *RECORDS, RECORD_HONEST, RECORD_SHORT)
+ALL_RECORDS = (
+    RECORD,
+    *RECORDS,
+    RECORD_HONEST,
+    *UNTAUGHT,
+    UNTAUGHT_HONEST,
+    RECORD_SHORT,
+)
 ALL_CODES = (HASHING, *MORE_CODES, WORDS)
