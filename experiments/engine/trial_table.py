@@ -15,15 +15,16 @@ def of_trials(path: Path) -> pd.DataFrame:
     """Return a row for each configuration and length, in the order in which they were tried.
 
     `options` are those that differ from the file's most frequent values; one that was not there yet
-    is `none`. Accuracies are means over
-    seeds, in %, of the best epoch and of the last one that was finished.
+    is `none`. Accuracies are means over seeds, in %, of the best epoch and of the last one that was
+    finished.
 
     Args:
         path: the CSV of the experiment's trials.
     """
     trials = read_csv(path, ("seed", "epochs", "validation_accuracy"), ("model", "dataset"))
     options = [c for c in map(str, trials) if c.startswith(_OPTION) and c not in _ASIDE]
-    texts = trials[options].astype(str).where(trials[options].notna(), "")
+    # Whole numbers stay so in a column with gaps.
+    texts = trials[options].convert_dtypes().astype(str).where(trials[options].notna(), "")
     usual = texts.mode().iloc[0]
     trials["options"] = [
         ", ".join(

@@ -46,6 +46,9 @@ def config_of(module, recorded):
     options = {k: tuples(v) for k, v in recorded.items() if k in known}
     if "m1" in options:
         options["m1"] = M1Options(tag=options["m1"])
+    if hasattr(module.Config, "teachers"):
+        # Runs without teachers record none.
+        options.setdefault("teachers", 0)
     if "digest" in recorded:
         options["folder"] = f"anywhere/{recorded['dataset']}"
     return module.Config(**options)
