@@ -114,7 +114,7 @@ def test_the_commands_make_the_committed_runs(monkeypatch):
     made = set()
     each = [c for name, c in vars(commands).items() if name.isupper() and isinstance(c, str)]
     for command in [
-        c for c in (*each, *commands.ALL_CODES, *commands.RECORDS) if c.startswith("python")
+        c for c in (*each, *commands.ALL_CODES, *commands.ALL_RECORDS) if c.startswith("python")
     ]:
         python, m, module, *arguments = shlex.split(command)
         assert (python, m) == ("python", "-m")

@@ -24,8 +24,9 @@ RECORD_HONEST = (
 UNTAUGHT = [
     f"python -m experiments.mnist_record --labels {n} --teachers 0 --epochs 8 --tag untaught "
     f"{SEEDS}"
-    for n in (20, 50, 100, 1000)
+    for n in (20, 50, 100)
 ]
+RECORD_1000 = f"python -m experiments.mnist_record --labels 1000 --teachers 0 --epochs 8 {SEEDS}"
 UNTAUGHT_HONEST = (
     "python -m experiments.mnist_record --validation 100 --no-keep-best --teachers 0 --epochs 8 "
     "--tag honest-untaught --seeds 0 1 2 3"
@@ -59,6 +60,7 @@ ALL_RECORDS = (
     RECORD,
     *RECORDS,
     RECORD_HONEST,
+    RECORD_1000,
     *UNTAUGHT,
     UNTAUGHT_HONEST,
     RECORD_SHORT,

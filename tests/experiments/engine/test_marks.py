@@ -79,7 +79,7 @@ def test_trials_are_shown_by_what_differs_in_them(tmp_path):
     page = "<!-- trials some: begin -->\n<!-- trials some: end -->\n"
     shown = filled(page, pd.DataFrame({"run": []}), tmp_path).splitlines()
     assert shown[3:-1] == [
-        "| m2 | digits | 50 | alpha 1.0, new none | 20 | 50.00 | 40.00 | 1 |",
+        "| m2 | digits | 50 | alpha 1, new none | 20 | 50.00 | 40.00 | 1 |",
         "| m2 | digits | 50 |  | 30 | 75.00 | 70.00 | 1, 2 |",
         "| m2 | digits | 50 | rate 0.2 | 30 | 90.00 | 90.00 | 1 |",
     ]
