@@ -18,8 +18,7 @@ SVM = f"python -m experiments.mnist_m1_svm {SEEDS}"
 RECORD = f"python -m experiments.mnist_record {SEEDS}"
 RECORDS = [f"python -m experiments.mnist_record --labels {n} {SEEDS}" for n in (20, 50)]
 RECORD_HONEST = (
-    "python -m experiments.mnist_record --validation 100 --no-keep-best --tag honest "
-    f"{SEEDS}"
+    f"python -m experiments.mnist_record --validation 100 --no-keep-best --tag honest {SEEDS}"
 )
 UNTAUGHT = [
     f"python -m experiments.mnist_record --labels {n} --teachers 0 --epochs 8 --tag untaught "
