@@ -50,6 +50,8 @@ def learn_from_teachers(
         told = history.to_frame().iloc[-1].to_dict()
         run.folders[contender.name].log(run.seed, f"teacher {each}: {told}")
         teachers.append(teacher)
+    # There are no unlabelled rows then.
+    weights = {k: w for k, w in how.term_weights.items() if not k.startswith("unlabelled")}
     imitation = replace(
         how,
         epochs=1,
@@ -58,6 +60,7 @@ def learn_from_teachers(
         learning_rate_schedule="constant",
         consistency=None,
         anneal={},
+        term_weights=weights,
         weight_average=None,
         keep_best=False,
     )
