@@ -50,8 +50,8 @@ class Consistency:
             multiplied by p(y), and normalised, so that targets follow p(y). Not for attributes.
         tolerance: relative deviation of m(y) from p(y) that `aligned` leaves as it is: r is
             multiplied not by p(y) but by m(y), limited to p(y) times 1 - tolerance to
-            1 + tolerance. Without it, every batch must have each class as often as p(y) says, and
-            if classes are not that frequent, rows of the frequent ones are assigned to others.
+            1 + tolerance. Without it, the targets of every batch have each class about as often as
+            p(y) says, also where the batch's rows do not.
 
     Raises:
         ConfigError: if an option cannot work.
