@@ -14,9 +14,9 @@ _ASIDE = {f"{_OPTION}{name}" for name in ("epochs", "validation", "labels", "dat
 def of_trials(path: Path) -> pd.DataFrame:
     """Return a row for each configuration and length, in the order in which they were tried.
 
-    `options` are those that differ from the file's most frequent values; one that was not there yet
-    is `none`. Accuracies are means over seeds, in %, of the best epoch and of the last one that was
-    finished.
+    `options` are those that differ from the file's most frequent values, among those that the model
+    has in any trial; one that was not there yet is `none`. Accuracies are means over seeds, in %, of
+    the best epoch and of the last one that was finished.
 
     Args:
         path: the CSV of the experiment's trials.
@@ -26,13 +26,14 @@ def of_trials(path: Path) -> pd.DataFrame:
     # Whole numbers stay so in a column with gaps.
     texts = trials[options].convert_dtypes().astype(str).where(trials[options].notna(), "")
     usual = texts.mode().iloc[0]
+    has = (texts != "").groupby(trials["model"]).any()
     trials["options"] = [
         ", ".join(
             f"{name.removeprefix(_OPTION)} {row[name] or 'none'}"
             for name in options
-            if row[name] != usual[name]
+            if row[name] != usual[name] and has.loc[model, name]
         )
-        for row in texts.to_dict("records")
+        for model, row in zip(trials["model"], texts.to_dict("records"), strict=True)
     ]
     keys = ["model", "dataset", "labels", "options", "epochs"]
     rows = []

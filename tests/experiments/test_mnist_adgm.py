@@ -51,7 +51,11 @@ def test_the_reduced_schedule_visits_two_classes_with_one_draw():
         assert (options["num_samples"], options["num_summed"]) == (1, 1)
         assert contender.fit_config.learning_rate > 3e-4
         assert contender.fit_config.epochs < 1000
-        assert options["batch_norm"] == {"adgm": False, "sdgm": "separate"}[name]
+        assert options["batch_norm"] == "separate"
+        how = contender.fit_config
+        assert (how.bound_weights, how.binarise) == ("rows", False)
+        assert how.consistency is not None
+        assert how.augmentation is not None
 
 
 @pytest.mark.parametrize("words", [["--schedule", "reduced"], ["--schedule=reduced"]])
