@@ -15,8 +15,8 @@ def of_trials(path: Path) -> pd.DataFrame:
     """Return a row for each configuration and length, in the order in which they were tried.
 
     `options` are those that differ from the file's most frequent values, among those that the model
-    has in any trial; one that was not there yet is `none`. Accuracies are means over seeds, in %, of
-    the best epoch and of the last one that was finished.
+    has in any trial; one that was not there yet is `none`. Accuracies are means over seeds, in %,
+    of the best epoch and of the last one that was finished.
 
     Args:
         path: the CSV of the experiment's trials.

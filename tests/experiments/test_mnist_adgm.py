@@ -46,7 +46,7 @@ def test_the_published_schedule_is_the_authors():
 
 
 def test_the_reduced_schedule_visits_two_classes_with_one_draw():
-    for name, contender in contenders("reduced").items():
+    for contender in contenders("reduced").values():
         options = contender.model.options
         assert (options["num_samples"], options["num_summed"]) == (1, 1)
         assert contender.fit_config.learning_rate > 3e-4
