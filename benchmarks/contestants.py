@@ -13,7 +13,7 @@ from pyro_ssl.infer.capture import CapturedStep
 from pyro_ssl.infer.config import PRECISIONS
 from pyro_ssl.infer.gradients import CompiledGradients, Gradients
 from pyro_ssl.infer.objective import Objective
-from pyro_ssl.models import SSLModel
+from pyro_ssl.models import PyroModel
 from pyro_ssl.models.rows import Batch
 
 Step = Callable[[], object]
@@ -36,23 +36,26 @@ def networks(num_classes: int) -> dict[str, Any]:
     }
 
 
+def rows_of_a_kind(xs: Tensor, ys: Tensor | None) -> Batch:
+    """Return a batch of inputs `[B, ...]` that all have a label, `ys` `[B]`, or all have none."""
+    if ys is None:
+        return Batch(xs, torch.full((len(xs),), -1, device=xs.device), 0)
+    return Batch(xs, ys, len(ys))
+
+
 def library_step(
-    model: SSLModel, xs: Tensor, ys: Tensor | None, precision: str, compiled: bool, captured: bool
+    model: PyroModel, batch: Batch, precision: str, compiled: bool, captured: bool
 ) -> Step:
-    """Return the step that `pyro_ssl.infer.fit` makes, on one batch, labelled or unlabelled.
+    """Return the step that `pyro_ssl.infer.fit` makes, on one batch.
 
     Args:
         model: the model, on the device of the batch.
-        xs: inputs `[B, 1, 28, 28]`.
-        ys: their labels `[B]`, or None.
+        batch: rows, with the number of those that have a label.
         precision: `float32` or `bfloat16`.
         compiled: compile the step.
         captured: replay it as a CUDA graph.
     """
-    labelled = 0 if ys is None else len(ys)
-    if ys is None:
-        ys = torch.full((len(xs),), -1, device=xs.device)
-    batch = Batch(xs, ys, labelled)
+    xs, labelled = batch.xs, batch.num_labelled or 0
     objective = Objective(model.train(), labelled, len(xs) - labelled, PRECISIONS[precision])
     gradients = (CompiledGradients if compiled else Gradients)(objective)
     on_gpu = xs.device.type == "cuda"

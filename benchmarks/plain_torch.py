@@ -73,7 +73,7 @@ class PlainM2(nn.Module):
 
 
 def make_step(
-    model: PlainM2,
+    model: nn.Module,
     loss: Callable[..., Tensor],
     precision: torch.dtype,
     compiled: bool,

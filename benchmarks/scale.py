@@ -14,7 +14,7 @@ import torch
 import tyro
 from joblib import Parallel, delayed
 
-from benchmarks.contestants import Step, library_step, networks
+from benchmarks.contestants import Step, library_step, networks, rows_of_a_kind
 from benchmarks.timing import alternate, write_table
 from pyro_ssl.data import SSLData
 from pyro_ssl.infer import FitConfig
@@ -59,9 +59,8 @@ def step(config: Config, make: Callable[[int], SSLModel], classes: int, batch: i
     torch.manual_seed(0)
     xs = torch.rand(batch, 1, 28, 28, device=device).bernoulli()
     model, precision = make(classes).to(device), resolve_precision("auto", device)
-    return library_step(
-        model, xs, None, precision, model.class_chunk is None, device.type == "cuda"
-    )
+    rows, compiled = rows_of_a_kind(xs, None), model.class_chunk is None
+    return library_step(model, rows, precision, compiled, device.type == "cuda")
 
 
 def m2(classes: int, chunk: int | None = None) -> SSLModel:

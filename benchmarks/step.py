@@ -5,15 +5,30 @@ published examples), M2 written by hand in PyTorch, and this library's M2, RaoBl
 MLPClassifier; eager and compiled, float32 and bfloat16; on a GPU also as a CUDA graph. The
 arithmetic limit of each is the number of operations in its matrix products over their measured
 speed. Writes step.csv and step.md to RESULTS_ROOT.
+
+With --models all, every model of the library instead, on batches of which half the rows have a
+label, against its own arithmetic limit; and VAE, GumbelSoftmaxM2 and CCVAE against the same
+mathematics written by hand in PyTorch. Writes models.csv and models.md.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import tyro
 
-from benchmarks.contestants import HIDDEN, PIXELS, Step, library_step, networks, plain, textbook
+from benchmarks.all_models import MODELS, measure_models
+from benchmarks.contestants import (
+    HIDDEN,
+    PIXELS,
+    Step,
+    library_step,
+    networks,
+    plain,
+    rows_of_a_kind,
+    textbook,
+)
 from benchmarks.timing import alternate, matrix_flops, matrix_speed, ratios, write_table
 from pyro_ssl.infer.devices import keep_freed_memory, resolve_device
 from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
@@ -23,16 +38,18 @@ from pyro_ssl.models import M2, MLPClassifier, RaoBlackwellM2, SSLModel
 class Config:
     """Options of the benchmark."""
 
+    models: Literal["peers", "all"] = "peers"
+    """M2 and its peers, or every model."""
     batch_size: int = 200
     """Rows of a batch."""
     num_classes: int = 10
-    """Classes."""
+    """Classes of M2 and its peers."""
     rounds: int = 12
     """Rounds; in each every contestant makes six steps, of which five count."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
     """Precisions to time."""
     kinds: tuple[str, ...] = ("unlabelled", "labelled")
-    """Kinds of rows to time."""
+    """Kinds of rows to time, of M2 and its peers."""
     device: str = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     results_root: str = "results/benchmarks"
@@ -65,7 +82,7 @@ def contestants(config: Config, kind: str, device: torch.device) -> dict[str, St
                 steps[f"by hand, {way}, {precision}"] = plain(xs, ys, k, precision, compiled)
             for name, make in models.items():
                 steps[f"{name}, {way}, {precision}"] = library_step(
-                    make().to(device), xs, ys, precision, compiled, captured
+                    make().to(device), rows_of_a_kind(xs, ys), precision, compiled, captured
                 )
     return steps
 
@@ -108,7 +125,12 @@ def main(args: Sequence[str] | None = None) -> None:
     config = tyro.cli(Config, args=args, description=__doc__)
     keep_freed_memory()
     device = resolve_device(config.device)
-    write_table(measure(config, device), "step", config.results_root, device)
+    if config.models == "peers":
+        write_table(measure(config, device), "step", config.results_root, device)
+        return
+    options = config.batch_size, config.rounds, config.precisions
+    table = measure_models(*options, device, tuple(MODELS))
+    write_table(table, "models", config.results_root, device, "step --models all")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def ratios(seconds: pd.DataFrame, name: str, reference: str) -> dict[str, float]
     return {"times_faster": middle, "times_faster_low": low, "times_faster_high": high}
 
 
-def write_table(rows: list[dict[str, object]], name: str, root: str, device: torch.device) -> None:
+def write_table(
+    rows: list[dict[str, object]], name: str, root: str, device: torch.device, command: str = ""
+) -> None:
     """Write a table as CSV and Markdown, with the machine and versions, and print it.
 
     Args:
@@ -89,6 +91,7 @@ def write_table(rows: list[dict[str, object]], name: str, root: str, device: tor
         name: name of the files.
         root: folder of the files.
         device: where it was measured.
+        command: the benchmark and its options; that of this name without options if "".
     """
     table = pd.DataFrame(rows)
     known = {"device": describe_device(device), **environment()}
@@ -98,7 +101,7 @@ def write_table(rows: list[dict[str, object]], name: str, root: str, device: tor
     write_text(table.to_csv(index=False), folder / f"{name}.csv")
     shown = table.drop(columns=list(known))
     shown = shown.map(lambda x: f"{x:.3g}" if isinstance(x, float) else x).fillna("")
-    note = f"Written by `python -m benchmarks.{name}`. " + ", ".join(
+    note = f"Written by `python -m benchmarks.{command or name}`. " + ", ".join(
         f"{key}: {value}" for key, value in known.items()
     )
     write_text(f"{note}\n\n{to_markdown(shown)}", folder / f"{name}.md")
