@@ -185,6 +185,8 @@ FUNCTIONS = {
     likelihoods.as_likelihood: {"likelihood": "gaussian"},
     likelihoods.pixel_likelihood: {"name": "laplace", "laplace_scale": 0.1},
     metrics.accuracy: {"probabilities": torch.full((6, 2), 0.5), "ys": torch.arange(6) % 2},
+    metrics.bayes_probabilities: {"model": small_m2(), "xs": XS, "num_samples": 2},
+    metrics.class_bounds: {"model": small_m2(), "xs": XS, "num_samples": 2},
     metrics.expected_calibration_error: {
         "probabilities": torch.full((6, 2), 0.5),
         "ys": torch.arange(6) % 2,
@@ -222,7 +224,7 @@ FUNCTIONS = {
 NOT_MADE_BY_USERS = {
     "History", "Progress", "Likelihood", "CovariateLikelihood", "ScoreFunction_ELBO", "RowWeight",
     "BagOfWords", "ClassChunks", "Scaling", "RelaxedM2", "Batch", "PyroSSLError", "LabelCodes",
-    "EnsembleHistory", "ConfidenceBins",
+    "EnsembleHistory", "ConfidenceBins", "ClassBounds",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from experiments.engine.semi_supervised import (
     BASELINE,
     Build,
     build_classifier,
-    examples_of,
     measure_classification,
     semi_supervised,
 )
@@ -108,7 +107,7 @@ def measure_model(
     if not isinstance(model, MultiLabelCCVAE | MultiLabelM2):
         return {}, {}
     result = measure_bound(contender, dataset, config, at_once=500)
-    examples = examples_of(contender.data, 20)
+    examples = contender.data.examples(20)
     figures = {
         "interventions": plots.interventions(model, examples[:10], dataset.attributes),
         "samples": plots.class_samples(model),

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 
 from experiments.engine.runner import Figures, Result
-from experiments.engine.semi_supervised import examples_of
 from experiments.engine.training import Contender, mean_with_error
 from pyro_ssl import plots
 from pyro_ssl.data import ImageDataset
@@ -39,7 +38,7 @@ def measure_latents(
     if not isinstance(model, CCVAE):
         return {}, {}
     result = measure_bound(contender, dataset, config)
-    examples = examples_of(contender.data, 20)
+    examples = contender.data.examples(20)
     return result, {
         "reconstructions": plots.reconstructions(model, examples[:10]),
         "samples": plots.class_samples(model),

@@ -18,9 +18,11 @@ from pyro_ssl.text_files import read_json
 
 # Figures of merit in the order of the summary: key of the JSON files, factor, heading.
 MEASURES = (
-    *((key, 100, f"{key}_%") for key in ("validation_accuracy", "test_accuracy", "test_ece")),
-    ("intervention_changed", 100, "changed_%"),
-    ("intervention_alone", 100, "alone_%"),
+    *((key, 100, f"{key}_%") for key in (
+        "validation_accuracy", "test_accuracy", "test_ece", "test_bayes_accuracy",
+        "test_bayes_ece", "test_weighted_bayes_accuracy", "test_weighted_bayes_ece",
+    )),
+    *((f"intervention_{key}", 100, f"{key}_%") for key in ("changed", "alone")),
     ("intervention_others", 100, "others_kept_%"),
     *((name, 1, name) for name in (
         "test_elbo test_bound_50 test_bound_5000 test_true_log_prob test_squared_error "
@@ -82,8 +84,7 @@ class RunFolder:
         config_file = self.path / "config.json"
         if config_file.exists() and self._seeds():
             there = read_json(config_file, "delete it if all seeds there are of this configuration")
-            keys = {**self.config, **there}
-            differing = [k for k in keys if there.get(k) != self.config.get(k)]
+            differing = [k for k in {**self.config, **there} if there.get(k) != self.config.get(k)]
             if differing:
                 changes = ", ".join(
                     f"{k} ({there.get(k)} there, {self.config.get(k)} now)" for k in differing
@@ -228,7 +229,6 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 
 def _mean_and_spread(values: pd.Series, seeds: int, digits: int) -> str:
     spread = f" +- {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    # A bound with many samples may have been evaluated for only some of the seeds.
     count = f" ({len(values)} of {seeds} seeds)" if len(values) < seeds else ""
     return f"{values.mean():.{digits}f}{spread}{count}"
 

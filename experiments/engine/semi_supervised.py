@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from experiments.engine.options import (
     DataOptions,
@@ -35,6 +34,8 @@ Build = Callable[[Any, SSLData], SSLModel]
 # Returns the training of a model, given the training of all models, options, its name, and rows.
 Training = Callable[[FitConfig, Any, str, SSLData], FitConfig]
 
+# Draws of the latents for each test row and class, in Bayes' rule.
+_BAYES_DRAWS = 10
 # The classifier that learns from labelled rows only.
 BASELINE = "mlpclassifier"
 # A hundred labelled rows are a single batch, so an epoch has at least this many steps.
@@ -152,17 +153,21 @@ def _baseline_training(how: FitConfig, data: SSLData, equal_steps: bool) -> FitC
 def measure_classification(
     contender: Contender, dataset: ImageDataset, config: Any
 ) -> tuple[Result, Figures]:
-    """Classify the test rows; draw the reliability diagram."""
+    """Classify the test rows by q(y|x) and by Bayes' rule; draw the reliability diagram."""
     model, labels = contender.model, contender.data.num_labelled
     assert isinstance(model, SSLModel)
-    test_ys = dataset.test_ys.to(contender.device)
-    probabilities = metrics.predict_in_chunks(model, dataset.test_xs.to(contender.device))
-    result = {
-        "labels": labels,
-        "test_accuracy": metrics.accuracy(probabilities, test_ys),
-        "test_ece": metrics.expected_calibration_error(probabilities, test_ys),
-        "test_rows": len(test_ys),
-    }
+    xs, test_ys = (t.to(contender.device) for t in (dataset.test_xs, dataset.test_ys))
+    probabilities = metrics.predict_in_chunks(model, xs)
+    rules = {"test": probabilities}
+    if model.learns_from_unlabelled and not model.multi_label:
+        torch.manual_seed(contender.seed)
+        bounds = metrics.class_bounds(model, xs, _BAYES_DRAWS)
+        rules |= {"test_bayes": bounds.mean.softmax(-1)}
+        rules |= {"test_weighted_bayes": bounds.weighted.softmax(-1)}
+    result: Result = {"labels": labels, "test_rows": len(test_ys)}
+    for rule, found in rules.items():
+        result[f"{rule}_accuracy"] = metrics.accuracy(found, test_ys)
+        result[f"{rule}_ece"] = metrics.expected_calibration_error(found, test_ys)
     title = f"{display_name(contender.name)}, {dataset.name}, {labels} labels"
     title += f", seed {contender.seed}\ntest set"
     each = metrics.one_label_each(probabilities, test_ys)
@@ -179,18 +184,11 @@ def draw_classes(
     torch.manual_seed(contender.seed)
     figures = {
         "samples": plots.class_samples(model),
-        "analogies": plots.analogies(model, examples_of(contender.data, 10)),
+        "analogies": plots.analogies(model, contender.data.examples(10)),
     }
     if model.latent_dim == 2:
         figures["manifolds"] = plots.class_manifolds(model)
     return {}, figures
-
-
-def examples_of(data: SSLData, number: int) -> Tensor:
-    """Return up to `number` images to draw, none from the test set, float in [0, 1]."""
-    candidates = (data.validation_xs, data.unlabelled_xs, data.labelled_xs)
-    xs = next(xs for xs in candidates if len(xs))[:number].to(data.labelled_xs.device)
-    return xs.float() / 255 if xs.dtype == torch.uint8 else xs
 
 
 def seeded_split(

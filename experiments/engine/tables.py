@@ -16,28 +16,23 @@ PUBLISHED = Path(__file__).parent / "page" / "published.csv"
 # Tables of results and their columns; a table has the runs with its first column.
 RESULTS = {
     "results": ["test_accuracy_%", "test_ece_%"],
+    "bayes": [
+        "test_bayes_accuracy_%", "test_weighted_bayes_accuracy_%", "test_accuracy_%",
+        "test_bayes_ece_%", "test_weighted_bayes_ece_%", "test_ece_%",
+    ],
     "bounds": ["test_elbo", "test_bound_50", "test_bound_5000", "test_true_log_prob"],
     "hashing": [
-        "test_deviance_kl",
-        "unigram_deviance",
-        "test_elbo",
-        "test_perplexity",
-        "unigram_perplexity",
-        "precision_at_100_%",
+        "test_deviance_kl", "unigram_deviance", "test_elbo", "test_perplexity",
+        "unigram_perplexity", "precision_at_100_%",
     ],
     "interventions": ["changed_%", "alone_%", "others_kept_%", "test_accuracy_%"],
     "plane": ["test_squared_error", "generated_true_log_prob"],
     "generator": [
-        "frechet_joint",
-        "elbo_encoder",
-        "elbo_joint",
-        "frechet_generator",
-        "frechet_reconstructions",
-        "frechet_joint_reconstructions",
-        "features",
+        "frechet_joint", "elbo_encoder", "elbo_joint", "frechet_generator",
+        "frechet_reconstructions", "frechet_joint_reconstructions", "features",
     ],
     "mixture": ["drift", "elbo_encoder", "elbo_gain", "evidence_encoder", "evidence_gain"],
-}
+}  # fmt: skip
 
 # The experiment with a table of its own, and the table's columns.
 TREATMENTS = "mnist_label_treatments"

@@ -13,6 +13,7 @@ from pyro_ssl.data.datasets import ImageDataset
 from pyro_ssl.data.known import has_known, unknown_of, with_minus_one
 from pyro_ssl.data.splits import LabelSplit
 from pyro_ssl.errors import DataError
+from pyro_ssl.option_kinds import Size
 from pyro_ssl.options import check_fields, checked
 
 
@@ -222,6 +223,17 @@ class SSLData:
             DataError: if the file is missing, is not an `.npy` file, or its array is invalid.
         """
         return replace(self, unlabelled_xs=mapped(path))
+
+    @checked
+    def examples(self, number: Size) -> Tensor:
+        """Return up to `number` inputs to look at, `[n, ...]`; images as floats in [0, 1].
+
+        They are validation rows, or else unlabelled, or else labelled ones.
+        """
+        candidates = (self.validation_xs, self.unlabelled_xs, self.labelled_xs)
+        xs = next((xs for xs in candidates if len(xs)), self.labelled_xs)[:number]
+        xs = xs.to(self.labelled_xs.device)
+        return xs.float() / 255 if xs.dtype == torch.uint8 else xs
 
     def labelled_only(self) -> "SSLData":
         """Return the same data without its unlabelled rows, for a supervised baseline."""

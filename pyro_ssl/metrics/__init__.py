@@ -1,5 +1,6 @@
 """Measures of quality: of classifiers, bounds, interventions, documents, codes and images."""
 
+from pyro_ssl.metrics.bayes import ClassBounds, bayes_probabilities, class_bounds
 from pyro_ssl.metrics.bounds import importance_weighted_bound, joint_bound, kl_per_dimension
 from pyro_ssl.metrics.classification import (
     ConfidenceBins,
@@ -15,9 +16,12 @@ from pyro_ssl.metrics.interventions import intervention_score
 from pyro_ssl.metrics.retrieval import pack_codes, precision_at
 
 __all__ = [
+    "ClassBounds",
     "ConfidenceBins",
     "FrechetDistance",
     "accuracy",
+    "bayes_probabilities",
+    "class_bounds",
     "confidence_bins",
     "document_bounds",
     "expected_calibration_error",

@@ -55,20 +55,33 @@ def importance_weighted_bound(
             left = num_samples
             while left > 0 and len(rows):
                 drawn = min(left, max(1, at_once // len(rows)))
-                log_weights = _log_weights(model, rows, drawn)
-                log_sum = torch.logaddexp(log_sum, log_weights.logsumexp(0))
+                drawn_weights = log_weights(model, Batch(rows), drawn)
+                log_sum = torch.logaddexp(log_sum, drawn_weights.logsumexp(0))
                 left -= drawn
             bounds.append(log_sum - math.log(num_samples))
     return torch.cat(bounds)
 
 
-def _log_weights(model: PyroModel, xs: Tensor, num_samples: int) -> Tensor:
-    """Return log p(x, h) - log q(h | x) of `num_samples` draws h for each row, `[S, B]`."""
+def log_weights(
+    model: PyroModel, batch: Batch, num_samples: int, only_latents: bool = False
+) -> Tensor:
+    """Return log p(x, h) - log q(h | x) of `num_samples` draws h for each row, `[S, B]`.
+
+    If the batch has labels, both are those of (x, y). The model must be in evaluation mode, within
+    a scope of Pyro's parameter store.
+
+    Args:
+        model: the model.
+        batch: rows of one kind.
+        num_samples: number of draws S.
+        only_latents: leave out what else a guide adds to its bound, and weights of rows.
+    """
     with pyro.plate("importance_samples", num_samples, dim=-1 - model.max_plate_nesting):
-        return _log_ratio(model, Batch(xs), xs.new_zeros(num_samples, len(xs)))
+        zeros = batch.xs.new_zeros(num_samples, len(batch.xs))
+        return _log_ratio(model, batch, zeros, only_latents)
 
 
-def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
+def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor, only_latents: bool = False) -> Tensor:
     """Return log p - log q of draws from the guide: `zeros` plus the contributions of all sites.
 
     Terms of rows that the guide weighs are multiplied by the weight, see `LabelWeighted_ELBO`.
@@ -76,7 +89,8 @@ def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
     guide_trace = poutine.trace(model.guide).get_trace(batch)
     replayed = poutine.replay(model.model, trace=guide_trace)
     model_trace = poutine.trace(replayed).get_trace(batch)
-    set_row_weights(model_trace, guide_trace)
+    if not only_latents:
+        set_row_weights(model_trace, guide_trace)
     total = zeros
     for trace, sign in ((model_trace, 1), (guide_trace, -1)):
         for site in sample_sites(trace):
@@ -84,7 +98,8 @@ def _log_ratio(model: PyroModel, batch: Batch, zeros: Tensor) -> Tensor:
                 continue
             # A guide's terms beside the bound do not count; a model's factors do.
             share = bound_weight(site) if trace is guide_trace else 1.0
-            if not share:
+            added = trace is guide_trace and site["is_observed"]
+            if not share or (only_latents and added):
                 continue
             log_prob = site["fn"].log_prob(site["value"])
             if site["mask"] is not None:

@@ -293,3 +293,15 @@ def test_attributes_of_which_any_absence_is_known_are_not_in_doubt():
     split = LabelSplit(np.array([1]), np.array([2, 3]), np.array([0]))
     assert SSLData.from_split(dataset, split).labelled_ys.tolist() == [[-1, 1]]
     assert SSLData.from_arrays(OF_FOUR, torch.tensor([[1], [1], [0], [1]])).num_labelled == 4
+
+
+def test_examples_are_numbers_whatever_the_rows_are():
+    images = (torch.rand(5, 1, 2, 2) * 255).to(torch.uint8)
+    known, ys = images[:2] / 255, torch.tensor([0, 1])
+    rows = SSLData(known, ys, images, 3, known[:0], ys[:0])
+    found = rows.examples(4)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, images[:4] / 255)
+    # Validation rows come first, and labelled ones are better than none.
+    assert torch.equal(replace(rows, validation_xs=XS, validation_ys=YS.abs()).examples(9), XS)
+    assert len(replace(rows, unlabelled_xs=images[:0]).examples(4)) == 2

@@ -52,6 +52,9 @@ def test_results_hold_what_they_promise(run):
     )  # fmt: skip
     assert 0.1 < result["test_accuracy"] <= 1
     assert 0 <= result["test_ece"] <= 1
+    for rule in ("bayes", "weighted_bayes"):
+        assert 0.1 < result[f"test_{rule}_accuracy"] <= 1
+        assert 0 <= result[f"test_{rule}_ece"] <= 1
     assert result["test_rows"] == 397
     assert result["validation_rows"] == 50
     assert result["unlabelled_rows"] == 1400 - 70

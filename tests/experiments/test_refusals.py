@@ -7,10 +7,8 @@ import torch
 
 from experiments.engine.results import RunFolder
 from experiments.engine.runner import run_comparisons
-from experiments.engine.semi_supervised import examples_of
-from pyro_ssl.data import ImageDataset, SSLData
+from pyro_ssl.data import ImageDataset
 from pyro_ssl.errors import ConfigError, ResultsError
-from tests.infer.problems import blobs
 
 SHAPES = "--train-rows 60 --test-rows 5 --size 16 --validation 5"
 REFUSED = [
@@ -53,16 +51,6 @@ def test_several_processes_are_refused_where_they_cannot_share(name, monkeypatch
     with pytest.raises(ConfigError, match="use --jobs instead"):
         run_comparisons([comparison])
     assert not list(tmp_path.iterdir())
-
-
-def test_examples_are_numbers_whatever_the_rows_are():
-    data = blobs()
-    bytes_of = (data.unlabelled_xs * 255).to(torch.uint8)
-    nothing = data.validation_xs[:0], data.validation_ys[:0]
-    rows = SSLData(data.labelled_xs, data.labelled_ys, bytes_of, 3, *nothing)
-    found = examples_of(rows, 4)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, data.unlabelled_xs[:4])
 
 
 def test_data_sets_of_one_name_are_told_apart():

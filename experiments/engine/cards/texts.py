@@ -187,37 +187,6 @@ KINDS = {
     ),
 }  # fmt: skip
 
-# What the columns of tables mean, by their names in `results.MEASURES`.
-MEANINGS = {
-    "validation_accuracy_%": "accuracy on the validation rows, by which the epoch was chosen",
-    "test_accuracy_%": "test rows, or known attributes of test rows, that are classified right",
-    "test_ece_%": "expected calibration error of the likeliest class, 15 bins (Guo et al. 2017)",
-    "changed_%": "attributes that a judge sees changed after they were to be",
-    "alone_%": "the same, and no other attribute changed with it",
-    "others_kept_%": "other attributes that stayed as they were",
-    "test_elbo": "evidence lower bound of the test rows, nats a row",
-    "test_bound_50": "importance-weighted bound of 50 samples, nats a row",
-    "test_bound_5000": "importance-weighted bound of 5,000 samples, nats a row",
-    "test_true_log_prob": "true log p(x) of the test points, nats a point",
-    "test_squared_error": "squared error of reconstructed test points",
-    "generated_true_log_prob": "true log p(x) of points that the model draws, nats a point",
-    "test_deviance_kl": "deviance from the documents' own frequencies and KL, nats a document",
-    "unigram_deviance": "that deviance of one distribution of words for all documents",
-    "test_perplexity": "perplexity a word of the test documents, from the bound",
-    "unigram_perplexity": "that of one distribution of words for all documents",
-    "precision_at_100_%": "of a document's 100 nearest, by their codes, those of its group",
-    "elbo_encoder": "evidence lower bound after the encoder was trained alone, nats a row",
-    "elbo_joint": "evidence lower bound after joint training, nats a row",
-    "elbo_gain": "what joint training adds to the bound, nats a row",
-    "evidence_encoder": "log p(x) before joint training, nats a point",
-    "evidence_gain": "what joint training adds to log p(x), nats a point",
-    "drift": "how far joint training moved the centres, in units of x",
-    "frechet_generator": "Frechet distance of the generator's images from others of the same",
-    "frechet_reconstructions": "that of reconstructions, the encoder trained alone",
-    "frechet_joint": "that of images that the generator draws after joint training",
-    "frechet_joint_reconstructions": "that of reconstructions after joint training",
-}
-
 
 def title_of(model: str) -> str:
     """Return what a model is called, given its folder's first word."""

@@ -56,7 +56,12 @@ def accuracy(root: Path, results: pd.DataFrame) -> Html:
         commands.CIFAR,
     )
     table = measured(others, measures, "Test accuracy and calibration error in percent")
-    return part("accuracy", "Accuracy", text, by, table)
+    rules = (
+        "test_bayes_accuracy", "test_weighted_bayes_accuracy", "test_accuracy", "test_bayes_ece",
+        "test_weighted_bayes_ece", "test_ece",
+    )  # fmt: skip
+    caption = "By Bayes' rule from bounds, from importance-weighted ones, and by q(y|x), in percent"
+    return part("accuracy", "Accuracy", text, by, table, measured(others, rules, caption))
 
 
 def treatments(root: Path, results: pd.DataFrame) -> Html:

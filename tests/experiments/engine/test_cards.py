@@ -11,7 +11,7 @@ import pytest
 import tyro
 
 from experiments import report
-from experiments.engine.cards import texts
+from experiments.engine.cards import runs, texts
 from experiments.engine.cards.pages import cards
 from experiments.engine.options import recorded_options
 from experiments.engine.repeat import command_of
@@ -129,6 +129,6 @@ def test_no_card_is_written_without_what_it_must_not_be_used_for(small, tmp_path
 
 
 def test_all_measures_have_a_meaning():
-    assert set(texts.MEANINGS) == {name for _, _, name in MEASURES}
+    assert set(runs.MEANINGS) == {name for _, _, name in MEASURES}
     assert {f.name for f in fields(texts.About)} == {"text", "never"}
     assert all(about.never for about in (*texts.DATA.values(), *texts.KINDS.values()))
