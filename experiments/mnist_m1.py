@@ -2,8 +2,9 @@
 
 Trains a VAE on the training rows without their labels, chooses the epoch by the ELBO of
 validation rows, and evaluates the ELBO and importance-weighted bounds of the test rows, once. A
-VAE and a plain autoencoder of two latent dimensions, trained beside it, show the latent space. An
-animation shows the test rows there; nothing is chosen by it, and no figure comes from it.
+VAE and a plain autoencoder of two latent dimensions, trained beside it, show the latent space;
+--objective, --prior and the options that go with them are not for these two. An animation shows
+the test rows there; nothing is chosen by it, and no figure comes from it.
 Writes per-seed CSV, JSON, checkpoint, figures and two animations to RESULTS_ROOT/mnist_m1/.
 """
 
@@ -43,6 +44,16 @@ class Config(TrainingOptions):
     """Batch norm before each activation."""
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     """p(x|z): Bernoulli, or Gaussian with a learned scale on unchanged pixels."""
+    objective: Literal["elbo", "iwae"] = option("elbo", recorded=lambda c: c.objective != "elbo")
+    """What is maximised: the ELBO, or the importance-weighted bound (IWAE) of --num-particles."""
+    num_particles: int = option(1, recorded=lambda c: c.num_particles > 1)
+    """Draws of z for each row in training."""
+    prior: Literal["normal", "mixture", "vamp"] = option(
+        "normal", recorded=lambda c: c.prior != "normal"
+    )
+    """p(z): normal, a learned mixture, or a VampPrior, for which there must be no batch norm."""
+    num_components: int = option(500, recorded=lambda c: c.prior != "normal")
+    """Components of a learned prior."""
     bound_samples: tuple[int, ...] = option((1, 50, 5000), recorded=False)
     """Numbers of samples k of the importance-weighted bounds of the test rows; k = 1, the ELBO, is
     always included; k = 5000 takes a quarter of an hour for MNIST on two cores."""
@@ -61,6 +72,14 @@ def build(name: str, config: Config, data: "SSLData") -> "VAE":
     """Return the model of that name, newly initialised."""
     from pyro_ssl.models import VAE, Autoencoder
 
+    own: dict[str, Any] = {}
+    if name == "vae":
+        own = {
+            "prior": config.prior,
+            "num_components": config.num_components,
+            "num_samples": config.num_particles,
+            "importance_weighted": config.objective == "iwae",
+        }
     return (Autoencoder if name == "autoencoder_2d" else VAE)(
         input_shape=data.input_shape,
         latent_dim=2 if name.endswith("_2d") else config.latent_dim,
@@ -68,6 +87,7 @@ def build(name: str, config: Config, data: "SSLData") -> "VAE":
         activation=config.activation,
         batch_norm=config.batch_norm,
         likelihood=config.likelihood,
+        **own,
     )
 
 

@@ -110,6 +110,7 @@ OTHERS = {
     elbos.StaticEnum_ELBO: {},
     elbos.LabelWeighted_ELBO: {},
     elbos.RaoBlackwell_ELBO: {},
+    elbos.ImportanceWeighted_ELBO: {},
     elbos.LeaveOneOut_ELBO: {},
     elbos.Antithetic_ELBO: {},
     infer.Anneal: {"start": 0.0, "end": 1.0, "steps": 3},

@@ -2,6 +2,7 @@
 
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
 from pyro_ssl.elbos.enumerated import StaticEnum_ELBO
+from pyro_ssl.elbos.importance import ImportanceWeighted_ELBO
 from pyro_ssl.elbos.label_weighted import LabelWeighted_ELBO
 from pyro_ssl.elbos.sampled import LeaveOneOut_ELBO, RaoBlackwell_ELBO, ScoreFunction_ELBO
 from pyro_ssl.elbos.terms import objective_terms
@@ -25,6 +26,7 @@ __all__ = [
     "EpochLogger",
     "FitConfig",
     "History",
+    "ImportanceWeighted_ELBO",
     "LabelWeighted_ELBO",
     "LeaveOneOut_ELBO",
     "MLflowLogger",

@@ -20,12 +20,13 @@ class Autoencoder(VAE):
 
     Validation reports `validation_log_prob_x`, as there is no ELBO.
 
-    Its options are those of `VAE`.
+    Its options are those of `VAE`, but for those about draws of z.
 
     Differs from the paper: no paper; comparing it with `VAE` shows the effect of the KL.
     """
 
     objective_name = "log_prob_x"
+    _draws_z = False
 
     def model(self, xs: Tensor | Batch, ys: Tensor | None = None) -> None:
         """Run p(x | z = loc(x)) on `xs` `[B, *input_shape]`; arguments as for `VAE.model`."""

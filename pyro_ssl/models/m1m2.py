@@ -71,6 +71,11 @@ class M1M2(LatentM2):
         if unknown:
             raise ConfigError(f"m1 has {', '.join(sorted(unknown))}, which are not options of VAE")
         vae = VAE(**m1)
+        if vae.prior != "normal" or vae.importance_weighted:
+            raise ConfigError(
+                "m1 has a learned prior or an importance-weighted bound, but here p(z1) is that of "
+                "the upper layer, and the bound the ELBO of both: leave them out"
+            )
         kept = tuple(range(vae.latent_dim)) if active is None else tuple(active)
         if not kept or len(set(kept)) < len(kept) or not set(kept) <= set(range(vae.latent_dim)):
             raise ConfigError(

@@ -52,6 +52,22 @@ def test_gaussian_likelihood_takes_pixels_as_they_are(tmp_path):
     assert result(tmp_path, "mnist_m1/vae-digits")["binarised"] is False
 
 
+def test_prior_and_objective_are_options_that_old_runs_lack(tmp_path):
+    learned = ["--prior", "mixture", "--num-components", "4"]
+    tighter = ["--objective", "iwae", "--num-particles", "3"]
+    assert call(mnist_m1, M1, tmp_path) == 0
+    assert call(mnist_m1, [*M1, *learned, *tighter, "--tag", "iwae"], tmp_path) == 0
+    plain = result(tmp_path, "mnist_m1/vae-digits")
+    found = result(tmp_path, "mnist_m1/vae-digits-iwae")
+    assert not {"prior", "objective", "num_components", "num_particles"} & plain["config"].keys()
+    asked = {"prior": "mixture", "num_components": 4, "objective": "iwae", "num_particles": 3}
+    assert {k: found["config"][k] for k in asked} == asked
+    model = load_model(tmp_path / "mnist_m1/vae-digits-iwae/seed_0.pt")
+    assert (model.prior, model.num_components, model.num_samples) == ("mixture", 4, 3)
+    assert model.importance_weighted
+    assert np.isfinite(found["test_elbo"])
+
+
 def test_finished_m1_is_used_as_it_is_and_said_so(tmp_path, capsys):
     assert call(mnist_m1, M1, tmp_path) == 0
     checkpoint = tmp_path / "mnist_m1/vae-digits/seed_0.pt"
