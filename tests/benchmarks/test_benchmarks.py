@@ -1,13 +1,16 @@
 """The benchmarks' peers compute what they claim to, and every benchmark runs."""
 
+import json
 import math
+import subprocess
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
-from benchmarks import epoch, retrieval, scale, step
+from benchmarks import compiler, epoch, retrieval, scale, step
 from benchmarks.plain_torch import PlainM2
 from benchmarks.textbook import TextbookM2
 from benchmarks.timing import alternate, matrix_flops, ratios
@@ -146,3 +149,28 @@ def test_benchmark_runs_and_leaves_its_tables(module, tmp_path, monkeypatch):
     assert table[column].notna().all()
     assert (table["commit"].str.len() >= 40).all()
     assert f"python -m benchmarks.{name}" in (tmp_path / f"{name}.md").read_text()
+
+
+def test_waits_for_the_compiler_are_those_of_two_processes(tmp_path, monkeypatch):
+    seen = []
+
+    def run(command, env, **kwargs):
+        folder = env["TORCHINDUCTOR_CACHE_DIR"]
+        seen.append((command[-2:], folder))
+        times = {"imports": 1.0, "first": 20.0 if len(seen) % 2 else 3.0, "later": 0.01}
+        return subprocess.CompletedProcess(command, 0, f"a line\n{json.dumps(times)}\n", "")
+
+    monkeypatch.setattr(compiler, "subprocess", SimpleNamespace(run=run))
+    compiler.main(["--models", "VAE", "M2", "--results-root", str(tmp_path)])
+    assert [name for (name, _), _ in seen] == ["VAE", "VAE", "M2", "M2"]
+    folders = [folder for _, folder in seen]
+    assert folders[0] == folders[1] != folders[2] == folders[3]
+    table = pd.read_csv(tmp_path / "compiler.csv")
+    assert table["first_process_seconds"].tolist() == [20.0, 20.0]
+    assert table["second_process_seconds"].tolist() == [3.0, 3.0]
+
+
+def test_a_first_step_is_told_from_later_ones(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **kwargs: function)
+    found = compiler.first_step("VAE", 8)
+    assert found["first"] > found["later"] > 0
