@@ -42,8 +42,10 @@ class Config(RunOptions):
     """Hidden layers of the encoder."""
     decoder_depth: int = 0
     """Hidden layers of the decoder."""
-    inputs: Literal["counts", "frequencies"] = "counts"
+    inputs: Literal["counts", "frequencies", "tfidf"] = "counts"
     """Inputs of the encoder; the likelihood is always of counts."""
+    input_dropout: float = option(0.0, recorded=lambda config: config.input_dropout > 0)
+    """Probability of dropping a word at the encoder's input."""
     hidden: int = 512
     """Units of each hidden layer."""
     estimator: Literal["disarm", "arm", "straight_through", "score_function"] = "disarm"
@@ -55,6 +57,13 @@ class Config(RunOptions):
     tokens: Literal["words", "letters"] = "letters"
     """Definition of a word: two or more letters, or letters, digits and underscores. Without
     headers and with words of letters, the corpus is much like the reproduction's Matlab edition."""
+    split: Literal["date", "random"] = option("date", recorded=lambda c: c.split != "date")
+    """Test documents: the later ones; or a tenth of all at random, as papers on hashing have it,
+    which also take a tenth, 1885, for validation."""
+    split_seed: int = option(0, recorded=lambda c: c.split != "date")
+    """Seed of that draw."""
+    codes: Literal["half", "median"] = option("half", recorded=lambda c: c.codes != "half")
+    """A bit is 1 above a probability of 1/2, or above its median over training documents."""
     validation: int = 1_000
     """Training documents to choose the epoch on, never trained on."""
     epochs: int = 50
@@ -104,7 +113,9 @@ def load(config: Config) -> "Documents":
     """Return the documents, and download them if necessary."""
     from pyro_ssl.data import load_newsgroups
 
-    return load_newsgroups(config.data_root, config.words, config.remove, config.tokens)
+    share = 0.1 if config.split == "random" else None
+    given = config.data_root, config.words, config.remove, config.tokens
+    return load_newsgroups(*given, share, config.split_seed)
 
 
 def build(config: Config, num_words: int) -> "BernoulliVAE":
@@ -118,6 +129,7 @@ def build(config: Config, num_words: int) -> "BernoulliVAE":
         decoder_dims=(config.hidden,) * config.decoder_depth,
         inputs=config.inputs,
         estimator=config.estimator,
+        input_dropout=config.input_dropout,
     )
 
 
@@ -156,6 +168,8 @@ def contenders(run: "SeedRun") -> "list[Contender]":
         torch.manual_seed(run.seed)
         model = build(own, len(dataset.words)).to(run.device)
         model.start_from(frequencies)
+        if own.inputs == "tfidf":
+            model.weigh_words(data.unlabelled_xs)
         found.append(Contender(name, run, model, data, how, split.digest))
     return found
 
@@ -191,9 +205,9 @@ def measure(
         "unigram_perplexity": documents.perplexity(unigram, xs),
         "unigram_deviance": unigram_deviance.mean().item(),
     }
-    train_codes, codes = (
-        retrieval.pack_codes((model.encode(part) > 0.5).cpu().numpy()) for part in (train_xs, xs)
-    )
+    on = [model.encode(part) for part in (train_xs, xs)]
+    threshold = on[0].median(0).values if config.codes == "median" else 0.5
+    train_codes, codes = (retrieval.pack_codes((p > threshold).cpu().numpy()) for p in on)
     result[f"precision_at_{_NEAREST}"] = retrieval.precision_at(
         min(_NEAREST, len(train_xs)),
         train_codes,
@@ -214,7 +228,7 @@ def comparison(config: Config) -> "Comparison":
         name="semantic_hashing",
         config=config,
         models=tuple(models),
-        suffix="20newsgroups",
+        suffix="20newsgroups" + "-random" * (config.split == "random"),
         load=load,
         settings=lambda model, dataset: recorded_options(models[model]),
         check=partial(check_contenders, contenders),

@@ -13,7 +13,7 @@ from pyro_ssl.data.arrays import as_labels
 from pyro_ssl.data.datasets import data_root
 from pyro_ssl.data.newsgroup_files import checked_home
 from pyro_ssl.errors import DataError, one_line
-from pyro_ssl.option_kinds import OneOf, Size
+from pyro_ssl.option_kinds import Natural, OneOf, Range, Size
 from pyro_ssl.options import check_fields, checked
 
 # scikit-learn's own pattern, and one of letters only.
@@ -51,6 +51,8 @@ def load_newsgroups(
     num_words: Size = 10_000,
     remove: tuple[Annotated[str, OneOf(("headers", "footers", "quotes"))], ...] = (),
     tokens: Tokens = "words",
+    test_share: Annotated[float, Range(0, 1, above=0, below=1)] | None = None,
+    split_seed: Natural = 0,
 ) -> Documents:
     """Load 20 Newsgroups, split by date, with scikit-learn, which downloads it if it is missing.
 
@@ -65,6 +67,10 @@ def load_newsgroups(
         num_words: size of the vocabulary.
         remove: parts of each message to leave out: `headers`, `footers`, `quotes`.
         tokens: what counts as a word, see `count_words`.
+        test_share: share of all documents, drawn at random, that is the test part, in place of the
+            split by date. Papers on hashing have 0.1. Messages of one discussion are then on both
+            sides, so that figures of the two splits cannot be compared.
+        split_seed: seed of that draw.
 
     Raises:
         DataError: if the data are missing and cannot be downloaded, are refused, or have fewer
@@ -78,7 +84,16 @@ def load_newsgroups(
         for subset in ("train", "test"):
             found = fetch_20newsgroups(data_home=home, subset=subset, remove=remove)
             parts.append((found.data, found.target))
-    return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
+    if test_share is None:
+        return count_words("20newsgroups", *parts[0], *parts[1], num_words, tokens)
+    texts = [text for part, _ in parts for text in part]
+    topics = np.concatenate([part for _, part in parts])
+    order = np.random.default_rng(split_seed).permutation(len(texts))
+    tested = round(test_share * len(texts))
+    test, train = order[:tested], order[tested:]
+    name = f"20newsgroups-random{split_seed}"
+    drawn = [([texts[i] for i in rows], topics[rows]) for rows in (train, test)]
+    return count_words(name, *drawn[0], *drawn[1], num_words, tokens)
 
 
 @checked

@@ -12,7 +12,7 @@ from pyro_ssl.elbos import names
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO, BernoulliCode
 from pyro_ssl.elbos.closed_form import divergence
 from pyro_ssl.elbos.sampled import ScoreFunction_ELBO
-from pyro_ssl.errors import DataError
+from pyro_ssl.errors import ConfigError, DataError
 from pyro_ssl.likelihoods import Likelihood, Multinomial
 from pyro_ssl.models.base import PyroModel
 from pyro_ssl.models.calls import checks_data
@@ -20,11 +20,11 @@ from pyro_ssl.models.relaxed_m2 import Unscored
 from pyro_ssl.models.rows import Batch, Rows
 from pyro_ssl.nets.mlp import MLP, Activation
 from pyro_ssl.nets.modes import evaluating
-from pyro_ssl.option_kinds import OneOf, Size, Widths
+from pyro_ssl.option_kinds import Dropout, OneOf, Size, Widths
 from pyro_ssl.options import checked
 
 Estimator = Annotated[str, OneOf(("disarm", "arm", "straight_through", "score_function"))]
-Inputs = Annotated[str, OneOf(("counts", "frequencies"))]
+Inputs = Annotated[str, OneOf(("counts", "frequencies", "tfidf"))]
 
 
 class BernoulliVAE(PyroModel):
@@ -61,15 +61,22 @@ class BernoulliVAE(PyroModel):
         encoder_dims: widths of the encoder's hidden layers; empty for a linear one.
         decoder_dims: widths of the decoder's hidden layers; empty for a linear one.
         activation: a key of `pyro_ssl.nets.ACTIVATIONS`.
-        inputs: what the encoder sees: `counts`, or `frequencies`, the counts in percent of their
-            sum (zeros for a document without words). The likelihood is always that of the counts.
+        inputs: what the encoder sees: `counts`; `frequencies`, the counts in percent of their sum
+            (zeros for a document without words); or `tfidf`, counts times inverse document
+            frequencies, see `weigh_words`, as vectors of length 10. The likelihood is always that
+            of the counts.
         estimator: `disarm`, `arm`, `straight_through` or `score_function`, see above.
+        input_dropout: probability of dropping a word at the encoder's input in training.
+
+    Attributes:
+        idf: inverse document frequencies `[V]` of `tfidf`, a buffer; ones before `weigh_words`.
 
     Raises:
         ConfigError: if an option is invalid.
     """
 
     likelihood: Likelihood = Multinomial()
+    idf: Tensor
 
     @checked
     def __init__(
@@ -81,6 +88,7 @@ class BernoulliVAE(PyroModel):
         activation: Activation = "relu",
         inputs: Inputs = "counts",
         estimator: Estimator = "disarm",
+        input_dropout: Dropout = 0.0,
     ) -> None:
         super().__init__((num_words,))
         self.num_words = num_words
@@ -90,8 +98,34 @@ class BernoulliVAE(PyroModel):
         self.activation = activation
         self.inputs = inputs
         self.estimator = estimator
-        self.encoder = MLP(num_words, encoder_dims, num_bits, activation=activation)
-        self.decoder = MLP(num_bits, decoder_dims, num_words, activation=activation)
+        self.input_dropout = input_dropout
+        options: dict[str, Any] = {"activation": activation}
+        self.encoder = MLP(
+            num_words, encoder_dims, num_bits, input_dropout=input_dropout, **options
+        )
+        self.decoder = MLP(num_bits, decoder_dims, num_words, **options)
+        if inputs == "tfidf":
+            self.register_buffer("idf", torch.ones(num_words))
+
+    @checked
+    @torch.no_grad()
+    def weigh_words(self, xs: Tensor) -> None:
+        """Set the words' weights of `tfidf` from training documents, counts `[N, V]`.
+
+        They are log((1 + N) / (1 + n)) + 1 for a word that is in n of N documents, as
+        scikit-learn has them by default.
+
+        Raises:
+            ConfigError: if the encoder does not see `tfidf`.
+            DataError: if the model does not take `xs`.
+        """
+        if self.inputs != "tfidf":
+            raise ConfigError(
+                f"inputs is {self.inputs!r}, of which no word has a weight: use inputs='tfidf'"
+            )
+        self.check(xs)
+        found = (xs > 0).sum(0)
+        self.idf.copy_(((1 + len(xs)) / (1 + found)).log() + 1)
 
     @checked
     @torch.no_grad()
@@ -162,6 +196,10 @@ class BernoulliVAE(PyroModel):
             total = xs.sum(-1, keepdim=True)
             # In percent, since Adam learns slowly from shares, hundreds of times below the counts.
             xs = 100 * xs / torch.where(total > 0, total, 1.0)
+        elif self.inputs == "tfidf":
+            xs = xs * self.idf
+            length = xs.norm(dim=-1, keepdim=True)
+            xs = 10 * xs / torch.where(length > 0, length, 1.0)
         return self.encoder(xs)
 
     @checks_data

@@ -1,6 +1,7 @@
 import os
 import pickle
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from sklearn.datasets import fetch_20newsgroups
 from sklearn.utils import Bunch
 
-from pyro_ssl.data import count_words, load_newsgroups, newsgroup_files
+from pyro_ssl.data import count_words, load_newsgroups, newsgroup_files, newsgroups
 from pyro_ssl.data.datasets import DATA_VARIABLE
 from pyro_ssl.data.newsgroup_files import FILE
 from pyro_ssl.errors import ConfigError, DataError
@@ -51,6 +52,31 @@ def test_missing_data_say_where_they_belong(tmp_path, monkeypatch):
     monkeypatch.setattr(sklearn.datasets, "fetch_20newsgroups", fail)
     with pytest.raises(DataError, match=r"no network.*20news-bydate_py3\.pkz"):
         load_newsgroups(tmp_path)
+
+
+def test_a_random_split_is_of_all_documents(tmp_path, monkeypatch):
+    import sklearn.datasets
+
+    texts = {part: [f"{part}{chr(97 + i)} word" for i in range(20)] for part in ("train", "test")}
+
+    def fetch(subset, **options):
+        return Bunch(data=texts[subset], target=np.arange(20) + 20 * (subset == "test"))
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_20newsgroups", fetch)
+    monkeypatch.setattr(newsgroups, "checked_home", lambda root: nullcontext(root))
+    by_date = load_newsgroups(tmp_path, 3)
+    assert by_date.test_ys.tolist() == list(range(20, 40))
+    found = [load_newsgroups(tmp_path, 3, test_share=0.25, split_seed=seed) for seed in (0, 0, 1)]
+    assert [len(each.test_ys) for each in found] == [10, 10, 10]
+    assert found[0].test_ys.tolist() == found[1].test_ys.tolist() != found[2].test_ys.tolist()
+    both = torch.cat([found[0].train_ys, found[0].test_ys])
+    assert sorted(both.tolist()) == list(range(40))
+    # From both parts.
+    assert found[0].test_ys.min() < 20 <= found[0].test_ys.max()
+    assert found[0].name == "20newsgroups-random0"
+    for share in (0.0, 1.0):
+        with pytest.raises(ConfigError, match="test_share"):
+            load_newsgroups(tmp_path, 3, test_share=share)
 
 
 def test_the_real_newsgroups():

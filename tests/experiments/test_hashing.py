@@ -1,13 +1,16 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from experiments.engine.options import recorded_options
 from experiments.gmm_approximation import compare
-from experiments.semantic_hashing import Config, architectures, comparison
+from experiments.semantic_hashing import Config, architectures, comparison, measure
 from pyro_ssl.data import count_words
+from pyro_ssl.metrics import pack_codes, precision_at
 from tests.experiments import built
 from tests.models.test_bernoulli_vae import exact_elbo
 
@@ -49,6 +52,30 @@ def test_bounds_are_of_counts_and_the_deviance_of_smoothed_ones(tested):
         codes = model.encode(xs) > 0.5
         words = -(model.decoder(codes.float()).log_softmax(-1) * shares).sum(-1)
     assert more == pytest.approx(words.mean().item(), rel=0.2)
+
+
+def test_bits_may_be_halved_at_their_medians(tested):
+    contender, dataset, result = tested
+    config = Config(codes="median", bits=4, words=5, validation=20, draws=2, device="cpu")
+    found, _ = measure(contender, dataset, config)
+    train, test = (contender.model.encode(xs) for xs in (dataset.train_xs, dataset.test_xs))
+    codes = [pack_codes((p > train.median(0).values).numpy()) for p in (train, test)]
+    ys = dataset.train_ys.numpy(), dataset.test_ys.numpy()
+    assert found["precision_at_100"] == precision_at(100, codes[0], ys[0], codes[1], ys[1])
+    assert found["precision_at_100"] != result["precision_at_100"]
+
+
+def test_the_literatures_protocol_is_told_apart():
+    plain = recorded_options(Config())
+    assert not {"split", "split_seed", "codes", "input_dropout"} & plain.keys()
+    asked = Config(split="random", split_seed=3, codes="median", inputs="tfidf", words=5)
+    recorded = recorded_options(asked)
+    assert (recorded["split"], recorded["split_seed"], recorded["codes"]) == ("random", 3, "median")
+    assert comparison(asked).suffix == "20newsgroups-random"
+    own = replace(asked, bits=4, validation=20, device="cpu")
+    (contender,) = built.contenders(comparison(own), documents()).values()
+    # Weights of words are those of the training documents.
+    assert contender.model.idf.max() > 1
 
 
 def test_training_starts_near_the_unigram_model(tested):

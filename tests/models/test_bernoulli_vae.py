@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from pyro_ssl.elbos.antithetic import Antithetic_ELBO
-from pyro_ssl.errors import ConfigError
+from pyro_ssl.errors import ConfigError, DataError
+from pyro_ssl.infer import load_model, save_model
 from pyro_ssl.models import BernoulliVAE
 from tests import oracle
 
@@ -152,6 +153,35 @@ def test_codes_and_words():
     torch.testing.assert_close(words.sum(-1), torch.ones(2).double())
 
 
+def test_tfidf_is_that_of_scikit_learn(tmp_path):
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    xs, model = counts(30), make(inputs="tfidf")
+    # A word in all documents, one in none, and a document without words.
+    xs[:, 0], xs[:, 1] = 1.0, 0.0
+    model.weigh_words(xs)
+    weighed = TfidfTransformer().fit(xs.numpy()).transform(xs.numpy()).toarray()
+    expected = model.encoder(10 * torch.from_numpy(weighed)).sigmoid().detach()
+    torch.testing.assert_close(model.encode(xs), expected)
+    nothing = torch.zeros_like(xs[:1])
+    torch.testing.assert_close(model.encode(nothing), model.encoder(nothing).sigmoid().detach())
+    # The weights are the model's own, and go where it goes.
+    save_model(model, tmp_path / "model.pt")
+    torch.testing.assert_close(load_model(tmp_path / "model.pt").idf.double(), model.idf)
+    assert "idf" not in make().state_dict()
+    with pytest.raises(ConfigError, match="of which no word has a weight"):
+        make().weigh_words(xs)
+    with pytest.raises(DataError):
+        model.weigh_words(xs[:, 1:])
+
+
+def test_words_are_dropped_in_training_alone():
+    model, xs = make(input_dropout=0.5), counts(4)
+    assert torch.equal(model.encode(xs), model.encode(xs))
+    model.train()
+    assert not torch.equal(model._logits(xs), model._logits(xs))
+
+
 @pytest.mark.parametrize("decoder_dims", [(), (3,)])
 def test_training_starts_from_the_words_frequencies(decoder_dims):
     model = make(decoder_dims=decoder_dims)
@@ -168,7 +198,7 @@ def test_training_starts_from_the_words_frequencies(decoder_dims):
     ("options", "says"),
     [
         ({"num_bits": 0}, "num_bits is 0"),
-        ({"inputs": "tfidf"}, "inputs is 'tfidf', expected one of counts, frequencies"),
+        ({"inputs": "bm25"}, "inputs is 'bm25', expected one of counts, frequencies, tfidf"),
         ({"estimator": "rebar"}, "estimator is 'rebar'"),
     ],
 )
