@@ -31,13 +31,14 @@ def command_of(run: str, result: Mapping[str, Any], seeds: Sequence[int]) -> str
     experiment, recorded = run.partition("/")[0], dict(result["config"])
     if run.endswith(_RENAMED):
         recorded["tag"] = _RENAMED[1:]
-    default = import_module(f"experiments.{experiment}").Config()
-    # A folder of images is called by its name.
-    words = ["--folder", str(recorded["dataset"])] if "digest" in recorded else []
-    for option in fields(default):
-        named = option.name in recorded and option.name != "m1"
-        if named and not ("digest" in recorded and option.name == "dataset"):
-            words += _words(option.name, recorded[option.name], getattr(default, option.name))
+    module = import_module(f"experiments.{experiment}")
+    # Defaults by the word that asks for them, of an experiment that has several.
+    schedules = getattr(module, "SCHEDULES", {"": module.Config()})
+    asked = [
+        ["--schedule", name] * (default != module.Config()) + _options(recorded, default)
+        for name, default in schedules.items()
+    ]
+    words = min(asked, key=len)
     # Of the M1 that it builds on, if it does, and says so.
     for option in fields(M1Options) if "m1_config" in result else ():
         words += _words(f"m1.{option.name}", result["m1_config"][option.name], option.default)
@@ -46,6 +47,17 @@ def command_of(run: str, result: Mapping[str, Any], seeds: Sequence[int]) -> str
         words += ["--leave-out", result["model"].removeprefix("without_")]
     words += ["--seeds", *map(str, seeds)]
     return shlex.join(["python", "-m", f"experiments.{experiment}", *words])
+
+
+def _options(recorded: Mapping[str, Any], default: Any) -> list[str]:
+    """Return the recorded options that differ from their defaults, as words of a command."""
+    # A folder of images is called by its name.
+    words = ["--folder", str(recorded["dataset"])] if "digest" in recorded else []
+    for option in fields(default):
+        named = option.name in recorded and option.name != "m1"
+        if named and not ("digest" in recorded and option.name == "dataset"):
+            words += _words(option.name, recorded[option.name], getattr(default, option.name))
+    return words
 
 
 def _words(name: str, value: Any, default: Any) -> list[str]:

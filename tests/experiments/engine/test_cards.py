@@ -5,12 +5,12 @@ import json
 import re
 import shlex
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import tyro
 
-from experiments import report
+from experiments import mnist_adgm, report
 from experiments.engine.cards import runs, texts
 from experiments.engine.cards.pages import cards
 from experiments.engine.options import recorded_options
@@ -61,7 +61,9 @@ def test_a_command_has_the_options_of_its_run(run):
     result = json.loads((ROOT / "results" / run / "seed_0.json").read_text())
     _, _, module, *arguments = shlex.split(command_of(run, result, [0, 1]))
     assert module == f"experiments.{run.partition('/')[0]}"
-    config = tyro.cli(importlib.import_module(module).Config, args=arguments)
+    experiment = importlib.import_module(module)
+    scheduled = getattr(experiment, "scheduled", lambda words: experiment.Config())
+    config = tyro.cli(experiment.Config, args=arguments, default=scheduled(arguments))
     assert config.seeds == (0, 1)
     now = json.loads(json.dumps(recorded_options(config, result["model"])))
     for name, value in result["config"].items():
@@ -82,6 +84,19 @@ def test_options_of_the_m1_that_was_trained_first_are_in_the_command():
         "python -m experiments.mnist_m1m2 --tag small --labels 10 --m1.tag small --m1.epochs 3 "
         "--m1.hidden-dims 9 8 --seeds 2"
     )
+
+
+def test_of_several_schedules_that_is_named_which_needs_fewest_options():
+    def command(config, model):
+        recorded = json.loads(json.dumps(recorded_options(config, model)))
+        return command_of(f"mnist_adgm/{model}-mnist-100", {"config": recorded}, [0])
+
+    start = "python -m experiments.mnist_adgm"
+    assert command(mnist_adgm.Config(), "adgm") == f"{start} --seeds 0"
+    assert command(mnist_adgm.REDUCED, "sdgm") == f"{start} --schedule reduced --seeds 0"
+    longer = replace(mnist_adgm.REDUCED, epochs=7, tag=None)
+    assert command(longer, "adgm").startswith(f"{start} --schedule reduced ")
+    assert "--epochs 7" in command(longer, "adgm")
 
 
 @pytest.fixture
