@@ -27,6 +27,7 @@ def published(root: Path, results: pd.DataFrame) -> Html:
         commands.M1M2,
         commands.MORE_LABELS,
         *commands.ALL_RECORDS,
+        commands.ADGM,
         commands.SVM,
         commands.TREATMENTS,
         commands.SWEEP,
@@ -52,6 +53,7 @@ def accuracy(root: Path, results: pd.DataFrame) -> Html:
         commands.M1M2,
         commands.MORE_LABELS,
         *commands.ALL_RECORDS,
+        commands.ADGM,
         commands.SVM,
         commands.CIFAR,
     )

@@ -30,6 +30,7 @@ UNTAUGHT_HONEST = (
     "python -m experiments.mnist_record --validation 100 --no-keep-best --teachers 0 --epochs 8 "
     "--tag honest-untaught --seeds 0 1 2 3"
 )
+ADGM = f"python -m experiments.mnist_adgm --schedule reduced {SEEDS}"
 CIFAR = "python -m experiments.cifar10_ccvae --folder cifar10-jpeg --channels 16 --epochs 15"
 SHAPES = "python -m experiments.shapes_ccvae --seeds 0 1 2"
 SHAPES_NARROW = (
