@@ -119,7 +119,8 @@ def test_the_commands_make_the_committed_runs(monkeypatch):
         python, m, module, *arguments = shlex.split(command)
         assert (python, m) == ("python", "-m")
         module = importlib.import_module(module)
-        config = tyro.cli(module.Config, args=arguments)
+        default = getattr(module, "scheduled", lambda words, kind=module.Config: kind())(arguments)
+        config = tyro.cli(module.Config, args=arguments, default=default)
         if hasattr(module, "comparison"):
             comparison = module.comparison(config)
             made |= {
