@@ -16,7 +16,7 @@ from pyro_ssl.infer.config import FitConfig
 from pyro_ssl.infer.restoring import check_rows, same
 from pyro_ssl.infer.stored import stored, stored_options
 from pyro_ssl.infer.upgrade import BEFORE_BATCHES, upgraded
-from pyro_ssl.models import PyroModel
+from pyro_ssl.models import VAE, PyroModel
 from pyro_ssl.reading import check_kinds, refusing
 
 FORMAT = "pyro_ssl checkpoint 5"
@@ -173,6 +173,9 @@ def check_belongs(
     # For an option that is newer than the checkpoint, its default of that time is assumed.
     defaults = {**asdict(FitConfig()), **stored(_default_options(type(model))), **FORMER_DEFAULTS}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
+    if isinstance(then.get("m1"), Mapping):
+        # M1M2's option of options, those of its lower layer.
+        then["m1"] = {**stored(_default_options(VAE)), **then["m1"]}
     # How a step is executed changes results only by rounding. The number of epochs may change too
     # if the step size does not depend on it. Any other change makes another run.
     free = {"compile", "cuda_graph", "class_chunk"}
