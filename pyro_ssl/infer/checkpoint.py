@@ -173,9 +173,10 @@ def check_belongs(
     # For an option that is newer than the checkpoint, its default of that time is assumed.
     defaults = {**asdict(FitConfig()), **stored(_default_options(type(model))), **FORMER_DEFAULTS}
     then = {**defaults, **state["config"], **state["model_options"], about_rows: state["rows"]}
-    if isinstance(then.get("m1"), Mapping):
-        # M1M2's option of options, those of its lower layer.
-        then["m1"] = {**stored(_default_options(VAE)), **then["m1"]}
+    for each in (then, now):
+        if isinstance(each.get("m1"), Mapping):
+            # M1M2's option of options, those of its lower layer.
+            each["m1"] = {**stored(_default_options(VAE)), **each["m1"]}
     # How a step is executed changes results only by rounding. The number of epochs may change too
     # if the step size does not depend on it. Any other change makes another run.
     free = {"compile", "cuda_graph", "class_chunk"}
