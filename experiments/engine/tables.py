@@ -56,6 +56,7 @@ SWEEP = r"(mnist_conv_m2|mnist_ccvae)/.*-sweep$"
 BENCHMARKS = {
     "step": ["step", "times_faster", "times_by_hand", "ms"],
     "epoch": ["epoch", "times_faster", "seconds"],
+    "peers": ["model", "library", "times_as_long", "seconds", "first_epoch_seconds"],
     "defaults": ["way", "seed", "validation_accuracy_%", "lowest_%"],
     "cells": ["method", "accuracy_%", "ahead_%", "balanced_accuracy_%", "core_seconds"],
     "retrieval": ["codes", "bits", "ms_a_query", "times_faster", "mib", "mib_of_floats"],
