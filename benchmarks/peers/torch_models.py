@@ -1,4 +1,4 @@
-"""VAEs of pythae and pyroVED, and pyroVED's semi-supervised VAE, as their trainers train them."""
+"""VAEs of pythae and pyroVED, and pyroVED's semi-supervised VAE."""
 
 from contextlib import redirect_stdout
 from io import StringIO
@@ -20,7 +20,7 @@ from benchmarks.peers.problem import (
 
 
 def pythae_vae(problem: Problem) -> Epoch:
-    """Return an epoch of pythae's VAE: its own loss, in the loop that its trainer has."""
+    """Return an epoch of pythae's VAE: its own networks and loss, in a plain loop, not its trainer's."""
     from pythae.models import VAE, VAEConfig
 
     torch.manual_seed(0)
