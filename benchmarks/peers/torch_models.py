@@ -20,7 +20,7 @@ from benchmarks.peers.problem import (
 
 
 def pythae_vae(problem: Problem) -> Epoch:
-    """Return an epoch of pythae's VAE: its networks and loss, in a plain loop, not by its trainer."""
+    """Return an epoch of pythae's VAE, in a plain loop, not by its trainer."""
     from pythae.models import VAE, VAEConfig
 
     torch.manual_seed(0)
